@@ -1,0 +1,90 @@
+"""Every failure that a user can meet: a stable code, an HTTP status, and a sentence that says what to do.
+
+AcepilotError
+├── BadRequest                422  the request cannot be understood; names the field
+├── Unauthorized              401  the token is missing or wrong
+├── NotFound                  404  no such id
+├── Overloaded                429  the queue is full; carries how long to wait
+├── ServerNotReady            503  the model is still loading, or failed to load
+├── EngineFailed              500  the engine broke in the middle of a request
+├── ModelNotFound             404  no such model here
+├── ModelBroken               500  a model's files are damaged, or no engine reads their form
+├── DownloadFailed            502  no source gave the bytes that were asked for
+├── NotEnoughDisk             507  the disk cannot hold what is to be written
+└── ConfigError               400  settings that contradict each other or do not parse
+"""
+
+from typing import ClassVar
+
+
+class AcepilotError(Exception):
+    """Base of the tree. `str(error)` is a sentence for the user and says what to do."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class BadRequest(AcepilotError):
+    code = "bad_request"
+    status = 422
+
+
+class Unauthorized(AcepilotError):
+    code = "unauthorized"
+    status = 401
+
+
+class NotFound(AcepilotError):
+    code = "not_found"
+    status = 404
+
+
+class Overloaded(AcepilotError):
+    """The queue is full. `retry_after_s` is when a place is expected, in seconds."""
+
+    code = "overloaded"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ServerNotReady(AcepilotError):
+    code = "not_ready"
+    status = 503
+
+
+class EngineFailed(AcepilotError):
+    code = "engine_failed"
+    status = 500
+
+
+class ModelNotFound(AcepilotError):
+    code = "model_not_found"
+    status = 404
+
+
+class ModelBroken(AcepilotError):
+    code = "model_broken"
+    status = 500
+
+
+class DownloadFailed(AcepilotError):
+    code = "download_failed"
+    status = 502
+
+
+class NotEnoughDisk(AcepilotError):
+    code = "not_enough_disk"
+    status = 507
+
+
+class ConfigError(AcepilotError):
+    code = "config_error"
+    status = 400

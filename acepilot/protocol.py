@@ -1,0 +1,212 @@
+"""The HTTP contract between the server and its clients: these models are the OpenAPI.
+
+The completion request is OpenAI's `POST /v1/completions`, plus what a code editor knows: `language`,
+`path`, `snippets` and `mode`. What Acepilot adds to a response lives under one key, `acepilot`, which
+OpenAI's clients ignore.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Mode = Literal["auto", "line", "block", "raw"]
+FinishReason = Literal["stop", "length", "cancelled"]
+CacheSource = Literal["none", "response", "typed_through"]
+
+MAX_TEXT_CHARS = 4_000_000
+"""A body beyond this is refused before tokenising: about a thousand times any model's context."""
+
+
+class Snippet(BaseModel):
+    """A piece of another file that helps: `path` as the user would name it, `text` whole lines."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(max_length=4096)
+    text: str = Field(max_length=MAX_TEXT_CHARS)
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class CompletionRequest(BaseModel):
+    """OpenAI's completion request. Unknown fields are ignored, as OpenAI's own server does."""
+
+    model: str | None = Field(None, description="Informative: one server serves one model.")
+    prompt: str = Field(max_length=MAX_TEXT_CHARS, description="Text before the cursor.")
+    suffix: str | None = Field(None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
+    max_tokens: int = Field(64, ge=1, le=4096)
+    temperature: float = Field(0.0, ge=0.0, le=2.0)
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    n: int = Field(1, ge=1, le=8)
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list[str], max_length=16)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    language: str | None = Field(None, description="LSP language id; guessed from `path` when absent.")
+    path: str | None = Field(None, max_length=4096, description="File name, shown to the model.")
+    snippets: list[Snippet] = Field(
+        default_factory=list[Snippet], max_length=64, description="Oldest first, so that the KV prefix stays valid."
+    )
+    mode: Mode | None = Field(
+        None,
+        description="`raw` returns the model's words untouched; `line` and `block` stop and filter as an editor "
+        "wants; `auto` chooses between those two. Default: `auto` when `language` or `path` is given, else `raw`.",
+    )
+    echo: bool = False
+    logprobs: int | None = None
+    best_of: int | None = None
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _one_prompt(cls, value: object) -> object:
+        """OpenAI allows a list of prompts; one server call answers one."""
+        if isinstance(value, list) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
+            return value[0]  # pyright: ignore[reportUnknownVariableType]
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_list(cls, value: object) -> object:
+        if value is None:
+            return []
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("max_tokens", "temperature", "top_p", "n", mode="before")
+    @classmethod
+    def _null_is_default(cls, value: object, info: object) -> object:
+        """OpenAI's fields are nullable: null means the default."""
+        if value is None:
+            return cls.model_fields[info.field_name].default  # type: ignore[attr-defined]
+        return value
+
+    @model_validator(mode="after")
+    def _refuse_what_is_not_served(self) -> Self:
+        if self.echo:
+            raise ValueError("`echo` is not supported: leave it out")
+        if self.logprobs is not None:
+            raise ValueError("`logprobs` is not supported: leave it out")
+        if self.best_of is not None and self.best_of != self.n:
+            raise ValueError("`best_of` is not supported: ask for `n` candidates instead")
+        return self
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class PromptReport(BaseModel):
+    """What the model was shown, in tokens. No text: a trail never holds code."""
+
+    prefix_tokens: int
+    suffix_tokens: int
+    snippet_tokens: int
+    snippets_used: int
+    clipped: bool = Field(description="True when the prompt was too long and lost its far ends.")
+    dropped_chars: int = Field(description="Characters of prefix and suffix that did not fit.")
+    fim: str | None = Field(description="Name of the fill-in-the-middle format, or null: prefix only.")
+
+
+class FilterReport(BaseModel):
+    """A filter or early stop that changed the text."""
+
+    name: str
+    removed_chars: int = Field(description="Negative where characters were added (indentation).")
+    dropped: bool = Field(False, description="True when it left nothing.")
+
+
+class Trail(BaseModel):
+    """Why this completion, or why nothing. Counts, names and times only, never code."""
+
+    id: str
+    model: str
+    engine: str
+    language: str | None
+    mode: Literal["line", "block", "raw"]
+    prompt: PromptReport | None = None
+    cache: CacheSource = "none"
+    early_stop: str | None = Field(None, description="Name of the early stop that ended generation.")
+    filters: list[FilterReport] = Field(default_factory=list[FilterReport])
+    finish_reason: FinishReason | None = None
+    generated_tokens: int = 0
+    queue_ms: float = 0.0
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+    reason: str = Field("", description="One sentence: why there is a completion, or why there is none.")
+
+
+class AcepilotInfo(BaseModel):
+    """Acepilot's own part of a completion response; in a stream, of its last chunk."""
+
+    clipped: bool = False
+    text: str | None = Field(
+        None,
+        description="Streams only: the final text of choice 0. The deltas are the model's words as they came; where "
+        "a filter then cut something, this text is the one to insert.",
+    )
+    cache: CacheSource = "none"
+    reason: str = ""
+
+
+class Choice(BaseModel):
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length"] | None = None
+    logprobs: None = None
+
+
+class CompletionResponse(BaseModel):
+    """OpenAI's completion response; one chunk of it when streamed. `id` opens `/v1/explain/{id}`."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage | None = None
+    acepilot: AcepilotInfo | None = None
+
+
+class ModelCard(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "acepilot"
+    engine: str
+    context_tokens: int
+    fim: str | None
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Ready(BaseModel):
+    """`GET /ready`: 200 when `status` is `ready`, else 503 with the same body and the reason."""
+
+    status: Literal["loading", "ready", "failed"]
+    model: str
+    engine: str | None = None
+    detail: str = ""
+
+
+class ErrorBody(BaseModel):
+    message: str
+    type: str
+    code: str
+    param: str | None = None
+
+
+class ErrorResponse(BaseModel):
+    """OpenAI's error shape."""
+
+    error: ErrorBody

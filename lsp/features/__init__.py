@@ -1,0 +1,1 @@
+"""One LSP request a file."""

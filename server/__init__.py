@@ -1,0 +1,1 @@
+"""The completion service: HTTP in, prompt, engine, filters, HTTP out."""
