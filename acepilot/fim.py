@@ -1,0 +1,72 @@
+"""Fill-in-the-middle formats as data: how prefix and suffix are laid out for each family of models.
+
+The prefix-suffix-middle order is used throughout: the starter follows it best (suffix-first, which would let
+the KV cache keep the suffix too, made it repeat the whole file), and clipping happens before rendering, so a
+sentinel is never cut away. A file that itself contains a sentinel has it broken up first.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from acepilot.protocol import Snippet
+
+
+@dataclass(frozen=True)
+class FimFormat:
+    """The sentinels of one family. `file_separator` introduces another file, where the family knows that."""
+
+    name: str
+    prefix: str
+    suffix: str
+    middle: str
+    file_separator: str | None = None
+
+
+FORMATS = (
+    FimFormat("qwen", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>"),
+    FimFormat("starcoder", "<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>"),
+    FimFormat("santacoder", "<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+    FimFormat("codellama", "▁<PRE>", "▁<SUF>", "▁<MID>"),
+    FimFormat("deepseek", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+)
+
+
+def format_for(special_tokens: Collection[str]) -> FimFormat | None:
+    """The format whose sentinels are all among a tokenizer's special tokens; None: the model has no FIM."""
+    for fim in FORMATS:
+        if {fim.prefix, fim.suffix, fim.middle} <= set(special_tokens):
+            return fim
+    return None
+
+
+def neutralise(text: str, special_tokens: Collection[str]) -> str:
+    """`text` with each special token broken by a space, so that a user's file cannot steer the model."""
+    if "<" not in text:  # every known special token has one; most files are left alone at the cost of a scan
+        return text
+    for token in special_tokens:
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def render(fim: FimFormat | None, prefix: str, suffix: str, snippets: Sequence[Snippet], comment: str) -> str:
+    """The model's prompt. Snippets come first, oldest first: the KV cache keeps them while the user types.
+
+    Without `fim` the suffix is left out (the early stops use it instead), and snippets become comment lines
+    behind `comment`, the language's line comment mark.
+    """
+    parts: list[str] = []
+    for snippet in snippets:
+        if fim and fim.file_separator:
+            parts.append(f"{fim.file_separator}{snippet.path}\n{snippet.text}\n")
+        else:
+            lines = [
+                f"{comment} {snippet.path}",
+                *(f"{comment} {line}" for line in snippet.text.splitlines()),
+            ]
+            parts.append("\n".join(lines) + "\n")
+    if fim is None:
+        parts.append(prefix)
+    else:
+        parts.append(f"{fim.prefix}{prefix}{fim.suffix}{suffix}{fim.middle}")
+    return "".join(parts)

@@ -1,0 +1,72 @@
+"""The model card for machines: `manifest.json` in every model's folder says what the files are and where from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from acepilot.errors import ModelBroken
+
+MANIFEST_FILE = "manifest.json"
+ModelFormat = Literal["gguf", "openvino", "safetensors"]
+
+
+class ModelFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    format: ModelFormat
+    files: dict[str, ModelFile] = Field(description="By name inside the folder.")
+    base: str = Field(description="The published model that this one is, or was tuned from.")
+    source_sha256: str | None = Field(None, description="Hash of the published file, before any rewriting.")
+    licence: str
+    dtype: str
+    context_tokens: int
+    data_hash: str | None = Field(None, description="Corpus that it was tuned on; null: not tuned.")
+    notes: str = ""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The folder's manifest. Raises ModelBroken when it is missing or damaged."""
+    path = folder / MANIFEST_FILE
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelBroken(f"{folder} has no {MANIFEST_FILE}: fetch or export the model again.") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelBroken(f"{path} is damaged: fetch or export the model again.\n{error}") from error
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Written whole or not at all."""
+    write_atomically(folder / MANIFEST_FILE, json.dumps(manifest.model_dump(), indent=2) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces `path` in one step: a reader sees the old text or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def sha256_of(path: Path, told: Callable[[int], None] = lambda _: None) -> str:
+    """Hash of a file; `told` hears how many bytes were read so far."""
+    digest = hashlib.sha256()
+    done = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+            done += len(chunk)
+            told(done)
+    return digest.hexdigest()

@@ -1,0 +1,123 @@
+"""Fits prefix, suffix and snippets into a token budget; the step between a request and `fim.render`.
+
+The prefix is clipped from the left and the suffix from the right. The clip point of the prefix moves in
+steps of whole lines (`CLIP_STEP_LINES`), counted from the start of the text: while a user types, the prompt's
+front stays byte for byte what it was, and the engine's KV cache keeps it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from acepilot.protocol import Snippet
+
+CLIP_STEP_LINES = 32
+SUFFIX_SHARE = 0.2
+SNIPPET_SHARE = 0.25
+MAX_CHARS_PER_TOKEN = 16
+"""No code in practice exceeds this; it bounds what is tokenised before the first cut."""
+
+CountTokens = Callable[[str], int]
+
+
+@dataclass(frozen=True)
+class FittedPrompt:
+    """What the model will be shown, with its size in tokens."""
+
+    prefix: str
+    suffix: str
+    snippets: tuple[Snippet, ...]
+    prefix_tokens: int
+    suffix_tokens: int
+    snippet_tokens: int
+    dropped_chars: int
+
+    @property
+    def clipped(self) -> bool:
+        return self.dropped_chars > 0
+
+
+def fit(
+    prefix: str,
+    suffix: str,
+    snippets: Sequence[Snippet],
+    *,
+    budget_tokens: int,
+    count_tokens: CountTokens,
+    clip_suffix_share: float = SUFFIX_SHARE,
+) -> FittedPrompt:
+    """The parts, each within its share of `budget_tokens`.
+
+    The suffix gets at most `clip_suffix_share`, snippets at most `SNIPPET_SHARE`, and only what the prefix
+    leaves over; the prefix gets the rest. At least one token of prefix budget always remains.
+    """
+    suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * clip_suffix_share), count_tokens)
+    prefix_kept, prefix_tokens = _clip_left(prefix, max(1, budget_tokens - suffix_tokens), count_tokens)
+    room = min(int(budget_tokens * SNIPPET_SHARE), budget_tokens - suffix_tokens - prefix_tokens)
+    kept, snippet_tokens = _newest_that_fit(snippets, room, count_tokens)
+    return FittedPrompt(
+        prefix=prefix_kept,
+        suffix=suffix_kept,
+        snippets=kept,
+        prefix_tokens=prefix_tokens,
+        suffix_tokens=suffix_tokens,
+        snippet_tokens=snippet_tokens,
+        dropped_chars=len(prefix) - len(prefix_kept) + len(suffix) - len(suffix_kept),
+    )
+
+
+def _clip_left(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, int]:
+    window = text[-budget * MAX_CHARS_PER_TOKEN :]
+    if len(window) == len(text) and (tokens := count_tokens(text)) <= budget:
+        return text, tokens
+    for start in _line_steps(text, len(text) - len(window)):
+        if (tokens := count_tokens(text[start:])) <= budget:
+            return text[start:], tokens
+    # Not even the last few lines fit (minified code): keep the tail, whatever it cuts.
+    return _largest_that_fits(window, budget, count_tokens, from_left=True)
+
+
+def _line_steps(text: str, at_least: int) -> list[int]:
+    """Offsets, ascending and not before `at_least`, of every `CLIP_STEP_LINES`-th line of `text`."""
+    offsets: list[int] = []
+    offset, line = 0, 0
+    while (newline := text.find("\n", offset)) != -1:
+        offset, line = newline + 1, line + 1
+        if line % CLIP_STEP_LINES == 0 and offset >= at_least and offset < len(text):
+            offsets.append(offset)
+    return offsets
+
+
+def _clip_right(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, int]:
+    if budget < 1:
+        return "", 0
+    return _largest_that_fits(text[: budget * MAX_CHARS_PER_TOKEN], budget, count_tokens, from_left=False)
+
+
+def _largest_that_fits(
+    text: str, budget: int, count_tokens: CountTokens, *, from_left: bool
+) -> tuple[str, int]:
+    """The longest end (`from_left` cuts the start) of `text` within `budget` tokens, by bisection on characters."""
+    if (tokens := count_tokens(text)) <= budget:
+        return text, tokens
+    low, high = 0, len(text)
+    while high - low > 1:
+        middle = (low + high) // 2
+        piece = text[-middle:] if from_left else text[:middle]
+        low, high = (middle, high) if count_tokens(piece) <= budget else (low, middle)
+    piece = (text[-low:] if from_left else text[:low]) if low else ""
+    return piece, count_tokens(piece)
+
+
+def _newest_that_fit(
+    snippets: Sequence[Snippet], room: int, count_tokens: CountTokens
+) -> tuple[tuple[Snippet, ...], int]:
+    """Snippets come oldest first; when room is short the oldest go, and the order of the rest stays."""
+    kept: list[Snippet] = []
+    used = 0
+    for snippet in reversed(snippets):
+        tokens = count_tokens(f"{snippet.path}\n{snippet.text}\n") + 2
+        if used + tokens > room:
+            break
+        kept.append(snippet)
+        used += tokens
+    return tuple(reversed(kept)), used

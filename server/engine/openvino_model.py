@@ -1,0 +1,64 @@
+"""A model's files as OpenVINO opens them fastest: a GGUF is converted once and kept.
+
+Measured with the starter on two cores: 11 s to open the GGUF, 1.6 s to open the kept form (OpenVINO's own
+compiled-model cache, CACHE_DIR, gave 7.5 s).
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+import openvino_genai as genai
+import structlog
+
+from acepilot.registry import ModelFolder, exclusive
+from acepilot.settings import home
+
+MODEL_FILE = "openvino_model.xml"
+FREE_MARGIN = 1.2
+"""The kept form is about as large as the GGUF."""
+
+_log = structlog.get_logger()
+
+
+def prepared_folder(model: ModelFolder) -> Path:
+    """A folder (or GGUF file) that ContinuousBatchingPipeline opens. Raises RuntimeError from OpenVINO."""
+    if model.path.is_dir() and (model.path / MODEL_FILE).is_file():
+        return model.path
+    gguf = model.gguf
+    if gguf is None:
+        raise RuntimeError("there is neither openvino_model.xml nor a .gguf file in it.")
+    kept = home() / "cache" / "openvino" / _key(gguf)
+    if (kept / MODEL_FILE).is_file():
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(kept.parent).free < gguf.stat().st_size * FREE_MARGIN:
+        _log.warning("openvino_form_not_kept", why="disk is nearly full", effect="each start takes longer")
+        return gguf
+    with exclusive(f"openvino-{kept.name}"):
+        if not (kept / MODEL_FILE).is_file():
+            _convert(gguf, kept)
+    return kept
+
+
+def _convert(gguf: Path, kept: Path) -> None:
+    """Lets OpenVINO open a link to the GGUF in an empty folder, where it then leaves the converted files."""
+    _log.info("openvino_converts_gguf", once=True, takes="about 10 s for half a billion parameters")
+    staging = Path(mkdtemp(prefix=".converting.", dir=kept.parent))
+    try:
+        link = staging / "model.gguf"
+        link.symlink_to(gguf)
+        save = {"enable_save_ov_model": True}
+        genai.ContinuousBatchingPipeline(str(link), genai.SchedulerConfig(), "CPU", save, save)
+        link.unlink()
+        staging.rename(kept)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _key(gguf: Path) -> str:
+    """Changes with the file and with OpenVINO's version, whose converted form it is."""
+    stat = gguf.stat()
+    identity = f"{gguf.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{genai.__version__}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
