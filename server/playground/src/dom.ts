@@ -1,0 +1,17 @@
+/** What the page's parts share to build elements: no innerHTML anywhere, so no text can become markup. */
+
+type Attributes = Record<string, string>;
+
+export function h(tag: string, attributes: Attributes = {}, ...children: (Node | string)[]): HTMLElement {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** An element that index.html promises; the page cannot work without it. */
+export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
+  const element = document.getElementById(id);
+  if (!(element instanceof type)) throw new Error(`index.html has no ${type.name} with the id ${id}`);
+  return element;
+}

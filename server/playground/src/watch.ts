@@ -1,0 +1,49 @@
+/** The state of the server: asked until it is ready, and again after anything went wrong. */
+
+import { getReady, Refused, Unreachable } from "./api";
+
+export type ServerState =
+  | { kind: "connecting" | "ready" | "unauthorized" }
+  | { kind: "loading" | "failed" | "down"; detail: string };
+
+const PAUSE_MS = { loading: 700, failed: 3000, down: 2000 };
+
+export class ServerWatch {
+  state: ServerState = { kind: "connecting" };
+  private timer = 0;
+
+  constructor(private readonly changed: (state: ServerState) => void) {}
+
+  async poll(): Promise<void> {
+    window.clearTimeout(this.timer);
+    this.set(await look());
+  }
+
+  /** A request met this state before the next poll did. */
+  set(state: ServerState): void {
+    window.clearTimeout(this.timer);
+    if (state.kind === "loading" || state.kind === "failed" || state.kind === "down") {
+      this.timer = window.setTimeout(() => void this.poll(), PAUSE_MS[state.kind]);
+    }
+    const same = JSON.stringify(state) === JSON.stringify(this.state);
+    this.state = state;
+    if (!same) this.changed(state);
+  }
+}
+
+async function look(): Promise<ServerState> {
+  try {
+    const { status, detail } = await getReady();
+    return status === "ready" ? { kind: "ready" } : { kind: status, detail };
+  } catch (error) {
+    return stateFrom(error) ?? { kind: "failed", detail: String(error) };
+  }
+}
+
+/** What an error says about the server as a whole, or null where only one request failed. */
+export function stateFrom(error: unknown): ServerState | null {
+  if (error instanceof Unreachable) return { kind: "down", detail: error.message };
+  if (error instanceof Refused && error.status === 401) return { kind: "unauthorized" };
+  if (error instanceof Refused && error.status === 503) return { kind: "loading", detail: error.message };
+  return null;
+}

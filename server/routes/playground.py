@@ -1,0 +1,45 @@
+"""Browser -> `/`: the playground, served from the package, so that it works with the network off.
+
+The page's source is server/playground/src; its bundle, server/playground/dist, is committed and is package
+data. Each file has its own route: a mount at `/` would swallow paths that other routes own.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+_DIST = Path(__file__).parent.parent / "playground" / "dist"
+
+_FILES = {
+    "/": ("index.html", "text/html"),
+    "/app.js": ("app.js", "text/javascript"),
+    "/app.css": ("app.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/THIRD-PARTY.txt": ("THIRD-PARTY.txt", "text/plain"),
+}
+
+_HEADERS = {
+    # The editor component sets its own styles at run time, hence 'unsafe-inline' for styles alone.
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+def _serve(name: str, media_type: str) -> Callable[[], Awaitable[FileResponse]]:
+    async def answer() -> FileResponse:
+        return FileResponse(_DIST / name, media_type=media_type, headers=_HEADERS)
+
+    return answer
+
+
+for _path, (_name, _media_type) in _FILES.items():
+    router.add_api_route(
+        _path, _serve(_name, _media_type), methods=["GET", "HEAD"], name=f"playground {_name}"
+    )
