@@ -1,0 +1,60 @@
+# `make run` and `make test` work on a fresh clone: each sets up what it needs first, and only once.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-slow check format e2e bench web web-check clean
+
+run: .venv/.installed-run
+	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/python scripts/run.py
+
+test: .venv/.installed-dev
+	$(BIN)/python scripts/fetch_model.py starter-tiny
+	$(BIN)/pytest
+
+test-slow: .venv/.installed-dev
+	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/pytest -m slow
+
+check: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: .venv/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Real editors and browsers; Debian's chromium is needed for the browser's part.
+e2e: .venv/.installed-dev
+	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/pytest -m e2e
+
+bench: .venv/.installed-dev
+	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/python scripts/bench_server.py
+
+# The playground's bundle is committed, so that users need no Node; these two do.
+web:
+	cd server/playground && npm ci --no-audit --no-fund && npm run build
+
+web-check:
+	cd server/playground && npm ci --no-audit --no-fund && npm run check
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/.installed-run: pyproject.toml
+	$(MAKE) --no-print-directory .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,lsp]'
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml
+	$(MAKE) --no-print-directory .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/.installed-run
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Acepilot needs Python 3.11 or later: make PYTHON=python3.12 run")'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "This Python cannot make virtual environments: apt install python3-venv"; exit 1; }
