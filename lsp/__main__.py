@@ -1,0 +1,93 @@
+"""`python -m lsp`: parse the flags, then serve an editor over stdio or TCP, or look for what is wrong."""
+
+import argparse
+import asyncio
+import sys
+
+from acepilot.errors import ConfigError
+from lsp import logs
+from lsp.client import is_loopback
+from lsp.server import AcepilotLanguageServer
+from lsp.settings import LspSettings
+from lsp.tcp import serve_tcp
+
+EPILOG = """\
+--server-url and --time-budget-ms can also be given as ACEPILOT_SERVER_URL and ACEPILOT_TIME_BUDGET_MS, or in
+the table [lsp] of acepilot.toml. The server's token is read from ACEPILOT_TOKEN, never from a flag, which
+every user of the machine could see.
+
+examples:
+  python -m lsp                                  what an editor runs
+  python -m lsp --server-url http://gpu-box:8010   with a server on another machine
+  python -m lsp --doctor                         what works, and what to do about what does not
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lsp",
+        description="Acepilot's language server: asks the completion server, and speaks LSP 3.18 with your "
+        "editor over stdin and stdout.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--server-url", help="where `python -m server` listens (default http://127.0.0.1:8010)"
+    )
+    parser.add_argument(
+        "--time-budget-ms",
+        type=int,
+        help="a completion that takes longer is shown as far as it is whole lines (default 5000)",
+    )
+    parser.add_argument(
+        "--tcp",
+        metavar="HOST:PORT",
+        help="serve editors over TCP instead, many at a time; there is no password: loopback addresses only",
+    )
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="let --tcp listen beyond loopback, on a network you trust"
+    )
+    parser.add_argument("--doctor", action="store_true", help="check server, token, model and one completion")
+    parser.add_argument("--json", action="store_true", help="with --doctor: the checks as JSON")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = build_parser()
+    flags = parser.parse_args(argv)
+    logs.set_up()
+    try:
+        settings = LspSettings.load({"server_url": flags.server_url, "time_budget_ms": flags.time_budget_ms})
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if flags.doctor:
+        from lsp import doctor  # rich is slow to import, and an editor needs none of it
+
+        return doctor.main(settings, as_json=flags.json)
+    if flags.json:
+        parser.error("--json goes with --doctor")
+    if flags.tcp is None:
+        AcepilotLanguageServer(settings).start_io()
+        return 0
+    host, _, port = str(flags.tcp).rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdigit() or int(port) > 65535:
+        parser.error(f"--tcp takes HOST:PORT, not {flags.tcp!r}")
+    if not is_loopback(host) and not flags.allow_remote:
+        parser.error(
+            f"--tcp {flags.tcp}: anyone who reaches that address could use your completion server; listen on "
+            "127.0.0.1, or add --allow-remote on a network you trust"
+        )
+    try:
+        asyncio.run(serve_tcp(settings, host, int(port)))
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        sys.stderr.write(f"Cannot listen on {flags.tcp}: {error.strerror}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""The completion server as the language server sees it: one streamed request, and "are you well?".
+
+Whatever goes wrong becomes one `ServerError`: a state for the status and a sentence that says what to do.
+"""
+
+import ipaddress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Literal, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready
+from lsp.settings import LspSettings
+
+State = Literal["ready", "loading", "busy", "slow", "off", "unauthorized", "error"]
+_Body = TypeVar("_Body", bound=BaseModel)
+
+CONNECT_TIMEOUT_S = 2.0
+SILENCE_TIMEOUT_S = 30.0
+"""A stream that says nothing for this long is given up, so that a server that hangs holds nothing here."""
+
+
+class ServerError(Exception):
+    """The server cannot complete now. `message` is a sentence for the user; it never holds code."""
+
+    def __init__(self, state: State, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.state: State = state
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class CompletionClient:
+    """Asks one server. Close it with `aclose`."""
+
+    def __init__(self, settings: LspSettings) -> None:
+        self.url = str(settings.server_url).rstrip("/")
+        headers = {"User-Agent": "acepilot-lsp"}
+        if settings.token is not None:
+            headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=httpx.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            # No cap: what is in flight is one request a document, and a cap would make a slot that is just
+            # being given back look like a server that hangs.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=2),
+            # A company's HTTP_PROXY must not be asked for this very machine.
+            trust_env=not is_loopback(urlsplit(self.url).hostname or ""),
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompletionResponse]:
+        """The chunks of one completion. Closing the iterator cancels the generation. Raises ServerError."""
+        body = {**request.model_dump(mode="json", exclude_none=True), "stream": True}
+        async with (
+            self._troubles(),
+            self._http.stream("POST", "/v1/completions", json=body) as response,
+        ):
+            if response.status_code != HTTPStatus.OK:
+                await response.aread()
+                raise _refusal(response, self.url)
+            async for line in response.aiter_lines():
+                if not line.startswith("data:"):
+                    continue
+                data = line.removeprefix("data:").strip()
+                if data == "[DONE]":
+                    return
+                yield _chunk(data)
+            raise ServerError(
+                "off", "The completion server broke off in the middle of an answer; see its log."
+            )
+
+    async def check(self) -> Ready:
+        """The server's own word on whether it can complete, and a try of the token. Raises ServerError."""
+        async with self._troubles():
+            response = await self._http.get("/ready", timeout=CONNECT_TIMEOUT_S)
+            if response.status_code not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
+                raise _refusal(response, self.url)
+            ready = _parse(Ready, response.content)
+            models = await self._http.get("/v1/models", timeout=CONNECT_TIMEOUT_S)
+            if models.status_code == HTTPStatus.OK:
+                _parse(ModelList, models.content)
+            elif models.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise _refusal(models, self.url)
+        return ready
+
+    @asynccontextmanager
+    async def _troubles(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise ServerError(
+                "off",
+                f"No completion server at {self.url}: start it with `python -m server`, or give its address "
+                "with --server-url or ACEPILOT_SERVER_URL.",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise ServerError(
+                "off", f"The completion server at {self.url} does not answer; see its log."
+            ) from error
+        except httpx.HTTPError as error:
+            raise ServerError(
+                "off",
+                f"The connection to the completion server at {self.url} broke ({type(error).__name__}).",
+            ) from error
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse(model: type[_Body], data: str | bytes) -> _Body:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError:
+        # Without a cause: pydantic's words quote what was received, which may be code.
+        raise ServerError(
+            "error",
+            "The completion server's answer makes no sense: is --server-url Acepilot's server, and "
+            "of the same version?",
+        ) from None
+
+
+def _chunk(data: str) -> CompletionResponse:
+    if data.startswith('{"error"'):
+        message = _parse(ErrorResponse, data).error.message
+        raise ServerError("error", f"The completion server failed: {message}")
+    return _parse(CompletionResponse, data)
+
+
+def _refusal(response: httpx.Response, url: str) -> ServerError:
+    """What an error status means for the user."""
+    try:
+        said = ErrorResponse.model_validate_json(response.content).error.message
+    except ValidationError:
+        said = f"HTTP {response.status_code}"
+    match response.status_code:
+        case 401 | 403:
+            return ServerError(
+                "unauthorized",
+                f"The completion server at {url} refuses the token: set ACEPILOT_TOKEN to the server's own.",
+            )
+        case 429:
+            retry_after = response.headers.get("Retry-After", "1")
+            seconds = float(retry_after) if retry_after.isdigit() else 1.0
+            return ServerError("busy", f"The completion server is busy: {said}", retry_after_s=seconds)
+        case 503:
+            return ServerError("loading", f"The completion server is not ready yet: {said}")
+        case 422:
+            return ServerError(
+                "error", "The completion server does not understand this client: use one version of both."
+            )
+        case _:
+            return ServerError("error", f"The completion server failed: {said}")

@@ -1,0 +1,138 @@
+"""`python -m lsp --doctor`: is everything well between here and a completion, and if not, what to do.
+
+Exit code 0 when all is well, 1 otherwise.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from acepilot.protocol import CompletionRequest
+from lsp.client import CompletionClient, ServerError
+from lsp.settings import LspSettings
+
+SAMPLE = {
+    "prompt": "def add(a: int, b: int) -> int:\n    return ",
+    "suffix": "\n\n\nprint(add(1, 2))\n",
+    "language": "python",
+    "path": "sample.py",
+    "mode": "auto",
+}
+
+EDITORS = {
+    "VS Code": "install the extension in editors/vscode; setting `acepilot.command`, default {command}",
+    "Neovim": "vim.lsp.config('acepilot', {{ cmd = {{ {quoted} }}, root_markers = {{ '.git' }} }}); "
+    "vim.lsp.enable('acepilot')  -- 0.12: vim.lsp.inline_completion.enable()",
+    "any LSP editor": "run {command} over stdio for all languages; ghost text needs LSP 3.18's "
+    "textDocument/inlineCompletion, others get it in the completion menu",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report: what was looked at, what was seen, and what to do about it."""
+
+    name: str
+    ok: bool
+    seen: str
+    advice: str = ""
+
+
+async def examine(settings: LspSettings) -> list[Check]:
+    """All checks, in the order in which they depend on each other; the first failure ends them."""
+    client = CompletionClient(settings)
+    try:
+        checks: list[Check] = []
+        steps: list[Callable[[CompletionClient, LspSettings], Coroutine[Any, Any, list[Check]]]] = [
+            _server_checks,
+            _completion_check,
+        ]
+        for step in steps:
+            checks += await step(client, settings)
+            if not all(check.ok for check in checks):
+                break
+        return checks
+    finally:
+        await client.aclose()
+
+
+async def _server_checks(client: CompletionClient, settings: LspSettings) -> list[Check]:
+    try:
+        ready = await client.check()
+    except ServerError as trouble:
+        if trouble.state == "unauthorized":
+            return [
+                Check("server", True, f"{client.url} answers"),
+                Check("token", False, "refused", trouble.message),
+            ]
+        return [Check("server", False, f"{client.url}: {trouble.state}", trouble.message)]
+    token = "accepted" if settings.token is not None else "none set, none asked for"
+    checks = [Check("server", True, f"{client.url} answers"), Check("token", True, token)]
+    if ready.status == "ready":
+        return [*checks, Check("model", True, f"{ready.model} is ready ({ready.engine})")]
+    advice = (
+        "Wait until it is loaded, then run this again."
+        if ready.status == "loading"
+        else "See the server's log; `python -m server --help` says how to choose another model."
+    )
+    return [*checks, Check("model", False, f"{ready.model}: {ready.status}. {ready.detail}".strip(), advice)]
+
+
+async def _completion_check(client: CompletionClient, settings: LspSettings) -> list[Check]:
+    request = CompletionRequest.model_validate(SAMPLE)
+    started = time.perf_counter()
+    first_ms: float | None = None
+    text, reason = "", ""
+    try:
+        async with aclosing(client.stream(request)) as chunks:
+            async for chunk in chunks:
+                if chunk.choices and chunk.choices[0].text:
+                    first_ms = first_ms or (time.perf_counter() - started) * 1000
+                    text += chunk.choices[0].text
+                if chunk.acepilot is not None and chunk.acepilot.text is not None:
+                    text, reason = chunk.acepilot.text, chunk.acepilot.reason
+    except ServerError as trouble:
+        return [Check("completion", False, trouble.state, trouble.message)]
+    total_ms = (time.perf_counter() - started) * 1000
+    if not text:
+        return [Check("completion", False, f"empty. {reason}".strip(), "Try a larger or code-trained model.")]
+    seen = f"`return {text}` in {total_ms:.0f} ms, first token after {first_ms or total_ms:.0f} ms"
+    if total_ms > settings.time_budget_ms:
+        advice = "Slower than --time-budget-ms: raise it, or serve a smaller model."
+        return [Check("completion", False, seen, advice)]
+    return [Check("completion", True, seen)]
+
+
+def editor_hints() -> dict[str, str]:
+    """How to start this very language server from each editor."""
+    words = [sys.executable, "-m", "lsp"]
+    command = " ".join(words)
+    quoted = ", ".join(f"'{word}'" for word in words)
+    return {editor: hint.format(command=f"`{command}`", quoted=quoted) for editor, hint in EDITORS.items()}
+
+
+def main(settings: LspSettings, *, as_json: bool) -> int:
+    checks = asyncio.run(examine(settings))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        report = {"ok": ok, "checks": [asdict(check) for check in checks], "editors": editor_hints()}
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        return 0 if ok else 1
+    console = Console(soft_wrap=True)
+    for check in checks:
+        mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
+        console.print(f"{mark} {check.name}: {escape(check.seen)}", highlight=False)
+        if check.advice:
+            console.print(f"     [yellow]-> {escape(check.advice)}[/yellow]", highlight=False)
+    console.print("\nEditors:")
+    for editor, hint in editor_hints().items():
+        console.print(f"  [bold]{editor}[/bold]: {escape(hint)}", highlight=False)
+    return 0 if ok else 1

@@ -1,0 +1,59 @@
+"""`textDocument/completion`: the same suggestion in the menu of editors that know no inline completion.
+
+Announced only to those: an editor with both would show everything twice.
+"""
+
+import re
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from lsp.documents import Documents
+from lsp.features.feedback import Feedback
+from lsp.features.inline_completion import replaced_range, with_editors_line_ends
+from lsp.suggest import Suggester
+
+TRIGGER_CHARACTERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
+LABEL_CHARS = 60
+
+_WORD_END = re.compile(r"\w*\Z")
+
+
+def register(server: LanguageServer, documents: Documents, suggester: Suggester, feedback: Feedback) -> None:
+    @server.feature(
+        types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)
+    )
+    async def completion(  # pyright: ignore[reportUnusedFunction]
+        params: types.CompletionParams,
+    ) -> types.CompletionList | None:
+        document = documents.get(params.text_document.uri)
+        if document is None:
+            return None
+        # LSP's `Invoked` here also means "typed an identifier": nobody asked by hand for certain.
+        suggestion = await suggester.suggest(
+            document.snapshot(params.position, documents.encoding), invoked=False
+        )
+        if suggestion is None:
+            return types.CompletionList(is_incomplete=True, items=[])
+        # Clients filter by the word left of the cursor, so the item covers and repeats that word.
+        found = _WORD_END.search(suggestion.snapshot.line_before)
+        word = found.group() if found else ""
+        text = word + with_editors_line_ends(suggestion)
+        first_line = text.strip().split("\n")[0].rstrip()
+        item = types.CompletionItem(
+            label=first_line if len(first_line) <= LABEL_CHARS else first_line[: LABEL_CHARS - 1] + "…",
+            label_details=types.CompletionItemLabelDetails(description="Acepilot"),
+            kind=types.CompletionItemKind.Text,
+            detail="Acepilot",
+            documentation=types.MarkupContent(
+                types.MarkupKind.Markdown, f"```{suggestion.snapshot.language}\n{text}\n```"
+            ),
+            preselect=False,
+            sort_text="\U0010ffff",  # after everything that a real language server knows
+            filter_text=text.split("\n")[0].rstrip() or first_line,
+            insert_text_format=types.InsertTextFormat.PlainText,
+            insert_text_mode=types.InsertTextMode.AsIs,
+            text_edit=types.TextEdit(replaced_range(suggestion, documents.encoding, len(word)), text),
+            command=feedback.offered(suggestion.id),
+        )
+        return types.CompletionList(is_incomplete=True, items=[item])

@@ -1,0 +1,110 @@
+"""The language server, put together: one object a connection, since an editor's documents are its own."""
+
+import asyncio
+import logging
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from lsp.client import CompletionClient
+from lsp.context import Context
+from lsp.documents import Documents
+from lsp.features import completion, feedback, inline_completion, status
+from lsp.logs import describe
+from lsp.positions import Encoding
+from lsp.settings import LspSettings
+from lsp.suggest import Suggester
+
+if TYPE_CHECKING:
+    from pygls.server import ServerErrors  # it exists for type checkers only
+
+logger = logging.getLogger("acepilot.lsp")
+
+_ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
+
+
+class AcepilotLanguageServer(LanguageServer):
+    """pygls' server, with our document store in place of pygls' own."""
+
+    def __init__(self, settings: LspSettings) -> None:
+        super().__init__("acepilot", version("acepilot"))
+        self.documents = Documents()
+        self._client = CompletionClient(settings)
+        self._status = status.Status(self._client, self._send_status, self._log_to_editor)
+        self._watch: asyncio.Task[None] | None = None
+        self.suggester = Suggester(
+            self._client,
+            self.documents,
+            Context(self.documents, self._roots),
+            time_budget_ms=settings.time_budget_ms,
+            report=self._status.report,
+            explain=self._status.explain,
+        )
+        self._feedback = feedback.Feedback()
+        feedback.register(self, self._feedback)
+        inline_completion.register(self, self.documents, self.suggester, self._feedback)
+        self._register_lifecycle()
+        self._register_documents()
+
+    async def aclose(self) -> None:
+        """Cancel everything that is in flight."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self.suggester.aclose()
+        await self._client.aclose()
+
+    def report_server_error(self, error: Exception, source: "ServerErrors") -> None:
+        """No pop-up in the editor, and none of the error's words: they may quote code."""
+        logger.error("%s", describe(type(error), error.__traceback__ or sys.exc_info()[2]))
+
+    def _register_lifecycle(self) -> None:
+        @self.feature(types.INITIALIZE)
+        def initialize(params: types.InitializeParams) -> None:  # pyright: ignore[reportUnusedFunction]
+            encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
+            self.documents.encoding = _ENCODINGS[types.PositionEncodingKind(encoding).value]
+            text_document = params.capabilities.text_document
+            if text_document is None or text_document.inline_completion is None:
+                completion.register(self, self.documents, self.suggester, self._feedback)
+
+        @self.feature(types.INITIALIZED)
+        async def initialized(_: types.InitializedParams) -> None:  # pyright: ignore[reportUnusedFunction]
+            self._watch = asyncio.create_task(self._status.watch())
+
+        @self.feature(types.SHUTDOWN)
+        async def shutdown(_: None) -> None:  # pyright: ignore[reportUnusedFunction]
+            await self.aclose()
+
+    def _register_documents(self) -> None:
+        """In place of pygls' own handlers, which copy and split the whole text at every keystroke."""
+
+        def opened(params: types.DidOpenTextDocumentParams) -> None:
+            self.documents.open(params.text_document)
+
+        def changed(params: types.DidChangeTextDocumentParams) -> None:
+            self.documents.change(
+                params.text_document.uri, params.text_document.version, params.content_changes
+            )
+            self.suggester.key_pressed()
+
+        def closed(params: types.DidCloseTextDocumentParams) -> None:
+            self.documents.close(params.text_document.uri)
+            self.suggester.forget(params.text_document.uri)
+
+        self.protocol.fm.add_builtin_feature(types.TEXT_DOCUMENT_DID_OPEN, opened)
+        self.protocol.fm.add_builtin_feature(types.TEXT_DOCUMENT_DID_CHANGE, changed)
+        self.protocol.fm.add_builtin_feature(types.TEXT_DOCUMENT_DID_CLOSE, closed)
+
+    def _roots(self) -> list[str]:
+        folders = list(self.workspace.folders)
+        root = self.workspace.root_uri
+        return folders or ([root] if root else [])
+
+    def _send_status(self, params: dict[str, str]) -> None:
+        self.protocol.notify(status.METHOD, params)
+
+    def _log_to_editor(self, message: str, is_problem: bool) -> None:
+        kind = types.MessageType.Warning if is_problem else types.MessageType.Info
+        self.window_log_message(types.LogMessageParams(kind, message))

@@ -1,0 +1,269 @@
+"""The keystroke flow, top to bottom: trigger, cache, live stream, debounce, context, server, answer.
+
+A newer request for the same document supersedes the older one, which is answered with nothing at once. Every
+"nothing" has a reason, which goes to the status.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from acepilot.completion_cache import CompletionCache, same_suffix
+from acepilot.protocol import CompletionRequest
+from lsp import trigger
+from lsp.client import CompletionClient, ServerError
+from lsp.context import Context
+from lsp.debounce import Debounce
+from lsp.documents import Documents, Snapshot
+from lsp.live import Live
+
+CACHE_ENTRIES = 256
+MAX_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """`text` to be inserted at the cursor of `snapshot`. `id` opens the server's `/v1/explain/{id}`."""
+
+    text: str
+    snapshot: Snapshot
+    id: str
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No suggestion, and why."""
+
+    reason: str
+
+
+class Turn:
+    """One request of the editor, until it is answered or a newer one supersedes it."""
+
+    def __init__(self) -> None:
+        self.superseded = False
+        self.woken = asyncio.Event()
+
+    def supersede(self) -> None:
+        self.superseded = True
+        self.woken.set()
+
+    async def sleep(self, longest_s: float) -> None:
+        """Until it is woken, or the time is over."""
+        self.woken.clear()
+        if not self.superseded:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), longest_s)
+
+
+class DivergedError(Exception):
+    """The stream that was joined says something else than what the user typed: ask anew."""
+
+
+SUPERSEDED = Nothing("")
+
+
+class Suggester:
+    """Answers for all documents of one editor. Needs a running event loop."""
+
+    def __init__(
+        self,
+        client: CompletionClient,
+        documents: Documents,
+        context: Context,
+        *,
+        time_budget_ms: int,
+        report: Callable[[ServerError | None], None],
+        explain: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._documents = documents
+        self._context = context
+        self._budget_s = time_budget_ms / 1000
+        self._report = report
+        self._explain = explain
+        self._cache = CompletionCache(CACHE_ENTRIES)
+        self._ids: OrderedDict[str, str] = OrderedDict()
+        self._model = ""
+        self._debounce = Debounce()
+        self._busy_until_s = 0.0
+        self._turns: dict[str, Turn] = {}
+        self._lives: dict[str, Live] = {}
+
+    def key_pressed(self) -> None:
+        self._debounce.key(time.monotonic() * 1000)
+
+    async def suggest(self, snapshot: Snapshot, *, invoked: bool) -> Suggestion | None:
+        """The suggestion for this cursor, within the time budget; None where there is none."""
+        turn = Turn()
+        if (previous := self._turns.get(snapshot.uri)) is not None:
+            previous.supersede()
+        self._turns[snapshot.uri] = turn
+        try:
+            answer = await self._answer(snapshot, turn, invoked=invoked)
+        finally:
+            if self._turns.get(snapshot.uri) is turn:
+                del self._turns[snapshot.uri]
+        if isinstance(answer, Suggestion):
+            answer = self._still_true(answer)
+        if isinstance(answer, Nothing):
+            if answer is not SUPERSEDED:
+                self._explain(answer.reason)
+            return None
+        self._explain("A completion was offered.")
+        return answer
+
+    def forget(self, uri: str) -> None:
+        """The document was closed."""
+        self._drop_live(uri)
+
+    async def aclose(self) -> None:
+        """Cancel all that is in flight, and wait until the server can know."""
+        lives, self._lives = list(self._lives.values()), {}
+        for live in lives:
+            await live.closed()
+
+    async def _answer(self, snapshot: Snapshot, turn: Turn, *, invoked: bool) -> Suggestion | Nothing:
+        deadline_s = time.monotonic() + self._budget_s
+        refused = trigger.refusal(snapshot, invoked=invoked)
+        if refused is not None:
+            self._drop_live(snapshot.uri)
+            return Nothing(refused)
+        known = self._cache.get(snapshot.prefix, snapshot.suffix, self._salt(snapshot))
+        if known is not None and (known.text or not invoked):
+            if not known.text:
+                return Nothing("The model had nothing to add here.")
+            full = snapshot.prefix[len(snapshot.prefix) - known.typed :] + known.text
+            return Suggestion(known.text, snapshot, self._ids.get(full, ""))
+        live = self._lives.get(snapshot.uri)
+        if live is not None and not live.done and live.typed_since(snapshot) is not None:
+            try:
+                return await self._follow(live, snapshot, turn, deadline_s)
+            except DivergedError:
+                pass  # what came since contradicts what was typed: a fresh request, without further waiting
+        else:
+            self._drop_live(snapshot.uri)
+            if not invoked and time.monotonic() < self._busy_until_s:
+                return Nothing(
+                    "The completion server is busy; automatic requests wait until it said to retry."
+                )
+            wait_s = self._debounce.wait_ms(snapshot.line_before, snapshot.line_after, invoked=invoked) / 1000
+            await turn.sleep(wait_s)
+        if turn.superseded:
+            return SUPERSEDED
+        live = self._start(snapshot)
+        try:
+            return await self._follow(live, snapshot, turn, deadline_s)
+        except DivergedError:
+            return Nothing("The model had nothing to add here.")
+
+    async def _follow(
+        self, live: Live, snapshot: Snapshot, turn: Turn, deadline_s: float
+    ) -> Suggestion | Nothing:
+        """Wait for the stream's end. Raises DivergedError as soon as it cannot answer `snapshot` any more."""
+        live.join(turn.woken)
+        finish = False
+        try:
+            while not live.done and not turn.superseded:
+                if (typed := live.typed_since(snapshot)) is None:
+                    raise DivergedError
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    finish = True
+                    return self._what_is_there(live, typed, snapshot)
+                await turn.sleep(left_s)
+        finally:
+            live.leave(turn.woken, finish=finish)
+        if turn.superseded:
+            return SUPERSEDED
+        if live.trouble is not None:
+            self._fail(live.trouble)
+            return Nothing(live.trouble.message)
+        if live.final is None:
+            return Nothing("The request was cancelled.")
+        typed = live.typed_since(snapshot)
+        if typed is not None and len(live.final) > len(typed):
+            return Suggestion(live.final[len(typed) :], snapshot, live.completion_id)
+        if typed == "":
+            return Nothing(live.reason or "The model had nothing to add here.")
+        raise DivergedError
+
+    def _start(self, snapshot: Snapshot) -> Live:
+        self._drop_live(snapshot.uri)
+        request = CompletionRequest.model_validate(
+            {
+                "prompt": snapshot.prefix,
+                "suffix": snapshot.suffix,
+                "max_tokens": MAX_TOKENS,
+                "language": snapshot.language or None,
+                "path": self._context.path(snapshot.uri),
+                "snippets": self._context.snippets(snapshot),
+                "mode": "auto",
+            }
+        )
+        live = Live(self._client, request, snapshot, self._keep)
+        self._lives[snapshot.uri] = live
+        return live
+
+    def _keep(self, live: Live) -> None:
+        """A stream came to its end, watched or not."""
+        final = live.final or ""
+        self._model = live.model
+        self._cache.put(live.snapshot.prefix, live.snapshot.suffix, self._salt(live.snapshot), final)
+        self._ids[final] = live.completion_id
+        while len(self._ids) > CACHE_ENTRIES:
+            self._ids.popitem(last=False)
+        self._debounce.answered(live.elapsed_ms)
+        self._report(None)
+
+    def _what_is_there(self, live: Live, typed: str, snapshot: Snapshot) -> Suggestion | Nothing:
+        """The time budget is spent: whole lines, if there are any. The stream goes on, for the cache."""
+        lines_end = live.text.rfind("\n")
+        whole = live.text[len(typed) : lines_end] if lines_end > len(typed) else ""
+        if whole.strip():
+            return Suggestion(whole, snapshot, live.completion_id)
+        slow = ServerError(
+            "slow",
+            f"No completion within {self._budget_s * 1000:.0f} ms: the server is slow or overloaded. Raise "
+            "--time-budget-ms, or serve a smaller model.",
+        )
+        self._fail(slow)
+        return Nothing(slow.message)
+
+    def _still_true(self, suggestion: Suggestion) -> Suggestion | Nothing:
+        """The suggestion as the document is now: whoever typed its beginning meanwhile gets the rest."""
+        then = suggestion.snapshot
+        document = self._documents.get(then.uri)
+        if document is not None and document.version == then.version:
+            return suggestion
+        stale = Nothing("The text changed while the completion was on its way.")
+        if document is None or then.line >= len(document.lines):
+            return stale
+        now = document.snapshot_at(then.line, then.index, self._documents.encoding)
+        if now.index != then.index or now.line_before != then.line_before:
+            return stale
+        for count in range(len(suggestion.text)):
+            typed = suggestion.text[:count]
+            if not now.suffix.startswith(typed):
+                break
+            if same_suffix(then.suffix, now.suffix[count:], typed):
+                lines = typed.split("\n")
+                index = len(lines[-1]) + (now.index if len(lines) == 1 else 0)
+                here = document.snapshot_at(now.line + len(lines) - 1, index, self._documents.encoding)
+                return Suggestion(suggestion.text[count:], here, suggestion.id)
+        return stale
+
+    def _fail(self, trouble: ServerError) -> None:
+        if trouble.retry_after_s is not None:
+            self._busy_until_s = time.monotonic() + trouble.retry_after_s
+        self._report(trouble)
+
+    def _drop_live(self, uri: str) -> None:
+        if (live := self._lives.pop(uri, None)) is not None:
+            live.cancel()
+
+    def _salt(self, snapshot: Snapshot) -> str:
+        return f"{self._model}\n{snapshot.language}\n{snapshot.uri}"

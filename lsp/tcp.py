@@ -1,0 +1,46 @@
+"""Serving over TCP: one server object a connection.
+
+pygls' own `start_tcp` shares one object among all, and stops at the first disconnect.
+"""
+
+import asyncio
+import logging
+import sys
+from contextlib import suppress
+from threading import Event
+
+from pygls.io_ import run_async
+
+from lsp.server import AcepilotLanguageServer
+from lsp.settings import LspSettings
+
+logger = logging.getLogger("acepilot.lsp")
+
+
+async def serve_tcp(settings: LspSettings, host: str, port: int) -> None:
+    """Serve until cancelled. Says on stderr where it listens: port 0 takes any free one."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = AcepilotLanguageServer(settings)
+        server.protocol.set_writer(writer)  # pyright: ignore[reportArgumentType]
+        try:
+            # `exit` ends the process in pygls; here it ends this connection only.
+            with suppress(SystemExit, ConnectionError, asyncio.IncompleteReadError):
+                await run_async(
+                    stop_event=Event(),
+                    reader=reader,
+                    protocol=server.protocol,
+                    logger=logging.getLogger("pygls"),
+                    error_handler=server.report_server_error,
+                )
+        finally:
+            await server.aclose()
+            writer.close()
+
+    listener = await asyncio.start_server(connected, host, port)
+    for socket in listener.sockets:
+        address = socket.getsockname()
+        sys.stderr.write(f"Acepilot's language server listens on {address[0]}:{address[1]}\n")
+    sys.stderr.flush()
+    async with listener:
+        await listener.serve_forever()

@@ -1,0 +1,69 @@
+"""Fixtures: the scripted HTTP server, and an editor that talks to a real `python -m lsp` over stdio."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from lsprotocol import types
+from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
+
+from tests.lsp.editor import Editor
+from tests.lsp.fake_server import FakeServer
+
+Connect = Callable[..., Awaitable[Editor]]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    server = FakeServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest_asyncio.fixture
+async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
+    """Starts `python -m lsp` and initialises it: `await connect(encodings=..., inline=...)`."""
+    clients: list[LanguageClient] = []
+
+    async def start(
+        *flags: str,
+        encodings: list[types.PositionEncodingKind | str] | None = None,
+        inline: bool = True,
+        env: dict[str, str] | None = None,
+    ) -> Editor:
+        stderr = tmp_path / f"stderr-{len(clients)}"
+        client = make_test_lsp_client()
+        clients.append(client)
+        editor = Editor(client, stderr, tmp_path)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ACEPILOT_")}
+        await client.start_io(
+            "/bin/sh",
+            "-c",
+            'exec "$0" -m lsp "$@" 2>"$STDERR"',
+            sys.executable,
+            "--server-url",
+            fake.url,
+            *flags,
+            env={**clean, "STDERR": str(stderr), **(env or {})},
+        )
+        capabilities = client_capabilities("visual-studio-code")
+        assert capabilities.text_document is not None
+        capabilities.text_document.inline_completion = (
+            types.InlineCompletionClientCapabilities() if inline else None
+        )
+        capabilities.general = types.GeneralClientCapabilities(position_encodings=encodings)
+        folder = types.WorkspaceFolder(uri=tmp_path.as_uri(), name="work")
+        params = types.InitializeParams(capabilities=capabilities, workspace_folders=[folder])
+        editor.initialized = await client.initialize_session(params)
+        return editor
+
+    yield start
+    for client in clients:
+        async with asyncio.timeout(5):
+            await client.shutdown_session()
+        await client.stop()

@@ -1,0 +1,170 @@
+"""A scripted stand-in for the completion server: a real port, a real HTTP server, and a memory of what it was asked.
+
+`python tests/lsp/fake_server.py` is never run: tests start `FakeServer` in a thread.
+"""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Ready
+
+Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loading"]
+
+
+@dataclass
+class Seen:
+    """One request for a completion, and how it ended."""
+
+    body: CompletionRequest
+    authorization: str | None
+    ended: Literal["", "whole", "cancelled", "refused", "died"] = ""
+
+
+@dataclass
+class FakeServer:
+    """Set `script`, `text` and `delay_s` at any time; they count for the next request."""
+
+    text: str = "os.stat(path).st_size"
+    final: str | None = None
+    reason: str = ""
+    script: Script = "stream"
+    delay_s: float = 0.0
+    token: str | None = None
+    seen: list[Seen] = field(default_factory=list[Seen])
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self._uvicorn: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self._app(), log_level="critical", timeout_graceful_shutdown=1, lifespan="off"
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],), daemon=True)
+        self._thread.start()
+        wait_for(lambda: bool(self._uvicorn and self._uvicorn.started))
+
+    def stop(self) -> None:
+        """As a crash: connections are cut."""
+        if self._uvicorn is not None and self._thread is not None:
+            self._uvicorn.should_exit = True
+            self._uvicorn.force_exit = True
+            for connection in list(self._uvicorn.server_state.connections):
+                connection.transport.abort()  # type: ignore[union-attr]
+            self._thread.join(5)
+            self._uvicorn = self._thread = None
+
+    def in_flight(self) -> int:
+        return sum(not one.ended for one in self.seen)
+
+    def _app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/ready")
+        async def ready() -> Response:
+            loading = self.script == "loading"
+            body = Ready(
+                status="loading" if loading else "ready", model="fake", engine="fake", detail="Patience."
+            )
+            return Response(body.model_dump_json(), 503 if loading else 200, media_type="application/json")
+
+        @app.get("/v1/models")
+        async def models(request: Request) -> Response:
+            if self._refuses(request):
+                return _error(401, "unauthorized", "No.")
+            return JSONResponse({"object": "list", "data": []})
+
+        @app.post("/v1/completions")
+        async def completions(request: Request) -> Response:
+            seen = Seen(
+                CompletionRequest.model_validate(await request.json()), request.headers.get("authorization")
+            )
+            self.seen.append(seen)
+            script = "401" if self._refuses(request) else self.script
+            if script in ("stream", "die", "hang"):
+                chunks = self._chunks(seen, script, self.text, self.delay_s)
+                return StreamingResponse(chunks, media_type="text/event-stream")
+            seen.ended = "refused"
+            match script:
+                case "malformed":
+                    return PlainTextResponse(
+                        'data: {"id": 1, "choices": "secret_prefix\n\n', media_type="text/event-stream"
+                    )
+                case "401":
+                    return _error(401, "unauthorized", "No.")
+                case "429":
+                    return _error(429, "overloaded", "The queue is full.", {"Retry-After": "1"})
+                case "loading":
+                    return _error(503, "not_ready", "The model is loading.")
+                case _:
+                    return _error(500, "engine_failed", "The engine broke.")
+
+        return app
+
+    def _refuses(self, request: Request) -> bool:
+        expected = f"Bearer {self.token}"
+        return self.script == "401" or (
+            self.token is not None and request.headers.get("authorization") != expected
+        )
+
+    async def _chunks(self, seen: Seen, script: str, text: str, delay_s: float) -> AsyncIterator[str]:
+        """Four characters a chunk. Starlette cancels this where the client goes away."""
+        name = f"cmpl-{len(self.seen)}"
+        try:
+            if script == "hang":
+                await asyncio.sleep(600)
+            for start in range(0, len(text), 4):
+                if script == "die" and start >= len(text) // 2:
+                    seen.ended = "died"
+                    raise ConnectionAbortedError
+                await asyncio.sleep(delay_s)
+                yield _chunk(name, text[start : start + 4])
+            final = text if self.final is None else self.final
+            seen.ended = "whole"
+            yield _chunk(name, "", AcepilotInfo(text=final, reason=self.reason), finish_reason="stop")
+            yield "data: [DONE]\n\n"
+        finally:
+            if not seen.ended:
+                seen.ended = "cancelled"
+
+
+def _chunk(name: str, text: str, info: AcepilotInfo | None = None, finish_reason: Any = None) -> str:
+    choice = Choice(index=0, text=text, finish_reason=finish_reason)
+    chunk = CompletionResponse(
+        id=name, created=int(time.time()), model="fake", choices=[choice], acepilot=info
+    )
+    return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+
+
+def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    body = {"error": {"message": message, "type": code, "code": code, "param": None}}
+    return Response(json.dumps(body), status, headers, media_type="application/json")
+
+
+def wait_for(condition: Any, timeout_s: float = 5.0) -> None:
+    """Poll until `condition()` holds; fails after `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"did not come true within {timeout_s} s")
+        time.sleep(0.01)

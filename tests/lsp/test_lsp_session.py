@@ -1,0 +1,236 @@
+"""A real `python -m lsp` over stdio, against the scripted server: what an editor gets."""
+
+import asyncio
+
+import pytest
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from tests.lsp.conftest import Connect
+from tests.lsp.editor import AUTOMATIC, INVOKED
+from tests.lsp.fake_server import FakeServer
+
+TEXT = "import os\n\n\ndef size(path):\n    return \n\n\nprint(size('.'))\n"
+CURSOR = (4, 11)
+
+
+@pytest.mark.asyncio
+async def test_inline_completion(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    assert editor.initialized is not None
+    assert editor.initialized.capabilities.inline_completion_provider is not None
+    assert editor.initialized.capabilities.completion_provider is None
+    editor.open(TEXT, CURSOR)
+    item = await editor.item()
+    assert item is not None
+    assert item.insert_text == fake.text
+    here = types.Position(*CURSOR)
+    assert item.range == types.Range(here, here)
+    body = fake.seen[0].body
+    assert body.prompt == "import os\n\n\ndef size(path):\n    return "
+    assert body.suffix == "\n\n\nprint(size('.'))\n"
+    assert (body.language, body.path, body.mode, body.stream) == ("python", "a.py", "auto", True)
+
+
+@pytest.mark.asyncio
+async def test_the_final_text_counts_not_the_deltas(fake: FakeServer, connect: Connect) -> None:
+    fake.final = "os.stat(path)"
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    assert await editor.text() == "os.stat(path)"
+
+
+@pytest.mark.asyncio
+async def test_nothing_has_a_reason(fake: FakeServer, connect: Connect) -> None:
+    fake.final, fake.reason = "", "Every line repeats the suffix."
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    assert await editor.text() is None
+    await editor.until(lambda: editor.reason == "Every line repeats the suffix.")
+
+
+@pytest.mark.asyncio
+async def test_typing_along_is_answered_without_the_server(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    await editor.text()
+    editor.type("os.st")
+    assert await editor.text(AUTOMATIC) == "at(path).st_size"
+    assert len(fake.seen) == 1
+
+
+@pytest.mark.asyncio
+async def test_typing_along_keeps_the_stream(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.1
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    answers = [editor.ask()]
+    for char in "os.st":
+        await asyncio.sleep(0.02)
+        editor.type(char)
+        answers.append(editor.ask(AUTOMATIC))
+    *superseded, last = await asyncio.gather(*answers)
+    assert superseded == [None] * 5
+    assert last is not None
+    assert last.items[0].insert_text == "at(path).st_size"
+    assert [one.ended for one in fake.seen] == ["whole"]
+
+
+@pytest.mark.asyncio
+async def test_typing_something_else_cancels_the_stream(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.1
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    first = editor.ask()
+    await editor.until(lambda: fake.seen)
+    await asyncio.sleep(0.2)
+    editor.type("x")
+    fake.text, fake.delay_s = "yz", 0
+    assert await editor.text() == "yz"
+    assert await first is None
+    await editor.until(lambda: [one.ended for one in fake.seen] == ["cancelled", "whole"])
+
+
+@pytest.mark.asyncio
+async def test_cancel_request_frees_the_slot(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.2
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    asked = editor.ask(request_id="mine")
+    await editor.until(lambda: fake.seen)
+    editor.client.cancel_request(types.CancelParams(id="mine"))
+    with pytest.raises(JsonRpcException) as cancelled:
+        await asked
+    assert cancelled.value.code == -32800
+    await editor.until(lambda: fake.seen[0].ended == "cancelled")
+
+
+@pytest.mark.asyncio
+async def test_a_change_while_waiting_drops_the_answer(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.05
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    asked = editor.ask()
+    await editor.until(lambda: fake.seen)
+    editor.type("none of it")
+    assert await asked is None
+
+
+@pytest.mark.asyncio
+async def test_a_change_that_types_along_gets_the_rest(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.05
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    asked = editor.ask()
+    await editor.until(lambda: fake.seen)
+    editor.type("os.")
+    answer = await asked
+    assert answer is not None
+    here = types.Position(4, 14)
+    assert (answer.items[0].insert_text, answer.items[0].range) == (
+        "stat(path).st_size",
+        types.Range(here, here),
+    )
+
+
+@pytest.mark.asyncio
+async def test_an_auto_closed_bracket_is_replaced(fake: FakeServer, connect: Connect) -> None:
+    fake.text = "path)"
+    editor = await connect()
+    editor.open("os.stat()\n", (0, 8))
+    item = await editor.item()
+    assert item is not None
+    assert item.range == types.Range(types.Position(0, 8), types.Position(0, 9))
+
+
+@pytest.mark.asyncio
+async def test_much_right_of_the_cursor_asks_only_by_hand(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    editor.open("x =  # a comment\n", (0, 4))
+    assert await editor.text(AUTOMATIC) is None
+    assert fake.seen == []
+    await editor.until(lambda: "by hand" in editor.reason)
+    assert await editor.text(INVOKED) == fake.text
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("encoding", "column"),
+    [
+        (types.PositionEncodingKind.Utf8, 15),
+        (types.PositionEncodingKind.Utf16, 9),
+        (types.PositionEncodingKind.Utf32, 8),
+    ],
+)
+async def test_position_encodings(
+    fake: FakeServer, connect: Connect, encoding: types.PositionEncodingKind, column: int
+) -> None:
+    editor = await connect(encodings=[encoding])
+    assert editor.initialized is not None
+    assert editor.initialized.capabilities.position_encoding == encoding
+    editor.open('s = "漢字😀")  # 漢\r\n', (0, column))
+    fake.text = 'é")'
+    editor.type("→", {"utf-8": 3}.get(encoding.value, 1))
+    assert await editor.text() == 'é")'
+    assert fake.seen[0].body.prompt == 's = "漢字😀→'
+    item = await editor.item()
+    assert item is not None
+    assert item.range == types.Range(
+        types.Position(0, editor.character), types.Position(0, editor.character + 2)
+    )
+
+
+@pytest.mark.asyncio
+async def test_crlf_documents_get_crlf_text(fake: FakeServer, connect: Connect) -> None:
+    fake.text = "(\n    1,\n)"
+    editor = await connect()
+    editor.open("a = 1\r\nb = \r\n", (1, 4))
+    assert await editor.text() == "(\r\n    1,\r\n)"
+    assert fake.seen[0].body.prompt == "a = 1\nb = "
+
+
+@pytest.mark.asyncio
+async def test_acceptance_is_counted_once(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    item = await editor.item()
+    assert item is not None
+    assert item.command is not None
+    assert item.command.command == "acepilot.accepted"
+    assert list(item.command.arguments or []) == ["cmpl-1"]
+    for _ in range(2):
+        counts = await editor.client.workspace_execute_command_async(
+            types.ExecuteCommandParams(item.command.command, item.command.arguments)
+        )
+        assert (counts.shown, counts.accepted) == (1, 1)
+
+
+@pytest.mark.asyncio
+async def test_the_completion_menu_for_editors_without_ghost_text(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect(inline=False)
+    assert editor.initialized is not None
+    assert editor.initialized.capabilities.completion_provider is not None
+    editor.open(TEXT.replace("return ", "return os"), (4, 13))
+    fake.text = ".stat(\n        path\n    ).st_size"
+    answer = await editor.client.text_document_completion_async(
+        types.CompletionParams(types.TextDocumentIdentifier(editor.uri), types.Position(4, 13))
+    )
+    assert isinstance(answer, types.CompletionList)
+    assert answer.is_incomplete
+    (item,) = answer.items
+    assert (item.label, item.detail, item.preselect) == ("os.stat(", "Acepilot", False)
+    assert isinstance(item.text_edit, types.TextEdit)
+    assert item.text_edit.new_text == "os" + fake.text
+    assert item.text_edit.range == types.Range(types.Position(4, 11), types.Position(4, 13))
+
+
+@pytest.mark.asyncio
+async def test_other_open_files_are_context(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    helper = "def size_of_path(path, follow):\n    return os.stat(path, follow)\n"
+    editor.open(helper, (0, 0), name="sub/helper.py")
+    editor.open("x\n" * 50, (0, 0), name="unlike.py")
+    editor.open(TEXT.replace("size", "size_of_path"), CURSOR)
+    await editor.text()
+    (snippet,) = fake.seen[0].body.snippets
+    assert (snippet.path, snippet.text) == ("sub/helper.py", helper.strip("\n"))
