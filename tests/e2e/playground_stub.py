@@ -44,6 +44,8 @@ class Script(BaseModel):
     status: int = 200
     ready: str = "ready"
     token: str | None = None
+    open_ready: bool = False
+    """`/ready` needs no token."""
     clipped: bool = False
 
 
@@ -84,7 +86,7 @@ async def seen() -> dict[str, Any]:
 
 @app.get("/ready")
 async def ready(request: Request) -> Response:
-    if refused := _refused(request):
+    if not state.script.open_ready and (refused := _refused(request)):
         return refused
     status = state.script.ready
     details = {

@@ -86,7 +86,7 @@ function described(text: string): string {
 
 const watch = new ServerWatch(showServer);
 
-function showServer(state: ServerState): void {
+function showServer(state: ServerState, before: ServerState): void {
   const label = {
     connecting: "Connecting",
     loading: "Loading the model",
@@ -102,7 +102,7 @@ function showServer(state: ServerState): void {
   page.notice.dataset["state"] = state.kind;
   page.notice.textContent = notice(state);
   suggester.automatic = page.automatic.checked && state.kind === "ready";
-  if (state.kind === "ready") void greet();
+  if (state.kind === "ready") void greet(before);
 }
 
 function notice(state: ServerState): string {
@@ -114,9 +114,10 @@ function notice(state: ServerState): string {
   return "";
 }
 
-async function greet(): Promise<void> {
-  say("");
-  if (suggester.automatic) void suggester.ask(view);
+async function greet(before: ServerState): Promise<void> {
+  // After a failure the user asks: a server that breaks at every answer must not be asked for ever.
+  if (before.kind === "down") say("The server answers again");
+  else if (suggester.automatic) void suggester.ask(view);
   try {
     const model = await getModel();
     if (!model) return;

@@ -12,7 +12,7 @@ export class ServerWatch {
   state: ServerState = { kind: "connecting" };
   private timer = 0;
 
-  constructor(private readonly changed: (state: ServerState) => void) {}
+  constructor(private readonly changed: (state: ServerState, before: ServerState) => void) {}
 
   async poll(): Promise<void> {
     window.clearTimeout(this.timer);
@@ -25,9 +25,9 @@ export class ServerWatch {
     if (state.kind === "loading" || state.kind === "failed" || state.kind === "down") {
       this.timer = window.setTimeout(() => void this.poll(), PAUSE_MS[state.kind]);
     }
-    const same = JSON.stringify(state) === JSON.stringify(this.state);
+    const before = this.state;
     this.state = state;
-    if (!same) this.changed(state);
+    if (JSON.stringify(state) !== JSON.stringify(before)) this.changed(state, before);
   }
 }
 
