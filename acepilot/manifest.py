@@ -29,11 +29,11 @@ class Manifest(BaseModel):
     format: ModelFormat
     files: dict[str, ModelFile] = Field(description="By name inside the folder.")
     base: str = Field(description="The published model that this one is, or was tuned from.")
-    source_sha256: str | None = Field(None, description="Hash of the published file, before any rewriting.")
+    source_sha256: str | None = Field(default=None, description="Hash of the published file, before any rewriting.")
     licence: str
     dtype: str
     context_tokens: int
-    data_hash: str | None = Field(None, description="Corpus that it was tuned on; null: not tuned.")
+    data_hash: str | None = Field(default=None, description="Corpus that it was tuned on; null: not tuned.")
     notes: str = ""
 
 

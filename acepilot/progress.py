@@ -1,6 +1,6 @@
 """Progress of long work: a rich bar on a terminal, a few plain lines elsewhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,7 +11,7 @@ Advance = Callable[[float], None]
 
 
 @contextmanager
-def byte_progress(description: str, total_bytes: int, console: Console | None = None) -> Iterator[Advance]:
+def byte_progress(description: str, total_bytes: int, console: Console | None = None) -> Generator[Advance]:
     """Yields a function that is told how many bytes are done so far."""
     console = console or Console(stderr=True)
     if console.is_terminal:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from acepilot.protocol import Snippet
 
 CLIP_STEP_LINES = 32
-SUFFIX_SHARE = 0.2
+SUFFIX_SHARE = 0.1
+"""The suffix stands behind the prefix in the prompt, so the KV cache never keeps it: each keystroke pays for it."""
 SNIPPET_SHARE = 0.25
 MAX_CHARS_PER_TOKEN = 16
 """No code in practice exceeds this; it bounds what is tokenised before the first cut."""
@@ -43,14 +44,13 @@ def fit(
     *,
     budget_tokens: int,
     count_tokens: CountTokens,
-    clip_suffix_share: float = SUFFIX_SHARE,
 ) -> FittedPrompt:
     """The parts, each within its share of `budget_tokens`.
 
-    The suffix gets at most `clip_suffix_share`, snippets at most `SNIPPET_SHARE`, and only what the prefix
+    The suffix gets at most `SUFFIX_SHARE`, snippets at most `SNIPPET_SHARE`, and only what the prefix
     leaves over; the prefix gets the rest. At least one token of prefix budget always remains.
     """
-    suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * clip_suffix_share), count_tokens)
+    suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * SUFFIX_SHARE), count_tokens)
     prefix_kept, prefix_tokens = _clip_left(prefix, max(1, budget_tokens - suffix_tokens), count_tokens)
     room = min(int(budget_tokens * SNIPPET_SHARE), budget_tokens - suffix_tokens - prefix_tokens)
     kept, snippet_tokens = _newest_that_fit(snippets, room, count_tokens)

@@ -47,12 +47,15 @@ class CompletionRequest(BaseModel):
     language: str | None = Field(None, description="LSP language id; guessed from `path` when absent.")
     path: str | None = Field(None, max_length=4096, description="File name, shown to the model.")
     snippets: list[Snippet] = Field(
-        default_factory=list[Snippet], max_length=64, description="Oldest first, so that the KV prefix stays valid."
+        default_factory=list[Snippet],
+        max_length=64,
+        description="Oldest first, so that the KV prefix stays valid.",
     )
     mode: Mode | None = Field(
         None,
-        description="`raw` returns the model's words untouched; `line` and `block` stop and filter as an editor "
-        "wants; `auto` chooses between those two. Default: `auto` when `language` or `path` is given, else `raw`.",
+        description="`raw` returns the model's words untouched; `line` and `block` stop and filter as an "
+        "editor wants; `auto` chooses between those two. Default: `auto` when `language` or `path` is given, "
+        "else `raw`.",
     )
     echo: bool = False
     logprobs: int | None = None
@@ -128,14 +131,14 @@ class Trail(BaseModel):
     mode: Literal["line", "block", "raw"]
     prompt: PromptReport | None = None
     cache: CacheSource = "none"
-    early_stop: str | None = Field(None, description="Name of the early stop that ended generation.")
+    early_stop: str | None = Field(default=None, description="Name of the early stop that ended generation.")
     filters: list[FilterReport] = Field(default_factory=list[FilterReport])
     finish_reason: FinishReason | None = None
     generated_tokens: int = 0
     queue_ms: float = 0.0
     first_token_ms: float | None = None
     total_ms: float | None = None
-    reason: str = Field("", description="One sentence: why there is a completion, or why there is none.")
+    reason: str = Field(default="", description="One sentence: why there is a completion, or why there is none.")
 
 
 class AcepilotInfo(BaseModel):
@@ -144,8 +147,8 @@ class AcepilotInfo(BaseModel):
     clipped: bool = False
     text: str | None = Field(
         None,
-        description="Streams only: the final text of choice 0. The deltas are the model's words as they came; where "
-        "a filter then cut something, this text is the one to insert.",
+        description="Streams only: the final text of choice 0. The deltas are the model's words as they came; "
+        "where a filter then cut something, this text is the one to insert.",
     )
     cache: CacheSource = "none"
     reason: str = ""

@@ -5,7 +5,7 @@ place in one step, so that a reader never sees half a model.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
@@ -90,7 +90,7 @@ def _has_size(path: Path, meta: ModelFile) -> bool:
 
 
 @contextmanager
-def exclusive(name: str) -> Iterator[None]:
+def exclusive(name: str) -> Generator[None]:
     """Holds a lock on building `name`, across processes: the second of two waits, then finds it done."""
     lock = home() / "locks" / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)

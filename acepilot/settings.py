@@ -31,17 +31,17 @@ class _TomlTable(PydanticBaseSettingsSource):
         raise NotImplementedError  # the base class asks for it, but `__call__` gives all values at once
 
     def __call__(self) -> dict[str, Any]:
-        table_name: str = self.settings_cls.table  # type: ignore[attr-defined]
+        table_name: str = getattr(self.settings_cls, "table")  # noqa: B009 - the base class does not know it
         if not CONFIG_FILE.is_file():
             return {}
         try:
-            document = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8"))
+            document: dict[str, Any] = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{CONFIG_FILE.resolve()} is not valid TOML: {error}") from error
-        table = document.get(table_name, {})
-        if not isinstance(table, dict):
+        table: dict[str, Any] = document.get(table_name, {})
+        if not isinstance(table, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"{CONFIG_FILE.resolve()}: `{table_name}` must be a table, [{table_name}]")
-        return table  # pyright: ignore[reportUnknownVariableType]
+        return table
 
 
 class ProgramSettings(BaseSettings):

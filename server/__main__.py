@@ -1,0 +1,89 @@
+"""Serves completions over HTTP from a model on this machine.
+
+    python -m server                                 the starter model on http://127.0.0.1:8010
+    python -m server --model ./my-model --port 9000  a folder with a GGUF file or an OpenVINO model
+    ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must show the token
+
+Every flag can also be an ACEPILOT_* variable (ACEPILOT_PORT=9000) or a line under [server] in acepilot.toml.
+Open the address in a browser for the playground. Stop with Ctrl-C.
+"""
+
+import argparse
+import contextlib
+import logging
+import sys
+
+import structlog
+import uvicorn
+
+from acepilot.errors import AcepilotError
+from acepilot.registry import resolve
+from server.app import create_app
+from server.engine.base import Engine
+from server.settings import ServerSettings
+
+
+def main() -> int:
+    """Exit code 0 after Ctrl-C, 1 when the port is taken, 2 when settings or the model's name are wrong."""
+    _configure_logging()
+    try:
+        settings = ServerSettings.load(vars(_parser().parse_args()))
+        model = resolve(settings.model)
+    except AcepilotError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+
+    def load_engine() -> Engine:
+        from server.engine.openvino import OpenVinoEngine  # slow to import: /health answers meanwhile
+
+        return OpenVinoEngine(
+            model,
+            kv_cache_gb=settings.kv_cache_gb,
+            max_streams=settings.max_streams,
+            threads=settings.threads,
+        )
+
+    app = create_app(settings, load_engine)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has shut down in order, then raises it again
+        server.run()
+    return 0 if server.started else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, field in ServerSettings.model_fields.items():
+        if name == "token":  # a token on a command line shows in `ps`
+            continue
+        described = f"{field.description} (default: {field.default})"
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper(), help=described)
+    return parser
+
+
+def _configure_logging() -> None:
+    """Events on standard error, one line each. No event carries code."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The web app: routes, errors, and the model that loads while the app answers already."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from acepilot import __version__
+from server.engine.base import Engine
+from server.errors import install_error_handlers
+from server.routes import health, models, openai, playground
+from server.settings import ServerSettings
+from server.state import ServerState
+
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+
+def create_app(settings: ServerSettings, load_engine: Callable[[], Engine]) -> FastAPI:
+    """An app whose engine `load_engine` makes, in a thread, once the app has started."""
+    state = ServerState(settings, load_engine)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        loading = asyncio.create_task(state.load())
+        yield
+        loading.cancel()
+        state.close()
+
+    app = FastAPI(title="Acepilot", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.server = state
+    if settings.token is None:
+        # Without a token, a web page could reach this server under a host name of its own (DNS rebinding).
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
+    install_error_handlers(app)
+    for routes in (health, models, openai, playground):
+        app.include_router(routes.router)
+    return app

@@ -1,0 +1,66 @@
+"""Every failure as OpenAI's error shape: `{"error": {"message", "type", "code", "param"}}`."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
+from acepilot.protocol import ErrorBody, ErrorResponse
+
+LOADING_RETRY_AFTER_S = 2
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that left; nobody reads it, but the access log may."""
+
+
+def error_response(error: AcepilotError) -> ErrorResponse:
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    body = ErrorBody(message=error.message, type=kind, code=error.code, param=error.field)
+    return ErrorResponse(error=body)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(AcepilotError, _acepilot_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_left)
+
+
+async def _acepilot_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AcepilotError)  # noqa: S101 - registered for this type alone
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, ServerNotReady):
+        headers["Retry-After"] = str(LOADING_RETRY_AFTER_S)
+    elif error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error_response(error).model_dump(), status_code=error.status, headers=headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    """Names every wrong field. What was sent is left out of the answer: it may be code."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type alone
+    found = [(".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
+    message = "; ".join(f"{field or 'body'}: {why}" for field, why in found)
+    fields = [field for field, _ in found if field]
+    body = ErrorBody(
+        message=message,
+        type="invalid_request_error",
+        code="bad_request",
+        param=fields[0] if fields else None,
+    )
+    return JSONResponse(ErrorResponse(error=body).model_dump(), status_code=422)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
+    body = ErrorBody(message=str(error.detail), type="invalid_request_error", code="http_error")
+    return JSONResponse(
+        ErrorResponse(error=body).model_dump(), status_code=error.status_code, headers=error.headers
+    )
+
+
+async def _client_left(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)

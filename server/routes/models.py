@@ -1,0 +1,29 @@
+"""`/v1/models`: what is served. `/v1/explain/{id}`: why a completion, or why nothing."""
+
+import time
+
+from fastapi import APIRouter, Depends
+
+from acepilot.protocol import ModelCard, ModelList, Trail
+from server.routes.access import State, demand_token
+
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Depends(demand_token)])
+STARTED = int(time.time())
+
+
+@router.get("/models")
+async def models(state: State) -> ModelList:
+    info = state.service.engine.info
+    card = ModelCard(
+        id=info.model,
+        created=STARTED,
+        engine=info.engine,
+        context_tokens=info.context_tokens,
+        fim=info.fim.name if info.fim else None,
+    )
+    return ModelList(data=[card])
+
+
+@router.get("/explain/{completion_id}")
+async def explain(completion_id: str, state: State) -> Trail:
+    return state.trails.get(completion_id)

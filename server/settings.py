@@ -1,0 +1,43 @@
+"""The server's settings: flags, `ACEPILOT_*` variables, the table [server] of acepilot.toml."""
+
+import ipaddress
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from acepilot.settings import ProgramSettings
+
+
+class ServerSettings(ProgramSettings):
+    table: ClassVar[str] = "server"
+
+    model: str = Field("starter", description="a name in the registry, a folder, or a .gguf file")
+    engine: Literal["auto", "openvino"] = Field("auto", description="what runs the model")
+    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback a token is demanded")
+    port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    token: SecretStr | None = Field(None, description="bearer token that clients must show")
+    prompt_budget_tokens: int = Field(
+        1536, ge=64, description="prompt tokens of an editor's completion; longer costs time to first token"
+    )
+    max_streams: int = Field(16, ge=1, le=256, description="sequences that share one engine step")
+    max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
+    kv_cache_gb: int = Field(1, ge=1, description="memory for the KV cache, in GB")
+    threads: int = Field(0, ge=0, description="cores for the model; 0: all")
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # another host name: nobody can tell where it points
+            return False
+
+    @model_validator(mode="after")
+    def _token_beyond_loopback(self) -> Self:
+        if not self.is_loopback and not (self.token and self.token.get_secret_value()):
+            raise ValueError(
+                f"{self.host} can be reached from other machines, so a token is demanded: set ACEPILOT_TOKEN "
+                "(and give it to the editors), or listen on 127.0.0.1"
+            )
+        return self

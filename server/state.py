@@ -1,0 +1,69 @@
+"""What the app's routes share: the settings, and the model that is loading, ready or failed."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from acepilot.errors import AcepilotError, ServerNotReady
+from acepilot.protocol import Ready
+from server.admission import Admission
+from server.engine.base import Engine, GenerationRequest
+from server.metrics import Metrics
+from server.service import CompletionService
+from server.settings import ServerSettings
+from server.trails import Trails
+
+_log = structlog.get_logger()
+
+
+class ServerState:
+    """One server's state. `load_engine` is slow and runs in a thread, while `/health` answers already."""
+
+    def __init__(self, settings: ServerSettings, load_engine: Callable[[], Engine]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.trails = Trails()
+        self.admission = Admission(settings.max_streams, settings.max_waiting)
+        self._load_engine = load_engine
+        self._service: CompletionService | None = None
+        self._failure = ""
+
+    async def load(self) -> None:
+        """Loads and warms the model. The server stays up after a failure, so that `/ready` can tell it."""
+        try:
+            engine = await asyncio.to_thread(self._load_engine)
+            # The first generation allocates: better now than under the first keystroke.
+            async for _ in engine.generate(GenerationRequest(prompt="#", max_tokens=2)):
+                pass
+        except AcepilotError as error:
+            self._failure = error.message
+            _log.error("model_failed", model=self.settings.model, why=error.message)
+            return
+        budget_tokens = self.settings.prompt_budget_tokens
+        self._service = CompletionService(engine, self.admission, self.metrics, self.trails, budget_tokens)
+        self._watch(engine)
+        _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
+
+    @property
+    def service(self) -> CompletionService:
+        """Raises ServerNotReady."""
+        if self._service is None:
+            raise ServerNotReady(self._failure or "The model is still loading: try again in a few seconds.")
+        return self._service
+
+    def ready(self) -> Ready:
+        if self._service is not None:
+            info = self._service.engine.info
+            return Ready(status="ready", model=info.model, engine=info.engine)
+        status = "failed" if self._failure else "loading"
+        return Ready(status=status, model=self.settings.model, detail=self._failure)
+
+    def close(self) -> None:
+        if self._service is not None:
+            self._service.engine.close()
+
+    def _watch(self, engine: Engine) -> None:
+        self.metrics.active.set_function(lambda: self.admission.active)
+        self.metrics.waiting.set_function(lambda: self.admission.waiting)
+        self.metrics.kv_used.set_function(lambda: engine.load().kv_used_ratio)

@@ -1,0 +1,177 @@
+"""Engines for the server's tests: the real one on starter-tiny, and one that plays a script."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from acepilot.errors import EngineFailed
+from acepilot.fim import FORMATS
+from acepilot.registry import is_whole, resolve
+from server.app import create_app
+from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, GenerationRequest
+from server.engine.openvino import OpenVinoEngine
+from server.settings import ServerSettings
+
+SCRIPTED_INFO = EngineInfo(
+    model="scripted",
+    engine="scripted",
+    context_tokens=4096,
+    fim=FORMATS[0],
+    special_tokens=frozenset({"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>"}),
+)
+
+
+@dataclass
+class ScriptedEngine:
+    """Says `script`, a word a step, whatever it is asked. One "token" is one word with its white space."""
+
+    script: str = "one two three"
+    step_s: float = 0.0
+    fails_after: int | None = None
+    prompts: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    open_streams: int = 0
+    steps: int = 0
+    info: EngineInfo = SCRIPTED_INFO
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        self.prompts.append(request.prompt)
+        self.seeds.append(request.seed)
+        self.open_streams += 1
+        try:
+            words = _words(self.script)
+            for number, word in enumerate(words, start=1):
+                await asyncio.sleep(self.step_s)
+                self.steps += 1
+                if self.fails_after is not None and number > self.fails_after:
+                    raise EngineFailed("The script says that the engine fails here.")
+                if number == request.max_tokens:
+                    yield Delta(word, 1, "length")
+                    return
+                yield Delta(word, 1, "stop" if number == len(words) else None)
+        finally:
+            self.open_streams -= 1
+
+    async def score(self, prompt: str, continuation: str) -> list[float]:
+        return [-1.0] * self.count_tokens(continuation)
+
+    def load(self) -> EngineLoad:
+        return EngineLoad(self.open_streams, 0.0)
+
+    def close(self) -> None:
+        pass
+
+
+def _words(script: str) -> list[str]:
+    words: list[str] = []
+    for piece in script.split(" "):
+        words.append(piece if not words else f" {piece}")
+    return words
+
+
+@pytest.fixture
+def scripted() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+def _needs(name: str) -> None:
+    if not is_whole(name):
+        pytest.skip(f"{name} is not here: python scripts/fetch_model.py {name}")
+
+
+@pytest.fixture(scope="session")
+def tiny_engine() -> Iterator[Engine]:
+    _needs("starter-tiny")
+    engine = OpenVinoEngine(resolve("starter-tiny"), kv_cache_gb=1, max_streams=16, threads=0)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session", params=["openvino"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Every engine that this machine can run; the conformance suite runs once for each."""
+    return request.getfixturevalue({"openvino": "tiny_engine"}[request.param])
+
+
+class RunningServer:
+    """The app on a real port, in a thread; `state` is for what HTTP does not show."""
+
+    def __init__(self, engine: Engine, **settings: object) -> None:
+        self.settings = ServerSettings.load({"port": 0, **settings})
+        self.engine = engine
+        self.app = create_app(self.settings, lambda: engine)
+        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_level="error", access_log=False)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def __enter__(self) -> "RunningServer":
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self._server.started and self.get("/ready").status_code == 200:
+                return self
+            time.sleep(0.01)
+        raise TimeoutError("the server did not become ready")
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(timeout=10)
+
+    @property
+    def port(self) -> int:
+        return self._server.servers[0].sockets[0].getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=10, **kwargs)
+
+    def complete(self, **body: object) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/completions", json=body, timeout=30)
+
+    def metric(self, name: str) -> float:
+        """A metric's value, summed over its labels."""
+        lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(name)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def wait_for(self, condition: Callable[[], bool], within_s: float = 5) -> bool:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if condition():
+                return True
+            time.sleep(0.01)
+        return False
+
+
+class Shared:
+    """An engine that outlives the server under test: closing it is the fixture's part."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers that end with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda engine, **settings: stack.enter_context(RunningServer(Shared(engine), **settings))

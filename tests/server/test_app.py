@@ -1,0 +1,179 @@
+"""What surrounds the completions: health, readiness, metrics, the token, hosts, settings."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from acepilot.errors import ConfigError, ModelBroken
+from server.app import create_app
+from server.settings import ServerSettings
+
+Serve = Callable[..., Any]
+
+
+def test_health_answers_while_the_model_loads(serve: Serve, scripted: Any) -> None:
+    from fastapi.testclient import TestClient
+
+    release = threading.Event()
+
+    def load_engine() -> Any:
+        release.wait(10)
+        return scripted
+
+    app = create_app(ServerSettings.load({}), load_engine)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/health").status_code == 200
+        ready = client.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "loading")
+        refused = client.post("/v1/completions", json={"prompt": "x"})
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        release.set()
+        deadline = time.monotonic() + 5
+        while client.get("/ready").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert client.get("/ready").json() == {
+            "status": "ready",
+            "model": "scripted",
+            "engine": "scripted",
+            "detail": "",
+        }
+
+
+def test_a_model_that_fails_to_load_says_why() -> None:
+    from fastapi.testclient import TestClient
+
+    def load_engine() -> Any:
+        raise ModelBroken("The file is damaged: fetch it again.")
+
+    with TestClient(create_app(ServerSettings.load({}), load_engine), base_url="http://localhost") as client:
+        time.sleep(0.2)
+        ready = client.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "failed")
+        assert "fetch it again" in ready.json()["detail"]
+        assert "fetch it again" in client.post("/v1/completions", json={"prompt": "x"}).text
+
+
+def test_metrics_are_prometheus_text_without_code(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    server.complete(prompt="my_secret_name = ", language="python", path="secret/path.py")
+    text = server.get("/metrics").text
+    for name in (
+        "acepilot_time_to_first_token_seconds_count 1.0",
+        "acepilot_completion_seconds_count 1.0",
+        "acepilot_queue_seconds_count 1.0",
+        "acepilot_generated_tokens_total",
+        "acepilot_wasted_tokens_total",
+        "acepilot_cache_hits",
+        "acepilot_active_requests 0.0",
+        "acepilot_kv_cache_used_ratio",
+    ):
+        assert name in text
+    assert "secret" not in text
+
+
+def test_a_token_is_demanded_where_one_is_set(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted, token="s3cret")
+    assert server.complete(prompt="x").status_code == 401
+    wrong = server.get("/v1/models", headers={"Authorization": "Bearer nope"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (401, "unauthorized")
+    right = server.get("/v1/models", headers={"Authorization": "Bearer s3cret"})
+    assert right.status_code == 200
+    assert server.get("/metrics").status_code == 401
+    assert server.get("/health").status_code == 200
+    assert server.get("/").status_code == 200, "the playground asks for the token itself"
+
+
+def test_a_foreign_host_name_is_refused_without_token(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    assert server.get("/v1/models", headers={"Host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "myhost.example"])
+def test_beyond_loopback_a_token_is_demanded(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACEPILOT_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="ACEPILOT_TOKEN"):
+        ServerSettings.load({"host": host})
+    monkeypatch.setenv("ACEPILOT_TOKEN", "t")
+    assert ServerSettings.load({"host": host}).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_loopback_wants_none(host: str) -> None:
+    assert ServerSettings.load({"host": host}).is_loopback
+
+
+def test_flags_beat_variables_beat_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acepilot.toml").write_text("[server]\nport = 1111\nthreads = 3\nmax_streams = 4\n")
+    monkeypatch.setenv("ACEPILOT_PORT", "2222")
+    monkeypatch.setenv("ACEPILOT_THREADS", "5")
+    settings = ServerSettings.load({"port": 3333, "threads": None})
+    assert (settings.port, settings.threads, settings.max_streams) == (3333, 5, 4)
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acepilot.toml").write_text("[server]\nprot = 1\nthreads = -1\n")
+    with pytest.raises(ConfigError) as caught:
+        ServerSettings.load({"port": "high"})
+    for name in ("prot", "threads", "port"):
+        assert f"  {name}: " in caught.value.message
+
+
+def run_server(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "server", *flags],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_refuses_what_cannot_work() -> None:
+    unknown = run_server("--model", "no-such-model")
+    assert unknown.returncode == 2
+    assert "fetch_model.py" in unknown.stderr
+    open_door = run_server("--host", "0.0.0.0", ACEPILOT_TOKEN="")
+    assert open_door.returncode == 2
+    assert "ACEPILOT_TOKEN" in open_door.stderr
+
+
+def test_the_real_server_serves_tiny_and_stops_on_sigint(tiny_engine: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "--model", "starter-tiny", "--port", str(port)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"{url}/ready").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        body = {"prompt": "def secret_function(", "language": "python", "max_tokens": 8}
+        assert httpx.post(f"{url}/v1/completions", json=body, timeout=30).status_code == 200
+    finally:
+        process.send_signal(2)
+        _, logged = process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert "model_ready" in logged
+    assert "secret_function" not in logged

@@ -1,0 +1,227 @@
+"""`POST /v1/completions` through a real port, on an engine that plays a script."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+Serve = Callable[..., Any]
+
+
+def events_of(response: httpx.Response) -> list[dict[str, Any]]:
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def test_raw_returns_the_model_s_words(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    answer = server.complete(prompt="count:").json()
+    assert answer["choices"] == [
+        {"index": 0, "text": "one two three", "finish_reason": "stop", "logprobs": None}
+    ]
+    assert answer["usage"] == {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
+    assert scripted.prompts[-1] == "count:"
+
+
+def test_a_suffix_is_rendered_as_fill_in_the_middle(serve: Serve, scripted: Any) -> None:
+    serve(scripted).complete(prompt="before", suffix="after")
+    assert scripted.prompts[-1] == "<|fim_prefix|>before<|fim_suffix|>after<|fim_middle|>"
+
+
+def test_sentinels_in_a_user_s_file_are_broken_up(serve: Serve, scripted: Any) -> None:
+    serve(scripted).complete(prompt="a <|fim_suffix|> b", suffix="c <|endoftext|>")
+    prompt = scripted.prompts[-1]
+    assert prompt.count("<|fim_suffix|>") == 1
+    assert "<|endoftext|>" not in prompt
+
+
+def test_streaming_sends_tokens_then_the_end_then_usage(serve: Serve, scripted: Any) -> None:
+    response = serve(scripted).complete(prompt="count:", stream=True, stream_options={"include_usage": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = events_of(response)
+    assert [event["choices"][0]["text"] for event in events[:-1]] == ["one", " two", " three", ""]
+    assert events[-2]["choices"][0]["finish_reason"] == "stop"
+    assert events[-2]["acepilot"]["text"] == "one two three"
+    assert events[-1]["choices"] == []
+    assert events[-1]["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_n_gives_as_many_choices_each_with_its_seed(serve: Serve, scripted: Any, stream: bool) -> None:
+    response = serve(scripted).complete(prompt="x", n=3, temperature=1.0, seed=5, stream=stream)
+    if stream:
+        ends = [c for event in events_of(response) for c in event["choices"] if c["finish_reason"]]
+        assert sorted(choice["index"] for choice in ends) == [0, 1, 2]
+    else:
+        assert [choice["index"] for choice in response.json()["choices"]] == [0, 1, 2]
+    assert sorted(scripted.seeds[-3:]) == [5, 6, 7]
+
+
+def test_stop_strings_end_the_text_and_never_show(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    assert server.complete(prompt="x", stop=[" three"]).json()["choices"][0]["text"] == "one two"
+    streamed = events_of(server.complete(prompt="x", stop="o thr", stream=True))
+    assert "".join(event["choices"][0]["text"] for event in streamed) == "one tw"
+
+
+def test_max_tokens_ends_with_length(serve: Serve, scripted: Any) -> None:
+    choice = serve(scripted).complete(prompt="x", max_tokens=2).json()["choices"][0]
+    assert (choice["text"], choice["finish_reason"]) == ("one two", "length")
+
+
+def test_a_long_prompt_is_clipped_from_the_left_and_says_so(serve: Serve, scripted: Any) -> None:
+    prompt = "".join(f"word{number}\n" for number in range(9000))
+    answer = serve(scripted).complete(prompt=prompt, suffix="the end").json()
+    assert answer["acepilot"]["clipped"] is True
+    sent = scripted.prompts[-1]
+    assert sent.startswith("<|fim_prefix|>word")
+    assert "word8999\n<|fim_suffix|>the end<|fim_middle|>" in sent
+    assert len(sent.split()) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "prompt"),
+        ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": 4096}, "max_tokens"),
+        ({"prompt": "x", "temperature": "hot"}, "temperature"),
+        ({"prompt": "x", "n": 99}, "n"),
+        ({"prompt": ["a", "b"]}, "prompt"),
+        ({"prompt": "x", "stop": [""]}, "stop.0"),
+        ({"prompt": "x", "snippets": [{"path": "a"}]}, "snippets.0.text"),
+        ({"prompt": ""}, "prompt"),
+    ],
+)
+def test_a_bad_body_names_the_field(serve: Serve, scripted: Any, body: dict[str, object], field: str) -> None:
+    response = serve(scripted).complete(**body)
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == field
+    assert not scripted.prompts[1:], "the engine was asked all the same (the first prompt is the warm-up)"
+
+
+def test_a_bad_body_is_not_echoed(serve: Serve, scripted: Any) -> None:
+    response = serve(scripted).complete(prompt=["my secret code", "b"])
+    assert "secret" not in response.text
+
+
+def test_what_is_not_json_is_422(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    response = httpx.post(
+        f"{server.url}/v1/completions", content=b"{oops", headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("field", ["echo", "logprobs", "best_of"])
+def test_what_is_not_served_is_refused_by_name(serve: Serve, scripted: Any, field: str) -> None:
+    response = serve(scripted).complete(prompt="x", **{field: 3 if field != "echo" else True})
+    assert response.status_code == 422
+    assert field in response.json()["error"]["message"]
+
+
+def test_beyond_the_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -> None:
+    scripted.step_s = 0.05
+    scripted.script = "w " * 40
+    server = serve(scripted, max_streams=1, max_waiting=1)
+    answers: list[httpx.Response] = []
+    threads = [threading.Thread(target=lambda: answers.append(server.complete(prompt="x"))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes == [200, 200, 429, 429, 429]
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "try again" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_place_within_a_step(
+    serve: Serve, scripted: Any, stream: bool
+) -> None:
+    scripted.step_s = 0.05
+    scripted.script = "w " * 2000
+    server = serve(scripted)
+    body = {"prompt": "x", "max_tokens": 2000, "stream": stream}
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        payload = json.dumps(body).encode()
+        client.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(payload), payload)
+        )
+        assert server.wait_for(lambda: scripted.steps > 3)
+    assert server.wait_for(lambda: scripted.open_streams == 0, within_s=0.5)
+    steps = scripted.steps
+    assert server.wait_for(lambda: server.metric("acepilot_wasted_tokens_total") > 0)
+    assert scripted.steps <= steps + 1
+    assert server.metric("acepilot_active_requests") == 0
+    assert server.metric('acepilot_completions_total{outcome="cancelled"}') == 1
+
+
+def test_an_engine_that_fails_is_500_and_the_next_request_is_answered(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    scripted.fails_after = 1
+    response = server.complete(prompt="x")
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "engine_failed"
+    streamed = server.complete(prompt="x", stream=True).text
+    assert '"engine_failed"' in streamed
+    assert "[DONE]" not in streamed
+    scripted.fails_after = None
+    assert server.complete(prompt="x").status_code == 200
+
+
+def test_an_editor_s_request_is_filtered_cached_and_explained(serve: Serve, scripted: Any) -> None:
+    scripted.script = "a + b\nprint(add(1, 2))"
+    server = serve(scripted)
+    body = {"prompt": "def add(a, b):\n    return ", "suffix": "\n", "language": "python"}
+    first, second = server.complete(**body).json(), server.complete(**body).json()
+    assert first["choices"][0]["text"] == "a + b"
+    assert second["choices"][0]["text"] == "a + b"
+    trail, cached = (server.get(f"/v1/explain/{answer['id']}").json() for answer in (first, second))
+    assert (trail["mode"], trail["cache"], trail["language"]) == ("line", "none", "python")
+    assert trail["early_stop"]
+    assert trail["prompt"]["fim"] is None
+    assert trail["reason"].startswith("Offered")
+    assert cached["cache"] == "response"
+    assert cached["generated_tokens"] == 0
+    assert server.metric('acepilot_cache_hits_total{source="response"}') == 1
+    typed = server.complete(**{**body, "prompt": body["prompt"] + "a "}).json()
+    assert typed["choices"][0]["text"] == "+ b"
+    assert server.get(f"/v1/explain/{typed['id']}").json()["cache"] == "typed_through"
+
+
+def test_nothing_has_a_reason(serve: Serve, scripted: Any) -> None:
+    scripted.script = "   \n  "
+    server = serve(scripted)
+    answer = server.complete(prompt="x = ", suffix="\n", language="python").json()
+    assert answer["choices"][0]["text"] == ""
+    assert answer["acepilot"]["reason"].startswith("Nothing")
+    assert server.metric('acepilot_completions_total{outcome="nothing"}') == 1
+
+
+def test_an_unknown_id_is_404(serve: Serve, scripted: Any) -> None:
+    assert serve(scripted).get("/v1/explain/cmpl-unknown").status_code == 404
+
+
+def test_openai_s_client_works_unmodified(serve: Serve, scripted: Any) -> None:
+    client = openai.OpenAI(base_url=f"{serve(scripted).url}/v1", api_key="unused")
+    assert client.models.list().data[0].id == "scripted"
+    whole = client.completions.create(model="scripted", prompt="x", suffix="y", max_tokens=8, n=2, stop=None)
+    assert [choice.text for choice in whole.choices] == ["one two three"] * 2
+    stream = client.completions.create(
+        model="scripted", prompt="x", stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "one two three"
+    assert chunks[-1].usage is not None
+    with pytest.raises(openai.UnprocessableEntityError, match="max_tokens"):
+        client.completions.create(model="scripted", prompt="x", max_tokens=-1)
