@@ -5,15 +5,18 @@ A newer request for the same document supersedes the older one, which is answere
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
-from acepilot.completion_cache import CompletionCache, same_suffix
+from lsprotocol.types import Position
+
+from acepilot.completion_cache import CompletionCache
 from acepilot.protocol import CompletionRequest
 from lsp import trigger
+from lsp.answer import SUPERSEDED, Nothing, Suggestion, as_of_now
 from lsp.client import CompletionClient, ServerError
 from lsp.context import Context
 from lsp.debounce import Debounce
@@ -23,21 +26,7 @@ from lsp.live import Live
 CACHE_ENTRIES = 256
 MAX_TOKENS = 96
 
-
-@dataclass(frozen=True)
-class Suggestion:
-    """`text` to be inserted at the cursor of `snapshot`. `id` opens the server's `/v1/explain/{id}`."""
-
-    text: str
-    snapshot: Snapshot
-    id: str
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """No suggestion, and why."""
-
-    reason: str
+logger = logging.getLogger("acepilot.lsp")
 
 
 class Turn:
@@ -61,9 +50,6 @@ class Turn:
 
 class DivergedError(Exception):
     """The stream that was joined says something else than what the user typed: ask anew."""
-
-
-SUPERSEDED = Nothing("")
 
 
 class Suggester:
@@ -96,25 +82,21 @@ class Suggester:
     def key_pressed(self) -> None:
         self._debounce.key(time.monotonic() * 1000)
 
-    async def suggest(self, snapshot: Snapshot, *, invoked: bool) -> Suggestion | None:
+    async def suggest(self, uri: str, position: Position, *, invoked: bool) -> Suggestion | None:
         """The suggestion for this cursor, within the time budget; None where there is none."""
-        turn = Turn()
-        if (previous := self._turns.get(snapshot.uri)) is not None:
-            previous.supersede()
-        self._turns[snapshot.uri] = turn
         try:
-            answer = await self._answer(snapshot, turn, invoked=invoked)
-        finally:
-            if self._turns.get(snapshot.uri) is turn:
-                del self._turns[snapshot.uri]
+            answer = await self._take_turn(uri, position, invoked=invoked)
+        except Exception as error:
+            logger.exception("A completion failed for an unexpected reason.")
+            message = f"Acepilot's language server failed ({type(error).__name__}); please report it."
+            self._report(ServerError("error", message))
+            answer = Nothing(message)
         if isinstance(answer, Suggestion):
-            answer = self._still_true(answer)
-        if isinstance(answer, Nothing):
-            if answer is not SUPERSEDED:
-                self._explain(answer.reason)
-            return None
-        self._explain("A completion was offered.")
-        return answer
+            self._explain("A completion was offered.")
+            return answer
+        if answer is not SUPERSEDED:
+            self._explain(answer.reason)
+        return None
 
     def forget(self, uri: str) -> None:
         """The document was closed."""
@@ -125,6 +107,22 @@ class Suggester:
         lives, self._lives = list(self._lives.values()), {}
         for live in lives:
             await live.closed()
+
+    async def _take_turn(self, uri: str, position: Position, *, invoked: bool) -> Suggestion | Nothing:
+        document = self._documents.get(uri)
+        if document is None:
+            return Nothing("The editor asked about a document that it has not opened here.")
+        turn = Turn()
+        if (previous := self._turns.get(uri)) is not None:
+            previous.supersede()
+        self._turns[uri] = turn
+        try:
+            snapshot = document.snapshot(position, self._documents.encoding)
+            answer = await self._answer(snapshot, turn, invoked=invoked)
+        finally:
+            if self._turns.get(uri) is turn:
+                del self._turns[uri]
+        return as_of_now(answer, self._documents) if isinstance(answer, Suggestion) else answer
 
     async def _answer(self, snapshot: Snapshot, turn: Turn, *, invoked: bool) -> Suggestion | Nothing:
         deadline_s = time.monotonic() + self._budget_s
@@ -232,29 +230,6 @@ class Suggester:
         )
         self._fail(slow)
         return Nothing(slow.message)
-
-    def _still_true(self, suggestion: Suggestion) -> Suggestion | Nothing:
-        """The suggestion as the document is now: whoever typed its beginning meanwhile gets the rest."""
-        then = suggestion.snapshot
-        document = self._documents.get(then.uri)
-        if document is not None and document.version == then.version:
-            return suggestion
-        stale = Nothing("The text changed while the completion was on its way.")
-        if document is None or then.line >= len(document.lines):
-            return stale
-        now = document.snapshot_at(then.line, then.index, self._documents.encoding)
-        if now.index != then.index or now.line_before != then.line_before:
-            return stale
-        for count in range(len(suggestion.text)):
-            typed = suggestion.text[:count]
-            if not now.suffix.startswith(typed):
-                break
-            if same_suffix(then.suffix, now.suffix[count:], typed):
-                lines = typed.split("\n")
-                index = len(lines[-1]) + (now.index if len(lines) == 1 else 0)
-                here = document.snapshot_at(now.line + len(lines) - 1, index, self._documents.encoding)
-                return Suggestion(suggestion.text[count:], here, suggestion.id)
-        return stale
 
     def _fail(self, trouble: ServerError) -> None:
         if trouble.retry_after_s is not None:

@@ -25,14 +25,9 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
     )
     async def completion(  # pyright: ignore[reportUnusedFunction]
         params: types.CompletionParams,
-    ) -> types.CompletionList | None:
-        document = documents.get(params.text_document.uri)
-        if document is None:
-            return None
+    ) -> types.CompletionList:
         # LSP's `Invoked` here also means "typed an identifier": nobody asked by hand for certain.
-        suggestion = await suggester.suggest(
-            document.snapshot(params.position, documents.encoding), invoked=False
-        )
+        suggestion = await suggester.suggest(params.text_document.uri, params.position, invoked=False)
         if suggestion is None:
             return types.CompletionList(is_incomplete=True, items=[])
         # Clients filter by the word left of the cursor, so the item covers and repeats that word.

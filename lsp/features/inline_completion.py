@@ -3,11 +3,12 @@
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from lsp.answer import Suggestion
 from lsp.documents import Documents
 from lsp.features.feedback import Feedback
 from lsp.positions import Encoding, units_from_index
 from lsp.ranges import reach
-from lsp.suggest import Suggester, Suggestion
+from lsp.suggest import Suggester
 
 
 def register(server: LanguageServer, documents: Documents, suggester: Suggester, feedback: Feedback) -> None:
@@ -15,11 +16,9 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
     async def inline_completion(  # pyright: ignore[reportUnusedFunction]
         params: types.InlineCompletionParams,
     ) -> types.InlineCompletionList | None:
-        document = documents.get(params.text_document.uri)
-        if document is None:
-            return None
         suggestion = await suggester.suggest(
-            document.snapshot(params.position, documents.encoding),
+            params.text_document.uri,
+            params.position,
             invoked=params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked,
         )
         if suggestion is None:

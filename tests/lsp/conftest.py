@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from lsprotocol import types
-from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
+from pytest_lsp import client_capabilities, make_test_lsp_client
 
 from tests.lsp.editor import Editor
 from tests.lsp.fake_server import FakeServer
@@ -28,7 +28,7 @@ def fake() -> Iterator[FakeServer]:
 @pytest_asyncio.fixture
 async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
     """Starts `python -m lsp` and initialises it: `await connect(encodings=..., inline=...)`."""
-    clients: list[LanguageClient] = []
+    editors: list[Editor] = []
 
     async def start(
         *flags: str,
@@ -36,10 +36,10 @@ async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
         inline: bool = True,
         env: dict[str, str] | None = None,
     ) -> Editor:
-        stderr = tmp_path / f"stderr-{len(clients)}"
+        stderr = tmp_path / f"stderr-{len(editors)}"
         client = make_test_lsp_client()
-        clients.append(client)
         editor = Editor(client, stderr, tmp_path)
+        editors.append(editor)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ACEPILOT_")}
         await client.start_io(
             "/bin/sh",
@@ -63,7 +63,10 @@ async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
         return editor
 
     yield start
-    for client in clients:
+    for editor in editors:
         async with asyncio.timeout(5):
-            await client.shutdown_session()
-        await client.stop()
+            await editor.client.shutdown_session()
+        await editor.client.stop()
+        # Every document and every answer in these tests holds one of these: code must not reach a log.
+        told = editor.stderr + "".join(message.message for message in editor.client.log_messages)
+        assert not [code for code in ("os.stat", "secret", "return", "import ") if code in told], told

@@ -75,7 +75,7 @@ class Editor:
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
         async with asyncio.timeout(timeout_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
                 await asyncio.sleep(0.01)
 
     async def until_state(self, state: str, timeout_s: float = 5.0) -> None:

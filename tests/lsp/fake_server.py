@@ -1,7 +1,4 @@
-"""A scripted stand-in for the completion server: a real port, a real HTTP server, and a memory of what it was asked.
-
-`python tests/lsp/fake_server.py` is never run: tests start `FakeServer` in a thread.
-"""
+"""A scripted stand-in for the completion server: a real port, and a memory of what it was asked."""
 
 import asyncio
 import json

@@ -1,0 +1,202 @@
+"""When the server is down, slow or wrong: nothing is offered, one status says why, and it ends by itself."""
+
+import asyncio
+
+import pytest
+from lsprotocol import types
+
+from tests.lsp.conftest import Connect
+from tests.lsp.editor import AUTOMATIC, Editor
+from tests.lsp.fake_server import FakeServer
+
+TEXT = "import os\n\n\ndef size(path):\n    return \n"
+CURSOR = (4, 11)
+
+
+def problems(editor: Editor) -> list[str]:
+    """The warnings in the editor's log."""
+    return [one.message for one in editor.client.log_messages if one.type == types.MessageType.Warning]
+
+
+@pytest.mark.asyncio
+async def test_server_killed_in_mid_stream_and_back(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.2
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    asked = editor.ask()
+    await editor.until(lambda: fake.seen)
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(fake.stop)
+    assert await asked is None
+    await editor.until_state("off")
+    assert await editor.text() is None
+    fake.delay_s = 0
+    await asyncio.to_thread(fake.start)
+    await editor.until_state("ready")
+    assert await editor.text() == fake.text
+
+
+@pytest.mark.asyncio
+async def test_no_server_at_all(fake: FakeServer, connect: Connect) -> None:
+    await asyncio.to_thread(fake.stop)
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    for _ in range(5):
+        assert await editor.text() is None
+    await editor.until_state("off")
+    (told,) = problems(editor)
+    assert "python -m server" in told
+    assert editor.reason == told
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("script", ["500", "malformed", "die"])
+async def test_a_broken_answer_is_one_status(fake: FakeServer, connect: Connect, script: str) -> None:
+    editor = await connect()
+    await editor.until_state("ready")
+    editor.open(TEXT, CURSOR)
+    fake.script = script
+    for _ in range(3):
+        assert await editor.text() is None
+    assert len(fake.seen) == 3
+    assert len(set(problems(editor))) == 1
+    fake.script = "stream"
+    assert await editor.text() == fake.text
+    await editor.until_state("ready")
+    assert fake.in_flight() == 0
+
+
+@pytest.mark.asyncio
+async def test_a_hang_costs_the_time_budget_and_no_more(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect("--time-budget-ms", "200")
+    editor.open(TEXT, CURSOR)
+    fake.script = "hang"
+    assert await editor.text() is None
+    await editor.until_state("slow")
+    assert "200 ms" in editor.reason
+    fake.script = "stream"
+    editor.type("o")
+    fake.text = "s.stat(path)"
+    assert await editor.text() is None  # the hanging request may still answer: it is not given up yet
+    editor.open(TEXT, CURSOR, name="b.py")
+    assert await editor.text() == fake.text
+    await editor.until_state("ready")
+
+
+@pytest.mark.asyncio
+async def test_too_slow_offers_the_whole_lines_that_are_there(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect("--time-budget-ms", "600")
+    editor.open(TEXT, CURSOR)
+    fake.text, fake.delay_s = "os\n    x = 1\n    y = 2\n" + "    z = 3\n" * 5, 0.1
+    text = await editor.text()
+    assert text is not None
+    assert text.startswith("os")
+    assert (fake.text + "\n").startswith(text + "\n")
+    assert len(text) < len(fake.text)
+    await editor.until(lambda: fake.seen[0].ended == "whole")
+    assert await editor.text() == fake.text
+    assert len(fake.seen) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_token(fake: FakeServer, connect: Connect) -> None:
+    fake.token = "right"
+    editor = await connect(env={"ACEPILOT_TOKEN": "wrong"})
+    editor.open(TEXT, CURSOR)
+    assert await editor.text() is None
+    await editor.until_state("unauthorized")
+    assert "ACEPILOT_TOKEN" in problems(editor)[0]
+    fake.token = "wrong"
+    await editor.until_state("ready")
+    assert await editor.text() == fake.text
+    assert fake.seen[-1].authorization == "Bearer wrong"
+
+
+@pytest.mark.asyncio
+async def test_a_busy_server_is_left_alone(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    await editor.until_state("ready")
+    editor.open(TEXT, CURSOR)
+    fake.script = "429"
+    assert await editor.text(AUTOMATIC) is None
+    await editor.until_state("busy")
+    assert await editor.text(AUTOMATIC) is None
+    assert len(fake.seen) == 1
+    fake.script = "stream"
+    await editor.until_state("ready")
+    assert await editor.text(AUTOMATIC) == fake.text
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_is_still_loading(fake: FakeServer, connect: Connect) -> None:
+    fake.script = "loading"
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    assert await editor.text() is None
+    await editor.until_state("loading")
+    fake.script = "stream"
+    await editor.until_state("ready")
+    assert await editor.text() == fake.text
+
+
+@pytest.mark.asyncio
+async def test_a_document_of_ten_megabytes(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    line = "value = compute(1, 2, 3)  # a line\n"
+    half = 5_000_000 // len(line)
+    editor.open(line * half + "\n" + line * half, (half, 0))
+    editor.type("x = ")
+    assert await asyncio.wait_for(editor.text(AUTOMATIC), 30) == fake.text
+    body = fake.seen[0].body
+    assert body.prompt.endswith(line + "x = ")
+    assert 40_000 < len(body.prompt) <= 48_000
+    assert body.suffix is not None
+    assert body.suffix.startswith("\n" + line)
+    assert 7_000 < len(body.suffix) <= 8_000
+    editor.type("zz")
+    await editor.text()
+    shared = min(len(body.prompt), len(fake.seen[1].body.prompt))
+    assert fake.seen[1].body.prompt[:shared] == body.prompt[:shared]
+
+
+@pytest.mark.asyncio
+async def test_a_binary_file(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    editor.open("\x7fELF\0\0\0secret", (0, 3), name="a.bin", language="")
+    assert await editor.text() is None
+    await editor.until(lambda: "binary" in editor.reason)
+    assert fake.seen == []
+
+
+@pytest.mark.asyncio
+async def test_a_document_that_was_never_opened(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    editor.uri = "file:///nowhere.py"
+    assert await editor.text() is None
+    await editor.until(lambda: "not opened" in editor.reason)
+
+
+@pytest.mark.asyncio
+async def test_two_hundred_rapid_edits_leak_nothing(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.1
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    answers = []
+    for number in range(200):
+        editor.type("uvwxyz"[number % 6])
+        answers.append(editor.ask(AUTOMATIC, request_id=f"ask-{number}"))
+        if number % 3 == 0:
+            editor.client.cancel_request(types.CancelParams(id=f"ask-{number}"))
+        if number % 8 == 0:
+            await asyncio.sleep(0.06)  # longer than the debounce by then: some requests do go out
+    fake.delay_s = 0.005
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    last = results[-1]
+    assert isinstance(last, types.InlineCompletionList)
+    assert last.items[0].insert_text == fake.text
+    others = [result for result in results[:-1] if result is not None and not isinstance(result, Exception)]
+    assert others == []
+    await editor.until(lambda: fake.in_flight() == 0)
+    ends = [one.ended for one in fake.seen]
+    assert ends[-1] == "whole"
+    assert set(ends[:-1]) == {"cancelled"}
