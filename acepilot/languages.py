@@ -1,0 +1,91 @@
+"""What every program knows of a language: read once from languages.toml, asked by prompt and filters."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+if TYPE_CHECKING:
+    from tree_sitter import Parser
+
+BlockStyle = Literal["braces", "indent", "tags", "plain"]
+
+
+@dataclass(frozen=True)
+class Language:
+    """One row of languages.toml.
+
+    `extensions` also holds whole file names, such as Makefile. `grammar` is tree-sitter-language-pack's name.
+    `stops` begin a new definition; they start with a newline, so that they can serve as stop strings.
+    """
+
+    id: str
+    lsp_ids: tuple[str, ...]
+    extensions: tuple[str, ...]
+    line_comment: str | None
+    block_comment: tuple[str, str] | None
+    grammar: str | None
+    block_style: BlockStyle
+    stops: tuple[str, ...]
+    quotes: tuple[str, ...] = ()
+    brackets: str = "()[]{}"
+
+
+def _row(name: str, row: Mapping[str, Any]) -> Language:
+    style = cast(BlockStyle, row.get("style", "braces"))
+    default_quotes = ('"', "'") if style in ("braces", "indent") else ()
+    comment = row.get("block_comment")
+    return Language(
+        id=name,
+        lsp_ids=tuple(row["lsp_ids"]),
+        extensions=tuple(row["extensions"]),
+        line_comment=row.get("line_comment"),
+        block_comment=(comment[0], comment[1]) if comment else None,
+        grammar=row.get("grammar"),
+        block_style=style,
+        stops=tuple(row.get("stops", ())),
+        quotes=tuple(row.get("quotes", default_quotes)),
+        brackets=row.get("brackets", "()[]{}"),
+    )
+
+
+def _table() -> dict[str, Language]:
+    text = Path(__file__).with_name("languages.toml").read_text(encoding="utf-8")
+    return {name: _row(name, row) for name, row in tomllib.loads(text).items()}
+
+
+LANGUAGES: Mapping[str, Language] = _table()
+"""By our own id. `plaintext` is what everything unknown becomes."""
+
+_BY_LSP_ID = {name: language for language in LANGUAGES.values() for name in (language.id, *language.lsp_ids)}
+_BY_EXTENSION = {end: language for language in LANGUAGES.values() for end in language.extensions}
+
+
+def language_for(lsp_id: str | None = None, path: str | None = None) -> Language:
+    """A document's language: by its LSP id (or ours) where that is known, else by path, else plain text."""
+    if lsp_id and (known := _BY_LSP_ID.get(lsp_id.lower())):
+        return known
+    name = (path or "").replace("\\", "/").rpartition("/")[2]
+    extension = "." + name.rpartition(".")[2] if "." in name else ""
+    return (
+        _BY_EXTENSION.get(name)
+        or _BY_EXTENSION.get(extension)
+        or _BY_EXTENSION.get(extension.lower())
+        or LANGUAGES["plaintext"]
+    )
+
+
+@cache
+def parser_for(language: Language) -> "Parser | None":
+    """A tree-sitter parser, made on first use and kept; None where there is no grammar.
+
+    A parser is used by one thread at a time: `acepilot.syntax` holds the lock.
+    """
+    if language.grammar is None:
+        return None
+    # Lazily: 35 ms that many programs never need.
+    from tree_sitter_language_pack import SupportedLanguage, get_parser
+
+    return get_parser(cast(SupportedLanguage, language.grammar))

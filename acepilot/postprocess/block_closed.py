@@ -1,0 +1,17 @@
+"""The completion has closed the block that the cursor was in, and finished that line: what follows is another.
+
+This is where the suffix does not hold the closer; where it does, `closers` ends the completion before it.
+"""
+
+from acepilot.postprocess.context import Draft
+
+
+def cut(draft: Draft) -> int | None:
+    if not draft.ended or draft.now.opened:
+        return None
+    closed = draft.context.cursor.stack[draft.now.floor :]
+    is_block = any(
+        opener.mark in ("(", "[", "{") or (len(opener.mark) > 2 and opener.mark[-1] == ">")
+        for opener in closed
+    )
+    return len(draft.text) if is_block else None

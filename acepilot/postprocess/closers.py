@@ -1,0 +1,33 @@
+"""What already stands after the cursor is not closed again: brackets, quotes, attribute values, tags.
+
+With `"` right of the cursor, `item.id">` ends as `item.id`; in a function whose `}` stands below, a body ends
+before it. A closer that nothing needs is cut as well. What the prefix leaves open and the suffix does not
+close may be closed.
+"""
+
+import re
+
+from acepilot.postprocess.context import Draft
+
+# The beginnings of closers of several characters: `</li>`, `/>`, `*/`, `"""`, `-->`.
+_PARTIAL = re.compile(r"(?:</?[\w.:-]*\s*|/|[\"'`*\]#-]+)$")
+
+
+def cut(draft: Draft) -> int | None:
+    cursor = draft.context.cursor
+    floor = draft.above.floor
+    for stray in draft.now.strays:
+        if stray.depth < 0:
+            # In text between tags, `:)` and `a)` are just characters.
+            if cursor.language.block_style == "tags" and stray.mark in "([{":
+                continue
+            return draft.line_start + stray.start
+        if any(cursor.standing[stray.depth : floor]):
+            return draft.line_start + stray.start
+        floor = min(floor, stray.depth)
+    return None
+
+
+def hold(draft: Draft) -> int:
+    partial = _PARTIAL.search(draft.line)
+    return draft.line_start + partial.start() if partial else len(draft.text)

@@ -1,0 +1,158 @@
+"""What stops and filters know: the document around the cursor, read once a request, and the draft so far."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from acepilot.languages import Language
+from acepilot.postprocess.scan import LINE_STRINGS, Opener, Scan, mode_of, scan
+from acepilot.syntax import embedded_at
+
+WINDOW_CHARS = 20_000
+"""Read on either side of the cursor: about 500 lines, 3 ms."""
+
+_BLANK = re.compile(r"\s*")
+
+
+def indent_of(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def width(line: str) -> int:
+    """The column of the first character that is not white space; a tab reaches the next multiple of 4."""
+    return len(indent_of(line).expandtabs(4))
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The document around the cursor.
+
+    `left` and `rest` are the cursor's own line; `below` the next line that is not blank; `before` and `after`
+    the window around it. `language` is the embedded one inside <script> and <style>, whose tag is `embedded`.
+    `stack` is what the prefix leaves open, outermost first, and `standing` says for each whether its closer
+    already stands after the cursor.
+    """
+
+    left: str
+    rest: str
+    below: str
+    before: str
+    after: str
+    language: Language
+    embedded: str
+    stack: tuple[Opener, ...]
+    standing: tuple[bool, ...]
+
+    @property
+    def inside(self) -> str:
+        """The mark of the string, comment or tag that the cursor is in; "" in plain code or text."""
+        return mode_of(self.stack, self.language)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One request: where the completion will stand, and whether one line or a block is wanted."""
+
+    prefix: str
+    suffix: str
+    language: Language
+    mode: Literal["line", "block"]
+
+    @cached_property
+    def cursor(self) -> Cursor:
+        return locate(self.prefix, self.suffix, self.language)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A completion in the making, as a stop sees it.
+
+    `text`: what there is so far, without the newline that ended its last line. `line_start`: where that line
+    starts. `above`: the reading of the lines before it. `ended`: no more will be added to the line.
+    """
+
+    context: Context
+    text: str
+    line_start: int
+    above: Scan
+    ended: bool
+
+    @property
+    def line(self) -> str:
+        return self.text[self.line_start :]
+
+    @cached_property
+    def now(self) -> Scan:
+        """The reading up to the end of the text. Its strays are those of the last line."""
+        return self.read_to(len(self.text))
+
+    def read_to(self, offset: int) -> Scan:
+        language = self.context.cursor.language
+        return scan(self.text[self.line_start : offset], language, self.above.stack, self.above.floor)
+
+    @property
+    def in_code(self) -> bool:
+        """Whether the line starts as code of its own: not in a string or bracket that a line above opened."""
+        return not self.above.opened and not mode_of(self.above.stack, self.context.cursor.language)
+
+
+def locate(prefix: str, suffix: str, language: Language) -> Cursor:
+    """Read the document around the cursor. Cost is bounded by the window, whatever the document's size."""
+    embedded = embedded_at(prefix, language)
+    start = max(embedded.start if embedded else 0, len(prefix) - WINDOW_CHARS)
+    before = prefix[start:]
+    if start and not (embedded and start == embedded.start):
+        before = before[before.find("\n") + 1 :]
+    after = suffix[:WINDOW_CHARS]
+    whole = len(suffix) <= WINDOW_CHARS
+    inner = embedded.language if embedded else language
+    if embedded and (end := after.find(f"</{embedded.tag}")) >= 0:
+        after, whole = after[:end], True
+    stack = scan(before, inner).stack
+    rest, _, following = after.partition("\n")
+    below = following[_blank_lines(following) :].partition("\n")[0].rstrip()
+    standing = _standing(stack, after, inner, whole)
+    left = before.rpartition("\n")[2]
+    return Cursor(left, rest, below, before, after, inner, embedded.tag if embedded else "", stack, standing)
+
+
+def _blank_lines(text: str) -> int:
+    """The offset of the first line that is not blank."""
+    match = _BLANK.match(text)
+    end = match.end() if match else 0
+    return text.rfind("\n", 0, end) + 1
+
+
+def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: bool) -> tuple[bool, ...]:
+    """Which openers are closed after the cursor. Below a suffix that is cut short, all are believed to be."""
+    inside = mode_of(stack, language)
+    modes = tuple(opener for opener in stack[-8:] if opener.mark == inside or (inside and opener.mark == "<"))
+    if inside and not _mode_closes(inside, after, language):
+        modes = tuple(opener for opener in modes if opener.mark != inside)
+    closed = [not whole] * len(stack)
+    depth = len(stack)
+    for stray in scan(after, language, modes).strays:
+        matching = [index for index in range(depth) if stack[index].mark == stray.mark]
+        if not matching:
+            continue
+        # `}` on a line of its own closes the block whose line is indented alike: an inner one is still open.
+        alike = [index for index in matching if stack[index].indent == stray.indent]
+        innermost, depth = depth, (alike or matching)[-1]
+        closed[depth:innermost] = [True, *[False] * (innermost - depth - 1)]
+    return tuple(closed)
+
+
+def _mode_closes(mark: str, after: str, language: Language) -> bool:
+    """Whether the string or comment at the cursor is closed after it, rather than another one opened."""
+    if language.line_comment == mark or mark == "<":
+        return True
+    if language.block_comment and mark == language.block_comment[0]:
+        end, again = after.find(language.block_comment[1]), after.find(mark)
+        return end >= 0 and (again < 0 or end < again)
+    if language.block_style == "tags":
+        value = after.partition(mark)[0]
+        return mark in after and not re.search(r"=\s*$|<|(?<!=)>", value)
+    reach = after.partition("\n")[0] if mark in LINE_STRINGS else after
+    marks = [found for found in re.findall(rf"\\.|{re.escape(mark)}", reach) if found == mark]
+    return len(marks) % 2 == 1

@@ -1,0 +1,45 @@
+"""Chooses between one line and a block, before anything is generated."""
+
+import re
+from typing import Literal
+
+from acepilot.languages import Language
+from acepilot.postprocess.context import locate
+from acepilot.postprocess.scan import LINE_STRINGS
+
+# What may stand right of the cursor without being code that the completion has to meet.
+_CLOSERS = re.compile(r"(?:[)\]}\"'`;,\s]|/?>|</[\w.:-]+>)*")
+
+_OPENS = {
+    "braces": re.compile(r"(?:[{(\[]|=>|\bcase\b.*:|\bdefault:|\belse)$"),
+    "indent": re.compile(r"(?:[:{(\[]|->|=>|\b(?:do|then|else|begin|ensure|repeat)|\|[\w, ]+\|)$"),
+    "tags": re.compile(r"(?:[{(\[]|=>|[^=]>)$"),
+    "plain": re.compile(r"(?!)"),
+}
+
+
+def only_closers(rest: str) -> bool:
+    """Whether `rest`, right of the cursor, is nothing but closers: brackets, quotes, `;`, `,`, tags' ends."""
+    return _CLOSERS.fullmatch(rest) is not None
+
+
+def opens_block(line: str, language: Language) -> bool:
+    """Whether `line` ends with what the next lines belong to: `{`, `=>`, Python's `:`, `<ul>`."""
+    return _OPENS[language.block_style].search(line.rstrip()) is not None
+
+
+def choose_mode(prefix: str, suffix: str, language: Language) -> Literal["line", "block"]:
+    """`block` on an empty line, after a finished statement and after what opens a block; else `line`."""
+    cursor = locate(prefix, suffix, language)
+    left, rest = cursor.left.strip(), cursor.rest.strip()
+    if not only_closers(rest):
+        return "line"
+    if not left:
+        return "block"
+    if cursor.inside in (*LINE_STRINGS, cursor.language.line_comment, "<"):
+        return "line"
+    # Between `(` and its own `)` stand arguments; between `{` and `}` a body. `<b>|</b>` holds a phrase.
+    if rest and (left[-1] in "([" or rest.startswith("</")):
+        return "line"
+    finished = cursor.language.block_style == "braces" and left[-1] in ";}"
+    return "block" if finished or opens_block(left, cursor.language) else "line"

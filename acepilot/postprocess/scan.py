@@ -1,0 +1,234 @@
+"""The lexer below the stops and filters: what a piece of code leaves open, and what it closes.
+
+It reads fragments that no parser accepts (a half-written line, a document cut at the cursor), so it knows
+only strings, comments, brackets and, in tag languages, tags. Everything that opens is one kind of thing, an
+`Opener` on a stack: a bracket, a string or comment mark, a tag being written (`<`), an element (`<li>`). So
+one rule, "what already stands after the cursor is not closed again", serves brackets, quotes, attribute
+values, tags and elements alike.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from acepilot.languages import Language
+
+PAIRS = {")": "(", "]": "[", "}": "{"}
+LINE_STRINGS = ('"', "'")
+VOID_ELEMENTS = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source")
+    + ("track", "wbr", "!doctype", "?xml")
+)
+
+
+@dataclass(frozen=True)
+class Opener:
+    """`mark`: what opened. `indent`: the white space its line starts with. `name`: of a tag being written."""
+
+    mark: str
+    indent: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A closer whose partner was not opened in the text read.
+
+    `depth` is its partner's place in the stack the reading began with, or -1 where there is none. `indent` is
+    None unless the closer is the first thing on a line of its own.
+    """
+
+    start: int
+    end: int
+    mark: str
+    depth: int
+    indent: str | None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """`stack[:floor]` is what is left of the stack the reading began with; the rest was opened here."""
+
+    stack: tuple[Opener, ...]
+    floor: int
+    strays: tuple[Stray, ...]
+
+    @property
+    def opened(self) -> tuple[Opener, ...]:
+        return self.stack[self.floor :]
+
+
+def scan(text: str, language: Language, stack: tuple[Opener, ...] = (), floor: int | None = None) -> Scan:
+    """Read `text` in the state that `stack` describes, outermost first.
+
+    Openers from `floor` on count as opened here: so a text can be read line by line.
+    """
+    reader = _TagReader if language.block_style == "tags" else _CodeReader
+    return reader(text, language, stack, len(stack) if floor is None else floor).read()
+
+
+def mode_of(stack: tuple[Opener, ...] | list[Opener], language: Language) -> str:
+    """The string, comment or unfinished tag that the stack's end is inside of; "" in plain code or text."""
+    if language.block_style != "tags":
+        return stack[-1].mark if stack and stack[-1].mark in _code_tokens(language)[1] else ""
+    for opener in reversed(stack):
+        if opener.mark in _TAG_MODES:
+            return opener.mark
+        if opener.mark.startswith("<"):
+            break
+    return ""
+
+
+class _Reader:
+    def __init__(self, text: str, language: Language, stack: tuple[Opener, ...], floor: int) -> None:
+        self.text = text
+        self.language = language
+        self.stack = list(stack)
+        self.floor = floor
+        self.strays: list[Stray] = []
+
+    def read(self) -> Scan:
+        position = 0
+        while match := self.pattern().search(self.text, position):
+            self.take(match)
+            position = match.end()
+        return Scan(tuple(self.stack), self.floor, tuple(self.strays))
+
+    def pattern(self) -> re.Pattern[str]:
+        raise NotImplementedError
+
+    def take(self, match: re.Match[str]) -> None:
+        raise NotImplementedError
+
+    def open(self, mark: str, start: int, name: str = "") -> None:
+        line = self.text[self.text.rfind("\n", 0, start) + 1 : start]
+        self.stack.append(Opener(mark, line[: len(line) - len(line.lstrip())], name))
+
+    def close(self, mark: str, match: re.Match[str]) -> Opener | None:
+        """Close the innermost `mark` and what is open inside it; a bracket never closes across a tag."""
+        depth = len(self.stack) - 1
+        while depth >= 0 and self.stack[depth].mark != mark:
+            inner = self.stack[depth].mark
+            depth = depth - 1 if mark not in "([{" or inner in "([{" else -1
+        if depth < self.floor:
+            start = self.text.rfind("\n", 0, match.start()) + 1
+            before = self.text[start : match.start()]
+            first = start > 0 and not before.strip()
+            self.strays.append(Stray(match.start(), match.end(), mark, depth, before if first else None))
+        if depth < 0:
+            return None
+        closed = self.stack[depth]
+        self.drop_from(depth)
+        return closed
+
+    def drop_from(self, depth: int) -> None:
+        del self.stack[depth:]
+        self.floor = min(self.floor, depth)
+
+
+class _CodeReader(_Reader):
+    def pattern(self) -> re.Pattern[str]:
+        code, ends = _code_tokens(self.language)
+        return ends.get(self.stack[-1].mark, code) if self.stack else code
+
+    def take(self, match: re.Match[str]) -> None:
+        token = match.group()
+        match match.lastgroup:
+            case "open" | "bracket":
+                self.open(token, match.start())
+            case "close":
+                self.close(PAIRS[token], match)
+            case "end":
+                self.close(self.stack[-1].mark, match)
+            case "line_end":
+                self.drop_from(len(self.stack) - 1)
+            case _:
+                pass
+
+
+@cache
+def _code_tokens(language: Language) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+    """The next token in code; and by the opening mark, the next one inside that string or comment."""
+    openers: list[str] = []
+    skipped = [r"\\."]
+    ends: dict[str, re.Pattern[str]] = {}
+    if language.block_comment:
+        mark, end = language.block_comment
+        openers.append(re.escape(mark))
+        ends[mark] = re.compile(f"(?P<end>{re.escape(end)})")
+    if language.line_comment:
+        mark = language.line_comment
+        # `#` begins a comment only after white space: `$#`, `${x#y}` and `a#b` are code.
+        openers.append((r"(?<!\S)" if mark == "#" else "") + re.escape(mark))
+        ends[mark] = re.compile(r"(?P<line_end>\n)")
+    for mark in language.quotes:
+        if mark == "/":
+            # A regular expression can only stand where a value can; elsewhere the slash divides.
+            skipped.append(r"(?<=[(,=:\[!&|?{};])[ \t]*/(?![/*])(?:\\.|\[(?:\\.|[^\]\n])*\]|[^/\\\n\[])+/")
+            continue
+        openers.append(re.escape(mark))
+        # A one-line string left open ends with its line, so that one apostrophe cannot hide the rest.
+        line_end = r"|(?P<line_end>\n)" if mark in LINE_STRINGS else ""
+        ends[mark] = re.compile(rf"\\.|(?P<end>{re.escape(mark)}){line_end}", re.DOTALL)
+    if language.quotes and "'" not in language.quotes:
+        skipped.append(r"'(?:\\.|[^\\'\n])'")  # Rust's characters, beside its lifetimes
+    closing = "".join(close for close, opening in PAIRS.items() if opening in language.brackets)
+    opening = "".join(PAIRS[close] for close in closing)
+    groups = ["|".join(skipped)]
+    if openers:
+        groups.append(f"(?P<open>{'|'.join(openers)})")
+    if closing:
+        groups.append(f"(?P<bracket>[{re.escape(opening)}])|(?P<close>[{re.escape(closing)}])")
+    return re.compile("|".join(groups), re.DOTALL), ends
+
+
+_NAME = r"[A-Za-z!?][\w.:-]*"
+_BRACKETS = r"(?P<bracket>[(\[{])|(?P<close>[)\]}])"
+_TAG_TEXT = re.compile(
+    rf"(?P<comment><!--)|<(script|style)\b[^<]*>.*?</\2\s*>|</(?P<end_name>{_NAME})\s*>|<(?P<name>{_NAME})|{_BRACKETS}",
+    re.DOTALL | re.IGNORECASE,
+)
+_TAG_MODES = {
+    "<!--": re.compile(r"(?P<comment_end>-->)"),
+    "<": re.compile(rf"=>|(?P<quote>[\"'])|(?P<void>/>)|(?P<tag_end>>)|(?P<abandon><)|{_BRACKETS}"),
+    '"': re.compile(rf"(?P<quote_end>\")|{_BRACKETS}"),
+    "'": re.compile(rf"(?P<quote_end>')|{_BRACKETS}"),
+}
+
+
+class _TagReader(_Reader):
+    def pattern(self) -> re.Pattern[str]:
+        return _TAG_MODES.get(mode_of(self.stack, self.language), _TAG_TEXT)
+
+    def take(self, match: re.Match[str]) -> None:
+        token, start = match.group(), match.start()
+        match match.lastgroup:
+            case "bracket" | "quote" | "comment":
+                self.open(token, start)
+            case "close":
+                self.close(PAIRS[token], match)
+            case "quote_end":
+                self.close(token, match)
+            case "comment_end":
+                self.close("<!--", match)
+            case "name":
+                self.open("<", start, match.group("name"))
+            case "end_name":
+                self.close(f"<{match.group('end_name')}>", match)
+            case "void":
+                self.close("<", match)
+            case "tag_end":
+                tag = self.close("<", match)
+                if tag and tag.name.lower() not in VOID_ELEMENTS:
+                    self.stack.append(Opener(f"<{tag.name}>", tag.indent))
+            case "abandon":
+                # A new tag begins, so the one before was never finished; read this `<` again as text.
+                self.abandon_tag(match)
+            case _:
+                pass
+
+    def abandon_tag(self, match: re.Match[str]) -> None:
+        depth = max(index for index, opener in enumerate(self.stack) if opener.mark == "<")
+        self.drop_from(depth)
+        if again := _TAG_TEXT.match(self.text, match.start()):
+            self.take(again)
