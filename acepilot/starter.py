@@ -175,6 +175,8 @@ def _from_hub(model: StarterModel, folder: Path, told: Told, say: Callable[[str]
             raise DownloadFailed(f"hub: {model.hub_url} answers {error.code}") from error
     except OSError as error:
         raise DownloadFailed(f"hub: cannot be reached ({error})") from error
+    if partial.stat().st_size < model.size_bytes:  # urllib does not tell a cut connection from the end
+        raise DownloadFailed(f"hub: the connection ended after {done} bytes; they are kept")
     return partial
 
 

@@ -1,0 +1,80 @@
+"""Fitting a prompt into its budget: what is kept, what goes, and what stays put while one types."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acepilot.fim import FORMATS, format_for, neutralise, render
+from acepilot.prompt import CLIP_STEP_LINES, fit
+from acepilot.protocol import Snippet
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+TEXT = st.text(alphabet=st.sampled_from("ab \n漢😀"), max_size=400)
+SNIPPETS = st.lists(st.builds(Snippet, path=st.just("a.py"), text=TEXT), max_size=5)
+
+
+@given(prefix=TEXT, suffix=TEXT, snippets=SNIPPETS, budget=st.integers(1, 60))
+def test_the_budget_holds_and_the_ends_near_the_cursor_stay(
+    prefix: str, suffix: str, snippets: list[Snippet], budget: int
+) -> None:
+    fitted = fit(prefix, suffix, snippets, budget_tokens=budget, count_tokens=words)
+    assert fitted.prefix_tokens + fitted.suffix_tokens + fitted.snippet_tokens <= max(budget, 1)
+    assert prefix.endswith(fitted.prefix)
+    assert suffix.startswith(fitted.suffix)
+    assert fitted.dropped_chars == len(prefix) + len(suffix) - len(fitted.prefix) - len(fitted.suffix)
+    assert fitted.prefix_tokens == words(fitted.prefix)
+
+
+@given(prefix=TEXT, suffix=TEXT, snippets=SNIPPETS)
+def test_what_fits_is_left_alone(prefix: str, suffix: str, snippets: list[Snippet]) -> None:
+    fitted = fit(prefix, suffix, snippets, budget_tokens=100_000, count_tokens=words)
+    assert (fitted.prefix, fitted.suffix, list(fitted.snippets)) == (prefix, suffix, snippets)
+    assert not fitted.clipped
+
+
+def test_the_clip_point_stays_while_one_types_and_moves_in_steps_of_lines() -> None:
+    document = "".join(f"line {number}\n" for number in range(1000))
+    starts = {
+        len(document)
+        - len(fit(document + typed, "", [], budget_tokens=300, count_tokens=words).prefix)
+        + len(typed)
+        for typed in ("", "a", "a b", "a b c", "a b c\n")
+    }
+    assert len(starts) == 1
+    assert document[: starts.pop()].count("\n") % CLIP_STEP_LINES == 0
+
+
+def test_one_endless_line_keeps_its_end() -> None:
+    fitted = fit("x " * 10_000 + "end", "", [], budget_tokens=50, count_tokens=words)
+    assert fitted.prefix.endswith("x end")
+    assert 0 < fitted.prefix_tokens <= 50
+
+
+def test_when_room_is_short_the_oldest_snippets_go() -> None:
+    snippets = [Snippet(path=f"{name}.py", text="w " * 10) for name in "abc"]
+    fitted = fit("p", "", snippets, budget_tokens=112, count_tokens=words)
+    assert [snippet.path for snippet in fitted.snippets] == ["b.py", "c.py"]
+
+
+def test_a_format_is_known_by_its_sentinels() -> None:
+    for fim in FORMATS:
+        assert format_for({fim.prefix, fim.suffix, fim.middle, "<|x|>"}) is fim
+    assert format_for({"<|fim_prefix|>", "<|endoftext|>"}) is None
+
+
+def test_snippets_become_files_or_comments() -> None:
+    snippets = [Snippet(path="a.ts", text="let a\nlet b")]
+    qwen = render(FORMATS[0], "p", "s", snippets, comment="//")
+    assert qwen == "<|file_sep|>a.ts\nlet a\nlet b\n<|fim_prefix|>p<|fim_suffix|>s<|fim_middle|>"
+    assert render(None, "p", "s", snippets, comment="//") == "// a.ts\n// let a\n// let b\np"
+
+
+@given(text=st.text(alphabet=st.sampled_from("<|fimend>_prx "), max_size=60))
+def test_no_sentinel_survives_in_a_user_s_text(text: str) -> None:
+    tokens = {"<|fim_prefix|>", "<|end|>", "<e>"}
+    neutral = neutralise(text, tokens)
+    assert not [token for token in tokens if token in neutral]
+    assert neutral.replace(" ", "") == text.replace(" ", "")
