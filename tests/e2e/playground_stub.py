@@ -35,7 +35,7 @@ class Script(BaseModel):
     deltas: list[str] = []
     final: str | None = None
     """The text after the filters; the deltas joined where null."""
-    reason: str = "The model wrote this and a stop rule ended it."
+    reason: str = "Offered: ended by line_end."
     pause_ms: int = 0
     """Between two deltas."""
     hang: bool = False

@@ -130,7 +130,7 @@ def test_the_first_suggestion_and_its_trail(page: Page, stub: Server) -> None:
     expect(page.locator("#server-text")).to_have_text("Ready")
     expect(page.locator("#model")).to_have_text("scripted")
     trail = page.locator("#trail")
-    expect(trail).to_contain_text("The model wrote this and a stop rule ended it.")
+    expect(trail).to_contain_text("Offered: ended by line_end.")
     for text in (
         "1,346 tokens",
         "1,040",
@@ -217,13 +217,11 @@ def test_the_final_text_is_the_one_to_insert(page: Page, stub: Server) -> None:
 
 
 def test_nothing_has_a_reason(page: Page, stub: Server) -> None:
-    stub.script(deltas=["\n"], final="", reason="The model repeated the line below the cursor.")
+    stub.script(deltas=["\n"], final="", reason="Nothing: it repeats the line below.")
     page.goto(stub.url)
-    expect(page.locator("#trail")).to_contain_text("Nothing offered")
+    expect(page.locator("#trail")).to_contain_text("Nothing: it repeats the line below.")
     expect(page.locator("#trail")).to_contain_text("dropped the whole suggestion")
-    expect(page.locator("#message")).to_have_text(
-        "No suggestion. The model repeated the line below the cursor."
-    )
+    expect(page.locator("#message")).to_have_text("Nothing: it repeats the line below.")
     expect(page.locator(".ghost")).to_have_count(0)
 
 

@@ -44,7 +44,7 @@ async function showTrail(id: string, offered: boolean): Promise<void> {
     const trail = await getTrail(id);
     if (latest !== id) return; // a later completion was faster
     page.trail.replaceChildren(renderTrail(trail, offered));
-    if (!offered) say(`No suggestion. ${trail.reason}`);
+    if (!offered && trail.reason) say(trail.reason);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     if (latest === id) page.trail.replaceChildren(h("p", { class: "muted" }, `There is no trail for this one: ${text}`));

@@ -25,13 +25,7 @@ export function renderTrail(trail: Trail, offered: boolean): HTMLElement {
   return h(
     "div",
     { class: "trail-body" },
-    h(
-      "p",
-      { class: offered ? "verdict verdict-offered" : "verdict verdict-nothing" },
-      h("strong", {}, offered ? "Offered" : "Nothing offered"),
-      " ",
-      trail.reason,
-    ),
+    h("p", { class: offered ? "verdict" : "verdict verdict-nothing" }, trail.reason),
     promptSection(trail.prompt),
     timeSection(trail),
     section("Generation", null, facts(generationFacts(trail))),
@@ -115,14 +109,18 @@ function section(title: string, note: string | null, ...content: Node[]): HTMLEl
   return h("section", {}, heading, ...content);
 }
 
+/** A smaller share of a bar than this would be drawn larger than it is. */
+const VISIBLE = 0.004;
+
 /** A stacked bar for the eye; the list below it says the same in words, so the bar is hidden from readers. */
 function bar(title: string, parts: Part[]): HTMLElement[] {
   const track = h("div", { class: "bar", "aria-hidden": "true" });
   const legend = h("ul", { class: "legend", "aria-label": title });
+  const total = parts.reduce((sum, part) => sum + part.size, 0);
   for (const part of parts) {
     const piece = h("span", { class: part.className });
     piece.style.flexGrow = String(part.size);
-    if (part.size > 0) track.append(piece);
+    if (part.size > total * VISIBLE) track.append(piece);
     legend.append(
       h("li", {}, h("i", { class: part.className, "aria-hidden": "true" }), `${part.name} `, h("b", {}, part.label)),
     );
@@ -145,5 +143,5 @@ function tokens(value: number): string {
 }
 
 function ms(value: number): string {
-  return value >= 10_000 ? `${(value / 1000).toFixed(1)} s` : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+  return value >= 10_000 ? `${(value / 1000).toFixed(1)} s` : `${value < 10 ? value.toFixed(1) : count(Math.round(value))} ms`;
 }
