@@ -23,7 +23,9 @@ EMBEDDED_CHARS = 1_000_000
 _parsing = Lock()
 
 # Grammars name their blocks alike: block, statement_block, compound_statement, class_body, do_block ...
-_BLOCK = re.compile(r"(block|body|compound_statement|_list|method|function|do_statement|if|while|for|case)")
+_BLOCK = re.compile(
+    r"block|body|group|compound_statement|_list|method|function|do_statement|if|while|for|case|ERROR"
+)
 _STRING = re.compile(r"string|template|char|heredoc|attribute_value|regex")
 
 
@@ -90,7 +92,10 @@ def place_of(prefix: str, suffix: str, language: Language) -> Literal["code", "s
 
 
 def enclosing_blocks(prefix: str, suffix: str, language: Language, text: str = "") -> tuple[Block, ...]:
-    """The blocks around the cursor, innermost first, in the document as it is with `text` inserted."""
+    """The blocks around the cursor and what the parser could not make sense of, innermost first.
+
+    `text` is inserted at the cursor before parsing.
+    """
     before, after = window(prefix, suffix)
     code = before + text + after
     root = parse(code, language)
@@ -100,7 +105,7 @@ def enclosing_blocks(prefix: str, suffix: str, language: Language, text: str = "
     node = root.descendant_for_byte_range(at, at)
     found: list[Block] = []
     while node is not None:
-        if node.parent is not None and node.start_byte < at and _BLOCK.search(node.type):
+        if (node.parent is not None or node.is_error) and node.start_byte < at and _BLOCK.search(node.type):
             found.append(_block(node, data))
         node = node.parent
     return tuple(found)

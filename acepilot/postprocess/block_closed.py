@@ -1,4 +1,4 @@
-"""The completion has closed the block that the cursor was in, and finished that line: what follows is another.
+"""The completion has closed the block that the cursor was in, and finished that line: it is done.
 
 This is where the suffix does not hold the closer; where it does, `closers` ends the completion before it.
 """

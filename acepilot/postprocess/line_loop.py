@@ -19,12 +19,13 @@ def drop(text: str, context: Context) -> str:
     """Drops the looping line and what follows it: its beginning is no better than its end."""
     lines = text.split("\n")
     for index, line in enumerate(lines):
-        if _loops(line.rstrip()):
+        if _loops(line):
             return "\n".join(lines[:index])
     return text
 
 
 def _loops(line: str) -> bool:
+    line = line.rstrip()
     if len(line) > MAX_LINE_CHARS:
         return True
     return any(

@@ -16,9 +16,8 @@ from acepilot.languages import Language
 PAIRS = {")": "(", "]": "[", "}": "{"}
 LINE_STRINGS = ('"', "'")
 VOID_ELEMENTS = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source")
-    + ("track", "wbr", "!doctype", "?xml")
-)
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track")
+) | {"wbr", "!doctype", "?xml"}
 
 
 @dataclass(frozen=True)
@@ -164,14 +163,16 @@ def _code_tokens(language: Language) -> tuple[re.Pattern[str], dict[str, re.Patt
     for mark in language.quotes:
         if mark == "/":
             # A regular expression can only stand where a value can; elsewhere the slash divides.
-            skipped.append(r"(?<=[(,=:\[!&|?{};])[ \t]*/(?![/*])(?:\\.|\[(?:\\.|[^\]\n])*\]|[^/\\\n\[])+/")
+            skipped.append(
+                r"(?<=[(,=:\[!&|?{};])[ \t]*/(?![/*])(?:\\.|\[(?:\\.|[^\]\n])*(?:\]|\Z)|[^/\\\n\[])+(?:/|\Z)"
+            )
             continue
         openers.append(re.escape(mark))
         # A one-line string left open ends with its line, so that one apostrophe cannot hide the rest.
         line_end = r"|(?P<line_end>\n)" if mark in LINE_STRINGS else ""
         ends[mark] = re.compile(rf"\\.|(?P<end>{re.escape(mark)}){line_end}", re.DOTALL)
     if language.quotes and "'" not in language.quotes:
-        skipped.append(r"'(?:\\.|[^\\'\n])'")  # Rust's characters, beside its lifetimes
+        skipped.append(r"'(?:\\.|[^\\'\n])(?:'|\Z)")  # Rust's characters, beside its lifetimes
     closing = "".join(close for close, opening in PAIRS.items() if opening in language.brackets)
     opening = "".join(PAIRS[close] for close in closing)
     groups = ["|".join(skipped)]

@@ -15,10 +15,10 @@ def limit(text: str, context: Context) -> str:
     at = len(window(cursor.before, cursor.after)[0])
     end = at + len(text.rstrip())
     blocks = enclosing_blocks(cursor.before, cursor.after, cursor.language)
-    # A block that lacks its end in the document may be closed by the completion.
-    complete = {
-        (block.kind, block.start) for block in blocks if not block.broken and at <= block.closer < block.end
-    }
+    # Where a closer is missing, a parser cannot tell whose, and the completion may be about to add it.
+    if any(block.broken for block in blocks):
+        return text
+    complete = {(block.kind, block.start) for block in blocks if at <= block.closer < block.end}
     for block in enclosing_blocks(cursor.before, cursor.after, cursor.language, text) if complete else ():
         if (block.kind, block.start) in complete and at < block.closer and block.end <= end:
             return text[: block.closer - at]
