@@ -77,6 +77,11 @@ async def show_completions(url: str) -> None:
     """One LSP session with the real language server, as an editor holds it."""
     client = LanguageClient("acepilot-demo", "1")
     await client.start_io(sys.executable, "-m", "lsp", "--server-url", url)
+
+    @client.feature("acepilot/status")
+    def _(status: object) -> None:
+        """An editor shows it in its status bar; here the completions tell enough."""
+
     await client.initialize_async(lsp.InitializeParams(capabilities=lsp.ClientCapabilities()))
     client.initialized(lsp.InitializedParams())
     for path in sorted(SAMPLES.iterdir(), key=lambda path: path.suffix, reverse=True):
@@ -137,7 +142,9 @@ def main() -> int:
         console.print(f"[red]error:[/red] {error.message}")
         return 2
     url = f"http://{settings.host}:{settings.port}"
-    server = subprocess.Popen([sys.executable, "-m", "server"], env={**os.environ})
+    server = subprocess.Popen(
+        [sys.executable, "-m", "server"], env={"ACEPILOT_LOG_LEVEL": "warning", **os.environ}
+    )
     try:
         wait_until_ready(url, server)
         asyncio.run(show_completions(url))

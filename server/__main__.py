@@ -10,7 +10,6 @@ Open the address in a browser for the playground. Stop with Ctrl-C.
 
 import argparse
 import contextlib
-import logging
 import sys
 
 import structlog
@@ -25,9 +24,9 @@ from server.settings import ServerSettings
 
 def main() -> int:
     """Exit code 0 after Ctrl-C, 1 when the port is taken, 2 when settings or the model's name are wrong."""
-    _configure_logging()
     try:
         settings = ServerSettings.load(vars(_parser().parse_args()))
+        _configure_logging(settings.log_level)
         model = resolve(settings.model)
     except AcepilotError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _configure_logging() -> None:
+def _configure_logging(level: str) -> None:
     """Events on standard error, one line each. No event carries code."""
     structlog.configure(
         processors=[
@@ -80,7 +79,7 @@ def _configure_logging() -> None:
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 

@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import structlog
-from acepilot.postprocess.chain import EarlyStop, finish
 
 from acepilot.completion_cache import CompletionCache
+from acepilot.postprocess.chain import EarlyStop, finish
 from acepilot.protocol import AcepilotInfo, CacheSource, CompletionRequest, FinishReason, Trail, Usage
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
@@ -208,17 +208,17 @@ class CompletionService:
                         finish_reason = "stop"
                         break
         text = gate.text[:shown]
-        if plan.context is not None:
-            outcome = finish(text, plan.context, truncated=finish_reason == "length")
-            text = outcome.text
         if index == 0:
             trail.early_stop = gate.stopped_by
             trail.finish_reason = finish_reason
-            if plan.context is not None:
+        if plan.context is not None:
+            outcome = finish(text, plan.context, truncated=finish_reason == "length")
+            text = outcome.text
+            if index == 0:
                 trail.filters = list(outcome.filters)
                 trail.reason = f"Nothing: {outcome.reason}" if outcome.reason else ""
-                if request.temperature == 0 and request.n == 1:
-                    self._cache.put(request.prompt, request.suffix or "", plan.salt, text)
+            if request.temperature == 0 and request.n == 1:
+                self._cache.put(request.prompt, request.suffix or "", plan.salt, text)
         yield Done(index, text, finish_reason)
 
     def _account(self, completion: Completion, outcome: str) -> None:

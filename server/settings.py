@@ -23,6 +23,9 @@ class ServerSettings(ProgramSettings):
     max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
     kv_cache_gb: int = Field(1, ge=1, description="memory for the KV cache, in GB")
     threads: int = Field(0, ge=0, description="cores for the model; 0: all")
+    log_level: Literal["info", "warning", "error"] = Field(
+        "info", description="`info` has a line a completion: counts and times, never code"
+    )
 
     @property
     def is_loopback(self) -> bool:
