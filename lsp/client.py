@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from acepilot.errors import Overloaded
 from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready
 from lsp.settings import LspSettings
 
@@ -135,8 +136,10 @@ def _parse(model: type[_Body], data: str | bytes) -> _Body:
 
 def _chunk(data: str) -> CompletionResponse:
     if data.startswith('{"error"'):
-        message = _parse(ErrorResponse, data).error.message
-        raise ServerError("error", f"The completion server failed: {message}")
+        failed = _parse(ErrorResponse, data).error
+        if failed.code == Overloaded.code:
+            raise ServerError("busy", f"The completion server is busy: {failed.message}", retry_after_s=1.0)
+        raise ServerError("error", f"The completion server failed: {failed.message}")
     return _parse(CompletionResponse, data)
 
 

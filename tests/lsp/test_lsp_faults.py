@@ -1,6 +1,7 @@
 """When the server is down, slow or wrong: nothing is offered, one status says why, and it ends by itself."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from lsprotocol import types
@@ -16,6 +17,13 @@ CURSOR = (4, 11)
 def problems(editor: Editor) -> list[str]:
     """The warnings in the editor's log."""
     return [one.message for one in editor.client.log_messages if one.type == types.MessageType.Warning]
+
+
+def open_sockets(editor: Editor) -> int:
+    """TCP sockets and the like of the language server's process."""
+    process = editor.client._server
+    assert process is not None
+    return sum("socket:" in str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
 
 
 @pytest.mark.asyncio
@@ -200,3 +208,6 @@ async def test_two_hundred_rapid_edits_leak_nothing(fake: FakeServer, connect: C
     ends = [one.ended for one in fake.seen]
     assert ends[-1] == "whole"
     assert set(ends[:-1]) == {"cancelled"}
+    await editor.until(
+        lambda: open_sockets(editor) <= 3
+    )  # two kept alive, and asyncio's own pair counts once
