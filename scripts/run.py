@@ -78,7 +78,7 @@ async def show_completions(url: str) -> None:
     client = LanguageClient("acepilot-demo", "1")
     await client.start_io(sys.executable, "-m", "lsp", "--server-url", url)
 
-    @client.feature("acepilot/status")
+    @client.feature("acepilot/status")  # pyright: ignore[reportUntypedFunctionDecorator]
     def _(status: object) -> None:
         """An editor shows it in its status bar; here the completions tell enough."""
 

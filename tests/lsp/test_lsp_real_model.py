@@ -1,6 +1,7 @@
 """From the keystroke to the model and back: the real server, the real language server, a real model.
 
-The starter is used where it is fetched, else starter-tiny, of which only what any model must satisfy is asked.
+The starter is used where it is fetched, else starter-tiny, of which only what any model must satisfy is
+asked.
 What a completion should mean is asked of the starter alone, in the tests marked e2e.
 """
 
