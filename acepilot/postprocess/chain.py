@@ -4,7 +4,7 @@ The model streams; `EarlyStop` says after each token what may be shown and wheth
 the final text. `STOPS` and `FILTERS` are the whole order; each entry is a file of its own beside this one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from acepilot.postprocess import (
@@ -46,66 +46,53 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Stop:
-    """`cut`: where the text ends, if this stop has fired. `hold`: from where it may still be cut."""
+    """`cut`: where the text ends, if this stop has fired. `hold`: from where it may still be cut.
+
+    `reason`, here and in a filter: the sentence for the user where it left nothing.
+    """
 
     name: str
+    reason: str
     cut: Callable[[Draft], int | None]
     hold: Callable[[Draft], int] = lambda draft: len(draft.text)
 
 
 STOPS = (
-    Stop("sentinels", sentinels.cut, sentinels.hold),
-    Stop("file_block", file_block.cut, file_block.hold),
-    Stop("suffix_start", suffix_start.cut, suffix_start.hold),
-    Stop("closers", closers.cut, closers.hold),
-    Stop("next_line", next_line.cut, next_line.hold),
-    Stop("dedent", dedent.cut, dedent.hold),
-    Stop("top_level", top_level.cut, top_level.hold),
-    Stop("line_loop", line_loop.cut),
-    Stop("repetition", repetition.cut),
-    Stop("block_closed", block_closed.cut),
-    Stop("single_line", single_line.cut, single_line.hold),
+    Stop("sentinels", "The model ended its answer at once.", sentinels.cut, sentinels.hold),
+    Stop("file_block", "The model only ended the file's block.", file_block.cut, file_block.hold),
+    Stop(
+        "suffix_start", "The model only repeated the rest of the line.", suffix_start.cut, suffix_start.hold
+    ),
+    Stop("closers", "The model only closed what is closed already.", closers.cut, closers.hold),
+    Stop("next_line", "The model only repeated the line below.", next_line.cut, next_line.hold),
+    Stop("dedent", "The model left the block that the cursor is in.", dedent.cut, dedent.hold),
+    Stop("top_level", "The model only began something new.", top_level.cut, top_level.hold),
+    Stop("line_loop", "The model repeated itself within a line.", line_loop.cut),
+    Stop("repetition", "The model repeated the same lines.", repetition.cut),
+    Stop("block_closed", "The model only closed the block.", block_closed.cut),
+    Stop("single_line", "The model had nothing to add to this line.", single_line.cut, single_line.hold),
 )
 """In the order in which they are asked, at each character that can matter and at each line's end."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """`reason`: the sentence for the user where this filter left nothing."""
-
     name: str
-    apply: Callable[[str, Context], str]
     reason: str
-
-
-def _cutting(cut: Callable[[Draft], int | None]) -> Callable[[str, Context], str]:
-    """A stop as a filter: it also judges the last line, which no newline ended."""
-    alone = (Stop("", cut),)
-    return lambda text, context: text[: EarlyStop(context, alone).close(text)]
+    apply: Callable[[str, Context], str]
 
 
 FILTERS = (
-    Filter("sentinels", _cutting(sentinels.cut), "The model ended its answer at once."),
-    Filter("single_line", _cutting(single_line.cut), "The model had nothing to add to this line."),
-    Filter("file_block", _cutting(file_block.cut), "The model only began the file's next block."),
-    Filter("line_loop", line_loop.drop, "The model repeated itself within a line."),
-    Filter("repetition", repetition.drop, "The model repeated the same lines."),
-    Filter("suffix_start", _cutting(suffix_start.cut), "The model only repeated the rest of the line."),
-    Filter(
-        "closers", _cutting(closers.cut), "The model only closed what is already closed after the cursor."
-    ),
-    Filter("next_line", _cutting(next_line.cut), "The model only repeated the line below."),
-    Filter("dedent", _cutting(dedent.cut), "The model left the block that the cursor is in."),
-    Filter("top_level", _cutting(top_level.cut), "The model only began something new."),
-    Filter("block_closed", _cutting(block_closed.cut), "The model only closed the block."),
-    Filter("scope", scope.limit, "The model left the scope that the cursor is in."),
-    Filter("leading_space", leading_space.drop, "The model only repeated the indentation."),
-    Filter("trailing_space", trailing_space.drop, "The model wrote nothing but white space."),
-    Filter("junk", junk.drop, "The model wrote nothing but punctuation."),
+    Filter("line_loop", "The model repeated itself within a line.", line_loop.drop),
+    Filter("repetition", "The model repeated the same lines.", repetition.drop),
+    Filter("scope", "The model left the scope that the cursor is in.", scope.limit),
+    Filter("leading_space", "The model only repeated the indentation.", leading_space.drop),
+    Filter("trailing_space", "The model wrote nothing but white space.", trailing_space.drop),
+    Filter("junk", "The model wrote nothing but punctuation.", junk.drop),
 )
-"""Cuts first, widest first; then what only tidies; `junk` judges what all others have left."""
+"""After the stops. Cuts first, then what only tidies; `junk` judges what all others have left."""
 
-UNFINISHED = Filter("unfinished_line", unfinished_line.drop, "The model did not finish a line.")
+UNFINISHED = Filter("unfinished_line", "The model did not finish a line.", unfinished_line.drop)
 """Before all others, and only where generation ran out of tokens."""
 
 
@@ -131,7 +118,7 @@ class EarlyStop:
         self._line_start = 0
         self._above = Scan(stack, len(stack), ())
         self._cut: int | None = None
-        self._stopped_by: str | None = None
+        self._stopped_by: Stop | None = None
         # Of letters and digits, only the last one of what ends the cursor's line can matter to a stop.
         self._telling_letter = context.cursor.rest.rstrip()[-1:]
 
@@ -142,13 +129,13 @@ class EarlyStop:
         if safe is None:
             draft = self._draft(text, len(text), ended=False)
             safe = min((stop.hold(draft) for stop in self._stops), default=len(text))
-        return Progress(len(text[:safe].rstrip()), self._stopped_by)
+        return Progress(len(text[:safe].rstrip()), self._stopped_by.name if self._stopped_by else None)
 
-    def close(self, text: str) -> int:
-        """Where `text` is cut, given that no more will come: its last line is judged as a whole one."""
+    def close(self, text: str) -> tuple[str, Stop | None]:
+        """What is left of `text`, given that no more will come: its last line is judged as a whole one."""
         self._advance(text)
         self._judge(text, len(text), ended=True)
-        return len(text) if self._cut is None else self._cut
+        return text[: self._cut], self._stopped_by
 
     def _advance(self, text: str) -> None:
         while self._read < len(text) and self._cut is None:
@@ -172,7 +159,7 @@ class EarlyStop:
         for stop in self._stops:
             cut = stop.cut(draft)
             if cut is not None:
-                self._cut, self._stopped_by = self._settle(text, cut), stop.name
+                self._cut, self._stopped_by = self._settle(text, cut), stop
                 return
 
     def _settle(self, text: str, cut: int) -> int:
@@ -197,17 +184,34 @@ class Outcome:
 
 
 def finish(text: str, context: Context, *, truncated: bool) -> Outcome:
-    """Filter a finished text. `truncated`: generation ran out of tokens, and may have ended in mid-line."""
+    """Filter a finished text. `truncated`: generation ran out of tokens, and may have ended in mid-line.
+
+    The stops are asked once more: they judge the last line too, which no newline ended, and every text that
+    was not streamed. So streaming never changes what is offered.
+    """
     if not text:
         return Outcome("", (), "The model generated nothing.")
     reports: list[FilterReport] = []
-    for each in (UNFINISHED, *FILTERS) if truncated else FILTERS:
-        kept = each.apply(text, context)
+    for kept, by in _filtered(text, context, truncated):
         if kept != text:
-            reports.append(
-                FilterReport(name=each.name, removed_chars=len(text) - len(kept), dropped=not kept)
-            )
+            reports.append(FilterReport(name=by.name, removed_chars=len(text) - len(kept), dropped=not kept))
         if not kept:
-            return Outcome("", tuple(reports), each.reason)
+            return Outcome("", tuple(reports), by.reason)
         text = kept
     return Outcome(text, tuple(reports), "")
+
+
+def _filtered(text: str, context: Context, truncated: bool) -> Iterator[tuple[str, Stop | Filter]]:
+    """The text after each step, and what made the step."""
+    if truncated:
+        text = UNFINISHED.apply(text, context)
+        yield text, UNFINISHED
+    while True:
+        kept, stop = EarlyStop(context, STOPS).close(text)
+        if stop is None or kept == text:
+            break
+        text = kept.rstrip()  # as a stream shows it
+        yield text, stop
+    for each in FILTERS:
+        text = each.apply(text, context)
+        yield text, each

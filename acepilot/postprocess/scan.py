@@ -14,6 +14,7 @@ from functools import cache
 from acepilot.languages import Language
 
 PAIRS = {")": "(", "]": "[", "}": "{"}
+_INDENT = re.compile(r"[^\S\n]*")
 LINE_STRINGS = ('"', "'")
 VOID_ELEMENTS = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track")
@@ -100,8 +101,12 @@ class _Reader:
         raise NotImplementedError
 
     def open(self, mark: str, start: int, name: str = "") -> None:
-        line = self.text[self.text.rfind("\n", 0, start) + 1 : start]
-        self.stack.append(Opener(mark, line[: len(line) - len(line.lstrip())], name))
+        self.stack.append(Opener(mark, self.indent_at(start), name))
+
+    def indent_at(self, offset: int) -> str:
+        start = self.text.rfind("\n", 0, offset) + 1
+        match = _INDENT.match(self.text, start, offset)
+        return match.group() if match else ""
 
     def close(self, mark: str, match: re.Match[str]) -> Opener | None:
         """Close the innermost `mark` and what is open inside it; a bracket never closes across a tag."""
@@ -110,10 +115,10 @@ class _Reader:
             inner = self.stack[depth].mark
             depth = depth - 1 if mark not in "([{" or inner in "([{" else -1
         if depth < self.floor:
-            start = self.text.rfind("\n", 0, match.start()) + 1
-            before = self.text[start : match.start()]
-            first = start > 0 and not before.strip()
-            self.strays.append(Stray(match.start(), match.end(), mark, depth, before if first else None))
+            start, end = match.span()
+            indent = self.indent_at(start)
+            first = self.text[max(start - len(indent) - 1, 0) : start - len(indent)] == "\n"
+            self.strays.append(Stray(start, end, mark, depth, indent if first else None))
         if depth < 0:
             return None
         closed = self.stack[depth]
@@ -145,6 +150,14 @@ class _CodeReader(_Reader):
                 pass
 
 
+# JavaScript's regular expression. It can only stand where a value can, elsewhere the slash divides; and it
+# may be unfinished, for the line is still being written.
+_REGEX = (
+    r"(?<=[(,=:\[!&|?{};])[ \t]*/(?![/*])"
+    r"(?:\\(?:[^\n]|\Z)|\[(?:\\(?:[^\n]|\Z)|[^\]\\\n])*(?:\]|\Z)|[^/\\\n\[])+(?:/|\Z)"
+)
+
+
 @cache
 def _code_tokens(language: Language) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
     """The next token in code; and by the opening mark, the next one inside that string or comment."""
@@ -162,17 +175,14 @@ def _code_tokens(language: Language) -> tuple[re.Pattern[str], dict[str, re.Patt
         ends[mark] = re.compile(r"(?P<line_end>\n)")
     for mark in language.quotes:
         if mark == "/":
-            # A regular expression can only stand where a value can; elsewhere the slash divides.
-            skipped.append(
-                r"(?<=[(,=:\[!&|?{};])[ \t]*/(?![/*])(?:\\.|\[(?:\\.|[^\]\n])*(?:\]|\Z)|[^/\\\n\[])+(?:/|\Z)"
-            )
+            skipped.append(_REGEX)
             continue
         openers.append(re.escape(mark))
         # A one-line string left open ends with its line, so that one apostrophe cannot hide the rest.
         line_end = r"|(?P<line_end>\n)" if mark in LINE_STRINGS else ""
         ends[mark] = re.compile(rf"\\.|(?P<end>{re.escape(mark)}){line_end}", re.DOTALL)
     if language.quotes and "'" not in language.quotes:
-        skipped.append(r"'(?:\\.|[^\\'\n])(?:'|\Z)")  # Rust's characters, beside its lifetimes
+        skipped.append(r"(?<!\w)'[(){}\[\]]")  # a character, as in Rust: judged before its second quote comes
     closing = "".join(close for close, opening in PAIRS.items() if opening in language.brackets)
     opening = "".join(PAIRS[close] for close in closing)
     groups = ["|".join(skipped)]

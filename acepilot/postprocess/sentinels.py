@@ -6,7 +6,7 @@ from acepilot.postprocess.context import Draft
 
 _MARK = re.compile(r"<[|｜][\w▁ .-]{1,40}[|｜]>|<fim_\w{3,10}>|<EOT>|</s>$")
 _PARTIAL = re.compile(r"<(?:[|｜][\w▁ .-]{0,40}[|｜]?|f(?:i(?:m(?:_\w{0,10})?)?)?|EO?T?|/s?)?$")
-_CUT_SHORT = re.compile(r"<[|｜][\w▁ .-]{0,40}[|｜]?$")
+_CUT_SHORT = re.compile(r"<[|｜][\w▁ .-]{0,40}[|｜]?\s*$")
 _FENCE = re.compile(r"\s*```")
 _FENCED = ("markdown", "plaintext")
 
