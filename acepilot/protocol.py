@@ -33,26 +33,26 @@ class StreamOptions(BaseModel):
 class CompletionRequest(BaseModel):
     """OpenAI's completion request. Unknown fields are ignored, as OpenAI's own server does."""
 
-    model: str | None = Field(None, description="Informative: one server serves one model.")
+    model: str | None = Field(default=None, description="Informative: one server serves one model.")
     prompt: str = Field(max_length=MAX_TEXT_CHARS, description="Text before the cursor.")
-    suffix: str | None = Field(None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
-    max_tokens: int = Field(64, ge=1, le=4096)
-    temperature: float = Field(0.0, ge=0.0, le=2.0)
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
-    n: int = Field(1, ge=1, le=8)
+    suffix: str | None = Field(default=None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
+    max_tokens: int = Field(default=64, ge=1, le=4096)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    n: int = Field(default=1, ge=1, le=8)
     stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list[str], max_length=16)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    language: str | None = Field(None, description="LSP language id; guessed from `path` when absent.")
-    path: str | None = Field(None, max_length=4096, description="File name, shown to the model.")
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    language: str | None = Field(default=None, description="LSP language id; else guessed from `path`.")
+    path: str | None = Field(default=None, max_length=4096, description="File name, shown to the model.")
     snippets: list[Snippet] = Field(
         default_factory=list[Snippet],
         max_length=64,
         description="Oldest first, so that the KV prefix stays valid.",
     )
     mode: Mode | None = Field(
-        None,
+        default=None,
         description="`raw` returns the model's words untouched; `line` and `block` stop and filter as an "
         "editor wants; `auto` chooses between those two. Default: `auto` when `language` or `path` is given, "
         "else `raw`.",
@@ -118,7 +118,7 @@ class FilterReport(BaseModel):
 
     name: str
     removed_chars: int = Field(description="Negative where characters were added (indentation).")
-    dropped: bool = Field(False, description="True when it left nothing.")
+    dropped: bool = Field(default=False, description="True when it left nothing.")
 
 
 class Trail(BaseModel):
@@ -138,7 +138,7 @@ class Trail(BaseModel):
     queue_ms: float = 0.0
     first_token_ms: float | None = None
     total_ms: float | None = None
-    reason: str = Field(default="", description="One sentence: why there is a completion, or why there is none.")
+    reason: str = Field(default="", description="One sentence: why there is a completion, or none.")
 
 
 class AcepilotInfo(BaseModel):
@@ -146,9 +146,9 @@ class AcepilotInfo(BaseModel):
 
     clipped: bool = False
     text: str | None = Field(
-        None,
-        description="Streams only: the final text of choice 0. The deltas are the model's words as they came; "
-        "where a filter then cut something, this text is the one to insert.",
+        default=None,
+        description="Streams only: the final text of choice 0. The deltas are the model's words as they "
+        "came; where a filter then cut something, this text is the one to insert.",
     )
     cache: CacheSource = "none"
     reason: str = ""
