@@ -103,13 +103,13 @@ class Draft:
 def locate(prefix: str, suffix: str, language: Language) -> Cursor:
     """Read the document around the cursor. Cost is bounded by the window, whatever the document's size."""
     embedded = embedded_at(prefix, language)
-    start = max(embedded.start if embedded else 0, len(prefix) - WINDOW_CHARS)
-    before = prefix[start:]
-    if start and not (embedded and start == embedded.start):
-        before = before[before.find("\n") + 1 :]
+    inner = embedded.language if embedded else language
+    content = embedded.start if embedded else 0
+    before = prefix[max(content, len(prefix) - WINDOW_CHARS) :]
+    if content + len(before) < len(prefix):
+        before = before[_sure_code(before, inner) :]
     after = suffix[:WINDOW_CHARS]
     whole = len(suffix) <= WINDOW_CHARS
-    inner = embedded.language if embedded else language
     if embedded and (end := after.find(f"</{embedded.tag}")) >= 0:
         after, whole = after[:end], True
     stack = scan(before, inner).stack[-MAX_DEPTH:]
@@ -120,6 +120,16 @@ def locate(prefix: str, suffix: str, language: Language) -> Cursor:
     return Cursor(left, rest, below, before, after, inner, embedded.tag if embedded else "", stack, standing)
 
 
+def _sure_code(window: str, language: Language) -> int:
+    """Where to begin reading a window that was cut out of a document: at its first definition, if it has one.
+
+    It may have been cut inside a docstring or a comment, and then strings and code would change places.
+    """
+    words = "|".join(re.escape(stop.strip()) for stop in language.stops if stop.endswith(" "))
+    match = re.search(rf"^[ \t]*(?:{words})[ \t]", window, re.MULTILINE) if words else None
+    return match.start() if match else window.find("\n") + 1
+
+
 def _blank_lines(text: str) -> int:
     """The offset of the first line that is not blank."""
     match = _BLANK.match(text)
@@ -128,12 +138,12 @@ def _blank_lines(text: str) -> int:
 
 
 def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: bool) -> tuple[bool, ...]:
-    """Which openers are closed after the cursor. Below a suffix that is cut short, all are believed to be."""
+    """Which openers are closed after the cursor, in a suffix that is `whole` or a window."""
     inside = mode_of(stack, language)
     modes = tuple(opener for opener in stack[-8:] if opener.mark == inside or (inside and opener.mark == "<"))
     if inside and not _mode_closes(inside, after, language):
         modes = tuple(opener for opener in modes if opener.mark != inside)
-    closed = [not whole] * len(stack)
+    closed = [False] * len(stack) if whole else _closed_below(stack, after)
     depth = len(stack)
     for stray in scan(after, language, modes).strays:
         matching = [index for index in range(depth) if stack[index].mark == stray.mark]
@@ -144,6 +154,12 @@ def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: 
         innermost, depth = depth, (alike or matching)[-1]
         closed[depth:innermost] = [True, *[False] * (innermost - depth - 1)]
     return tuple(closed)
+
+
+def _closed_below(stack: tuple[Opener, ...], window: str) -> list[bool]:
+    """Which openers may be closed below the window: where it goes no further left, except to close."""
+    lines = [(width(line), line.lstrip()[0] in ")]}<") for line in window.split("\n")[1:] if line.strip()]
+    return [next((closer for at, closer in lines if at <= width(opener.indent)), True) for opener in stack]
 
 
 def _mode_closes(mark: str, after: str, language: Language) -> bool:
