@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from acepilot.postprocess import (
+    attribute,
     block_closed,
     closers,
     dedent,
@@ -64,6 +65,7 @@ STOPS = (
         "suffix_start", "The model only repeated the rest of the line.", suffix_start.cut, suffix_start.hold
     ),
     Stop("closers", "The model only closed what is closed already.", closers.cut, closers.hold),
+    Stop("attribute", "The model only closed the attribute.", attribute.cut),
     Stop("next_line", "The model only repeated the line below.", next_line.cut, next_line.hold),
     Stop("dedent", "The model left the block that the cursor is in.", dedent.cut, dedent.hold),
     Stop("top_level", "The model only began something new.", top_level.cut, top_level.hold),
@@ -88,6 +90,7 @@ FILTERS = (
     Filter("scope", "The model left the scope that the cursor is in.", scope.limit),
     Filter("leading_space", "The model only repeated the indentation.", leading_space.drop),
     Filter("trailing_space", "The model wrote nothing but white space.", trailing_space.drop),
+    Filter("open_value", "The value has nothing in it.", attribute.close),
     Filter("junk", "The model wrote nothing but punctuation.", junk.drop),
 )
 """After the stops. Cuts first, then what only tidies; `junk` judges what all others have left."""

@@ -8,6 +8,7 @@ close may be closed.
 import re
 
 from acepilot.postprocess.context import Draft
+from acepilot.postprocess.scan import LINE_STRINGS, mode_of
 
 # The beginnings of closers of several characters: `</li>`, `/>`, `*/`, `"""`, `-->`.
 _PARTIAL = re.compile(r"(?:</?[\w.:-]*\s*|/|[\"'`*\]#-]+)$")
@@ -18,9 +19,11 @@ def cut(draft: Draft) -> int | None:
     floor = draft.above.floor
     for stray in draft.now.strays:
         if stray.depth < 0:
-            # In text between tags, `:)` and `a)` are just characters.
+            # In text between tags, `:)` and `a)` are just characters; in an attribute's value they are code.
             if cursor.language.block_style == "tags" and stray.mark in "([{":
-                continue
+                before = draft.read_to(stray.start)
+                if mode_of(before.stack, cursor.language) not in LINE_STRINGS:
+                    continue
             return draft.line_start + stray.start
         if any(cursor.standing[stray.depth : floor]):
             return draft.line_start + stray.start
