@@ -36,9 +36,10 @@ class ServerState:
             # The first generation allocates: better now than under the first keystroke.
             async for _ in engine.generate(GenerationRequest(prompt="#", max_tokens=2)):
                 pass
-        except AcepilotError as error:
-            self._failure = error.message
-            _log.error("model_failed", model=self.settings.model, why=error.message)
+        except Exception as error:  # whatever it is, `/ready` must tell it rather than load for ever
+            known = isinstance(error, AcepilotError)
+            self._failure = error.message if known else f"The model could not be loaded: {error!r}"
+            _log.error("model_failed", model=self.settings.model, why=self._failure)
             return
         budget_tokens = self.settings.prompt_budget_tokens
         self._service = CompletionService(engine, self.admission, self.metrics, self.trails, budget_tokens)

@@ -6,6 +6,7 @@ What a completion should mean is asked of the starter alone, in the tests marked
 """
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -21,23 +22,7 @@ from tests.lsp.test_lsp_neovim import CURSOR, TYPESCRIPT, run_neovim
 
 Connect = Callable[..., Awaitable[Editor]]
 
-VUE_SCRIPT = """\
-<script setup lang="ts">
-import { computed, ref } from 'vue'
-
-const count = ref(0)
-const doubled = ‸
-
-function increment() {
-  count.value++
-}
-</script>
-
-<template>
-  <button @click="increment">{{ count }}</button>
-  <p>Twice that is {{ doubled }}</p>
-</template>
-"""
+SAMPLES = Path(__file__).parents[2] / "scripts" / "samples"
 
 VUE_LIST = """\
 <script setup lang="ts">
@@ -57,20 +42,17 @@ const items = ref<Item[]>([])
 </template>
 """
 
-DEBOUNCE = """\
-/** Calls `fn` once, `ms` milliseconds after the last call. */
-export function debounce<T extends unknown[]>(fn: (...args: T) => void, ms: number) {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  return (...args: T) => {
-    ‸
-  }
-}
-"""
+
+def sample(name: str) -> str:
+    return (SAMPLES / name).read_text(encoding="utf-8")
 
 
-def serving(model: str, port: int) -> Iterator[str]:
+def serving(model: str) -> Iterator[str]:
     if not is_whole(model):
         pytest.skip(f"{model} is not here: python scripts/fetch_model.py {model}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "server", "--model", model, "--port", str(port), "--log-level", "error"],
         env={name: value for name, value in os.environ.items() if not name.startswith("ACEPILOT_")}
@@ -94,12 +76,12 @@ def serving(model: str, port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def any_model_url() -> Iterator[str]:
-    yield from serving("starter" if is_whole("starter") else "starter-tiny", 18010)
+    yield from serving("starter" if is_whole("starter") else "starter-tiny")
 
 
 @pytest.fixture(scope="module")
 def starter_url() -> Iterator[str]:
-    yield from serving("starter", 18011)
+    yield from serving("starter")
 
 
 async def offered(connect: Connect, url: str, marked: str, name: str, language: str) -> tuple[str, str]:
@@ -138,7 +120,7 @@ def test_neovim_is_answered_by_a_real_model(any_model_url: str, tmp_path: Path) 
 @pytest.mark.e2e
 @pytest.mark.asyncio
 async def test_vue_is_offered_one_line_that_ends_where_it_should(connect: Connect, starter_url: str) -> None:
-    text, _ = await offered(connect, starter_url, VUE_SCRIPT, "Counter.vue", "vue")
+    text, _ = await offered(connect, starter_url, sample("Counter.vue"), "Counter.vue", "vue")
     assert text == "computed(() => count.value * 2)"
 
 
@@ -158,7 +140,7 @@ async def test_a_vue_attribute_closes_correctly(
 @pytest.mark.e2e
 @pytest.mark.asyncio
 async def test_a_body_stops_before_the_braces_that_stand_there(connect: Connect, starter_url: str) -> None:
-    text, accepted = await offered(connect, starter_url, DEBOUNCE, "debounce.ts", "typescript")
+    text, accepted = await offered(connect, starter_url, sample("debounce.ts"), "debounce.ts", "typescript")
     assert "clearTimeout(timer)" in text
     assert "setTimeout(" in text
     assert accepted.count("{") == accepted.count("}")

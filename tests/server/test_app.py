@@ -49,11 +49,14 @@ def test_health_answers_while_the_model_loads(serve: Serve, scripted: Any) -> No
         }
 
 
-def test_a_model_that_fails_to_load_says_why() -> None:
+@pytest.mark.parametrize(
+    "failure", [ModelBroken("The file is damaged: fetch it again."), MemoryError("fetch it again")]
+)
+def test_a_model_that_fails_to_load_says_why(failure: Exception) -> None:
     from fastapi.testclient import TestClient
 
     def load_engine() -> Any:
-        raise ModelBroken("The file is damaged: fetch it again.")
+        raise failure
 
     with TestClient(create_app(ServerSettings.load({}), load_engine), base_url="http://localhost") as client:
         time.sleep(0.2)
