@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,23 @@ class ModelFile(BaseModel):
     size_bytes: int
 
 
+class Tuning(BaseModel):
+    """How a model came from its base: enough to make it again, and to judge it at a glance."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Literal["full", "lora"]
+    base_revision: str | None
+    alpha: float = Field(description="base + alpha * (tuned - base).")
+    weights: Literal["best", "last"]
+    step: int
+    tokens: int = Field(description="Predictions that counted for the loss, over the whole run.")
+    heldout_loss_before: dict[str, float] = Field(description="By language, nats a token; `all` is their mean.")
+    heldout_loss_after: dict[str, float] = Field(description="With alpha 1.")
+    config: dict[str, Any] = Field(description="The recipe as it ran.")
+    git_commit: str | None = Field(description="Of the code that trained; null outside a git checkout.")
+
+
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -29,11 +46,14 @@ class Manifest(BaseModel):
     format: ModelFormat
     files: dict[str, ModelFile] = Field(description="By name inside the folder.")
     base: str = Field(description="The published model that this one is, or was tuned from.")
-    source_sha256: str | None = Field(default=None, description="Hash of the published file, before any rewriting.")
+    source_sha256: str | None = Field(
+        default=None, description="Hash of the published file, before any rewriting."
+    )
     licence: str
     dtype: str
     context_tokens: int
     data_hash: str | None = Field(default=None, description="Corpus that it was tuned on; null: not tuned.")
+    tuning: Tuning | None = Field(default=None, description="null: as published.")
     notes: str = ""
 
 

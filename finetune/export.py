@@ -1,0 +1,252 @@
+"""A run's weights made a model that others can open: train.py's end, and a program of its own.
+
+    python -m finetune.export RUN --alpha 0.5 --to FOLDER        halfway between base and tuned
+    python -m finetune.export RUN --weights last --gguf Q8_0     for `python -m server --model RUN/model-gguf`
+
+Adapters are merged, full weights interpolated in float32: `base + alpha * (tuned - base)`. A folder appears
+whole or not at all: safetensors, tokenizer, manifest.json and a model card.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from pydantic import ValidationError
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from acepilot.errors import AcepilotError, ConfigError, ModelBroken, ModelNotFound
+from acepilot.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ModelFile,
+    Tuning,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
+from acepilot.starter import STARTERS
+from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable
+from finetune.config import TrainConfig
+from finetune.export_card import model_card
+from finetune.export_gguf import write_gguf
+from finetune.modeling_sources import prepare_source, starter_gguf
+
+GGUF_FILE = "model.gguf"
+TOKENIZER_PROBE = "export const add = (a, b) => {\n    return a + b;\n}\n"
+
+
+@dataclass(frozen=True)
+class Exported:
+    folder: Path
+    gguf_folder: Path | None
+    manifest: Manifest
+
+
+def check_tokenizers(corpus: Path, source: str, revision: str | None) -> None:
+    """Raises ConfigError when the corpus was packed with another model's tokenizer."""
+    if not (corpus / "tokenizer").is_dir():
+        return
+    packed: Any = AutoTokenizer.from_pretrained(str(corpus / "tokenizer"))
+    own: Any = AutoTokenizer.from_pretrained(source, revision=revision)
+    if packed.encode(TOKENIZER_PROBE) != own.encode(TOKENIZER_PROBE):
+        raise ConfigError(
+            f"{corpus} was packed with another tokenizer than {source}'s: pack it again with this model's.",
+            field="corpus",
+        )
+
+
+def export_run(
+    run: Path,
+    *,
+    weights: Literal["best", "last"] | None = None,
+    alpha: float | None = None,
+    gguf: Literal["F16", "Q8_0"] | None = None,
+    to: Path | None = None,
+) -> Exported:
+    """What is None is as the run's recipe says. Raises ModelNotFound when `run` holds no weights."""
+    config, resumable = _read_run(run)
+    which = weights or config.export.weights
+    share = config.export.alpha if alpha is None else alpha
+    kind = gguf or config.export.gguf
+    trained = run / "weights" / which
+    if not trained.is_dir():
+        raise ModelNotFound(
+            f"{run} has no weights/{which}: it has not come to its first evaluation or end yet."
+        )
+    if kind and config.model not in STARTERS:
+        raise ConfigError(
+            "export.gguf needs a base that came as GGUF: starter or starter-tiny.", field="export.gguf"
+        )
+    target = to or run / "model"
+    model = tuned_model(config, trained, share)
+    manifest = _manifest(config, resumable, target.name, which, share, model)
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer_from = Path(config.corpus) / "tokenizer"  # it may have sentinels that the base's lacks
+        source: Any = (
+            tokenizer_from if tokenizer_from.is_dir() else prepare_source(config.model, config.revision)
+        )
+        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+
+    written = _write_folder(target, manifest, fill)
+    gguf_folder = None
+    if kind:
+        gguf_folder = target.with_name(f"{target.name}-gguf")
+        as_gguf = manifest.model_copy(update={"format": "gguf", "dtype": kind, "id": f"{manifest.id}-gguf"})
+        source = starter_gguf(config.model)
+        _write_folder(
+            gguf_folder, as_gguf, lambda folder: write_gguf(model, source, folder / GGUF_FILE, kind)
+        )
+    return Exported(target, gguf_folder, written)
+
+
+def tuned_model(config: TrainConfig, trained: Path, alpha: float) -> Any:
+    """The base with the weights of `trained` in it, in the share `alpha`; the tensors are on the host."""
+    source = prepare_source(config.model, config.revision)
+    try:
+        if config.method == "lora":
+            # in float32: a small adapter added to half-precision weights would be rounded away
+            base: Any = AutoModelForCausalLM.from_pretrained(
+                source, revision=config.revision, dtype=torch.float32
+            )
+            dtype = next(iter(load_file(trained / "adapter_model.safetensors").values())).dtype
+            adapted: Any = PeftModel.from_pretrained(base, str(trained))
+            with torch.no_grad():
+                for name, parameter in adapted.named_parameters():
+                    if ".lora_B." in name:
+                        parameter.mul_(alpha)
+            return adapted.merge_and_unload().to(dtype)
+        tuned = load_file(trained / "model.safetensors")
+        dtype = next(iter(tuned.values())).dtype
+        model: Any = AutoModelForCausalLM.from_pretrained(source, revision=config.revision, dtype=dtype)
+        own = dict(model.named_parameters())
+        if set(own) != set(tuned):
+            raise ModelBroken(f"{trained} does not fit {config.model}: its weights have other names.")
+        with torch.no_grad():
+            for name, weight in tuned.items():
+                mixed = weight if alpha == 1 else torch.lerp(own[name].float(), weight.float(), alpha)
+                own[name].copy_(mixed)
+        return model
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelBroken(f"The weights in {trained} cannot be read: {error}") from error
+
+
+def _read_run(run: Path) -> tuple[TrainConfig, Resumable]:
+    try:
+        config = TrainConfig.model_validate_json((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        resumable = Resumable.model_validate_json((run / RESUME_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelNotFound(f"{run} is no run with a checkpoint: {error.filename} is missing.") from error
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise ModelBroken(f"The notes of the run in {run} are damaged: {error}") from error
+    return config, resumable
+
+
+def _manifest(
+    config: TrainConfig, found: Resumable, name: str, which: Literal["best", "last"], alpha: float, model: Any
+) -> Manifest:
+    state = found.state
+    return Manifest(
+        id=config.name or (config.output.name if name == "model" else name),
+        format="safetensors",
+        files={},
+        base=STARTERS[config.model].base if config.model in STARTERS else config.model,
+        licence=_licence(config.model),
+        dtype=str(model.dtype).removeprefix("torch."),
+        context_tokens=int(getattr(model.config, "max_position_embeddings", config.sequence_tokens)),
+        data_hash=found.corpus_hash,
+        tuning=Tuning(
+            method=config.method,
+            base_revision=config.revision,
+            alpha=alpha,
+            weights=which,
+            step=state.best_step if which == "best" else state.step,
+            tokens=state.tokens,
+            heldout_loss_before=state.first_losses,
+            heldout_loss_after=state.best_losses if which == "best" else state.last_losses,
+            config=config.model_dump(mode="json"),
+            git_commit=_git_commit(),
+        ),
+    )
+
+
+def _licence(model: str) -> str:
+    if model in STARTERS:
+        return STARTERS[model].licence
+    if (Path(model) / MANIFEST_FILE).is_file():
+        return read_manifest(Path(model)).licence
+    return "BSD-3-Clause" if model.startswith("Salesforce/codegen-") else "as the base model's"
+
+
+def _git_commit() -> str | None:
+    """The commit of this code, with `+` when files differ from it."""
+    here = Path(__file__).parent
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+def _write_folder(target: Path, manifest: Manifest, fill: Any) -> Manifest:
+    """`fill(folder)` writes the model's files; they appear under `target` together, replacing what was there."""
+    staging = target.with_name(f".{target.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        fill(staging)
+        (staging / "README.md").write_text(model_card(manifest), encoding="utf-8")
+        files = {
+            path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+            for path in sorted(staging.iterdir())
+        }
+        whole = manifest.model_copy(update={"files": files})
+        write_manifest(whole, staging)
+        shutil.rmtree(target, ignore_errors=True)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return whole
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="output folder of a training run")
+    parser.add_argument("--weights", choices=("best", "last"))
+    parser.add_argument("--alpha", type=float, help="above 0, at most 1")
+    parser.add_argument("--gguf", choices=("F16", "Q8_0"))
+    parser.add_argument("--to", type=Path, help="folder of the model; left out: RUN/model")
+    given = parser.parse_args()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        if given.alpha is not None and not 0 < given.alpha <= 1:
+            raise ConfigError("--alpha must be above 0 and at most 1.")
+        exported = export_run(
+            given.run, weights=given.weights, alpha=given.alpha, gguf=given.gguf, to=given.to
+        )
+    except AcepilotError as error:
+        console.print(f"[red]error:[/red] {error.message}")
+        return 1
+    console.print(f"The model is in {exported.folder}")
+    if exported.gguf_folder:
+        console.print(f"Serve it: python -m server --model {exported.gguf_folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

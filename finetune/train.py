@@ -1,0 +1,263 @@
+"""Tunes a model on a corpus; this file is the whole story: parse, load, loop, evaluate, save.
+
+    deepspeed finetune/train.py --config finetune/configs/smoke.yaml [key=value ...]
+    python finetune/train.py --config finetune/configs/codegen-2b-vue-full.yaml --dry-run
+
+The first trains on every card of this machine (`--num_gpus 2` for two, `--hostfile` for several machines);
+the second says what fits which cards. A killed run goes on where it was when the same command is given again.
+"""
+
+import argparse
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+if sys.path and Path(sys.path[0]).resolve() == ROOT / "finetune":
+    sys.path[0] = str(ROOT)  # launched by path: else `finetune` is not found, and its modules shadow others
+
+# Before the imports that read them: no bars from every process, no search for a GPU where there is none
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+
+import torch  # noqa: E402
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import datasets  # noqa: E402
+import deepspeed  # noqa: E402
+import transformers  # noqa: E402
+from deepspeed import comm  # noqa: E402
+from rich.console import Console  # noqa: E402
+from transformers.integrations import HfDeepSpeedConfig  # noqa: E402
+
+from acepilot.errors import AcepilotError, ConfigError  # noqa: E402
+from acepilot.manifest import write_atomically  # noqa: E402
+from acepilot.settings import home  # noqa: E402
+from finetune.batches import Rows, corpus_hash, indices_of  # noqa: E402
+from finetune.checkpoint import (  # noqa: E402
+    CONFIG_FILE,
+    RunState,
+    find_resumable,
+    log_loss,
+    restore,
+    save,
+    save_weights,
+    start_loss_log,
+)
+from finetune.config import TrainConfig, load_config  # noqa: E402
+from finetune.export import Exported, check_tokenizers, export_run  # noqa: E402
+from finetune.heldout import ALL, held_out_losses  # noqa: E402
+from finetune.launch import all_reduced, deepspeed_config, join_processes, resolved_precision  # noqa: E402
+from finetune.memory_report import print_plan  # noqa: E402
+from finetune.metrics import Telemetry, peak_flops  # noqa: E402
+from finetune.modeling import DTYPES, LossModel, load_model  # noqa: E402
+from finetune.modeling_sources import TINY, prepare_source  # noqa: E402
+from finetune.modeling_tiny import make_tiny_corpus  # noqa: E402
+from finetune.stability import StabilityGuard  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="a recipe, e.g. finetune/configs/smoke.yaml"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="plan memory and disk, train nothing")
+    parser.add_argument("--local_rank", type=int, default=-1, help="given by the deepspeed launcher")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="put over the recipe, e.g. zero.stage=3"
+    )
+    arguments = parser.parse_args()
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    console = Console(stderr=True, quiet=not is_first, highlight=False, soft_wrap=True)
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    # Deprecations inside the libraries are not the user's; ours are errors in the tests
+    warnings.simplefilter("ignore", FutureWarning)
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+        if arguments.dry_run:
+            print_plan(config, Console(soft_wrap=True))
+            return 0
+        exported = train(config, arguments.local_rank)
+    except AcepilotError as error:
+        console.print(f"[red]error:[/red] {error.message}")
+        return 1
+    if exported is not None and is_first:
+        console.print(f"The tuned model is in {exported.folder}")
+        if exported.gguf_folder:
+            console.print(f"Serve it: python -m server --model {exported.gguf_folder}")
+    return 0
+
+
+def train(config: TrainConfig, local_rank: int) -> Exported | None:
+    """One run from its recipe to the exported model, which only the first process gives back."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = join_processes(local_rank)
+    rank, world_size = comm.get_rank(), comm.get_world_size()
+    precision = resolved_precision(config, device)
+    dtype = DTYPES[precision]
+
+    # ---- load: the first process fetches and converts, the others find it done
+    corpus = home() / "cache" / "training" / "tiny-corpus" if config.corpus == TINY else Path(config.corpus)
+    if rank == 0:
+        if config.corpus == TINY:
+            make_tiny_corpus(corpus)
+        prepare_source(config.model, config.revision)
+        Rows(corpus, "train", config.sequence_tokens)
+    comm.barrier()
+    source = prepare_source(config.model, config.revision)
+    train_rows = Rows(corpus, "train", config.sequence_tokens)
+    heldout_rows = Rows(corpus, "heldout", config.sequence_tokens)
+    heldout = heldout_rows.by_language(config.eval_rows)
+    if config.watch not in {ALL, *heldout}:
+        raise ConfigError(f"watch={config.watch}: held out are {', '.join(heldout)}, or all.", field="watch")
+    check_tokenizers(corpus, source, config.revision)
+    data_hash = corpus_hash(corpus)
+    resumable = find_resumable(config.output, config, world_size, data_hash)
+
+    settings = deepspeed_config(config, precision, world_size=world_size, on_cuda=device.type == "cuda")
+    zero3 = (
+        HfDeepSpeedConfig(settings) if config.zero.stage == 3 else None
+    )  # while it lives, weights load in parts
+    torch.manual_seed(config.seed)  # the adapters start alike on every process
+    model = load_model(source, config, dtype)
+    flops_a_token = _flops_a_token(model, config)
+    engine: Any = deepspeed.initialize(model=model, model_parameters=_groups(model, config), config=settings)[
+        0
+    ]
+    del zero3
+
+    state = RunState()
+    if resumable:
+        restore(engine, config.output, resumable)
+        state = resumable.state
+    elif rank == 0:
+        config.output.mkdir(parents=True, exist_ok=True)
+        write_atomically(config.output / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")
+    if rank == 0:
+        start_loss_log(config.output, state.step)
+
+    # ---- loop
+    telemetry = Telemetry(
+        config, is_first=rank == 0, flops_a_token=flops_a_token, peak=peak_flops(device, dtype) * world_size
+    )
+    guard = StabilityGuard(config.max_skipped_steps)
+    samples_a_step = config.micro_batch * config.accumulation * world_size
+    with telemetry:
+        telemetry.say(
+            f"{config.model} · {config.method} · {precision} · ZeRO-{config.zero.stage} · {world_size} "
+            f"process(es) on {device.type} · {len(train_rows)} rows of {config.sequence_tokens} tokens, "
+            f"{samples_a_step} a step"
+        )
+        if resumable:
+            telemetry.say(f"going on after step {state.step} of {config.output}")
+        else:
+            state.first_losses = held_out_losses(engine, heldout_rows, heldout, device)
+            telemetry.held_out(0, state.first_losses)
+        engine.train()
+        telemetry.reset_clock()
+        while state.step < config.steps and not state.finished:
+            # Everything random in a step is a function of seed, step and process: a resumed run repeats it
+            torch.manual_seed(hash((config.seed, state.step, rank)) % 2**63)
+            first = state.step * samples_a_step + rank * config.micro_batch
+            batches = [
+                train_rows.batch(
+                    indices_of(
+                        first + turn * config.micro_batch * world_size,
+                        config.micro_batch,
+                        len(train_rows),
+                        config.seed,
+                    )
+                )
+                for turn in range(config.accumulation)
+            ]
+            (step_tokens,) = all_reduced([sum(batch.loss_tokens for batch in batches)], device)
+            rate = learning_rate(config, state.step)
+            for group in engine.optimizer.param_groups:
+                group["lr"] = rate
+            skipped_before = engine.skipped_steps
+            loss_sum = 0.0
+            for batch in batches:
+                on_device = batch.to(device)
+                total, _ = engine(on_device.input_ids, on_device.position_ids, on_device.labels)
+                # DeepSpeed takes means over processes and turns: this makes it the mean over all tokens
+                engine.backward(total * (world_size * config.accumulation / max(step_tokens, 1.0)))
+                engine.step()
+                loss_sum += float(total.detach())
+            loss = all_reduced([loss_sum], device)[0] / max(step_tokens, 1.0)
+            norm = float(engine.get_global_grad_norm() or 0.0)
+            state.step += 1
+            state.tokens += int(step_tokens)
+            guard.check(state.step, loss=loss, norm=norm, was_skipped=engine.skipped_steps > skipped_before)
+            telemetry.step(
+                state.step, loss=loss, rate=rate, norm=norm, tokens=int(step_tokens), device=device
+            )
+            if rank == 0:
+                log_loss(config.output, state.step, loss)
+
+            # ---- evaluate and save
+            is_last = state.step == config.steps
+            if state.step % config.eval_every == 0 or is_last:
+                state.last_losses = held_out_losses(engine, heldout_rows, heldout, device)
+                telemetry.held_out(state.step, state.last_losses)
+                if state.last_losses[config.watch] < state.best_losses.get(config.watch, math.inf):
+                    state.best_losses, state.best_step = state.last_losses, state.step
+                    state.evaluations_since_best = 0
+                    save_weights(engine, config.output, "best")
+                else:
+                    state.evaluations_since_best += 1
+                if config.patience and state.evaluations_since_best >= config.patience:
+                    telemetry.say(
+                        f"{config.patience} held-out losses without a best: stopping at step {state.step}"
+                    )
+                    is_last = True
+                telemetry.reset_clock()
+            if state.step % config.save_every == 0 or is_last:
+                state.finished = is_last
+                save(engine, config.output, config, state, data_hash)
+                telemetry.reset_clock()
+        save_weights(engine, config.output, "last")
+    if rank != 0:
+        return None
+    del engine, model  # the export loads the base model beside the tuned weights
+    return export_run(config.output)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to `final_rate_ratio`; a function of the step alone."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    lowest = config.learning_rate * config.final_rate_ratio
+    return lowest + (config.learning_rate - lowest) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _groups(model: LossModel, config: TrainConfig) -> list[dict[str, Any]]:
+    """Weights that train; biases and norms without decay, which would only pull them off their scale."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # ZeRO-3 has put the weights away by now: `ds_shape` is what they were
+    matrices = [weight for weight in trained if len(getattr(weight, "ds_shape", weight.shape)) > 1]
+    others = [weight for weight in trained if len(getattr(weight, "ds_shape", weight.shape)) <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _flops_a_token(model: LossModel, config: TrainConfig) -> float:
+    weights = sum(int(getattr(weight, "ds_numel", weight.numel())) for weight in model.parameters())
+    return (6.0 if config.method == "full" else 4.0) * weights
+
+
+if __name__ == "__main__":
+    sys.exit(main())
