@@ -4,7 +4,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 Advance = Callable[[float], None]
 """Called with what is done so far, in the unit of `total`."""
@@ -13,19 +21,35 @@ Advance = Callable[[float], None]
 @contextmanager
 def byte_progress(description: str, total_bytes: int, console: Console | None = None) -> Generator[Advance]:
     """Yields a function that is told how many bytes are done so far."""
+    size = f"{total_bytes / 1e6:.0f} MB"
+    with _progress(description, total_bytes, size, DownloadColumn(), console) as tell:
+        yield tell
+
+
+@contextmanager
+def count_progress(description: str, total: int, console: Console | None = None) -> Generator[Advance]:
+    """Yields a function that is told how many items are done so far."""
+    with _progress(description, total, str(total), MofNCompleteColumn(), console) as tell:
+        yield tell
+
+
+@contextmanager
+def _progress(
+    description: str, total: int, size: str, amount: ProgressColumn, console: Console | None
+) -> Generator[Advance]:
     console = console or Console(stderr=True)
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
-            task = bar.add_task(description, total=total_bytes)
+            task = bar.add_task(description, total=total)
             yield lambda done: bar.update(task, completed=done)
         return
     quarter_told = 0
-    console.print(f"{description}: {total_bytes / 1e6:.0f} MB", highlight=False)
+    console.print(f"{description}: {size}", highlight=False)
 
     def tell(done: float) -> None:
         nonlocal quarter_told
-        quarter = int(4 * done / max(total_bytes, 1))
+        quarter = int(4 * done / max(total, 1))
         if quarter > quarter_told:
             quarter_told = quarter
             console.print(f"{description}: {25 * quarter} %", highlight=False)

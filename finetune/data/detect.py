@@ -1,0 +1,66 @@
+"""Build, step 2: a file's language, by its name, and by its first lines where the name leaves a doubt.
+
+Classifiers by content alone (magika, pygments' guess) err on short files; extensions rarely do, and where one
+stands for two languages a single sign tells them apart.
+"""
+
+import re
+
+from acepilot.languages import LANGUAGES, Language, language_for
+
+DATA = frozenset({"json", "jsonc", "xml", "plaintext"})
+"""They hold data and prose rather than code: locale tables, manifests, pictures."""
+
+HTML_LIKE = frozenset({"html", "vue", "svelte"})
+
+_SHEBANG = re.compile(r"#!\s*(?:/usr/bin/env\s+(?:-S\s+)?|\S*/)([a-z]+)")
+_INTERPRETERS = {
+    "python": "python",
+    "bash": "bash",
+    "sh": "bash",
+    "zsh": "bash",
+    "node": "javascript",
+    "deno": "typescript",
+    "ruby": "ruby",
+    "perl": "perl",
+    "php": "php",
+    "lua": "lua",
+}
+_HEAD_CHARS = 4_000
+
+# Extension -> what its text must look like to be another language than the extension's own.
+_DOUBTS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
+    ".h": (
+        (re.compile(r"^\s*(@interface|@protocol|@property|#import)\b", re.MULTILINE), "objc"),
+        (re.compile(r"^\s*(class|namespace|template\s*<|using)\b|\bstd::", re.MULTILINE), "cpp"),
+    ),
+    ".m": ((re.compile(r"^\s*(function\b|%|end\s*$)", re.MULTILINE), "plaintext"),),  # MATLAB
+    ".ts": ((re.compile(r"\A\s*<(\?xml|!DOCTYPE TS)"), "xml"),),  # Qt's translations
+    ".js": ((re.compile(r"@flow\b"), "plaintext"),),  # neither JavaScript nor TypeScript
+    ".pl": ((re.compile(r"^\s*:-\s", re.MULTILINE), "plaintext"),),  # Prolog
+    ".r": ((re.compile(r"^\s*REBOL\b", re.MULTILINE), "plaintext"),),
+}
+_COMPONENT_BLOCK = re.compile(r"^\s*<(template|script|style)\b", re.MULTILINE)
+
+
+def language_of(path: str, text: str) -> Language:
+    """The language, `plaintext` where it is none that we know."""
+    head = text[:_HEAD_CHARS]
+    named = language_for(path=path)
+    if named.id == "plaintext":
+        shebang = _SHEBANG.match(head)
+        return LANGUAGES[_INTERPRETERS.get(shebang.group(1), "plaintext")] if shebang else named
+    if named.id == "vue" and not _COMPONENT_BLOCK.search(text):
+        return LANGUAGES["plaintext"]
+    extension = path[path.rfind(".") :].lower()
+    for sign, other in _DOUBTS.get(extension, ()):
+        if sign.search(head):
+            return LANGUAGES[other]
+    return named
+
+
+def may_be_code(path: str) -> bool:
+    """Whether a file is worth opening: a known language's name, or no extension (a script, perhaps)."""
+    name = path.rpartition("/")[2]
+    known = language_for(path=path)
+    return known.id not in DATA if known.id != "plaintext" else "." not in name

@@ -1,0 +1,135 @@
+"""Scrape, step 2: one source's files into a folder, pinned to a commit, a version, or a hash of a folder."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from acepilot.errors import DownloadFailed, NotEnoughDisk
+from finetune.data.sources import Source
+
+MAX_FILE_BYTES = 5_000_000
+"""Larger files are left out while unpacking: no source file that a person wrote is near that."""
+_TIMEOUT_S = 1_200
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """`location` and `revision` say exactly what was fetched; `dropped` counts files that were too large."""
+
+    location: str
+    revision: str
+    dropped: int
+
+
+def fetch(source: Source, target: Path) -> Fetched:
+    """Fills the empty folder `target`. Raises DownloadFailed, with the tool's last words, NotEnoughDisk."""
+    try:
+        if source.kind == "npm":
+            return _npm(source, target)
+        if source.kind == "path" and not (Path(source.name) / ".git").exists():
+            return _folder(Path(source.name), target)
+        return _git(source, target)
+    except OSError as error:
+        if error.errno == 28:
+            raise NotEnoughDisk(
+                f"The disk of {target} is full: free some space and run this again."
+            ) from error
+        raise DownloadFailed(f"{source.key}: {error}") from error
+
+
+def _git(source: Source, target: Path) -> Fetched:
+    url = f"file://{source.name}" if source.kind == "path" else source.clone_url
+    _run(["git", "init", "--quiet", str(target)], source)
+    git = ["git", "-C", str(target), "-c", "core.autocrlf=false", "-c", "core.symlinks=false"]
+    _run([*git, "fetch", "--quiet", "--depth=1", "--no-tags", url, source.ref or "HEAD"], source)
+    _run([*git, "checkout", "--quiet", "--detach", "FETCH_HEAD"], source)
+    revision = _run([*git, "rev-parse", "HEAD"], source).strip()
+    shutil.rmtree(target / ".git")
+    return Fetched(source.name if source.kind == "path" else url, revision, _drop_large(target))
+
+
+def _npm(source: Source, target: Path) -> Fetched:
+    """`npm pack` honours the user's registry, proxy and certificates; no script of the package is run."""
+    packed = target.with_name(target.name + ".npm")
+    shutil.rmtree(packed, ignore_errors=True)
+    packed.mkdir(parents=True)
+    try:
+        told = _run(
+            ["npm", "pack", "--json", "--ignore-scripts", "--pack-destination", str(packed), source.key[4:]],
+            source,
+        )
+        description = json.loads(told[told.index("[") :])[0]
+        dropped = _unpack(next(packed.glob("*.tgz")), target)
+    except (ValueError, KeyError, IndexError, StopIteration, tarfile.TarError) as error:
+        raise DownloadFailed(f"{source.key}: npm gave no readable package ({error!r})") from error
+    finally:
+        shutil.rmtree(packed, ignore_errors=True)
+    spec = f"npm:{description['name']}@{description['version']}"
+    return Fetched(spec, description.get("integrity") or description["shasum"], dropped)
+
+
+def _unpack(archive: Path, target: Path) -> int:
+    """Regular files only, below the archive's one top folder; returns how many were too large."""
+    dropped = 0
+    target.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            member.name = member.name.partition("/")[2]
+            if not member.isfile() or not member.name:
+                continue
+            if member.size > MAX_FILE_BYTES:
+                dropped += 1
+                continue
+            tar.extract(member, target, filter="data")  # refuses paths that lead outside
+    return dropped
+
+
+def _folder(folder: Path, target: Path) -> Fetched:
+    if not folder.is_dir():
+        raise DownloadFailed(f"path:{folder} is not a folder.")
+    digest = hashlib.sha256()
+    dropped = 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        if path.stat().st_size > MAX_FILE_BYTES:
+            dropped += 1
+            continue
+        inside = path.relative_to(folder)
+        (target / inside).parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes()
+        (target / inside).write_bytes(content)
+        digest.update(f"{inside.as_posix()}\0{len(content)}\0".encode() + content)
+    return Fetched(str(folder), f"sha256:{digest.hexdigest()}", dropped)
+
+
+def _drop_large(folder: Path) -> int:
+    dropped = 0
+    for path in folder.rglob("*"):
+        if not path.is_symlink() and path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+            path.unlink()
+            dropped += 1
+    return dropped
+
+
+def _run(command: list[str], source: Source) -> str:
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment)
+    except FileNotFoundError as error:
+        raise DownloadFailed(f"{source.key} needs `{command[0]}`, which is not installed here.") from error
+    except subprocess.TimeoutExpired as error:
+        raise DownloadFailed(
+            f"{source.key}: `{command[0]}` took more than {_TIMEOUT_S // 60} minutes."
+        ) from error
+    if done.returncode != 0:
+        if "No space left on device" in done.stderr:
+            raise OSError(28, "No space left on device")
+        words = [line for line in done.stderr.strip().splitlines() if "npm warn" not in line.lower()]
+        raise DownloadFailed(f"{source.key}: {command[0]} says: {' / '.join(words[-3:])[:400] or 'nothing'}")
+    return done.stdout

@@ -1,0 +1,116 @@
+"""Scrape, step 3: which licence a folder is under, by its licence text and its package.json.
+
+Libraries that compare whole texts with SPDX's (identify, licensee) give up on the files that many packages
+ship, where the notices of bundled code follow; a licence is told here by the sentence that only it has.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+ALLOWED = ("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0")
+"""Permissive: code under them may be learnt from and redistributed. MPL-2.0 is for the user to add."""
+UNKNOWN = "unknown"
+
+_ISC = (
+    r"permission to use, copy, modify, and(?:/or)? distribute this software "
+    r"for any purpose with or without fee "
+)
+# Ordered: the first that matches names a text, so the longer form of a family comes first.
+_PHRASES = (
+    ("AGPL-3.0", r"gnu affero general public license"),
+    ("LGPL-3.0", r"gnu (lesser|library) general public license"),
+    ("GPL-3.0", r"gnu general public license"),
+    ("MPL-2.0", r"mozilla public license,? v(ersion|\.)? ?2\.0"),
+    ("Apache-2.0", r"apache license,? version 2\.0"),
+    ("Unlicense", r"this is free and unencumbered software released into the public domain"),
+    ("CC0-1.0", r"cc0 1\.0 universal"),
+    ("BSD-3-Clause", r"redistribution and use in source and binary forms.*neither the names?"),
+    ("BSD-2-Clause", r"redistribution and use in source and binary forms"),
+    ("ISC", _ISC + r"is hereby granted, provided"),
+    ("0BSD", _ISC),
+    ("MIT", r"permission is hereby granted, free of charge, to any person obtaining a copy"),
+)
+_LICENCE_FILE = re.compile(
+    r"(licen[cs]e|copying|unlicense)([-_.](md|txt|rst|mit|apache.*|bsd))?", re.IGNORECASE
+)
+_SPDX_TAG = re.compile(r"SPDX-License-Identifier:\s*([\w.+-]+(?:\s+(?:OR|AND|WITH)\s+[\w.+-]+)*)")
+_MAX_TEXT_CHARS = 200_000
+
+
+@dataclass(frozen=True)
+class Licence:
+    """An SPDX expression, or `UNKNOWN`; `evidence` is the file that says so."""
+
+    spdx: str
+    evidence: str
+
+
+def licence_of(folder: Path) -> Licence:
+    """The licence of a repository's or package's root folder."""
+    declared = _declared(folder / "package.json")
+    texts = [
+        path for path in sorted(folder.iterdir()) if _LICENCE_FILE.fullmatch(path.name) and path.is_file()
+    ]
+    found: list[Licence] = []
+    for path in texts:
+        name = licence_of_text(path.read_text(encoding="utf-8", errors="replace")[:_MAX_TEXT_CHARS])
+        found.append(Licence(name, path.name))
+    named = [licence for licence in found if licence.spdx != UNKNOWN]
+    if declared is not None and any(licence.spdx in declared for licence in named):
+        return Licence(declared, "package.json, " + ", ".join(licence.evidence for licence in named))
+    if named:  # the text is what binds; two texts in one folder are a choice between them
+        spdx = " OR ".join(dict.fromkeys(licence.spdx for licence in named))
+        return Licence(spdx, ", ".join(licence.evidence for licence in named))
+    if declared is not None and not found:
+        return Licence(declared, "package.json")
+    return Licence(UNKNOWN, ", ".join(licence.evidence for licence in found) or "no licence file")
+
+
+def licence_of_text(text: str) -> str:
+    """The licence whose words come first in `text`; bundled notices follow the project's own."""
+    plain = re.sub(r"[\s*#>\"']+", " ", text.lower())
+    matches = [(match.start(), name) for name, phrase in _PHRASES if (match := re.search(phrase, plain))]
+    first = min((start for start, _ in matches), default=-1)
+    return next((name for start, name in matches if start == first), UNKNOWN)
+
+
+def nested_licences(folder: Path) -> dict[str, str]:
+    """Subfolders with a licence text of their own, by path: what lies below them is under that one."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.parent != folder and _LICENCE_FILE.fullmatch(path.name) and path.is_file():
+            found[path.parent.relative_to(folder).as_posix()] = licence_of(path.parent).spdx
+    return found
+
+
+def tagged_licence(head: str) -> str | None:
+    """The SPDX tag in a file's first lines, which goes before the repository's licence."""
+    match = _SPDX_TAG.search(head)
+    return match.group(1) if match else None
+
+
+def is_allowed(spdx: str, allowed: tuple[str, ...] = ALLOWED) -> bool:
+    """Whether an SPDX expression leaves a way to use the code under an allowed licence."""
+    choices = re.split(r"\s+OR\s+", spdx.strip().strip("()"))
+    return any(
+        all(part.strip("() ") in allowed for part in re.split(r"\s+AND\s+", choice)) for choice in choices
+    )
+
+
+def _declared(package_json: Path) -> str | None:
+    """The SPDX expression in a package.json; None where there is none, or it points elsewhere."""
+    try:
+        document: Any = json.loads(package_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    value: Any = cast(dict[str, Any], document).get("license")
+    if isinstance(value, dict):  # the form of old packages
+        value = cast(dict[str, Any], value).get("type")
+    if not isinstance(value, str) or value.upper().startswith("SEE LICENSE") or value == "UNLICENSED":
+        return None
+    return value

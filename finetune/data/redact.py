@@ -1,0 +1,184 @@
+"""Build, step 4: secrets and personal data in a text are replaced, each value wherever it occurs in it.
+
+The replacements are values that are reserved for documentation, so that the text still parses and a model
+that learns them gives nothing away. detect-secrets brings the patterns of tokens, its entropy measure and its
+list of false alarms; they are run over whole texts (line by line, as it does, takes 0.23 ms a line).
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import cast
+
+from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+from detect_secrets.filters.heuristic import (
+    is_not_alphanumeric_string,
+    is_potential_uuid,
+    is_sequential_string,
+    is_templated_secret,
+)
+from detect_secrets.plugins.base import RegexBasedDetector
+from detect_secrets.plugins.high_entropy_strings import Base64HighEntropyString, HexHighEntropyString
+from detect_secrets.plugins.jwt import JwtTokenDetector
+
+SECRET = "REDACTED_SECRET"  # noqa: S105 - it is what a secret becomes
+EMAIL = "user@example.com"
+IPV4 = "192.0.2.1"  # RFC 5737
+IPV6 = "2001:db8::1"  # RFC 3849
+
+_PEM = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.+?)-----END [A-Z0-9 ]*PRIVATE KEY", re.DOTALL
+)
+_BASIC_AUTH = re.compile(r"://[^\s:/?#\[\]@\"'`]+:([^\s:/?#\[\]@\"'`$<{]{3,})@")
+_ASSIGNED = re.compile(
+    r"\b\w*(?:password|passwd|pwd|secret|token|api_?key|auth_?key|private_?key|access_?key|credential)\w*[\"']?"
+    r"\s*(?:=>?|:|:=)\s*([\"'`])([^\"'`\s]{8,200})\1",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"([\"'`])([A-Za-z0-9+/=_-]{20,200})\1")
+_EMAIL = re.compile(r"(?<![\w.+/-])[\w.+-]{1,64}@(?:[\w-]+\.)+([A-Za-z]{2,24})(?![\w-]|\.\w)")
+_IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
+_IPV6 = re.compile(
+    r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::|[0-9A-Fa-f]{1,4})(?::[0-9A-Fa-f]{1,4})*(?![\w:])"
+)
+
+_RESERVED_MAIL = re.compile(
+    r"@(?:[\w-]+\.)*(example|test|invalid|localhost)(\.\w+)?$|^(git|noreply|no-reply)@", re.I
+)
+_FILE_ENDING = re.compile(r"png|jpe?g|gif|svg|webp|avif|ico|css|scss|less|[mc]?js|jsx|tsx?|vue|json|md", re.I)
+_PICTURE_DATA = re.compile(r"[Mm]\s?-?[\d.]+[\d\s.,a-zA-Z-]*$")
+_BASE64_ENTROPY, _HEX_ENTROPY = 4.5, 3.0  # detect-secrets' own limits
+
+
+def redact(text: str) -> tuple[str, Counter[str]]:
+    """The text without them, and how many values of each kind (secret, email, ip) were replaced."""
+    replaced: Counter[str] = Counter()
+    values: dict[str, tuple[str, str]] = {}
+    for kind, substitute, found in (
+        ("secret", SECRET, _secrets(text)),
+        ("email", EMAIL, _emails(text)),
+        ("ip", IPV4, _ipv4(text)),
+        ("ip", IPV6, _ipv6(text)),
+    ):
+        for value in found:
+            values.setdefault(value, (kind, substitute))
+    for value in sorted(
+        values, key=lambda value: (-len(value), value)
+    ):  # the longest first: one may hold another
+        kind, substitute = values[value]
+        if value in text:
+            text = text.replace(value, substitute)
+            replaced[kind] += 1
+    return text, replaced
+
+
+def _secrets(text: str) -> Iterator[str]:
+    for match in _PEM.finditer(text):
+        yield match.group(1).strip("\\n \n\"'+")
+    for match in _BASIC_AUTH.finditer(text):
+        if not is_sequential_string(match.group(1)) and match.group(1).lower() not in (
+            "password",
+            "pass",
+            "secret",
+        ):
+            yield match.group(1)
+    for pattern in _token_patterns():
+        for match in pattern.finditer(text):
+            value = max(
+                (group for group in match.groups() if group and len(group) >= 16), default=match.group(0)
+            )
+            if any(map(str.isdigit, value)):  # else a constant's name: " APERTUREVALUE" looks like a token
+                yield value.strip(" \t\n=:\"'")
+    jwt = JwtTokenDetector()
+    if "eyJ" in text:
+        yield from (match.group(0) for match in _JWT.finditer(text) if jwt.is_formally_valid(match.group(0)))
+    for match in _ASSIGNED.finditer(text):
+        if _looks_random(value := match.group(2), least_entropy=3.0):
+            yield value
+    base64_strings, hex_strings = Base64HighEntropyString(_BASE64_ENTROPY), HexHighEntropyString(_HEX_ENTROPY)
+    for match in _QUOTED.finditer(text):
+        value = match.group(2)
+        is_hex = len(value) >= 32 and re.fullmatch(r"[0-9a-fA-F]+", value) is not None
+        plugin, limit = (hex_strings, _HEX_ENTROPY) if is_hex else (base64_strings, _BASE64_ENTROPY)
+        if plugin.calculate_shannon_entropy(value) > limit and _looks_random(value, least_entropy=limit):
+            yield value
+
+
+_JWT = re.compile(r"eyJ[\w=-]+\.[\w=-]+\.?[\w.+/=-]*")
+
+
+def _looks_random(value: str, least_entropy: float) -> bool:
+    """Not a name, a path, an alphabet, a template or a UUID: detect-secrets' false alarms, and ours."""
+    if is_templated_secret(value) or is_sequential_string(value) or is_not_alphanumeric_string(value):
+        return False
+    if (
+        is_potential_uuid(value)
+        or "${" in value
+        or "{{" in value
+        or "\\u" in value
+        or "/" in value[:2]
+        or value.startswith("data:")
+    ):
+        return False
+    digits, letters = sum(map(str.isdigit, value)), sum(map(str.isalpha, value))
+    if digits < 2 or letters < 2 or _is_alphabet(value):
+        return False
+    words = re.findall(r"[A-Z]?[a-z]{3,}", value)
+    if sum(map(len, words)) > 0.6 * len(value):  # camelCase, kebab-case and paths are made of words
+        return False
+    return Base64HighEntropyString(least_entropy).calculate_shannon_entropy(value) > least_entropy
+
+
+def _is_alphabet(value: str) -> bool:
+    """Long runs of neighbours, as in a character table."""
+    steps = sum(
+        ord(after) - ord(before) == 1 for before, after in zip(value, islice(value, 1, None), strict=False)
+    )
+    return steps > len(value) // 2
+
+
+@cache
+def _token_patterns() -> tuple[re.Pattern[str], ...]:
+    """detect-secrets' patterns of named tokens (AWS, GitHub, Slack ...); what they match is secret."""
+    own = {"JSON Web Token", "Basic Auth Credentials", "Private Key", "Public IP (ipv4)"}  # handled above
+    # These name a company near a value, and so match prose and code about it.
+    own |= {"Cloudant Credentials", "IBM Cloud IAM Key", "IBM COS HMAC Credentials", "SoftLayer Credentials"}
+    patterns: list[re.Pattern[str]] = []
+    for name, plugin in sorted(get_mapping_from_secret_type_to_class().items()):
+        if name not in own and issubclass(plugin, RegexBasedDetector):
+            patterns.extend(cast(list[re.Pattern[str]], plugin().denylist))
+    return tuple(patterns)
+
+
+def _emails(text: str) -> Iterator[str]:
+    for match in _EMAIL.finditer(text):
+        if not _FILE_ENDING.fullmatch(match.group(1)) and not _RESERVED_MAIL.search(match.group(0)):
+            yield match.group(0)
+
+
+def _ipv4(text: str) -> Iterator[str]:
+    """Public addresses only. Numbers of drawings ("1.5.5.3") and short version numbers are not addresses."""
+    for match in _IPV4.finditer(text):
+        value = match.group(0)
+        if (
+            len(value) >= 9
+            and _is_public(value)
+            and not _PICTURE_DATA.search(text[match.start() - 80 : match.start()])
+        ):
+            yield value
+
+
+def _ipv6(text: str) -> Iterator[str]:
+    yield from (
+        value for match in _IPV6.finditer(text) if ":" in (value := match.group(0)) and _is_public(value)
+    )
+
+
+def _is_public(value: str) -> bool:
+    try:
+        return ipaddress.ip_address(value).is_global
+    except ValueError:
+        return False

@@ -1,0 +1,93 @@
+"""Build, step 5: what a Vue single-file component is made of: its blocks, each with its form and span.
+
+Tree-sitter finds the top-level blocks; the text itself is left whole, since a component is completed whole.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tree_sitter import Node
+
+from acepilot.languages import LANGUAGES, Language
+from acepilot.syntax import parse
+
+BlockType = Literal["template", "script", "style", "custom"]
+_TYPES: dict[str, BlockType] = {
+    "template_element": "template",
+    "script_element": "script",
+    "style_element": "style",
+}
+_DEFAULT_LANG: dict[BlockType, str] = {"template": "html", "script": "js", "style": "css", "custom": ""}
+_LANGUAGES = {
+    "js": "javascript",
+    "ts": "typescript",
+    "jsx": "javascriptreact",
+    "tsx": "typescriptreact",
+    "css": "css",
+    "postcss": "css",
+    "scss": "scss",
+    "html": "html",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A top-level block. `start` and `end` are the characters of its content, without its tags.
+
+    `lang` is what the tag says, or the default; `setup` and `scoped` are the tag's flags.
+    """
+
+    type: BlockType
+    lang: str
+    setup: bool
+    scoped: bool
+    start: int
+    end: int
+
+    @property
+    def form(self) -> str:
+        """How the report counts it: "script setup ts", "template", "style scss"."""
+        default = self.lang == _DEFAULT_LANG[self.type]
+        words = [self.type, "setup" if self.setup else "", "" if default else self.lang]
+        return " ".join(word for word in words if word)
+
+    @property
+    def language(self) -> Language | None:
+        """The language of its content; None for pug, stylus and whatever has no grammar here."""
+        name = _LANGUAGES.get(self.lang)
+        return LANGUAGES[name] if name else None
+
+
+def blocks_of(component: str) -> list[Block]:
+    """All top-level blocks, in order; custom ones, such as `<i18n>`, too."""
+    root = parse(component, LANGUAGES["vue"])
+    if root is None:
+        return []
+    data = component.encode("utf-8", "replace")
+    return [block for node in root.children if (block := _block(node, data)) is not None]
+
+
+def _block(node: Node, data: bytes) -> Block | None:
+    start_tag = next((child for child in node.children if child.type == "start_tag"), None)
+    if start_tag is None or node.type not in (*_TYPES, "element"):
+        return None
+    end_tag = next((child for child in reversed(node.children) if child.type == "end_tag"), None)
+    block_type = _TYPES.get(node.type, "custom")
+    attributes = _attributes(start_tag)
+    return Block(
+        type=block_type,
+        lang=attributes.get("lang") or _DEFAULT_LANG[block_type],
+        setup="setup" in attributes,
+        scoped="scoped" in attributes,
+        start=len(data[: start_tag.end_byte].decode("utf-8", "replace")),
+        end=len(data[: end_tag.start_byte if end_tag else node.end_byte].decode("utf-8", "replace")),
+    )
+
+
+def _attributes(tag: Node) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for attribute in tag.children:
+        if attribute.type == "attribute" and attribute.text:
+            name, _, value = attribute.text.decode("utf-8", "replace").partition("=")
+            found[name.strip()] = value.strip().strip("\"'")
+    return found

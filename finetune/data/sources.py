@@ -1,0 +1,88 @@
+"""Scrape, step 1: what to fetch, read from the command line, a list file or a ready recipe.
+
+npm:buefy@3.1.0                  a package; without a version, the newest one
+github:vuejs/pinia@<commit>      a repository; without a commit, its default branch as it is now
+git:https://host/x.git@<ref>     any URL that git understands
+path:/some/folder                a folder, with its last commit where it is a git repository
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from acepilot.errors import ConfigError
+
+SourceKind = Literal["npm", "github", "git", "path"]
+VUE40 = Path(__file__).with_name("vue40.toml")
+
+_GITHUB = re.compile(r"[\w.-]+/[\w.-]+")
+_NPM = re.compile(r"(@[\w.~-]+/)?[\w.~-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """`name` is a package, an owner/repository, a URL or a path; `ref` a version, commit or branch."""
+
+    kind: SourceKind
+    name: str
+    ref: str | None = None
+
+    @property
+    def key(self) -> str:
+        """How a user writes this source."""
+        return f"{self.kind}:{self.name}" + (f"@{self.ref}" if self.ref else "")
+
+    @property
+    def id(self) -> str:
+        """The same for all versions of one project, so that a split by repository never parts them."""
+        name = self.name
+        if self.kind == "git":
+            name = re.sub(r"^\w+://([^@/]+@)?", "", name).removesuffix(".git")
+        if self.kind == "path":
+            name = Path(name).name
+        return (
+            f"{'github' if name.startswith('github.com/') else self.kind}:{name.removeprefix('github.com/')}"
+        )
+
+    @property
+    def clone_url(self) -> str:
+        return f"https://github.com/{self.name}.git" if self.kind == "github" else self.name
+
+
+def parse_source(text: str) -> Source:
+    """Raises ConfigError, naming the forms there are."""
+    kind, _, rest = text.strip().partition(":")
+    if kind not in get_args(SourceKind) or not rest:
+        raise ConfigError(
+            f"{text!r} is no source: write npm:NAME@VERSION, github:OWNER/NAME@COMMIT, "
+            "git:URL@REF or path:FOLDER."
+        )
+    if kind == "path":
+        return Source("path", str(Path(rest).expanduser().resolve()))
+    if kind == "git":
+        match = re.fullmatch(r"(.*[^@/:]/[^@]*?)(?:@([^@/:]+))?", rest)  # not the @ of git@host
+        url, ref = match.groups() if match else (rest, None)
+        return Source("git", url, ref)
+    name, at, ref = rest.rpartition("@") if rest.rfind("@") > 0 else (rest, "", "")
+    shape = _NPM if kind == "npm" else _GITHUB
+    if not shape.fullmatch(name) or (at and not re.fullmatch(r"[\w.+/-]+", ref)):
+        raise ConfigError(f"{text!r} is no source: {name!r} is not a name that {kind} gives.")
+    return Source("npm" if kind == "npm" else "github", name, ref or None)
+
+
+def read_list(path: Path) -> list[Source]:
+    """A list file: a source a line, # for comments; or TOML with `sources = [...]`, as in vue40.toml."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document: dict[str, Any] = tomllib.loads(text) if path.suffix == ".toml" else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The list {path} cannot be read: {error}") from error
+    lines: list[str] = document.get("sources", []) if document else text.splitlines()
+    sources = [
+        parse_source(line.split(" #")[0]) for line in lines if line.strip() and not line.startswith("#")
+    ]
+    if not sources:
+        raise ConfigError(f"The list {path} names no source.")
+    return sources
