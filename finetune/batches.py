@@ -1,4 +1,4 @@
-"""Packed rows from a corpus folder to tensors: what train.py feeds, in an order that is a function of the step.
+"""Packed rows from a corpus folder to tensors, in an order that is a function of the step; for train.py.
 
 `acepilot/corpus.py` says which columns a packed table has. Because the order needs nothing but seed and step,
 a resumed run sees exactly the rows that an uninterrupted one would have seen.
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
+from pyarrow import parquet
 from torch import Tensor
 
 from acepilot.corpus import (
@@ -58,6 +59,8 @@ class Rows:
                 f"{corpus} has no packed/{split}/*.parquet: build the corpus with scripts/build_corpus.py."
             )
         try:
+            if not any(parquet.read_metadata(file).num_rows for file in files):
+                raise CorpusUnusable(f"{corpus}/packed/{split} has no rows: its filters let nothing through.")
             self._data: Any = Dataset.from_parquet(
                 [str(file) for file in files],
                 cache_dir=str(home() / "cache" / "datasets"),  # a corpus folder may be read-only
@@ -71,8 +74,6 @@ class Rows:
             raise CorpusUnusable(
                 f"{corpus}/packed/{split} lacks the columns {', '.join(missing)}: build it again."
             )
-        if len(self._data) == 0:
-            raise CorpusUnusable(f"{corpus}/packed/{split} has no rows: its filters let nothing through.")
         row_tokens = len(self._data[0][INPUT_IDS])
         if row_tokens < sequence_tokens:
             raise CorpusUnusable(

@@ -144,7 +144,7 @@ def log_loss(run: Path, step: int, loss: float) -> None:
 def save(engine: Any, run: Path, config: TrainConfig, state: RunState, corpus: str | None) -> None:
     """A checkpoint to resume from; every process calls it. Raises NotEnoughDisk before or at the writing."""
     folder, tag = run / "checkpoints", f"step-{state.step:06d}"
-    with _disk_full_told(folder):
+    with disk_full_told(folder):
         engine.save_checkpoint(
             str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=config.method == "lora"
         )
@@ -172,7 +172,7 @@ def save_weights(engine: Any, run: Path, which: Literal["best", "last"]) -> None
         staging = target.with_name(f".{which}.{os.getpid()}.part")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        with _disk_full_told(target):
+        with disk_full_told(target):
             if is_adapter:
                 with_names = get_peft_model_state_dict(model, state_dict=weights)
                 save_file(with_names, staging / "adapter_model.safetensors", {"format": "pt"})
@@ -202,7 +202,7 @@ def _gathered(model: Any, *, trained_only: bool) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def _disk_full_told(folder: Path) -> Any:
+def disk_full_told(folder: Path) -> Any:
     """A full disk as NotEnoughDisk; torch and safetensors wrap the system's error in their own."""
     try:
         yield

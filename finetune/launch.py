@@ -7,6 +7,9 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed import comm
+from deepspeed.accelerator import get_accelerator
+from deepspeed.ops import __compatible_ops__
+from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
 from acepilot.errors import ConfigError
 from finetune.config import TrainConfig
@@ -26,8 +29,12 @@ def join_processes(local_rank: int) -> torch.device:
         os.environ.setdefault(name, alone)
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    # Two CPU processes would share memory rather than sockets if this were compiled first: a minute, a compiler
+    __compatible_ops__[ShareMemCommBuilder.NAME] = False
     deepspeed.init_distributed(verbose=False)
     if not torch.cuda.is_available():
+        # DeepSpeed asks whether the CPU is fast at fp16; torch computes it on every one, which rehearsals need
+        get_accelerator().is_fp16_supported = lambda: True
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) if local_rank < 0 else local_rank)
     torch.cuda.set_device(device)
