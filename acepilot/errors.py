@@ -4,6 +4,7 @@ AcepilotError
 ├── BadRequest                422  the request cannot be understood; names the field
 ├── Unauthorized              401  the token is missing or wrong
 ├── NotFound                  404  no such id
+├── BodyTooLarge              413  more than any request needs
 ├── Overloaded                429  the queue is full; carries how long to wait
 ├── ServerNotReady            503  the model is still loading, or failed to load
 ├── EngineFailed              500  the engine broke in the middle of a request
@@ -42,6 +43,11 @@ class Unauthorized(AcepilotError):
 class NotFound(AcepilotError):
     code = "not_found"
     status = 404
+
+
+class BodyTooLarge(AcepilotError):
+    code = "body_too_large"
+    status = 413
 
 
 class Overloaded(AcepilotError):

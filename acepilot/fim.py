@@ -49,11 +49,19 @@ def neutralise(text: str, special_tokens: Collection[str]) -> str:
     return text
 
 
-def render(fim: FimFormat | None, prefix: str, suffix: str, snippets: Sequence[Snippet], comment: str) -> str:
+def render(
+    fim: FimFormat | None,
+    prefix: str,
+    suffix: str,
+    snippets: Sequence[Snippet],
+    *,
+    path: str,
+    comment: str,
+) -> str:
     """The model's prompt. Snippets come first, oldest first: the KV cache keeps them while the user types.
 
-    Without `fim` the suffix is left out (the early stops use it instead), and snippets become comment lines
-    behind `comment`, the language's line comment mark.
+    `path` names the file itself after them. Without `fim` the suffix is left out (the early stops use it
+    instead), and snippets become comment lines behind `comment`, the language's line comment mark.
     """
     parts: list[str] = []
     for snippet in snippets:
@@ -65,6 +73,8 @@ def render(fim: FimFormat | None, prefix: str, suffix: str, snippets: Sequence[S
                 *(f"{comment} {line}" for line in snippet.text.splitlines()),
             ]
             parts.append("\n".join(lines) + "\n")
+    if snippets and path and fim and fim.file_separator:
+        parts.append(f"{fim.file_separator}{path}\n")
     if fim is None:
         parts.append(prefix)
     else:

@@ -5,6 +5,7 @@ steps of whole lines (`CLIP_STEP_LINES`), counted from the start of the text: wh
 front stays byte for byte what it was, and the engine's KV cache keeps it.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from acepilot.protocol import Snippet
 
 CLIP_STEP_LINES = 32
 SUFFIX_SHARE = 0.1
-"""The suffix stands behind the prefix in the prompt, so the KV cache never keeps it: each keystroke pays for it."""
+"""The suffix stands behind the prefix, so the KV cache never keeps it: each keystroke pays for it."""
 SNIPPET_SHARE = 0.25
 MAX_CHARS_PER_TOKEN = 16
 """No code in practice exceeds this; it bounds what is tokenised before the first cut."""
@@ -69,9 +70,11 @@ def _clip_left(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, 
     window = text[-budget * MAX_CHARS_PER_TOKEN :]
     if len(window) == len(text) and (tokens := count_tokens(text)) <= budget:
         return text, tokens
-    for start in _line_steps(text, len(text) - len(window)):
-        if (tokens := count_tokens(text[start:])) <= budget:
-            return text[start:], tokens
+    starts = _line_steps(text, len(text) - len(window))
+    first = bisect_left(starts, True, key=lambda start: count_tokens(text[start:]) <= budget)
+    if first < len(starts):
+        kept = text[starts[first] :]
+        return kept, count_tokens(kept)
     # Not even the last few lines fit (minified code): keep the tail, whatever it cuts.
     return _largest_that_fits(window, budget, count_tokens, from_left=True)
 
@@ -96,7 +99,7 @@ def _clip_right(text: str, budget: int, count_tokens: CountTokens) -> tuple[str,
 def _largest_that_fits(
     text: str, budget: int, count_tokens: CountTokens, *, from_left: bool
 ) -> tuple[str, int]:
-    """The longest end (`from_left` cuts the start) of `text` within `budget` tokens, by bisection on characters."""
+    """The longest end (`from_left` cuts the start) of `text` within `budget` tokens, by bisection."""
     if (tokens := count_tokens(text)) <= budget:
         return text, tokens
     low, high = 0, len(text)

@@ -38,14 +38,22 @@ class CompletionRequest(BaseModel):
     suffix: str | None = Field(default=None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
     max_tokens: int = Field(default=64, ge=1, le=4096)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_p: float = Field(default=1.0, ge=0.0, le=1.0)
     n: int = Field(default=1, ge=1, le=8)
-    stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list[str], max_length=16)
+    stop: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        default_factory=list[str], max_length=16
+    )
     stream: bool = False
     stream_options: StreamOptions | None = None
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
-    language: str | None = Field(default=None, description="LSP language id; else guessed from `path`.")
-    path: str | None = Field(default=None, max_length=4096, description="File name, shown to the model.")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**63, description="Best effort: requests that share a step share a generator."
+    )
+    language: str | None = Field(
+        default=None, max_length=64, description="LSP language id; else guessed from `path`."
+    )
+    path: str | None = Field(
+        default=None, max_length=4096, description="File name; the model sees it with `snippets`."
+    )
     snippets: list[Snippet] = Field(
         default_factory=list[Snippet],
         max_length=64,

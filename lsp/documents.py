@@ -160,7 +160,10 @@ def relative_path(uri: str, roots: Sequence[str]) -> str:
 
 
 def _path(uri: str) -> PurePosixPath:
-    return PurePosixPath(unquote(urlsplit(uri).path))
+    try:
+        return PurePosixPath(unquote(urlsplit(uri).path))
+    except ValueError:  # no URI at all; its last part still makes a name
+        return PurePosixPath(uri)
 
 
 def _readable(text: str) -> str:

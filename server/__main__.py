@@ -23,7 +23,7 @@ from server.settings import ServerSettings
 
 
 def main() -> int:
-    """Exit code 0 after Ctrl-C, 1 when the port is taken, 2 when settings or the model's name are wrong."""
+    """Exit code 0 after Ctrl-C, 3 when the port is taken, 2 when settings or the model's name are wrong."""
     try:
         settings = ServerSettings.load(vars(_parser().parse_args()))
         _configure_logging(settings.log_level)

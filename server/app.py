@@ -10,10 +10,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from acepilot import __version__
 from server.engine.base import Engine
 from server.errors import install_error_handlers
+from server.guard import Guard
 from server.routes import health, models, openai, playground
 from server.settings import ServerSettings
 from server.state import ServerState
 
+OPEN_PATHS = frozenset({"/health", "/ready", *playground.FILES})
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -30,7 +32,9 @@ def create_app(settings: ServerSettings, load_engine: Callable[[], Engine]) -> F
 
     app = FastAPI(title="Acepilot", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.server = state
-    if settings.token is None:
+    token = settings.token.get_secret_value() if settings.token else None
+    app.add_middleware(Guard, token=token, open_paths=OPEN_PATHS)
+    if token is None:
         # Without a token, a web page could reach this server under a host name of its own (DNS rebinding).
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
     install_error_handlers(app)

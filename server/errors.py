@@ -27,8 +27,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _client_left)
 
 
-async def _acepilot_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AcepilotError)  # noqa: S101 - registered for this type alone
+def as_response(error: AcepilotError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -37,6 +36,11 @@ async def _acepilot_error(request: Request, error: Exception) -> Response:
     elif error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(error_response(error).model_dump(), status_code=error.status, headers=headers)
+
+
+async def _acepilot_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AcepilotError)  # noqa: S101 - registered for this type alone
+    return as_response(error)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -56,6 +60,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
+    if isinstance(error.__cause__, AcepilotError):  # FastAPI wraps what is raised while it reads a body
+        return as_response(error.__cause__)
     body = ErrorBody(message=str(error.detail), type="invalid_request_error", code="http_error")
     return JSONResponse(
         ErrorResponse(error=body).model_dump(), status_code=error.status_code, headers=error.headers

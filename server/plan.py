@@ -4,11 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from acepilot.postprocess.chain import Context, choose_mode
-
 from acepilot import fim, prompt
+from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
 from acepilot.languages import language_for
+from acepilot.postprocess.chain import Context, choose_mode
 from acepilot.prompt import FittedPrompt
 from acepilot.protocol import CompletionRequest, PromptReport, Snippet
 from server.engine.base import Engine
@@ -53,8 +53,12 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
         room = min(room, budget_tokens)
     prefix = fim.neutralise(request.prompt, info.special_tokens)
     suffix = fim.neutralise(suffix, info.special_tokens)
+    path = fim.neutralise(request.path or "", info.special_tokens)
     snippets = [
-        Snippet(path=snippet.path, text=fim.neutralise(snippet.text, info.special_tokens))
+        Snippet(
+            path=fim.neutralise(snippet.path, info.special_tokens),
+            text=fim.neutralise(snippet.text, info.special_tokens),
+        )
         for snippet in request.snippets
     ]
     use_fim = info.fim if suffix.strip() else None
@@ -62,7 +66,12 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
         prefix, suffix if use_fim else "", snippets, budget_tokens=room, count_tokens=engine.count_tokens
     )
     rendered = fim.render(
-        use_fim, fitted.prefix, fitted.suffix, fitted.snippets, comment=language.line_comment or "#"
+        use_fim,
+        fitted.prefix,
+        fitted.suffix,
+        fitted.snippets,
+        path=path,
+        comment=language.line_comment or "#",
     )
     if not rendered:
         raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
@@ -94,5 +103,13 @@ def _salt(request: CompletionRequest, mode: str, fitted: FittedPrompt) -> str:
     digest = hashlib.sha256()
     for snippet in fitted.snippets:
         digest.update(f"{snippet.path}\0{snippet.text}\0".encode())
+    if request.path is None:  # then only the text can tell one file from another
+        digest.update(_far_head(request.prompt).encode())
     fields = (request.language, request.path, request.max_tokens, request.stop, digest.hexdigest())
     return f"{mode}\0{fields!r}"
+
+
+def _far_head(prompt: str) -> str:
+    """The text above the lines that a place is known by; it stays the same while one types in a line."""
+    lines = prompt.rsplit("\n", PREFIX_LINES)
+    return lines[0] if len(lines) > PREFIX_LINES else ""

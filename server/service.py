@@ -87,11 +87,15 @@ class CompletionService:
         self._cache = CompletionCache(CACHE_CAPACITY)
 
     def accept(self, request: CompletionRequest) -> Completion:
-        """Plans the request. Raises BadRequest, or Overloaded when the queue is full."""
+        """Plans the request and reserves its place in the queue, which `stream` gives back.
+
+        Raises BadRequest, or Overloaded when the queue is full. Begin to read `stream` at once: without an
+        await between, the place cannot be lost.
+        """
         info = self.engine.info
         try:
-            self._admission.check(request.n)
             planned = plan(request, self.engine, self._budget_tokens)
+            self._admission.reserve(request.n)
         except Exception:
             self._metrics.completions.labels("refused").inc()
             raise
@@ -132,6 +136,7 @@ class CompletionService:
             trail.reason = f"Nothing: {error}"
             raise
         finally:
+            self._admission.release(completion.request.n)
             self._account(completion, outcome)
 
     def _cached(self, completion: Completion) -> str | None:
@@ -217,7 +222,8 @@ class CompletionService:
             if index == 0:
                 trail.filters = list(outcome.filters)
                 trail.reason = f"Nothing: {outcome.reason}" if outcome.reason else ""
-            if request.temperature == 0 and request.n == 1:
+            # What max_tokens cut off would be offered again as if it were whole.
+            if request.temperature == 0 and request.n == 1 and finish_reason == "stop":
                 self._cache.put(request.prompt, request.suffix or "", plan.salt, text)
         yield Done(index, text, finish_reason)
 

@@ -1,19 +1,18 @@
 """The embedded engine on CPU: openvino-genai's continuous batching, a paged KV cache with prefix reuse."""
 
+import asyncio
 import contextlib
-import threading
+import dataclasses
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import numpy as np
 import openvino_genai as genai
 
-from acepilot.errors import ModelBroken
 from acepilot.fim import format_for
 from acepilot.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, GenerationRequest
-from server.engine.openvino_model import prepared_folder
-from server.engine.openvino_steps import StepLoop, last_line
+from server.engine.openvino_steps import StepLoop
+from server.engine.openvino_worker import PipelineOptions
 
 STEP_TOKENS = 256
 """Prompt tokens a step: a long prompt is prefilled in pieces, between which others get their tokens and a
@@ -21,6 +20,13 @@ cancelled request goes."""
 
 DEFAULT_CONTEXT_TOKENS = 2048
 """For a model that does not say: the smallest among the models this engine reads."""
+
+GREEDY_BELOW = 0.01
+"""Temperatures below are greedy: dividing by them overflows."""
+
+SMALLEST_TOP_P = 0.001
+NO_TOP_K = 2**31 - 1
+"""genai's default of 50 is not what OpenAI's clients expect."""
 
 
 class OpenVinoEngine:
@@ -31,62 +37,53 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model: ModelFolder, *, kv_cache_gb: int, max_streams: int, threads: int) -> None:
-        self._scheduler = genai.SchedulerConfig()
-        self._scheduler.cache_size = kv_cache_gb
-        self._scheduler.max_num_batched_tokens = STEP_TOKENS
-        self._scheduler.max_num_seqs = max_streams
-        self._scheduler.enable_prefix_caching = True
-        self._properties: dict[str, object] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
-        try:
-            self._folder = prepared_folder(model)
-            pipeline = self._open()
-        except RuntimeError as error:
-            raise ModelBroken(
-                f"OpenVINO cannot open {model.path}: {last_line(error)} "
-                "It reads OpenVINO folders, and Llama- and Qwen-family GGUF files."
-            ) from error
-        self._tokenizer = pipeline.get_tokenizer()
+        self._model = model
+        self._options = PipelineOptions(kv_cache_gb, STEP_TOKENS, max_streams, threads, prefix_caching=True)
+        self._steps = StepLoop(model, self._options)
+        self._scoring_steps: StepLoop | None = None
+        self._opening = asyncio.Lock()
+        self._tokenizer = genai.Tokenizer(self._steps.path)
         self._stop_ids = _special_ids(self._tokenizer)
         special_tokens = frozenset(
             self._tokenizer.decode([token_id], skip_special_tokens=False) for token_id in self._stop_ids
         )
+        context_tokens = model.manifest.context_tokens if model.manifest else DEFAULT_CONTEXT_TOKENS
         self.info = EngineInfo(
             model=model.name,
             engine="openvino",
-            context_tokens=model.manifest.context_tokens if model.manifest else DEFAULT_CONTEXT_TOKENS,
+            context_tokens=min(context_tokens, self._longest_encoding(context_tokens)),
             fim=format_for(special_tokens),
             special_tokens=special_tokens,
         )
-        self._steps = StepLoop(pipeline)
-        self._scoring_steps: StepLoop | None = None
-        self._scoring_lock = threading.Lock()
 
     def count_tokens(self, text: str) -> int:
-        return int(self._encode(text).shape[1])
+        return len(self._encode(text))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        config = self._config(request.max_tokens)
-        if request.temperature > 0:
-            config.do_sample = True
-            config.temperature = request.temperature
-            config.top_p = request.top_p
-            config.top_k = 2**31 - 1  # off: genai's default of 50 is not what OpenAI's clients expect
-            config.rng_seed = request.seed
-        async with contextlib.aclosing(self._steps.stream(self._encode(request.prompt), config)) as deltas:
-            async for delta, _ in deltas:
-                yield delta
+        settings = self._settings(request.max_tokens)
+        if request.temperature >= GREEDY_BELOW:
+            settings |= {
+                "do_sample": True,
+                "temperature": request.temperature,
+                "top_p": max(request.top_p, SMALLEST_TOP_P),
+                "top_k": NO_TOP_K,
+                "rng_seed": request.seed,
+            }
+        if self._steps.has_ended:
+            await self._start_again()
+        async with contextlib.aclosing(self._steps.stream(self._encode(request.prompt), settings)) as stream:
+            async for progress in stream:
+                yield progress.delta
 
     async def score(self, prompt: str, continuation: str) -> list[float]:
         before, after = self._encode(prompt), self._encode(continuation)
-        config = self._config(1)
-        config.echo = True
-        config.logprobs = 1
+        settings = self._settings(1) | {"echo": True, "logprobs": 1}
         log_probs: list[float] = []
-        token_ids = np.concatenate([before, after], axis=1)
-        async with contextlib.aclosing(self._for_scoring().stream(token_ids, config)) as deltas:
-            async for _, stream in deltas:
-                log_probs = stream.log_probs
-        return log_probs[before.shape[1] : token_ids.shape[1]]
+        steps = await self._for_scoring()
+        async with contextlib.aclosing(steps.stream(before + after, settings)) as stream:
+            async for progress in stream:
+                log_probs.extend(progress.log_probs)
+        return log_probs[len(before) : len(before) + len(after)]
 
     def load(self) -> EngineLoad:
         return EngineLoad(active=self._steps.active, kv_used_ratio=self._steps.kv_used_ratio)
@@ -96,32 +93,34 @@ class OpenVinoEngine:
         if self._scoring_steps:
             self._scoring_steps.close()
 
-    def _open(self) -> genai.ContinuousBatchingPipeline:
-        return genai.ContinuousBatchingPipeline(
-            str(self._folder), self._scheduler, "CPU", self._properties, {}
-        )
+    async def _start_again(self) -> None:
+        """The worker's process has ended by itself (out of memory, say): a new one, once for all who wait."""
+        async with self._opening:
+            if self._steps.has_ended:
+                self._steps = await asyncio.to_thread(StepLoop, self._model, self._options)
 
-    def _for_scoring(self) -> StepLoop:
-        """A second pipeline without prefix cache, opened at the first call.
+    async def _for_scoring(self) -> StepLoop:
+        """A second worker without prefix cache, opened at the first call.
 
         genai gives no log probabilities for prompt tokens that it finds in its cache (seen in 2026.4).
         """
-        with self._scoring_lock:
+        async with self._opening:
             if self._scoring_steps is None:
-                self._scheduler.enable_prefix_caching = False
-                self._scoring_steps = StepLoop(self._open())
+                options = dataclasses.replace(self._options, prefix_caching=False)
+                self._scoring_steps = await asyncio.to_thread(StepLoop, self._model, options)
             return self._scoring_steps
 
-    def _encode(self, text: str) -> Any:
-        """int64 [1, tokens]; an empty text has no tokens."""
-        return self._tokenizer.encode(text, add_special_tokens=False).input_ids.data.astype(np.int64)
+    def _longest_encoding(self, context_tokens: int) -> int:
+        """The converted tokenizer silently keeps the last 8,192 tokens only (seen in 2026.4)."""
+        return self.count_tokens("a " * (context_tokens + 1))
 
-    def _config(self, max_tokens: int) -> genai.GenerationConfig:
-        config = genai.GenerationConfig()
-        config.max_new_tokens = max_tokens
-        config.apply_chat_template = False
-        config.stop_token_ids = self._stop_ids
-        return config
+    def _encode(self, text: str) -> list[int]:
+        """Token ids; an empty text has none."""
+        return self._tokenizer.encode(text, add_special_tokens=False).input_ids.data[0].tolist()
+
+    def _settings(self, max_tokens: int) -> dict[str, Any]:
+        """Attributes of genai's GenerationConfig."""
+        return {"max_new_tokens": max_tokens, "apply_chat_template": False, "stop_token_ids": self._stop_ids}
 
 
 def _special_ids(tokenizer: Any) -> set[int]:

@@ -7,7 +7,6 @@ compiled-model cache, CACHE_DIR, gave 7.5 s).
 import hashlib
 import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 
 import openvino_genai as genai
 import structlog
@@ -45,7 +44,9 @@ def prepared_folder(model: ModelFolder) -> Path:
 def _convert(gguf: Path, kept: Path) -> None:
     """Lets OpenVINO open a link to the GGUF in an empty folder, where it then leaves the converted files."""
     _log.info("openvino_converts_gguf", once=True, takes="about 10 s for half a billion parameters")
-    staging = Path(mkdtemp(prefix=".converting.", dir=kept.parent))
+    staging = kept.with_name(f".converting.{kept.name}")
+    shutil.rmtree(staging, ignore_errors=True)  # what a crash has left
+    staging.mkdir()
     try:
         link = staging / "model.gguf"
         link.symlink_to(gguf)

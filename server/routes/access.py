@@ -1,11 +1,9 @@
-"""What a route may ask of its request: the server's state, and that the client may be here."""
+"""What a route may ask of its request: the server's state."""
 
-import secrets
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from acepilot.errors import Unauthorized
 from server.state import ServerState
 
 
@@ -14,14 +12,3 @@ def state_of(request: Request) -> ServerState:
 
 
 State = Annotated[ServerState, Depends(state_of)]
-
-
-def demand_token(request: Request, state: State) -> None:
-    """Raises Unauthorized unless the bearer token is right, or none is set."""
-    token = state.settings.token
-    if token is None:
-        return
-    given = request.headers.get("authorization", "")
-    expected = f"Bearer {token.get_secret_value()}"
-    if not secrets.compare_digest(given.encode(), expected.encode()):
-        raise Unauthorized("This server wants its token: send `Authorization: Bearer <ACEPILOT_TOKEN>`.")

@@ -2,21 +2,25 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable
+from typing import TypeVar
 
 import structlog
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from acepilot.errors import AcepilotError
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
 from server.errors import error_response
-from server.routes.access import State, demand_token
-from server.service import Completed, Completion, CompletionService, Done, Event, Piece
+from server.routes.access import State
+from server.service import Completed, Completion, Done, Event, Piece
 
-router = APIRouter(prefix="/v1", tags=["completions"], dependencies=[Depends(demand_token)])
+router = APIRouter(prefix="/v1", tags=["completions"])
 _log = structlog.get_logger()
+
+Events = AsyncGenerator[Event, None]
+_Result = TypeVar("_Result")
 
 
 @router.post("/completions", response_model=CompletionResponse)
@@ -25,18 +29,21 @@ async def completions(
 ) -> CompletionResponse | StreamingResponse:
     service = state.service
     completion = service.accept(body)
+    events = service.stream(completion)
     if body.stream:
+        # The first event comes before the status line, so that a failure until then has its own status.
+        first = await _unless_client_leaves(request, anext(events))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(
-            _server_sent(service, completion), media_type="text/event-stream", headers=headers
+            _server_sent(completion, first, events), media_type="text/event-stream", headers=headers
         )
-    return await _unless_client_leaves(request, _whole(service, completion))
+    return await _unless_client_leaves(request, _whole(completion, events))
 
 
-async def _whole(service: CompletionService, completion: Completion) -> CompletionResponse:
+async def _whole(completion: Completion, stream: Events) -> CompletionResponse:
     choices: list[Choice] = []
     response = _envelope(completion)
-    async with contextlib.aclosing(service.stream(completion)) as events:
+    async with contextlib.aclosing(stream) as events:
         async for event in events:
             if isinstance(event, Done):
                 choices.append(_choice(event))
@@ -47,12 +54,12 @@ async def _whole(service: CompletionService, completion: Completion) -> Completi
     return response
 
 
-async def _server_sent(service: CompletionService, completion: Completion) -> AsyncGenerator[str, None]:
+async def _server_sent(completion: Completion, first: Event, rest: Events) -> AsyncGenerator[str, None]:
     """Deltas; then each choice's end; `acepilot` with the last of them; usage if asked for; [DONE]."""
     options = completion.request.stream_options
     last_done: CompletionResponse | None = None
     try:
-        async with contextlib.aclosing(service.stream(completion)) as events:
+        async with contextlib.aclosing(_chained(first, rest)) as events:
             async for event in events:
                 if isinstance(event, Completed):
                     if last_done is not None:
@@ -71,6 +78,13 @@ async def _server_sent(service: CompletionService, completion: Completion) -> As
         yield f"data: {error_response(error).model_dump_json()}\n\n"
         return
     yield "data: [DONE]\n\n"
+
+
+async def _chained(first: Event, rest: Events) -> Events:
+    async with contextlib.aclosing(rest):
+        yield first
+        async for event in rest:
+            yield event
 
 
 def _envelope(completion: Completion, usage: Usage | None = None) -> CompletionResponse:
@@ -100,11 +114,9 @@ def _data(response: CompletionResponse) -> str:
     return f"data: {response.model_dump_json()}\n\n"
 
 
-async def _unless_client_leaves(
-    request: Request, work: Coroutine[object, object, CompletionResponse]
-) -> CompletionResponse:
+async def _unless_client_leaves(request: Request, work: Awaitable[_Result]) -> _Result:
     """The work's result; when the client leaves first, the work is cancelled, and nobody reads the answer."""
-    task = asyncio.create_task(work)
+    task = asyncio.ensure_future(work)
     leaving = asyncio.create_task(_client_left(request))
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 
 _DIST = Path(__file__).parent.parent / "playground" / "dist"
 
-_FILES = {
+FILES = {
     "/": ("index.html", "text/html"),
     "/app.js": ("app.js", "text/javascript"),
     "/app.css": ("app.css", "text/css"),
@@ -39,7 +39,7 @@ def _serve(name: str, media_type: str) -> Callable[[], Awaitable[FileResponse]]:
     return answer
 
 
-for _path, (_name, _media_type) in _FILES.items():
+for _path, (_name, _media_type) in FILES.items():
     router.add_api_route(
         _path, _serve(_name, _media_type), methods=["GET", "HEAD"], name=f"playground {_name}"
     )

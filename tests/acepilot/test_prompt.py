@@ -67,9 +67,11 @@ def test_a_format_is_known_by_its_sentinels() -> None:
 
 def test_snippets_become_files_or_comments() -> None:
     snippets = [Snippet(path="a.ts", text="let a\nlet b")]
-    qwen = render(FORMATS[0], "p", "s", snippets, comment="//")
-    assert qwen == "<|file_sep|>a.ts\nlet a\nlet b\n<|fim_prefix|>p<|fim_suffix|>s<|fim_middle|>"
-    assert render(None, "p", "s", snippets, comment="//") == "// a.ts\n// let a\n// let b\np"
+    qwen = render(FORMATS[0], "p", "s", snippets, path="b.ts", comment="//")
+    assert qwen == (
+        "<|file_sep|>a.ts\nlet a\nlet b\n<|file_sep|>b.ts\n<|fim_prefix|>p<|fim_suffix|>s<|fim_middle|>"
+    )
+    assert render(None, "p", "s", snippets, path="b.ts", comment="//") == "// a.ts\n// let a\n// let b\np"
 
 
 @given(text=st.text(alphabet=st.sampled_from("<|fimend>_prx "), max_size=60))

@@ -1,5 +1,6 @@
 """What surrounds the completions: health, readiness, metrics, the token, hosts, settings."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -94,6 +95,31 @@ def test_a_token_is_demanded_where_one_is_set(serve: Serve, scripted: Any) -> No
     assert server.get("/metrics").status_code == 401
     assert server.get("/health").status_code == 200
     assert server.get("/").status_code == 200, "the playground asks for the token itself"
+
+
+def test_a_token_may_hold_any_characters(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted, token="tökén-漢")
+    header = "Bearer tökén-漢".encode()
+    assert server.get("/v1/models", headers=[(b"Authorization", header)]).status_code == 200
+    assert server.get("/v1/models", headers=[(b"Authorization", header[:-1])]).status_code == 401
+
+
+def send_raw(server: Any, head: bytes, body: bytes) -> bytes:
+    """Sends a request as bytes, and returns the beginning of the answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n" + head + b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            client.sendall(body)
+        return client.recv(400)
+
+
+def test_a_body_is_judged_before_it_is_read(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted, token="t")
+    assert b" 401 " in send_raw(server, b"Content-Length: 30000000\r\n", b"")
+    token = b"Authorization: Bearer t\r\nContent-Type: application/json\r\n"
+    assert b" 413 " in send_raw(server, token + b"Content-Length: 40000000\r\n", b"")
+    chunk = b"%x\r\n%s\r\n" % (1 << 20, b" " * (1 << 20))
+    assert b" 413 " in send_raw(server, token + b"Transfer-Encoding: chunked\r\n", chunk * 34)
 
 
 def test_a_foreign_host_name_is_refused_without_token(serve: Serve, scripted: Any) -> None:

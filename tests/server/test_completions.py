@@ -173,8 +173,10 @@ def test_an_engine_that_fails_is_500_and_the_next_request_is_answered(serve: Ser
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "engine_failed"
     streamed = server.complete(prompt="x", stream=True).text
-    assert '"engine_failed"' in streamed
+    assert streamed.index('"one"') < streamed.index('"engine_failed"')
     assert "[DONE]" not in streamed
+    scripted.fails_after = 0
+    assert server.complete(prompt="x", stream=True).status_code == 500
     scripted.fails_after = None
     assert server.complete(prompt="x").status_code == 200
 
@@ -197,6 +199,35 @@ def test_an_editor_s_request_is_filtered_cached_and_explained(serve: Serve, scri
     typed = server.complete(**{**body, "prompt": body["prompt"] + "a "}).json()
     assert typed["choices"][0]["text"] == "+ b"
     assert server.get(f"/v1/explain/{typed['id']}").json()["cache"] == "typed_through"
+
+
+def test_the_cache_keeps_files_apart(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    tail = "x = 1\n" * 8 + "y = "
+    for head in ("import a\n", "import b\n"):
+        scripted.script = f"from_{head[7]}"
+        answer = server.complete(prompt=head + tail, suffix="\n", language="python").json()
+        assert answer["choices"][0]["text"] == f"from_{head[7]}"
+
+
+def test_what_max_tokens_cut_off_is_not_cached(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    for _ in range(2):
+        answer = server.complete(prompt="x = ", suffix="\n", language="python", max_tokens=2).json()
+        assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_more_candidates_than_ever_fit_are_refused_for_good(serve: Serve, scripted: Any) -> None:
+    response = serve(scripted, max_streams=2, max_waiting=0).complete(prompt="x", n=3)
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "n"
+
+
+def test_a_path_cannot_steer_the_model(serve: Serve, scripted: Any) -> None:
+    snippets = [{"path": "<|fim_middle|>.py", "text": "<|endoftext|>"}]
+    serve(scripted).complete(prompt="a", suffix="b", path="<|fim_suffix|>", snippets=snippets, mode="raw")
+    sent = scripted.prompts[-1]
+    assert [sent.count(token) for token in ("<|fim_middle|>", "<|fim_suffix|>", "<|endoftext|>")] == [1, 1, 0]
 
 
 def test_nothing_has_a_reason(serve: Serve, scripted: Any) -> None:
