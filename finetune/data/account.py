@@ -44,7 +44,7 @@ def account_for(
     files = _files(corpus)
     described = options.described()
     records = [described[name] for name in ("replay", "instructions")]
-    inputs_hash = canonical_hash([[entry.model_dump() for entry in repositories], records])
+    inputs_hash = canonical_hash([[entry.model_dump(exclude={"split"}) for entry in repositories], records])
     options_hash = canonical_hash(described)
     outputs_hash = canonical_hash({name: file.sha256 for name, file in files.items()})
     manifest = CorpusManifest(

@@ -31,7 +31,11 @@ _CONFIG = MinhashConfig(
     hashes_per_bucket=ROWS,
     # In code, punctuation, digits and case tell documents apart; the words are split off by `_CodeWords`.
     norm_config=TextNormConfig(
-        lowercase=False, norm_whitespace=False, remove_punctuation=False, norm_unicode_diacritics=False
+        lowercase=False,
+        norm_whitespace=False,
+        remove_punctuation=False,
+        norm_unicode_diacritics=False,
+        norm_numbers=False,
     ),
     # Not xxhash: its version 4 takes bytes only, and datatrove 0.10 gives it text.
     hash_config=HashConfig(precision=64, hash_fc="sha1"),

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import multiprocess
 from datatrove.executor.base import PipelineExecutor
 from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
@@ -53,6 +54,7 @@ class Runner:
     workers: int = -1
     partition: str | None = None
     time_limit: str = "4:00:00"
+    queue_poll_s: float = 10.0
     told: Callable[[str, int, int], None] = lambda stage, done, tasks: None
 
     def run(self, name: str, pipeline: Pipeline, tasks: int) -> None:
@@ -88,6 +90,10 @@ class Runner:
     def _executor(self, name: str, pipeline: list[Any], tasks: int, logs: Path) -> PipelineExecutor:
         if self.executor == "local":
             workers = min(tasks, self.workers if self.workers > 0 else os.cpu_count() or 1)
+            # Not forked from here, where threads run; a server that has imported everything forks them.
+            context = cast(Any, multiprocess)
+            context.set_start_method("forkserver", force=True)
+            context.set_forkserver_preload(["finetune.data.build"])
             return _Local(pipeline, tasks=tasks, workers=workers, logging_dir=str(logs))
         if self.executor == "ray":
             if find_spec("ray") is None:
@@ -114,14 +120,15 @@ class Runner:
         """Slurm only takes jobs: wait until every task has left its mark, or the job is gone without one."""
         job = getattr(executor, "job_id", None)
         while job not in (None, -1) and executor.get_incomplete_ranks():
-            time.sleep(_POLL_S if os.environ.get("ACEPILOT_TEST_SLURM") else 10)
             queue = subprocess.run(
                 ["squeue", "--noheader", "--jobs", str(job)], capture_output=True, text=True
             )
             if not queue.stdout.strip() and executor.get_incomplete_ranks():
                 raise StageFailed(
-                    f"Slurm's job {job} ended, and the stage {name} is not whole: see {self.logs / name}."
+                    f"Slurm's job {job} ended, and the stage {name} is not whole. Its last words: "
+                    + _last_words(self.logs / name / "slurm_logs")
                 )
+            time.sleep(self.queue_poll_s)
 
     @contextmanager
     def _telling(self, name: str, logs: Path, tasks: int) -> Generator[None]:
@@ -140,3 +147,10 @@ class Runner:
             finished.set()
             watcher.join()
         self.told(name, tasks, tasks)
+
+
+def _last_words(slurm_logs: Path) -> str:
+    """The last line of the newest log: the build's folder, and the logs with it, are cleared away."""
+    logs = sorted(slurm_logs.glob("*"), key=lambda path: path.stat().st_mtime)
+    lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+    return next((line[:300] for line in reversed(lines) if line.strip()), "none; see `sacct`.")

@@ -18,6 +18,15 @@ _ISC = (
     r"permission to use, copy, modify, and(?:/or)? distribute this software "
     r"for any purpose with or without fee "
 )
+# Anywhere in a text: they name a permissive licence too, as what they become later or what they narrow.
+_RESTRICTIVE = (
+    ("BUSL-1.1", r"business source license"),
+    ("Commons-Clause", r"commons clause"),
+    ("SSPL-1.0", r"server side public license"),
+    ("Elastic-2.0", r"elastic license"),
+    ("PolyForm", r"polyform \w+"),
+    ("non-commercial", r"non-?commercial"),
+)
 # Ordered: the first that matches names a text, so the longer form of a family comes first.
 _PHRASES = (
     ("AGPL-3.0", r"gnu affero general public license"),
@@ -71,7 +80,10 @@ def licence_of(folder: Path) -> Licence:
 
 def licence_of_text(text: str) -> str:
     """The licence whose words come first in `text`; bundled notices follow the project's own."""
-    plain = re.sub(r"[\s*#>\"']+", " ", text.lower())
+    plain = re.sub(r"[\s*#>\"'“”]+", " ", text.lower())
+    restricted = next((name for name, phrase in _RESTRICTIVE if re.search(phrase, plain)), None)
+    if restricted is not None:
+        return restricted
     matches = [(match.start(), name) for name, phrase in _PHRASES if (match := re.search(phrase, plain))]
     first = min((start for start, _ in matches), default=-1)
     return next((name for start, name in matches if start == first), UNKNOWN)

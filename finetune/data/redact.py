@@ -49,6 +49,7 @@ _RESERVED_MAIL = re.compile(
     r"@(?:[\w-]+\.)*(example|test|invalid|localhost)(\.\w+)?$|^(git|noreply|no-reply)@", re.I
 )
 _FILE_ENDING = re.compile(r"png|jpe?g|gif|svg|webp|avif|ico|css|scss|less|[mc]?js|jsx|tsx?|vue|json|md", re.I)
+_USER_OF_URL = re.compile(r"://[^\s/@]*:$")
 _PICTURE_DATA = re.compile(r"[Mm]\s?-?[\d.]+[\d\s.,a-zA-Z-]*$")
 _BASE64_ENTROPY, _HEX_ENTROPY = 4.5, 3.0  # detect-secrets' own limits
 
@@ -155,7 +156,9 @@ def _token_patterns() -> tuple[re.Pattern[str], ...]:
 
 def _emails(text: str) -> Iterator[str]:
     for match in _EMAIL.finditer(text):
-        if not _FILE_ENDING.fullmatch(match.group(1)) and not _RESERVED_MAIL.search(match.group(0)):
+        in_url = _USER_OF_URL.search(text[max(match.start() - 80, 0) : match.start()])
+        reserved = _FILE_ENDING.fullmatch(match.group(1)) or _RESERVED_MAIL.search(match.group(0))
+        if not in_url and not reserved:
             yield match.group(0)
 
 
@@ -166,7 +169,7 @@ def _ipv4(text: str) -> Iterator[str]:
         if (
             len(value) >= 9
             and _is_public(value)
-            and not _PICTURE_DATA.search(text[match.start() - 80 : match.start()])
+            and not _PICTURE_DATA.search(text[max(match.start() - 80, 0) : match.start()])
         ):
             yield value
 

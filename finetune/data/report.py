@@ -10,8 +10,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: #1c2430; background: #fff }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100% } td, th { padding: .2rem .6rem; text-align: right }
-th { border-bottom: 1px solid #c9d1db; font-weight: 600 } td:first-child, th:first-child { text-align: left }
+table { border-collapse: collapse; width: 100% } td, th { padding: .2rem .6rem; text-align: left }
+th { border-bottom: 1px solid #c9d1db; font-weight: 600 } .number { text-align: right; font-variant-numeric: tabular-nums }
 tr:nth-child(even) td { background: #f5f7fa } code { font-size: .85em; word-break: break-all }
 .note { color: #5b6675 } svg { width: 100%; height: auto }
 svg text { font: 12px system-ui, sans-serif; fill: #1c2430 }
@@ -96,9 +96,19 @@ def _stacked(rows: Sequence[tuple[str, tuple[int, int], tuple[str, str]]]) -> st
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ["".join(f"<td>{_cell(value)}</td>" for value in row) for row in rows]
-    return f"<table><tr>{cells}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    """Numbers, and the heads above them, are set to the right."""
+    body = list(rows)
+    numbers = [bool(body) and isinstance(value, int) for value in (body[0] if body else head)]
+    lines = [_row("th", head, numbers), *(_row("td", row, numbers) for row in body)]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _row(tag: str, values: Sequence[str | int], numbers: Sequence[bool]) -> str:
+    cells = [
+        f'<{tag} class="number">{_cell(value)}</{tag}>' if is_number else f"<{tag}>{_cell(value)}</{tag}>"
+        for value, is_number in zip(values, numbers, strict=True)
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _cell(value: str | int) -> str:

@@ -36,7 +36,7 @@ class CodeFilter(BaseFilter):
         if doc.metadata["kind"] != "code":
             return True
         language = doc.metadata["language"]
-        reason = self.check(Code(doc.text, doc.metadata["path"], LANGUAGES[language], self.allowed))
+        reason = self.check(Code(doc.text, LANGUAGES[language], self.allowed))
         self.stat_update(f"{self.name}|{language}|{reason or 'kept'}")
         return reason is None
 
