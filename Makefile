@@ -46,15 +46,16 @@ clean:
 	rm -rf .venv build *.egg-info
 
 .venv/.installed-run: pyproject.toml
-	$(MAKE) --no-print-directory .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,lsp]'
+	$(MAKE) --no-print-directory .venv/bin/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,lsp]'
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml
-	$(MAKE) --no-print-directory .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(MAKE) --no-print-directory .venv/bin/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ .venv/.installed-run
 
-.venv/bin/python:
+# pip comes last when an environment is made: without it, one that was cut short is made again.
+.venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Acepilot needs Python 3.11 or later: make PYTHON=python3.12 run")'
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "This Python cannot make virtual environments: apt install python3-venv"; exit 1; }

@@ -12,7 +12,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from tempfile import mkdtemp
 
-from acepilot.errors import ModelBroken, ModelNotFound
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
 from acepilot.manifest import MANIFEST_FILE, Manifest, ModelFile, read_manifest, write_manifest
 from acepilot.settings import home
 
@@ -91,9 +91,18 @@ def _has_size(path: Path, meta: ModelFile) -> bool:
 
 @contextmanager
 def exclusive(name: str) -> Generator[None]:
-    """Holds a lock on building `name`, across processes: the second of two waits, then finds it done."""
+    """Holds a lock on building `name`, across processes: the second of two waits, then finds it done.
+
+    Raises ConfigError when ACEPILOT_HOME cannot be written.
+    """
     lock = home() / "locks" / f"{name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"{home()} cannot be written ({error.strerror}): set ACEPILOT_HOME to a folder that can."
+        ) from error
+    with file:
         flock(file, LOCK_EX)
         yield

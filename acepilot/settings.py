@@ -1,5 +1,9 @@
 """How every program reads its settings: flags, then `ACEPILOT_*` variables, then `acepilot.toml`.
 
+That file is looked for in `ACEPILOT_HOME`, and before that in the working directory; but not by the language
+server, whose working directory is whatever project an editor opened: a stranger's file there could send the
+user's code and token anywhere.
+
 A program subclasses `ProgramSettings`, names its table of `acepilot.toml` in `table`, and calls `load` with
 the flags that were given. All mistakes are reported at once, in one `ConfigError`.
 """
@@ -15,7 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from acepilot.errors import ConfigError
 
-CONFIG_FILE = Path("acepilot.toml")
+CONFIG_NAME = "acepilot.toml"
+TABLES = ("server", "lsp", "finetune", "eval_humaneval")
 
 
 def home() -> Path:
@@ -25,22 +30,31 @@ def home() -> Path:
 
 
 class _TomlTable(PydanticBaseSettingsSource):
-    """One table of `acepilot.toml` in the working directory; empty when there is no such file."""
+    """One table of one `acepilot.toml`; empty when there is no such file."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path, table: str) -> None:
+        super().__init__(settings_cls)
+        self._path = path
+        self._table = table
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         raise NotImplementedError  # the base class asks for it, but `__call__` gives all values at once
 
     def __call__(self) -> dict[str, Any]:
-        table_name: str = getattr(self.settings_cls, "table")  # noqa: B009 - the base class does not know it
-        if not CONFIG_FILE.is_file():
-            return {}
+        path = self._path.resolve()
         try:
-            document: dict[str, Any] = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8"))
+            document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{CONFIG_FILE.resolve()} is not valid TOML: {error}") from error
-        table: dict[str, Any] = document.get(table_name, {})
+            raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        unknown = [name for name in document if name not in TABLES]
+        if unknown:
+            tables = ", ".join(f"[{name}]" for name in TABLES)
+            raise ConfigError(f"{path}: nothing reads {', '.join(unknown)}; the tables are {tables}")
+        table: dict[str, Any] = document.get(self._table, {})
         if not isinstance(table, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"{CONFIG_FILE.resolve()}: `{table_name}` must be a table, [{table_name}]")
+            raise ConfigError(f"{path}: `{self._table}` must be a table, [{self._table}]")
         return table
 
 
@@ -49,6 +63,7 @@ class ProgramSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ACEPILOT_", extra="forbid", env_ignore_empty=True)
     table: ClassVar[str]
+    reads_working_directory: ClassVar[bool] = True
 
     @classmethod
     def settings_customise_sources(
@@ -59,7 +74,9 @@ class ProgramSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _TomlTable(settings_cls)
+        folders = [Path.cwd(), home()] if cls.reads_working_directory else [home()]
+        files = [_TomlTable(settings_cls, folder / CONFIG_NAME, cls.table) for folder in folders]
+        return init_settings, env_settings, *files
 
     @classmethod
     def load(cls, flags: dict[str, Any] | None = None) -> Self:
@@ -73,6 +90,6 @@ class ProgramSettings(BaseSettings):
                 for item in error.errors(include_url=False, include_input=False)
             ]
             raise ConfigError(
-                f"These settings of `{cls.table}` are wrong (flags, ACEPILOT_* variables or {CONFIG_FILE}):\n"
+                f"These settings of `{cls.table}` are wrong (flags, ACEPILOT_* variables or {CONFIG_NAME}):\n"
                 + "\n".join(lines)
             ) from error

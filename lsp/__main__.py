@@ -1,8 +1,16 @@
 """`python -m lsp`: parse the flags, then serve an editor over stdio or TCP, or look for what is wrong."""
 
+import os
+import sys
+from pathlib import Path
+
+# `python -m` puts the working directory first, which is whatever project an editor opened: a file there that
+# is called httpx.py must not be imported. (A folder called lsp is found even earlier: hence `acepilot-lsp`.)
+if sys.path[0] in ("", os.getcwd()) and Path.cwd() != Path(__file__).parents[1]:  # noqa: PTH109
+    del sys.path[0]
+
 import argparse
 import asyncio
-import sys
 
 from acepilot.errors import ConfigError
 from lsp import logs
@@ -13,11 +21,11 @@ from lsp.tcp import serve_tcp
 
 EPILOG = """\
 --server-url and --time-budget-ms can also be given as ACEPILOT_SERVER_URL and ACEPILOT_TIME_BUDGET_MS, or in
-the table [lsp] of acepilot.toml. The server's token is read from ACEPILOT_TOKEN, never from a flag, which
-every user of the machine could see.
+[lsp] of acepilot.toml in ACEPILOT_HOME. The server's token is read from ACEPILOT_TOKEN, never from a
+flag, which every user of the machine could see.
 
 examples:
-  python -m lsp                                  what an editor runs
+  acepilot-lsp                                   what an editor runs: this very program
   python -m lsp --server-url http://gpu-box:8010   with a server on another machine
   python -m lsp --doctor                         what works, and what to do about what does not
 """

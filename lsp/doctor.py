@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,8 +29,8 @@ SAMPLE = {
 }
 
 EDITORS = {
-    "VS Code": "install the extension in editors/vscode; setting `acepilot.command`, default {command}",
-    "Neovim": "vim.lsp.config('acepilot', {{ cmd = {{ {quoted} }}, root_markers = {{ '.git' }} }}); "
+    "VS Code": "any extension that runs a language server of your choice, with the command {command}",
+    "Neovim": "vim.lsp.config('acepilot', {{ cmd = {{ '{path}' }}, root_markers = {{ '.git' }} }}); "
     "vim.lsp.enable('acepilot')  -- 0.12: vim.lsp.inline_completion.enable()",
     "any LSP editor": "run {command} over stdio for all languages; ghost text needs LSP 3.18's "
     "textDocument/inlineCompletion, others get it in the completion menu",
@@ -74,7 +75,7 @@ async def _server_checks(client: CompletionClient, settings: LspSettings) -> lis
                 Check("token", False, "refused", trouble.message),
             ]
         return [Check("server", False, f"{client.url}: {trouble.state}", trouble.message)]
-    token = "accepted" if settings.token is not None else "none set, none asked for"
+    token = "set, and not refused" if settings.token is not None else "none set, none asked for"
     checks = [Check("server", True, f"{client.url} answers"), Check("token", True, token)]
     if ready.status == "ready":
         return [*checks, Check("model", True, f"{ready.model} is ready ({ready.engine})")]
@@ -113,10 +114,9 @@ async def _completion_check(client: CompletionClient, settings: LspSettings) -> 
 
 def editor_hints() -> dict[str, str]:
     """How to start this very language server from each editor."""
-    words = [sys.executable, "-m", "lsp"]
-    command = " ".join(words)
-    quoted = ", ".join(f"'{word}'" for word in words)
-    return {editor: hint.format(command=f"`{command}`", quoted=quoted) for editor, hint in EDITORS.items()}
+    # Not `python -m lsp`: that would import what a project that the editor opened calls `lsp`.
+    command = str(Path(sys.executable).with_name("acepilot-lsp"))
+    return {editor: hint.format(command=f"`{command}`", path=command) for editor, hint in EDITORS.items()}
 
 
 def main(settings: LspSettings, *, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""Settings of the language server: flags, `ACEPILOT_*` variables, or the table [lsp] of `acepilot.toml`."""
+"""The language server's settings: flags, `ACEPILOT_*` variables, [lsp] in the user's own acepilot.toml."""
 
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ from acepilot.settings import ProgramSettings
 
 class LspSettings(ProgramSettings):
     table: ClassVar[str] = "lsp"
+    reads_working_directory: ClassVar[bool] = False
 
     server_url: HttpUrl = Field(
         HttpUrl("http://127.0.0.1:8010"), description="Where `python -m server` listens."

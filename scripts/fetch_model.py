@@ -53,11 +53,15 @@ def main() -> int:
     name: str = parser.parse_args().model
     folder: Path = models_dir() / name
     try:
+        if is_whole(name):
+            console.print(f"{name} is here already: {folder}", highlight=False, soft_wrap=True)
+            return 0
         with exclusive(f"fetch-{name}"):
-            if is_whole(name):
-                console.print(f"{name} is here already: {folder}", highlight=False, soft_wrap=True)
-                return 0
-            fetch(STARTERS[name], console)
+            if not is_whole(name):  # another process may have fetched it while this one waited
+                fetch(STARTERS[name], console)
+    except KeyboardInterrupt:
+        console.print("stopped; what was fetched is kept, and the next run goes on from there")
+        return 130
     except AcepilotError as error:
         console.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
         return 1

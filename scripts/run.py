@@ -4,8 +4,10 @@ The server is the same as `python -m server`; ACEPILOT_PORT and acepilot.toml ch
 """
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lsprotocol import types as lsp
 from pygls.lsp.client import LanguageClient
@@ -25,6 +28,8 @@ from server.settings import ServerSettings
 
 SAMPLES = Path(__file__).parent / "samples"
 CURSOR = "‸"
+LANGUAGE_SERVER = Path(sys.executable).with_name("acepilot-lsp")
+DEFAULT_URL = "http://127.0.0.1:8010"
 READY_TIMEOUT_S = 180
 console = Console(highlight=False)
 
@@ -48,39 +53,40 @@ class Sample:
         return lsp.Position(self.before.count("\n"), len(last_line.encode("utf-16-le")) // 2)
 
 
+def port_is_taken(settings: ServerSettings) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((settings.host, settings.port)) == 0
+
+
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Returns when the model can serve; exits with the server's own code when it has ended."""
-    with console.status("loading the model (about 15 s the first time, 3 s later)"):
+    """Returns when the model can serve; exits when the server, having said why, ended or cannot load it."""
+    with console.status("loading the model (about 15 s the first time, a few seconds later)"):
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             if server.poll() is not None:
-                console.print(
-                    "[red]The server has ended.[/red] If another program holds the port, "
-                    "choose one: ACEPILOT_PORT=8011 make run"
-                )
                 sys.exit(server.returncode or 1)
             try:
                 with urllib.request.urlopen(f"{url}/ready", timeout=2):
                     return
             except urllib.error.HTTPError as error:
-                if b'"failed"' in error.read():
-                    server.terminate()
+                if json.load(error)["status"] == "failed":
                     sys.exit(1)
             except OSError:
                 pass
             time.sleep(0.2)
-    server.terminate()
     sys.exit(f"The model was not ready within {READY_TIMEOUT_S} s.")
 
 
-async def show_completions(url: str) -> None:
+async def show_completions(url: str, token: str | None) -> None:
     """One LSP session with the real language server, as an editor holds it."""
     client = LanguageClient("acepilot-demo", "1")
-    await client.start_io(sys.executable, "-m", "lsp", "--server-url", url)
+    environment = {**os.environ, **({"ACEPILOT_TOKEN": token} if token else {})}
+    await client.start_io(str(LANGUAGE_SERVER), "--server-url", url, env=environment)
+    status: dict[str, str] = {}
 
     @client.feature("acepilot/status")  # pyright: ignore[reportUntypedFunctionDecorator]
-    def _(status: object) -> None:
-        """An editor shows it in its status bar; here the completions tell enough."""
+    def _(params: Any) -> None:
+        status["why"] = f"{params.message} {params.reason}".strip()
 
     await client.initialize_async(lsp.InitializeParams(capabilities=lsp.ClientCapabilities()))
     client.initialized(lsp.InitializedParams())
@@ -103,36 +109,39 @@ async def show_completions(url: str) -> None:
         )
         took_ms = (time.perf_counter() - began) * 1000
         items = answer.items if isinstance(answer, lsp.InlineCompletionList) else answer or []
-        show(sample, str(items[0].insert_text) if items else "", took_ms)
+        show(sample, str(items[0].insert_text) if items else "", took_ms, status.get("why", ""))
     await client.shutdown_async(None)
     client.exit(None)
     await client.stop()
 
 
-def show(sample: Sample, offered: str, took_ms: float) -> None:
+def show(sample: Sample, offered: str, took_ms: float, why: str) -> None:
     """What was typed plain, what is offered as ghost text, in place."""
     lines_before = sample.before.splitlines(keepends=True)[-5:]
     lines_after = sample.after.splitlines(keepends=True)[:4]
     text = Text("".join(lines_before))
     if offered:
-        text.append(offered, style="italic black on bright_green")
+        # Where there are no colours, marks show what was offered.
+        text.append(offered if console.is_terminal else f"«{offered}»", style="italic black on bright_green")
     else:
-        text.append(" nothing was offered ", style="white on red")
+        text.append(f" nothing was offered: {why} ", style="white on red")
     text.append("".join(lines_after).rstrip("\n"))
     console.rule(f"[bold]{sample.path.name}[/bold]  [dim]{took_ms:.0f} ms[/dim]", align="left")
-    console.print(text)
+    console.print(text, soft_wrap=True)
 
 
 def tell_how_to_connect(url: str) -> None:
-    here = f"{sys.executable} -m lsp"
+    flags = [] if url == DEFAULT_URL else ["--server-url", url]
+    command = " ".join([str(LANGUAGE_SERVER), *flags])
+    words = ", ".join(f"'{word}'" for word in [str(LANGUAGE_SERVER), *flags])
     console.rule("connect an editor", align="left")
-    console.print(f"VS Code   any generic LSP client extension, command: {here}", soft_wrap=True)
-    console.print(
-        f"Neovim    vim.lsp.start({{ name = 'acepilot', cmd = {{ '{sys.executable}', '-m', 'lsp' }} }})",
-        soft_wrap=True,
-    )
-    console.print(f"LSP 3.18  run `{here}` on stdio; it asks {url}", soft_wrap=True)
-    console.print(f"\nPlayground: [bold]{url}/[/bold]   Stop with Ctrl-C.", soft_wrap=True)
+    for line in (
+        f"VS Code   any extension that runs a language server of your choice: {command}",
+        f"Neovim    vim.lsp.start({{ name = 'acepilot', cmd = {{ {words} }} }})",
+        f"LSP 3.18  run this on stdio: {command}",
+        f"\nPlayground: {url}/   Stop with Ctrl-C.",
+    ):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def main() -> int:
@@ -142,12 +151,20 @@ def main() -> int:
         console.print(f"[red]error:[/red] {error.message}")
         return 2
     url = f"http://{settings.host}:{settings.port}"
+    if port_is_taken(settings):
+        console.print(
+            f"[red]error:[/red] something listens on {url} already, perhaps another `make run`: stop it, or "
+            "choose another port: ACEPILOT_PORT=8011 make run"
+        )
+        return 3
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the server goes, too
     server = subprocess.Popen(
         [sys.executable, "-m", "server"], env={"ACEPILOT_LOG_LEVEL": "warning", **os.environ}
     )
     try:
         wait_until_ready(url, server)
-        asyncio.run(show_completions(url))
+        token = settings.token.get_secret_value() if settings.token else None
+        asyncio.run(show_completions(url, token))
         tell_how_to_connect(url)
         return server.wait()
     except KeyboardInterrupt:

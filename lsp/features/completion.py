@@ -35,6 +35,10 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
         word = found.group() if found else ""
         text = word + with_editors_line_ends(suggestion)
         first_line = text.strip().split("\n")[0].rstrip()
+        replaced = replaced_range(suggestion, documents.encoding, len(word))
+        # Neovim 0.11 inserts an edit's text up to its first white space only. Where the text just goes on
+        # from the cursor, the plain form says the same, and it takes that whole.
+        is_plain = replaced.end.character == suggestion.snapshot.column and "\n" not in text
         item = types.CompletionItem(
             label=first_line if len(first_line) <= LABEL_CHARS else first_line[: LABEL_CHARS - 1] + "…",
             label_details=types.CompletionItemLabelDetails(description="Acepilot"),
@@ -48,7 +52,8 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
             filter_text=text.split("\n")[0].rstrip() or first_line,
             insert_text_format=types.InsertTextFormat.PlainText,
             insert_text_mode=types.InsertTextMode.AsIs,
-            text_edit=types.TextEdit(replaced_range(suggestion, documents.encoding, len(word)), text),
+            insert_text=text if is_plain else None,
+            text_edit=None if is_plain else types.TextEdit(replaced, text),
             command=feedback.offered(suggestion.id),
         )
         return types.CompletionList(is_incomplete=True, items=[item])

@@ -31,7 +31,11 @@ def prepared_folder(model: ModelFolder) -> Path:
     kept = home() / "cache" / "openvino" / _key(gguf)
     if (kept / MODEL_FILE).is_file():
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _log.warning("openvino_form_not_kept", why=error.strerror, effect="each start takes longer")
+        return gguf
     if shutil.disk_usage(kept.parent).free < gguf.stat().st_size * FREE_MARGIN:
         _log.warning("openvino_form_not_kept", why="disk is nearly full", effect="each start takes longer")
         return gguf

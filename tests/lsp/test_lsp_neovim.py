@@ -38,6 +38,10 @@ def real_server_url() -> str | None:
     return os.environ.get("ACEPILOT_TEST_SERVER_URL")
 
 
+def menu_text(item: dict[str, Any]) -> str:
+    return item["textEdit"]["newText"] if "textEdit" in item else item["insertText"]
+
+
 def run_neovim(server_url: str, path: Path) -> dict[str, Any]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ACEPILOT_", "XDG_"))}
     words = [nvim(), "--headless", "-u", "NONE", "-i", "NONE", "-n", "-l"]
@@ -61,7 +65,7 @@ def test_neovim(fake: FakeServer, real_server_url: str | None, tmp_path: Path) -
     (inline,) = answers["inline"]["items"]
     (offered,) = answers["menu"]["items"]
     assert inline["insertText"].strip()
-    assert offered["textEdit"]["newText"] == inline["insertText"]
+    assert menu_text(offered) == inline["insertText"]
     assert answers["accepted"] == 1
     before = TYPESCRIPT.split(")\n}")[0]
     text = "\n".join(answers["applied"]) + "\n"

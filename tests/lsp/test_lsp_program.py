@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -37,7 +38,7 @@ def test_doctor_finds_all_well(fake: FakeServer) -> None:
     assert "FAIL" not in done.stdout
     for editor in ("VS Code", "Neovim", "any LSP editor"):
         assert editor in done.stdout
-    assert sys.executable in done.stdout
+    assert str(Path(sys.executable).with_name("acepilot-lsp")) in done.stdout
     report = json.loads(run("--doctor", "--json", "--server-url", fake.url).stdout)
     assert report["ok"]
     assert [check["name"] for check in report["checks"]] == ["server", "token", "model", "completion"]

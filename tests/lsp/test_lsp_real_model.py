@@ -18,7 +18,7 @@ import pytest
 
 from acepilot.registry import is_whole
 from tests.lsp.editor import Editor
-from tests.lsp.test_lsp_neovim import CURSOR, TYPESCRIPT, run_neovim
+from tests.lsp.test_lsp_neovim import CURSOR, TYPESCRIPT, menu_text, run_neovim
 
 Connect = Callable[..., Awaitable[Editor]]
 
@@ -111,7 +111,7 @@ def test_neovim_is_answered_by_a_real_model(any_model_url: str, tmp_path: Path) 
     (inline,) = answers["inline"]["items"]
     (menu,) = answers["menu"]["items"]
     assert inline["insertText"].strip()
-    assert menu["textEdit"]["newText"] == inline["insertText"]
+    assert menu_text(menu) == inline["insertText"]
     text = "\n".join(answers["applied"]) + "\n"
     assert text.startswith("\n".join(TYPESCRIPT.split("\n")[: CURSOR[0]]))
     assert text.count("(") == text.count(")"), text
