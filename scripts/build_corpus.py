@@ -7,11 +7,13 @@ python scripts/build_corpus.py data/vue --out corpora/vue --executor slurm --par
 """
 
 import argparse
-import os
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, cast
 
 from rich.console import Console
+from rich.markup import escape
 
 from acepilot.errors import AcepilotError
 from finetune.data.build import build
@@ -28,27 +30,23 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("scraped", nargs="+", type=Path, help="folders that scrape_repos.py filled")
     add("--out", type=Path, required=True, help="the corpus; must not exist yet")
-    add("--allow", action="append", default=[], metavar="SPDX", help="one more licence, as MPL-2.0")
+    add(
+        "--allow",
+        dest="allowed",
+        action="append",
+        default=[*ALLOWED],
+        metavar="SPDX",
+        help="one more licence",
+    )
     add("--heldout-share", type=float, default=default.heldout_share, help="of the repositories (0.1)")
     add("--max-file-bytes", type=int, default=default.max_file_bytes, help="larger files are not opened")
     add("--problems", action="append", default=[], type=Path, help="JSONL of evaluation problems to keep out")
-    add(
-        "--replay",
-        action="append",
-        default=[],
-        type=Path,
-        help="another corpus, or JSONL of {text, language}",
-    )
+    add("--replay", action="append", default=[], type=Path, help="a corpus, or JSONL of {text, language}")
     add("--replay-share", type=float, default=default.replay_share, help="of all characters (0.2)")
     add("--instructions", action="append", default=[], type=Path, help="JSONL of {prompt, completion}")
     add("--model", type=Path, help="a model's folder: pack sequences with its tokenizer")
     add("--sequence-tokens", type=int, default=default.sequence_tokens, help="length of a sequence (2048)")
-    add(
-        "--fim-rate",
-        type=float,
-        default=default.fim_rate,
-        help="share of pieces with the middle moved last (0.5)",
-    )
+    add("--fim-rate", type=float, default=default.fim_rate, help="share of pieces cut for infilling (0.5)")
     add("--seed", type=int, default=default.seed)
     add("--workers", type=int, default=-1, help="tasks at a time (all cores)")
     add("--executor", choices=["local", "slurm", "ray"], default="local")
@@ -60,37 +58,22 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = vars(arguments())
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    lists = ("scraped", "problems", "replay", "instructions")
-    plain = (
-        "heldout_share",
-        "max_file_bytes",
-        "replay_share",
-        "model",
-        "sequence_tokens",
-        "fim_rate",
-        "seed",
-    )
-    running = {name: given[name] for name in ("executor", "workers", "partition", "time_limit")}
     out: Path = given["out"]
+    running = {name: given[name] for name in ("executor", "workers", "partition", "time_limit")}
+    shaping: dict[str, Any] = {}
+    for name in (field.name for field in fields(BuildOptions)):
+        value = given[name]
+        shaping[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
 
     def told(stage: str, done: int, tasks: int) -> None:
         if console.is_terminal or done == tasks:
-            print(
-                f"\r{stage}: {done}/{tasks} ",
-                end="" if done < tasks else os.linesep,
-                file=sys.stderr,
-                flush=True,
-            )
+            console.print(f"{stage}: {done}/{tasks}", end="\r" if done < tasks else "\n")
 
     try:
-        options = BuildOptions(
-            allowed=(*ALLOWED, *given["allow"]),
-            **{name: tuple(given[name]) for name in lists},
-            **{name: given[name] for name in plain},
-        )
+        options = BuildOptions(**shaping)
         manifest = build(options, out, lambda logs: Runner(logs, told=told, **running), console.print)
     except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}")
+        console.print(f"[red]error:[/red] {escape(error.message)}")
         return 1
     for split, languages in manifest.documents.items():
         amounts = ", ".join(f"{name} {amount.documents}" for name, amount in languages.items())

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from acepilot.errors import AcepilotError
 from acepilot.progress import count_progress
@@ -62,9 +63,9 @@ def main() -> int:
     try:
         sources = sources_from(given, allowed, console)
         with count_progress("scraping", len(sources), console) as told:
-            settled = scrape(sources, given.out, allowed, told, console.print)
+            settled = scrape(sources, given.out, allowed, told, lambda line: console.print(escape(line)))
     except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}")
+        console.print(f"[red]error:[/red] {escape(error.message)}")
         return 1
     except KeyboardInterrupt:
         console.print("Stopped; run the same command again to go on.")

@@ -11,7 +11,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
   color: #1c2430; background: #fff }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 table { border-collapse: collapse; width: 100% } td, th { padding: .2rem .6rem; text-align: left }
-th { border-bottom: 1px solid #c9d1db; font-weight: 600 } .number { text-align: right; font-variant-numeric: tabular-nums }
+th { border-bottom: 1px solid #c9d1db; font-weight: 600 }
+.number { text-align: right; font-variant-numeric: tabular-nums }
 tr:nth-child(even) td { background: #f5f7fa } code { font-size: .85em; word-break: break-all }
 .note { color: #5b6675 } svg { width: 100%; height: auto }
 svg text { font: 12px system-ui, sans-serif; fill: #1c2430 }

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from errno import ENOSPC
 from pathlib import Path
 
 from acepilot.corpus import CorpusUnusable
@@ -34,22 +35,14 @@ def scrape(
     if not sources:
         raise ConfigError("No source was named: give some, a list file, or a search.")
     (out / REPOSITORIES).mkdir(parents=True, exist_ok=True)
-    done = {settled.key for settled in read_settled(out)}
-    failures: list[str] = []
-    for count, source in enumerate(dict.fromkeys(sources), 1):
-        if source.key not in done:
-            try:
-                settled = _settle(source, out, allowed)
-                append_settled(out, settled)
-                done.add(source.key)
-                say(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
-            except NotEnoughDisk:
-                raise
-            except AcepilotError as error:
-                failures.append(error.message)
-                say(error.message)
-        told(count)
-    shutil.rmtree(out / _PARTIAL, ignore_errors=True)
+    try:
+        failures = _settle_all(sources, out, allowed, told, say)
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        raise NotEnoughDisk(f"The disk of {out} is full: free some space and run this again.") from error
+    finally:
+        shutil.rmtree(out / _PARTIAL, ignore_errors=True)
     everything = read_settled(out)
     if len(failures) == len(set(sources)):
         raise DownloadFailed(
@@ -66,9 +59,36 @@ def scrape(
     return everything
 
 
+def _settle_all(
+    sources: Sequence[Source],
+    out: Path,
+    allowed: tuple[str, ...],
+    told: Callable[[float], None],
+    say: Callable[[str], None],
+) -> list[str]:
+    """Messages of the sources that could not be fetched. What was refused is judged again by `allowed`."""
+    earlier = read_settled(out)
+    done = {one.key for one in earlier if one.status == "kept" or not is_allowed(one.licence, allowed)}
+    failures: list[str] = []
+    for count, source in enumerate(dict.fromkeys(sources), 1):
+        if source.key not in done:
+            try:
+                settled = _settle(source, out, allowed)
+                append_settled(out, settled)
+                done.add(source.key)
+                say(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
+            except NotEnoughDisk:
+                raise
+            except AcepilotError as error:
+                failures.append(error.message)
+                say(error.message)
+        told(count)
+    return failures
+
+
 def _settle(source: Source, out: Path, allowed: tuple[str, ...]) -> Settled:
-    partial = out / _PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = out / _PARTIAL / "files"
+    shutil.rmtree(partial.parent, ignore_errors=True)
     partial.mkdir(parents=True)
     fetched = fetch(source, partial)
     licence = licence_of(partial)

@@ -43,19 +43,20 @@ def read_settled(out: Path) -> list[Settled]:
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    settled: list[Settled] = []
+    settled: dict[str, Settled] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            settled.append(Settled.model_validate_json(line))
+            one = Settled.model_validate_json(line)
+            settled[one.key] = one  # the last word on a source counts
         except ValidationError as error:
             if number == len(lines):  # no newline after it: the writer was killed
                 break
             raise CorpusUnusable(
                 f"{path}, line {number} is damaged: remove that line and scrape again."
             ) from error
-    return settled
+    return list(settled.values())
 
 
 def append_settled(out: Path, settled: Settled) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.finetune.data.handmade import (
     write_jsonl,
 )
 
+TABLE = "".join(f"def row_{n}(value):\n    return value * {n} + {n**3 % 977}\n\n\n" for n in range(5000))
 SHOPS: dict[str, Files] = {name: repository(name) for name in ("alpha", "beta", "gamma")}
 
 
@@ -308,6 +310,24 @@ def test_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(NotEnoughDisk, match="free some space"):
         build_here(BuildOptions((folder,)), tmp_path / "corpus")
     assert no_corpus(tmp_path / "corpus")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_told_in_a_sentence(scraped: Scraped, tmp_path: Path) -> None:
+    big = {name: dict(files) | {"src/big.py": TABLE} for name, files in SHOPS.items()}
+    folder, disk = scraped(big), tmp_path / "disk"
+    disk.mkdir()
+    script = Path(__file__).parents[3] / "scripts" / "build_corpus.py"
+    build_there = f"{sys.executable} {script} {folder} --out {disk}/corpus"
+    command = f"mount -t tmpfs -o size=300k tmpfs {disk} && {build_there}; ls -A {disk}"
+    unshared = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c"]
+    if subprocess.run([*unshared, f"mount -t tmpfs tmpfs {disk}"], capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody mount a small disk")
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    done = subprocess.run([*unshared, command], capture_output=True, text=True, env=environment)
+    assert "error: The disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""  # nothing is left on it
 
 
 def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:

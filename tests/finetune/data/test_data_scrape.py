@@ -101,6 +101,16 @@ def test_a_repository_under_another_licence_is_refused_and_not_kept(tmp_path: Pa
     assert not (tmp_path / "out" / gpl.folder).exists()
 
 
+def test_what_was_refused_is_judged_again_when_its_licence_is_added(tmp_path: Path) -> None:
+    free = Source("path", str(write_files(tmp_path / "free", {"LICENSE": MIT})))
+    mpl = Source(
+        "path", str(write_files(tmp_path / "mpl", {"LICENSE": "Mozilla Public License Version 2.0"}))
+    )
+    assert [one.status for one in run([free, mpl], tmp_path / "out")] == ["kept", "refused"]
+    settled = scrape([free, mpl], tmp_path / "out", (*ALLOWED, "MPL-2.0"), lambda _: None, lambda _: None)
+    assert [one.status for one in settled] == ["kept", "kept"]
+
+
 def test_no_permissive_repository_is_an_error_that_names_what_was_found(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "gpl", {"COPYING": "GNU General Public License"})
     with pytest.raises(CorpusUnusable, match=r"(?s)--allow.*gpl: GPL-3\.0"):
