@@ -4,6 +4,9 @@
 a resumed run sees exactly the rows that an uninterrupted one would have seen.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +48,12 @@ class Batch:
 
     @property
     def loss_tokens(self) -> int:
-        """Predictions that count: a label stands at its token, and the first token of a row is not predicted."""
+        """Predictions that count: a label stands at its token, a row's first is not predicted."""
         return int((self.labels[:, 1:] != NO_LOSS).sum())
 
 
 class Rows:
-    """One split of a corpus, cut to `sequence_tokens`. Raises CorpusUnusable when there is nothing to read."""
+    """One split of a corpus, cut to `sequence_tokens`. Raises CorpusUnusable when it cannot be read."""
 
     def __init__(self, corpus: Path, split: Split, sequence_tokens: int) -> None:
         files = sorted((corpus / "packed" / split).glob("*.parquet"))
@@ -110,7 +113,7 @@ class Rows:
 
 
 def indices_of(sample: int, count: int, rows: int, seed: int) -> list[int]:
-    """Row indices of the samples `sample` … `sample + count - 1`; every epoch is a new permutation of all rows."""
+    """Row indices of `count` samples from `sample` on; every epoch is a new permutation of all rows."""
     chosen: list[int] = []
     for number in range(sample, sample + count):
         epoch, place = divmod(number, rows)

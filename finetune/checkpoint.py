@@ -10,6 +10,9 @@
 A kill at any moment leaves the previous checkpoint whole: the older one goes only after the new one is named.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import contextlib
 import json
 import os
@@ -31,8 +34,10 @@ from finetune.config import TrainConfig
 RESUME_FILE = "resume.json"
 CONFIG_FILE = "config.json"
 LOSSES_FILE = "losses.jsonl"
-FREE = {"output", "name", "eval_every", "eval_rows", "save_every", "patience", "watch", "report", "threads", "cards",
-        "max_skipped_steps", "export", "zero"}  # fmt: skip
+FREE = {
+    "output", "name", "eval_every", "eval_rows", "save_every", "patience", "watch", "report", "threads",
+    "cards", "max_skipped_steps", "export", "zero",
+}  # fmt: skip
 """Keys that may change between a kill and the resumption: the losses stay what they would have been.
 `zero` is not free, but has its own sentence."""
 
@@ -211,7 +216,8 @@ def disk_full_told(folder: Path) -> Any:
         text = str(error)
         if "No space left" in text or "unexpected pos" in text or "PytorchStreamWriter failed" in text:
             raise NotEnoughDisk(
-                f"The disk of {place} is full ({shutil.disk_usage(place).free / 1e9:.1f} GB free): the checkpoint was "
-                "not written, the one before it is whole. Free some space and start again: the run goes on from there."
+                f"The disk of {place} is full ({shutil.disk_usage(place).free / 1e9:.1f} GB free): the "
+                "checkpoint was not written, the one before it is whole. Free some space and start again: "
+                "the run goes on from there."
             ) from error
         raise

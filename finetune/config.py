@@ -1,4 +1,4 @@
-"""What a training run is asked to do: a recipe in YAML, then `key=value` from the command line; train.py's input.
+"""What a training run is asked to do: a recipe in YAML, then `key=value` from the command line; for train.py.
 
 Every key has a reason beside it where its default is not obvious. Unknown keys are refused, and all mistakes
 are told at once, before anything is loaded.
@@ -116,7 +116,7 @@ class TrainConfig(_Part):
 
 
 def load_config(path: Path, overrides: list[str]) -> TrainConfig:
-    """The recipe at `path` with each `dotted.key=value` put over it. Raises ConfigError with every mistake."""
+    """The recipe at `path` with each `dotted.key=value` put over it. Raises ConfigError with all mistakes."""
     try:
         document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -141,7 +141,7 @@ def load_config(path: Path, overrides: list[str]) -> TrainConfig:
 
 
 def _put(document: dict[str, Any], text: str) -> str | None:
-    """Sets one `dotted.key=value` (the value in YAML) in `document`; says what is wrong with `text`, if anything."""
+    """Sets one `dotted.key=value` (the value in YAML) in `document`; says what is wrong with `text`."""
     key, separator, value = text.partition("=")
     if not separator or not key:
         return f"{text}: write key=value, e.g. zero.stage=3"

@@ -1,7 +1,7 @@
 """Whether the installed torch has code for the cards that are here, Volta above all; told by `--dry-run`.
 
-PyTorch's release notes: builds for CUDA 12.8 dropped Volta (sm_70) with torch 2.11, those for CUDA 13 never had
-it; builds for CUDA 12.6 keep it, and 2.15 is planned to be the first release without them.
+PyTorch's support matrix: builds for CUDA 12.8 dropped Volta (sm_70) with torch 2.11, those for CUDA 13 never
+had it; builds for CUDA 12.6 keep it, and 2.15 is planned to be the first release without them.
 """
 
 import torch

@@ -7,6 +7,9 @@ Adapters are merged, full weights interpolated in float32: `base + alpha * (tune
 whole or not at all: safetensors, tokenizer, manifest.json and a model card.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import argparse
 import shutil
 import subprocess
@@ -16,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import PeftModel
 from pydantic import ValidationError
 from rich.console import Console
 from safetensors import SafetensorError
@@ -38,6 +40,7 @@ from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable
 from finetune.config import TrainConfig
 from finetune.export_card import model_card
 from finetune.export_gguf import write_gguf
+from finetune.modeling import open_adapter
 from finetune.modeling_sources import prepare_source, starter_gguf
 
 GGUF_FILE = "model.gguf"
@@ -120,7 +123,7 @@ def tuned_model(config: TrainConfig, trained: Path, alpha: float) -> Any:
                 source, revision=config.revision, dtype=torch.float32
             )
             dtype = next(iter(load_file(trained / "adapter_model.safetensors").values())).dtype
-            adapted: Any = PeftModel.from_pretrained(base, str(trained))
+            adapted: Any = open_adapter(base, trained)
             with torch.no_grad():
                 for name, parameter in adapted.named_parameters():
                     if ".lora_B." in name:
@@ -202,7 +205,7 @@ def _git_commit() -> str | None:
 
 
 def _write_folder(target: Path, manifest: Manifest, fill: Any) -> Manifest:
-    """`fill(folder)` writes the model's files; they appear under `target` together, replacing what was there."""
+    """`fill(folder)` writes the model's files; they appear under `target` together."""
     staging = target.with_name(f".{target.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)

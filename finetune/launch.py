@@ -1,4 +1,7 @@
-"""From a recipe to DeepSpeed's own settings and process group: train.py's first step once its recipe is read."""
+"""From a recipe to DeepSpeed's own settings and process group: what train.py does first."""
+
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import logging
 import os
@@ -29,12 +32,13 @@ def join_processes(local_rank: int) -> torch.device:
         os.environ.setdefault(name, alone)
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    # Two CPU processes would share memory rather than sockets if this were compiled first: a minute, a compiler
+    # CPU processes would share memory rather than sockets, but only after a minute of compiling
     __compatible_ops__[ShareMemCommBuilder.NAME] = False
     deepspeed.init_distributed(verbose=False)
     if not torch.cuda.is_available():
-        # DeepSpeed asks whether the CPU is fast at fp16; torch computes it on every one, which rehearsals need
-        get_accelerator().is_fp16_supported = lambda: True
+        # DeepSpeed asks whether the CPU is fast at fp16; torch computes it on every one, for rehearsals
+        accelerator: Any = get_accelerator()
+        accelerator.is_fp16_supported = lambda: True
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) if local_rank < 0 else local_rank)
     torch.cuda.set_device(device)

@@ -5,6 +5,9 @@ estimators (`estimate_zero2_…` and `estimate_zero3_model_states_mem_needs`), e
 stages; activations are what autograd would keep, found by running one block and three on fake tensors.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportPrivateUsage=false
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +43,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes that autograd keeps for one row: of a block, of a checkpointed block, and outside of the blocks."""
+    """Bytes that autograd keeps for one row: of a block, of a checkpointed block, and outside of blocks."""
 
     block: int
     checkpointed_block: int
@@ -165,7 +168,7 @@ def _kept_bytes(
 
 
 def _become_fake(model: torch.nn.Module) -> None:
-    """Weights and buffers of the meta device as fake ones of the CPU, whose attention kernel keeps no scores."""
+    """The meta device's weights and buffers as fake ones of the CPU, whose attention keeps no scores."""
     for part in model.modules():
         for name, weight in part._parameters.items():
             if weight is not None:
@@ -184,7 +187,7 @@ def _layers(model_config: Any, layers: int) -> dict[str, Any]:
 
 
 def disk_bytes(size: ModelSize, *, half: bool) -> int:
-    """Two checkpoints while one replaces the other, best and last weights, the exported model, the download."""
+    """Two checkpoints while one replaces the other, best and last weights, the exported model, the base."""
     weight = 2 if half else 4
     checkpoint = size.trained * (weight + 4 + ADAM_BYTES)
     kept = size.trained * weight

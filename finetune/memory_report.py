@@ -1,5 +1,8 @@
 """The planner's tables for people: what a recipe needs, which ways to run it fit which cards; `--dry-run`."""
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +35,7 @@ CARDS_A_HOST = 8
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a recipe. Their order below is from the fastest to the slowest: the first that fits is best."""
+    """One way to run a recipe. In `WAYS` they stand from the fastest to the slowest."""
 
     zero: ZeroOptions
     checkpointing: bool
@@ -85,7 +88,7 @@ def needs(config: TrainConfig, size: ModelSize, kept: Activations, cards: int) -
 def cheapest(
     config: TrainConfig, size: ModelSize, kept: Activations, card_gib: float, host_gib: float | None = None
 ) -> Need | None:
-    """The fewest cards of `card_gib` that can run the recipe, and then the fastest way; None: eight do not."""
+    """The fewest cards of `card_gib` that can run the recipe, and the fastest way; None: eight do not."""
     for cards in CARD_COUNTS:
         for need in needs(config, size, kept, cards):
             if need.card_gib <= card_gib and (host_gib is None or need.host_gib <= host_gib):
@@ -101,13 +104,15 @@ def print_plan(config: TrainConfig, console: Console) -> None:
     half = config.precision != "fp32"
     tokens = config.sequence_tokens * config.micro_batch * config.accumulation * config.cards
     console.print(
-        f"[bold]{config.model}[/bold], {config.method}: {size.total:,} weights, {size.trained:,} of them trained "
-        f"({size.trained / size.total:.2%}). {tokens:,} tokens a step, {tokens * config.steps / 1e6:,.1f} million in all."
+        f"[bold]{config.model}[/bold], {config.method}: {size.total:,} weights, {size.trained:,} of them "
+        f"trained ({size.trained / size.total:.2%}). {tokens:,} tokens a step, "
+        f"{tokens * config.steps / 1e6:,.1f} million in all."
     )
     console.print(
         f"Activations of a row of {config.sequence_tokens} tokens: {kept.block / 2**20:,.0f} MiB a block, "
-        f"{kept.checkpointed_block / 2**20:,.0f} MiB checkpointed; {kept.peak(checkpointing=False) / GIB:,.1f} GiB in "
-        f"all without checkpointing, {kept.peak(checkpointing=True) / GIB:,.1f} GiB with it."
+        f"{kept.checkpointed_block / 2**20:,.0f} MiB checkpointed; "
+        f"{kept.peak(checkpointing=False) / GIB:,.1f} GiB in all without checkpointing, "
+        f"{kept.peak(checkpointing=True) / GIB:,.1f} GiB with it."
     )
     console.print(f"Disk in {config.output}: {disk_bytes(size, half=half) / GIB:,.0f} GiB at most.", end=" ")
     console.print(

@@ -100,8 +100,10 @@ class Telemetry:
         mfu = a_second * self._flops_share
         memory = peak_memory_gib(device)
         if self._writer:
-            values = {"train/loss": loss, "train/learning_rate": rate, "train/gradient_norm": norm,
-                      "speed/tokens_a_second": a_second, "speed/mfu": mfu, "speed/memory_gib": memory}  # fmt: skip
+            values = {
+                "train/loss": loss, "train/learning_rate": rate, "train/gradient_norm": norm,
+                "speed/tokens_a_second": a_second, "speed/mfu": mfu, "speed/memory_gib": memory,
+            }  # fmt: skip
             self._writer.add(values, step)
         line = f"loss {loss:.4f} · {a_second:,.0f} tokens/s · MFU {mfu:.1%} · {memory:.1f} GiB"
         if self._bar:

@@ -4,11 +4,15 @@
 whole row (400 MB for 2,048 tokens of CodeGen, in float32) never exist at once.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -56,6 +60,13 @@ def add_lora(model: Any, options: LoraOptions) -> Any:
             return get_peft_model(model, lora, autocast_adapter_dtype=False)
     except ValueError as error:
         raise ConfigError(f"lora.targets does not fit this model: {error}", field="lora.targets") from error
+
+
+def open_adapter(base: Any, folder: Path) -> Any:
+    """`base` with the adapter that a run left in `folder`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # as above
+        return PeftModel.from_pretrained(base, str(folder))
 
 
 def load_model(source: str, config: TrainConfig, dtype: torch.dtype) -> "LossModel":

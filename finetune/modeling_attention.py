@@ -6,6 +6,9 @@ made, and the work falls from T² to the sum of the documents' squares. transfor
 `PACKED_ATTENTION`; CodeGen, which takes no registered attention, gets `PackedCodeGenAttention` instead.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 from typing import Any
 
 import torch
@@ -17,17 +20,17 @@ from transformers.models.codegen.modeling_codegen import CodeGenAttention
 
 PACKED_ATTENTION = "acepilot_packed"
 REGISTERED_FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
-"""Families whose layers hand position_ids on to the attention function, and whose attention is the plain one."""
+"""Families whose layers hand position_ids on to the attention function, which is the plain one."""
 
 CODEGEN_BLOCKS = 4
 """CodeGen's `qkv_proj` is stored in this many blocks, each with its queries, values and keys."""
 
 _lengths_of = WeakTensorKeyDictionary()
-"""position_ids -> document lengths: read once a batch, not once a layer, as each reading waits for the GPU."""
+"""position_ids -> document lengths: read once a batch, not once a layer, as reading waits for the GPU."""
 
 
 def document_lengths(position_ids: Tensor, batch: int) -> list[int]:
-    """int [B or 1, T] -> the tokens of each document of all `batch` rows, in order; their sum is batch * T."""
+    """int [B or 1, T] -> the tokens of each document of all `batch` rows, in order; in all batch * T."""
     known: list[int] | None = _lengths_of.get(position_ids)
     if known is None:
         starts = position_ids == 0
@@ -51,7 +54,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scale:
     does not overflow here. There is no dropout: the published models have none.
     """
     batch, tokens = query.shape[:2]
-    # `split`, not slices: the backward of a slice writes a whole gradient, the backward of a split only its part
+    # `split`, not slices: the backward of a slice writes a whole gradient, that of a split its part
     parts = [
         tensor.reshape(1, batch * tokens, tensor.shape[2], tensor.shape[3]).transpose(1, 2).split(lengths, 2)
         for tensor in (query, key, value)
@@ -93,7 +96,7 @@ class PackedCodeGenAttention(CodeGenAttention):
     weights, and then positions beyond 1,000 blur.
     """
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - no cache and no weights given back
         self,
         hidden_states: Tensor,
         layer_past: None = None,

@@ -4,6 +4,9 @@ The starters are published as GGUF only. transformers reads that form, but will 
 weights are moved once into a model built from the plain config, and kept as safetensors under ACEPILOT_HOME.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
@@ -39,8 +42,8 @@ def prepare_source(model: str, revision: str | None) -> str:
         AutoConfig.from_pretrained(model, revision=revision)
     except (OSError, ValueError) as error:
         raise ModelNotFound(
-            f"transformers cannot open `{model}`: give a folder with config.json and safetensors, a hub id that "
-            f"this machine can reach, or `starter`. It says: {str(error).splitlines()[0]}"
+            f"transformers cannot open `{model}`: give a folder with config.json and safetensors, a hub id "
+            f"that this machine can reach, or `starter`. It says: {str(error).splitlines()[0]}"
         ) from error
     return model
 
@@ -49,7 +52,7 @@ def model_config(model: str, revision: str | None) -> Any:
     """The model's transformers config, without its weights; CodeGen's published ones need no network."""
     owner, _, name = model.partition("/")
     if owner == "Salesforce" and name.startswith("codegen-") and name.split("-")[1] in CODEGEN_SIZES:
-        return CodeGenConfig(vocab_size=51200, **CODEGEN_SIZES[name.split("-")[1]])
+        return CodeGenConfig.from_dict({"vocab_size": 51200, **CODEGEN_SIZES[name.split("-")[1]]})
     return AutoConfig.from_pretrained(prepare_source(model, revision), revision=revision)
 
 

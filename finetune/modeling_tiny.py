@@ -1,8 +1,12 @@
-"""`model: tiny` and `corpus: tiny`: a random CodeGen and this repository's own code, for smoke runs and tests.
+"""`model: tiny` and `corpus: tiny`: a random CodeGen and this repository's code, for smoke runs and tests.
 
 Nothing is fetched: the tokenizer has one token a byte, and the model is small enough for seconds on a CPU.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,7 +67,7 @@ def make_tiny_corpus(folder: Path, row_tokens: int = 256) -> Path:
 
 
 def pack(documents: list[list[int]], row_tokens: int) -> list[dict[str, list[int]]]:
-    """Token lists end to end in rows of `row_tokens`; the last row is filled up with tokens that have no loss."""
+    """Token lists end to end in rows of `row_tokens`; the last row is filled up with tokens without loss."""
     input_ids: list[int] = []
     position_ids: list[int] = []
     labels: list[int] = []
@@ -85,7 +89,7 @@ def pack(documents: list[list[int]], row_tokens: int) -> list[dict[str, list[int
     ]
 
 
-def write_packed(folder: Path, split: Split, rows: list[dict[str, object]]) -> None:
+def write_packed(folder: Path, split: Split, rows: Sequence[Mapping[str, object]]) -> None:
     tokens = pa.list_(pa.int32())
     columns = [(INPUT_IDS, tokens), (POSITION_IDS, tokens), (LABELS, tokens), ("language", pa.string())]
     target = folder / "packed" / split

@@ -7,6 +7,9 @@ The first trains on every card of this machine (`--num_gpus 2` for two, `--hostf
 the second says what fits which cards. A killed run goes on where it was when the same command is given again.
 """
 
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import argparse
 import math
 import os
@@ -34,7 +37,7 @@ import deepspeed  # noqa: E402
 import transformers  # noqa: E402
 from deepspeed import comm  # noqa: E402
 from rich.console import Console  # noqa: E402
-from transformers.integrations import HfDeepSpeedConfig  # noqa: E402
+from transformers.integrations.deepspeed import HfDeepSpeedConfig  # noqa: E402
 
 from acepilot.errors import AcepilotError, ConfigError  # noqa: E402
 from acepilot.manifest import write_atomically  # noqa: E402
@@ -131,9 +134,8 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
     torch.manual_seed(config.seed)  # the adapters start alike on every process
     model = load_model(source, config, dtype)
     flops_a_token = _flops_a_token(model, config)
-    engine: Any = deepspeed.initialize(model=model, model_parameters=_groups(model, config), config=settings)[
-        0
-    ]
+    groups: Any = _groups(model, config)
+    engine: Any = deepspeed.initialize(model=model, model_parameters=groups, config=settings)[0]
     del zero3
 
     state = RunState()

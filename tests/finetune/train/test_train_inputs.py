@@ -1,4 +1,4 @@
-"""What a run is given: recipes, corpora, checkpoints; bad ones are told in one sentence, before anything is written."""
+"""What a run is given: recipes, corpora, checkpoints; bad ones are told before anything is written."""
 
 import json
 import math
@@ -86,8 +86,13 @@ def test_a_corpus_that_cannot_be_used_is_told(
 ) -> None:
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
     folder = tmp_path / "packed" / "train"
-    expected = {"missing": "has no packed/train", "empty": "has no rows", "damaged": "cannot be read",
-                "columns": "lacks the columns position_ids, labels, language", "short": "set sequence_tokens=4"}  # fmt: skip
+    expected = {
+        "missing": "has no packed/train",
+        "empty": "has no rows",
+        "damaged": "cannot be read",
+        "columns": "lacks the columns position_ids, labels, language",
+        "short": "set sequence_tokens=4",
+    }
     if what == "empty":
         write_packed(tmp_path, "train", [])
     elif what == "short":

@@ -13,8 +13,8 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[3]
 SMALL = {
     "model": "tiny", "method": "full", "sequence_tokens": 64, "micro_batch": 2, "steps": 6, "warmup_steps": 1,
-    "learning_rate": 3e-3, "checkpointing": True, "threads": 1, "eval_every": 3, "eval_rows": 4, "save_every": 3,
-    "report": "none", "precision": "fp32", "lora": {"r": 4, "dropout": 0.0},
+    "learning_rate": 3e-3, "checkpointing": True, "threads": 1, "eval_every": 3, "eval_rows": 4,
+    "save_every": 3, "report": "none", "precision": "fp32", "lora": {"r": 4, "dropout": 0.0},
 }  # fmt: skip
 
 

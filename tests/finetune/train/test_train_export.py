@@ -1,0 +1,123 @@
+"""Exports: interpolation between base and tuned, merged adapters, a GGUF with the weights in their places."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from acepilot.manifest import read_manifest
+from acepilot.registry import models_dir
+from finetune.checkpoint import Resumable, RunState
+from finetune.config import LoraOptions, TrainConfig
+from finetune.export import export_run
+from finetune.export_gguf import write_gguf
+from finetune.modeling import add_lora, open_adapter
+from finetune.modeling_tiny import make_tiny_model
+
+LOSSES = {"all": 2.0, "vue": 1.5}
+
+
+def a_run(folder: Path, method: str) -> tuple[Path, Any]:
+    """A finished run over a tiny base, as train.py leaves it; and the base."""
+    base_folder = make_tiny_model(folder / "base")
+    base: Any = AutoModelForCausalLM.from_pretrained(base_folder)
+    run = folder / "run"
+    config = TrainConfig(
+        model=str(base_folder),
+        corpus="gone",
+        output=run,
+        steps=50,
+        method=method,
+        lora=LoraOptions(r=4),  # pyright: ignore[reportArgumentType]
+    )
+    best = run / "weights" / "best"
+    best.mkdir(parents=True)
+    (run / "config.json").write_text(config.model_dump_json())
+    state = RunState(
+        step=50, best_step=40, first_losses={"all": 3.0, "vue": 2.5}, best_losses=LOSSES, finished=True
+    )
+    resumable = Resumable(tag="t", world_size=1, zero_stage=0, corpus_hash="c" * 64, files={}, state=state)
+    (run / "resume.json").write_text(resumable.model_dump_json())
+    torch.manual_seed(1)
+    if method == "full":
+        tuned = {name: weight + torch.randn_like(weight) for name, weight in base.named_parameters()}
+        save_file(
+            {name: weight.detach().contiguous() for name, weight in tuned.items()}, best / "model.safetensors"
+        )
+    else:
+        adapted = add_lora(AutoModelForCausalLM.from_pretrained(base_folder), config.lora)
+        with torch.no_grad():
+            for name, weight in adapted.named_parameters():
+                if "lora_B" in name:
+                    weight.normal_()
+        adapted.save_pretrained(best)
+    return run, base
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_alpha_is_a_share_of_the_way_from_base_to_tuned(method: str, tmp_path: Path) -> None:
+    run, base = a_run(tmp_path, method)
+    whole = load_file(export_run(run).folder / "model.safetensors")
+    half = export_run(run, alpha=0.5, to=tmp_path / "half")
+    changed = 0
+    for name, weight in load_file(half.folder / "model.safetensors").items():
+        start = base.state_dict()[name]
+        torch.testing.assert_close(weight, (start + whole[name]) / 2, atol=1e-5, rtol=1e-4)
+        changed += not torch.equal(weight, start)
+    assert changed == (21 if method == "full" else 8)
+    tuning = read_manifest(half.folder).tuning
+    assert tuning is not None
+    assert (tuning.alpha, tuning.step, tuning.heldout_loss_after) == (0.5, 40, LOSSES)
+    assert "| vue | 2.5000 | 1.5000 | -1.0000 |" in (half.folder / "README.md").read_text()
+    assert half.manifest.data_hash == "c" * 64
+    assert half.manifest.id == "half"
+
+
+def test_the_merged_model_says_what_the_adapted_one_says(tmp_path: Path) -> None:
+    run, base = a_run(tmp_path, "lora")
+    adapted: Any = open_adapter(base, run / "weights" / "best").eval()
+    merged: Any = AutoModelForCausalLM.from_pretrained(export_run(run).folder).eval()
+    ids = torch.arange(40)[None]
+    torch.testing.assert_close(
+        merged(input_ids=ids).logits, adapted(input_ids=ids).logits, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path, "full")
+    (run / "model").mkdir()
+    (run / "model" / "stale.txt").write_text("from before")
+    folder = export_run(run).folder
+    assert not (folder / "stale.txt").exists()
+    assert set(read_manifest(folder).files) == {path.name for path in folder.iterdir()} - {"manifest.json"}
+    assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_gguf_holds_the_weights_of_the_model(tmp_path: Path) -> None:
+    source = models_dir() / "starter-tiny" / "model.gguf"
+
+    def opened(path: Path) -> dict[str, torch.Tensor]:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32
+        )
+        return model.state_dict()
+
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.float32
+    )
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.01)
+    write_gguf(model, source, tmp_path / "tuned.gguf", "F16")
+    for name, weight in opened(tmp_path / "tuned.gguf").items():
+        torch.testing.assert_close(weight, model.state_dict()[name], atol=1e-3, rtol=1e-3)
+    write_gguf(model, source, tmp_path / "small.gguf", "Q8_0")
+    assert (tmp_path / "small.gguf").stat().st_size < 0.6 * (tmp_path / "tuned.gguf").stat().st_size
+    for name, weight in opened(tmp_path / "small.gguf").items():
+        error = (weight - model.state_dict()[name]).norm() / model.state_dict()[name].norm()
+        assert float(error) < 0.01, name
