@@ -1,8 +1,6 @@
 """Real training on two CPU processes: it learns, the ways agree, a kill changes nothing, errors are told."""
 
 import json
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,15 +9,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.manifest import read_manifest, sha256_of
-from tests.finetune.train.train_run import Finished, command, environment, train
+from tests.finetune.train.train_run import Finished, kill, launch, start, train
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="session")
 def plain_run(training_home: Path, tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Full tuning, float32, ZeRO-0: what every other way is compared with."""
-    finished = train(training_home, tmp_path_factory.mktemp("runs") / "plain", tiny_corpus, "zero.stage=0")
+    """Full tuning, float32, ZeRO-0, by the launcher: what every other way is compared with."""
+    finished = launch(training_home, tmp_path_factory.mktemp("runs") / "plain", tiny_corpus, "zero.stage=0")
     assert finished.code == 0, finished.told
     return finished
 
@@ -76,17 +74,15 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     plain_run: Finished, training_home: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    arguments = command(run, tiny_corpus, "zero.stage=0", "save_every=2")
-    with subprocess.Popen(
-        arguments, env=environment(training_home), cwd=tmp_path, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        until = time.monotonic() + 90
+    started = start(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2")
+    try:
+        until = time.monotonic() + 100
         while not (run / "resume.json").is_file():
             assert time.monotonic() < until, "no checkpoint was written"
-            assert process.poll() is None, "the run ended before it was killed"
-            time.sleep(0.02)
-        kill_group(process.pid)
+            assert started[0].poll() is None, "the run ended before it was killed"
+            time.sleep(0.01)
+    finally:
+        kill(started)
     step = json.loads((run / "resume.json").read_text())["state"]["step"]
     assert step < 6
     again = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2")
@@ -94,21 +90,11 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     assert f"going on after step {step}" in again.told
     assert again.losses == plain_run.losses
 
-    # what belongs to two processes and to stage 0 is not silently loaded elsewhere
+    # what belongs to two processes is not silently loaded by one
     alone = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2", processes=1)
-    assert alone.code != 0
+    assert alone.code == 1
     assert "was made by 2 process(es) and this start has 1" in alone.told
     assert "Traceback" not in alone.told
-
-
-def kill_group(leader: int) -> None:
-    """kill -9 of the launcher and of its training processes, which lead groups of their own."""
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(leader)], capture_output=True, text=True, check=False
-    )
-    for child in children.stdout.split():
-        kill_group(int(child))
-    subprocess.run(["kill", f"-{signal.SIGKILL.value}", str(leader)], check=False, capture_output=True)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+TIMEOUT_S = 120
 REPOSITORY = Path(__file__).resolve().parents[3]
 SMALL = {
     "model": "tiny", "method": "full", "sequence_tokens": 64, "micro_batch": 2, "steps": 6, "warmup_steps": 1,
@@ -36,24 +37,63 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def command(run: Path, corpus: Path, *overrides: str, processes: int = 2) -> list[str]:
-    """What starts a run of the small recipe in `run`; the launcher itself, as a user would call it."""
+def arguments(run: Path, corpus: Path, *overrides: str) -> list[str]:
+    """train.py's own, for the small recipe in `run`."""
     recipe = run.with_suffix(".yaml")
     recipe.write_text(yaml.safe_dump({**SMALL, "corpus": str(corpus), "output": str(run)}))
-    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(processes)]
-    launcher += ["--master_port", str(free_port())]
-    return [*launcher, str(REPOSITORY / "finetune/train.py"), "--config", str(recipe), *overrides]
+    return [str(REPOSITORY / "finetune/train.py"), "--config", str(recipe), *overrides]
 
 
 def environment(home: Path) -> dict[str, str]:
     return {**os.environ, "ACEPILOT_HOME": str(home), "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 
 
-def train(
-    home: Path, run: Path, corpus: Path, *overrides: str, processes: int = 2, timeout_s: float = 100
-) -> Finished:
+def launch(home: Path, run: Path, corpus: Path, *overrides: str) -> Finished:
+    """Two processes by DeepSpeed's launcher, as a user starts them."""
+    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", "2"]
+    launcher += ["--master_port", str(free_port()), *arguments(run, corpus, *overrides)]
     done = subprocess.run(
-        command(run, corpus, *overrides, processes=processes),
-        env=environment(home), capture_output=True, text=True, timeout=timeout_s, check=False, cwd=home,
-    )  # fmt: skip
+        launcher,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        cwd=home,
+    )
     return Finished(done.returncode, done.stdout + done.stderr, run)
+
+
+def start(
+    home: Path, run: Path, corpus: Path, *overrides: str, processes: int = 2
+) -> list[subprocess.Popen[str]]:
+    """The processes alone: the launcher takes as long to start as they do, and adds nothing but their ranks."""
+    port, started = str(free_port()), list[subprocess.Popen[str]]()
+    for rank in range(processes):
+        ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+        process = subprocess.Popen(
+            [sys.executable, *arguments(run, corpus, *overrides)],
+            env={**environment(home), **ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=home,
+        )
+        started.append(process)
+    return started
+
+
+def kill(started: list[subprocess.Popen[str]]) -> None:
+    """kill -9."""
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def train(home: Path, run: Path, corpus: Path, *overrides: str, processes: int = 2) -> Finished:
+    started = start(home, run, corpus, *overrides, processes=processes)
+    try:
+        told = [process.communicate(timeout=TIMEOUT_S)[0] for process in started]
+    finally:
+        kill(started)
+    return Finished(max(abs(process.returncode) for process in started), "".join(told), run)
