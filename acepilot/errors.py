@@ -12,7 +12,9 @@ AcepilotError
 ├── ModelBroken               500  a model's files are damaged, or no engine reads their form
 ├── DownloadFailed            502  no source gave the bytes that were asked for
 ├── NotEnoughDisk             507  the disk cannot hold what is to be written
-└── ConfigError               400  settings that contradict each other or do not parse
+├── ConfigError               400  settings that contradict each other or do not parse
+├── CorpusUnusable            422  no corpus can be built from this (acepilot/corpus.py)
+└── StageFailed               500  a step of the corpus pipeline broke (finetune/data)
 """
 
 from typing import ClassVar

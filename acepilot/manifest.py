@@ -1,4 +1,4 @@
-"""The model card for machines: `manifest.json` in every model's folder says what the files are and where from."""
+"""The model card for machines: `manifest.json` in every model's folder, what the files are and where from."""
 
 import hashlib
 import json
@@ -33,7 +33,9 @@ class Tuning(BaseModel):
     weights: Literal["best", "last"]
     step: int
     tokens: int = Field(description="Predictions that counted for the loss, over the whole run.")
-    heldout_loss_before: dict[str, float] = Field(description="By language, nats a token; `all` is their mean.")
+    heldout_loss_before: dict[str, float] = Field(
+        description="By language, nats a token; `all` is their mean."
+    )
     heldout_loss_after: dict[str, float] = Field(description="With alpha 1.")
     config: dict[str, Any] = Field(description="The recipe as it ran.")
     git_commit: str | None = Field(description="Of the code that trained; null outside a git checkout.")

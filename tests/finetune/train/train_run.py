@@ -67,7 +67,7 @@ def launch(home: Path, run: Path, corpus: Path, *overrides: str) -> Finished:
 def start(
     home: Path, run: Path, corpus: Path, *overrides: str, processes: int = 2
 ) -> list[subprocess.Popen[str]]:
-    """The processes alone: the launcher takes as long to start as they do, and adds nothing but their ranks."""
+    """The processes alone: the launcher takes as long to start as they do, and only adds their ranks."""
     port, started = str(free_port()), list[subprocess.Popen[str]]()
     for rank in range(processes):
         ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
