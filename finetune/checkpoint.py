@@ -149,7 +149,7 @@ def log_loss(run: Path, step: int, loss: float) -> None:
 def save(engine: Any, run: Path, config: TrainConfig, state: RunState, corpus: str | None) -> None:
     """A checkpoint to resume from; every process calls it. Raises NotEnoughDisk before or at the writing."""
     folder, tag = run / "checkpoints", f"step-{state.step:06d}"
-    with disk_full_told(folder):
+    with disk_full_told(folder / tag):
         engine.save_checkpoint(
             str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=config.method == "lora"
         )
@@ -177,7 +177,7 @@ def save_weights(engine: Any, run: Path, which: Literal["best", "last"]) -> None
         staging = target.with_name(f".{which}.{os.getpid()}.part")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        with disk_full_told(target):
+        with disk_full_told(staging):
             if is_adapter:
                 with_names = get_peft_model_state_dict(model, state_dict=weights)
                 save_file(with_names, staging / "adapter_model.safetensors", {"format": "pt"})
@@ -207,17 +207,18 @@ def _gathered(model: Any, *, trained_only: bool) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def disk_full_told(folder: Path) -> Any:
-    """A full disk as NotEnoughDisk; torch and safetensors wrap the system's error in their own."""
+def disk_full_told(unfinished: Path) -> Any:
+    """A full disk as NotEnoughDisk, `unfinished` removed; torch and safetensors wrap the system's error."""
     try:
         yield
     except Exception as error:
-        place = next(path for path in (folder, *folder.parents) if path.exists())
+        place = next(path for path in unfinished.parents if path.exists())
         text = str(error)
         if "No space left" in text or "unexpected pos" in text or "PytorchStreamWriter failed" in text:
+            free = shutil.disk_usage(place).free
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise NotEnoughDisk(
-                f"The disk of {place} is full ({shutil.disk_usage(place).free / 1e9:.1f} GB free): the "
-                "checkpoint was not written, the one before it is whole. Free some space and start again: "
-                "the run goes on from there."
+                f"The disk of {place} is full ({free / 1e9:.1f} GB free): {unfinished.name} was not written, the "
+                "checkpoint before it is whole. Free some space and start again: the run goes on from there."
             ) from error
         raise

@@ -36,7 +36,7 @@ from acepilot.manifest import (
     write_manifest,
 )
 from acepilot.starter import STARTERS
-from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable
+from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable, disk_full_told
 from finetune.config import TrainConfig
 from finetune.export_card import model_card
 from finetune.export_gguf import write_gguf
@@ -210,7 +210,8 @@ def _write_folder(target: Path, manifest: Manifest, fill: Any) -> Manifest:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        fill(staging)
+        with disk_full_told(staging):
+            fill(staging)
         (staging / "README.md").write_text(model_card(manifest), encoding="utf-8")
         files = {
             path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)

@@ -128,9 +128,8 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
     resumable = find_resumable(config.output, config, world_size, data_hash)
 
     settings = deepspeed_config(config, precision, world_size=world_size, on_cuda=device.type == "cuda")
-    zero3 = (
-        HfDeepSpeedConfig(settings) if config.zero.stage == 3 else None
-    )  # while it lives, weights load in parts
+    # while this lives, transformers loads the weights in parts
+    zero3 = HfDeepSpeedConfig(settings) if config.zero.stage == 3 else None
     torch.manual_seed(config.seed)  # the adapters start alike on every process
     model = load_model(source, config, dtype)
     flops_a_token = _flops_a_token(model, config)

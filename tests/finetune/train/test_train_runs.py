@@ -115,3 +115,28 @@ def test_all_stages_agree(
         assert run.losses[-1] < run.losses[0] - 0.05
         # half precision sums in another order at each stage
         assert run.losses == pytest.approx(runs[0].losses, abs=2e-5 if precision == "fp32" else 2e-2)
+
+
+@pytest.mark.slow
+def test_a_run_that_gets_no_better_stops_early(
+    training_home: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    done = train(
+        training_home, tmp_path / "run", tiny_corpus,
+        "learning_rate=1e-12", "patience=2", "eval_every=1", "steps=50", processes=1,
+    )  # fmt: skip
+    assert done.code == 0, done.told
+    assert "2 held-out losses without a best: stopping at step" in done.told
+    assert len(done.losses) < 50
+    assert json.loads((done.run / "resume.json").read_text())["state"]["finished"]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_ends_the_run(
+    training_home: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    done = train(training_home, tmp_path / "run", tiny_corpus, "learning_rate=1e30", "clip_norm=1e30")
+    assert done.code == 1
+    assert "The loss of step" in done.told or "The gradient of step" in done.told
+    assert "Lower learning_rate" in done.told
+    assert "Traceback" not in done.told
