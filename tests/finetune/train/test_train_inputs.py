@@ -182,12 +182,12 @@ def test_a_run_without_weights_cannot_be_exported(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
-    with (
-        pytest.raises(NotEnoughDisk, match="the one before it is whole"),
-        checkpoint.disk_full_told(tmp_path),
-    ):
+    part = tmp_path / "step-000010"
+    part.mkdir()
+    with pytest.raises(NotEnoughDisk, match="checkpoint before it is whole"), checkpoint.disk_full_told(part):
         raise RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0")
-    with pytest.raises(RuntimeError, match="something else"), checkpoint.disk_full_told(tmp_path):
+    assert not part.exists()
+    with pytest.raises(RuntimeError, match="something else"), checkpoint.disk_full_told(part):
         raise RuntimeError("something else")
 
 
