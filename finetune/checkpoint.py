@@ -219,6 +219,6 @@ def disk_full_told(unfinished: Path) -> Any:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise NotEnoughDisk(
                 f"The disk of {place} is full ({free / 1e9:.1f} GB free): {unfinished.name} was not written, "
-                "the checkpoint before it is whole. Free some space and start again: the run goes on from there."
+                "the checkpoint before it is whole. Free some space and start again: it goes on from there."
             ) from error
         raise
