@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench web web-check clean
+.PHONY: run test test-slow check format e2e bench bench-train web web-check clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -34,6 +34,9 @@ e2e: .venv/.installed-dev
 bench: .venv/.installed-dev
 	$(BIN)/python scripts/fetch_model.py starter
 	$(BIN)/python scripts/bench_server.py
+
+bench-train: .venv/.installed-dev
+	$(BIN)/python scripts/bench_train.py
 
 # The playground's bundle is committed, so that users need no Node; these two do.
 web:
