@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,3 +65,17 @@ def test_a_damaged_file_is_said(
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
     with pytest.raises(ModelBroken, match=r"cannot open .*model\.gguf"):
         OpenVinoEngine(resolve(str(path)), kv_cache_gb=1, max_streams=4, threads=0)
+
+
+def test_openvino_s_telemetry_is_never_loaded() -> None:
+    """Importing openvino alone would send an event over the network."""
+    code = (
+        "import sys, server.engine.openvino, server.engine.openvino_worker, openvino.tools.ovc as ovc\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]\n"
+        "print(type(ovc.telemetry).__module__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
