@@ -66,7 +66,9 @@ def deepspeed_config(
         config.torch_adam if config.torch_adam is not None else not (on_cuda and zero.offload_optimizer)
     )
     stage: dict[str, Any] = {
-        "stage": zero.stage,
+        # DeepSpeed 0.19.8 at stage 0 divides fp16's gradients by a loss scale that it never multiplied with:
+        # updates came out at half their size. Stage 1 computes the same, rightly, in no more memory.
+        "stage": 1 if precision == "fp16" and zero.stage == 0 else zero.stage,
         "reduce_bucket_size": BUCKET_ELEMENTS,
         "allgather_bucket_size": BUCKET_ELEMENTS,
         "overlap_comm": on_cuda,

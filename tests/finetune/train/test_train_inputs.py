@@ -15,6 +15,7 @@ from finetune.batches import Rows, indices_of
 from finetune.checkpoint import CheckpointUnusable, Resumable, RunState, find_resumable
 from finetune.config import TrainConfig, load_config
 from finetune.export import check_tokenizers, export_run
+from finetune.launch import deepspeed_config
 from finetune.modeling_sources import prepare_source
 from finetune.modeling_tiny import byte_tokenizer, make_tiny_model, write_packed
 from finetune.stability import StabilityGuard, TrainingDiverged
@@ -53,6 +54,15 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         load_config(SMOKE, ["warmup_steps=60"])
     with pytest.raises(ConfigError, match=r"no recipe .* there are: .*smoke"):
         load_config(Path("nowhere.yaml"), [])
+
+
+def test_fp16_never_runs_at_stage_0_where_deepspeed_loses_the_loss_scale() -> None:
+    def stage(precision: str, asked: int) -> int:
+        config = load_config(SMOKE, [f"zero.stage={asked}"])
+        return deepspeed_config(config, precision, world_size=2, on_cuda=True)["zero_optimization"]["stage"]
+
+    assert [stage("fp16", asked) for asked in (0, 1, 2, 3)] == [1, 1, 2, 3]
+    assert [stage("bf16", asked) for asked in (0, 1, 2, 3)] == [0, 1, 2, 3]
 
 
 def test_every_row_comes_once_an_epoch_whatever_the_batch() -> None:
