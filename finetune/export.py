@@ -213,6 +213,8 @@ def _write_folder(target: Path, manifest: Manifest, fill: Any) -> Manifest:
         with disk_full_told(staging):
             fill(staging)
         (staging / "README.md").write_text(model_card(manifest), encoding="utf-8")
+        for path in staging.iterdir():
+            path.chmod(0o644)  # safetensors writes for its owner alone, and a server may be another user
         files = {
             path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
             for path in sorted(staging.iterdir())
