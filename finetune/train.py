@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if sys.path and Path(sys.path[0]).resolve() == ROOT / "finetune":
     sys.path[0] = str(ROOT)  # launched by path: else `finetune` is not found, and its modules shadow others
 
-# Before the imports that read them: no bars from every process, no search for a GPU where there is none
+# Before the imports that read them: nothing told to anyone, no bars from every process, no search for a GPU
+# where there is none
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
