@@ -8,6 +8,7 @@ A program subclasses `ProgramSettings`, names its table of `acepilot.toml` in `t
 the flags that were given. All mistakes are reported at once, in one `ConfigError`.
 """
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -27,6 +28,16 @@ def home() -> Path:
     """The folder of models and runs: `ACEPILOT_HOME`, else `~/.local/share/acepilot`."""
     given = os.environ.get("ACEPILOT_HOME")
     return Path(given).expanduser() if given else Path.home() / ".local" / "share" / "acepilot"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost could point anywhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _TomlTable(PydanticBaseSettingsSource):

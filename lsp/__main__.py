@@ -13,8 +13,8 @@ import argparse
 import asyncio
 
 from acepilot.errors import ConfigError
+from acepilot.settings import is_loopback
 from lsp import logs
-from lsp.client import is_loopback
 from lsp.server import AcepilotLanguageServer
 from lsp.settings import LspSettings
 from lsp.tcp import serve_tcp

@@ -3,7 +3,6 @@
 Whatever goes wrong becomes one `ServerError`: a state for the status and a sentence that says what to do.
 """
 
-import ipaddress
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import Overloaded
 from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready
+from acepilot.settings import is_loopback
 from lsp.settings import LspSettings
 
 State = Literal["ready", "loading", "busy", "slow", "off", "unauthorized", "error"]
@@ -111,15 +111,6 @@ class CompletionClient:
                 "off",
                 f"The connection to the completion server at {self.url} broke ({type(error).__name__}).",
             ) from error
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parse(model: type[_Body], data: str | bytes) -> _Body:

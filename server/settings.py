@@ -1,11 +1,10 @@
 """The server's settings: flags, `ACEPILOT_*` variables, the table [server] of acepilot.toml."""
 
-import ipaddress
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from acepilot.settings import ProgramSettings
+from acepilot.settings import ProgramSettings, is_loopback
 
 
 class ServerSettings(ProgramSettings):
@@ -27,18 +26,9 @@ class ServerSettings(ProgramSettings):
         "info", description="`info` has a line a completion: counts and times, never code"
     )
 
-    @property
-    def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:  # another host name: nobody can tell where it points
-            return False
-
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:
-        if not self.is_loopback and not (self.token and self.token.get_secret_value()):
+        if not is_loopback(self.host) and not (self.token and self.token.get_secret_value()):
             raise ValueError(
                 f"{self.host} can be reached from other machines, so a token is demanded: set ACEPILOT_TOKEN "
                 "(and give it to the editors), or listen on 127.0.0.1"
