@@ -28,8 +28,11 @@ class Plan:
     language_id: str | None
     prompt: str
     report: PromptReport
-    prompt_tokens: int
     salt: str
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.report.prefix_tokens + self.report.suffix_tokens + self.report.snippet_tokens
 
 
 def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan:
@@ -81,7 +84,6 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
         language_id=language.id if context else None,
         prompt=rendered,
         report=_report(fitted, use_fim),
-        prompt_tokens=fitted.prefix_tokens + fitted.suffix_tokens + fitted.snippet_tokens,
         salt=_salt(request, mode, fitted),
     )
 
