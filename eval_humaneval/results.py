@@ -1,0 +1,145 @@
+"""What a run leaves behind: `samples.jsonl` as it goes, `results.json` at its end; `compare` reads both."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from acepilot.errors import ConfigError
+from acepilot.gate_report import JudgedModel
+
+RESULTS_FILE = "results.json"
+SAMPLES_FILE = "samples.jsonl"
+
+Outcome = Literal["passed", "failed", "compile_error", "timeout", "infrastructure"]
+"""`timeout` is CPU or wall time used up; `infrastructure`: the harness failed, not the model."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class HoleMeasures(_Part):
+    """How close a completion came to what stood in the hole. `parses`: null where no grammar tells."""
+
+    kind: Literal["line", "block", "expression"]
+    block: str = Field(description="Vue: template, script or style; otherwise empty.")
+    exact_match: bool
+    edit_similarity: float = Field(description="0 to 1.")
+    parses: bool | None
+    log_likelihood: float | None = Field(
+        description="Of the truth, nats a token; null where no engine scores."
+    )
+
+
+class Sample(_Part):
+    """One completion and what became of it; a line of samples.jsonl."""
+
+    problem: str
+    cluster: str
+    language: str
+    index: int = Field(description="Which of the problem's samples, from 0.")
+    completion: str = Field(description="Cut at the problem's stops.")
+    outcome: Outcome
+    detail: str = Field(description="The end of what the program printed, or why it was stopped.")
+    truncated: bool = Field(description="max_tokens were used up before a stop came.")
+    tokens: int
+    seconds: float = Field(description="Wall time of generating.")
+    hole: HoleMeasures | None = None
+
+
+class EvalConfig(_Part):
+    """All that must be equal on both sides of a comparison."""
+
+    problem_sets: list[str]
+    problems_hash: str = Field(description="Over prompts, suffixes, stops and tests of all problems asked.")
+    languages: list[str]
+    samples: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    suffix_in_prompt: str = Field(description="How a suffix is shown: `fim`, or `none`.")
+
+
+class Interval(_Part):
+    """Points of 100 with a two-sided 95 % interval, clustered on the problem."""
+
+    value: float
+    low: float
+    high: float
+
+
+class LanguageScore(_Part):
+    problems: int
+    samples: int
+    pass_at: dict[int, Interval] = Field(description="By k; unbiased.")
+    timeout_rate: float = Field(description="Rates are 0 to 1, of samples.")
+    compile_error_rate: float
+    truncated_rate: float
+    holes: dict[str, Interval] = Field(
+        default={},
+        description="Hole-filling: exact_match, edit_similarity, parses in points; log_likelihood in nats.",
+    )
+
+
+class ProblemScore(_Part):
+    id: str
+    cluster: str
+    language: str
+    samples: int
+    passed: int
+
+
+class Cost(_Part):
+    seconds: float
+    generation_seconds: float
+    execution_cpu_seconds: float
+    tokens: int
+    tokens_per_s: float
+    programs_run: int
+    programs_cached: int
+
+
+class Results(_Part):
+    schema_version: Literal[1] = 1
+    model: JudgedModel
+    engine: str
+    config: EvalConfig
+    config_hash: str
+    sandbox: str = Field(description="The level's name, as the probe found it.")
+    selftest_failed: list[str] = Field(
+        description="Problems whose canonical solution failed here; not asked."
+    )
+    missing: dict[str, str] = Field(description="Languages not run, and how to install what they need.")
+    excluded: dict[str, str] = Field(description="Problems left out, and why.")
+    created: datetime
+    git_commit: str | None
+    versions: dict[str, str] = Field(description="Of Python, libraries and each language's tools.")
+    cost: Cost
+    languages: dict[str, LanguageScore]
+    pool: LanguageScore
+    problems: list[ProblemScore]
+
+
+def read_results(path: Path) -> Results:
+    """`path` is a run's folder or its results.json. Raises ConfigError when it is no such thing."""
+    file = path / RESULTS_FILE if path.is_dir() else path
+    try:
+        return Results.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read ({error.strerror}): `python -m eval_humaneval run` writes it at its end."
+        ) from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no result, or one of another version: run again.\n{error}") from error
+
+
+def read_samples(folder: Path) -> list[Sample]:
+    """The whole lines of the run's samples.jsonl; the half line that a killed run may leave is dropped."""
+    path = folder / SAMPLES_FILE
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [Sample.model_validate_json(line) for line in lines[:-1] if line]
