@@ -82,6 +82,30 @@ def write_atomically(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def file_hashes(model: Path, told: Callable[[int], None] = lambda _: None) -> dict[str, str]:
+    """sha256 by name inside the folder of every file that makes the model; of a single file, its own.
+
+    Computed from the bytes on the disk. The manifest, which holds hashes itself, is left out, and so are
+    hidden files: downloads and desktops leave them behind. `told` hears how many bytes were read so far.
+    Raises ModelBroken when there is nothing to read.
+    """
+    if model.is_file():
+        return {model.name: sha256_of(model, told)}
+    hashes: dict[str, str] = {}
+    before = 0
+    for path in sorted(model.rglob("*")):
+        name = path.relative_to(model)
+        if not path.is_file() or name.as_posix() == MANIFEST_FILE:
+            continue
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        hashes[name.as_posix()] = sha256_of(path, lambda done, before=before: told(before + done))
+        before += path.stat().st_size
+    if not hashes:
+        raise ModelBroken(f"{model} holds no files of a model: fetch or export it again.")
+    return hashes
+
+
 def sha256_of(path: Path, told: Callable[[int], None] = lambda _: None) -> str:
     """Hash of a file; `told` hears how many bytes were read so far."""
     digest = hashlib.sha256()

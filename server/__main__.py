@@ -19,6 +19,7 @@ from acepilot.errors import AcepilotError
 from acepilot.registry import resolve
 from server.app import create_app
 from server.engine.base import Engine
+from server.engine.opening import open_engine
 from server.settings import ServerSettings
 
 
@@ -33,10 +34,9 @@ def main() -> int:
         return 2
 
     def load_engine() -> Engine:
-        from server.engine.openvino import OpenVinoEngine  # slow to import: /health answers meanwhile
-
-        return OpenVinoEngine(
+        return open_engine(
             model,
+            settings.engine,
             kv_cache_gb=settings.kv_cache_gb,
             max_streams=settings.max_streams,
             threads=settings.threads,

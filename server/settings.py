@@ -5,13 +5,14 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from acepilot.settings import ProgramSettings, is_loopback
+from server.engine.opening import EngineName
 
 
 class ServerSettings(ProgramSettings):
     table: ClassVar[str] = "server"
 
     model: str = Field("starter", description="a name in the registry, a folder, or a .gguf file")
-    engine: Literal["auto", "openvino"] = Field("auto", description="what runs the model")
+    engine: EngineName = Field("auto", description="what runs the model")
     host: str = Field("127.0.0.1", description="address to listen on; beyond loopback a token is demanded")
     port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     token: SecretStr | None = Field(None, description="bearer token that clients must show")
