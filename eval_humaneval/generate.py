@@ -1,0 +1,185 @@
+"""Asks a model for completions, in process through an engine or over HTTP: Problem -> Completion.
+
+Both ways see the same prompts and stops. A stream is closed as soon as a stop has come: what would follow is
+never used.
+"""
+
+import contextlib
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from acepilot import fim, prompt
+from acepilot.errors import EngineFailed
+from eval_humaneval.problems import Problem, truncate
+from server.engine.base import Engine, GenerationRequest
+
+SENTINEL_TOKENS = 16
+HTTP_STOPS = 4
+"""OpenAI's own limit on `stop`; the text is cut at all of them here."""
+HTTP_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`temperature` 0 is greedy. `seed` is that of the run: each sample has its own, made from it."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """`text` is cut at the problem's stops. `truncated`: the tokens were used up before a stop came."""
+
+    text: str
+    tokens: int
+    truncated: bool
+    seconds: float
+
+
+class Model(Protocol):
+    """What is asked. `engine` names how it runs, for the results."""
+
+    engine: str
+
+    async def complete(self, problem: Problem, index: int, sampling: Sampling) -> Completion:
+        """Sample number `index` of `problem`. Raises EngineFailed."""
+        ...
+
+    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        """Natural-log probability of each token of `continuation`; None where the model cannot tell."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def sample_seed(seed: int, problem_id: str, index: int) -> int:
+    """A seed of 31 bits for one sample: the same whatever else is asked, and in whatever order."""
+    digest = hashlib.sha256(f"{seed}\0{problem_id}\0{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+class InProcess:
+    """A model in one of the server's engines, without the server. `engine` is closed with it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.engine = engine.info.engine
+
+    async def complete(self, problem: Problem, index: int, sampling: Sampling) -> Completion:
+        request = GenerationRequest(
+            prompt=self._render(problem.prompt, problem.suffix, sampling.max_tokens),
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sample_seed(sampling.seed, problem.id, index),
+        )
+        began, text, tokens, ended = time.monotonic(), "", 0, False
+        async with contextlib.aclosing(self._engine.generate(request)) as stream:
+            async for delta in stream:
+                text += delta.text
+                tokens += delta.tokens
+                ended = delta.finish == "stop" or _has_stop(text, problem.stops)
+                if ended:
+                    break
+        return Completion(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
+
+    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        room = self._engine.count_tokens(continuation) + 1
+        return await self._engine.score(self._render(problem.prompt, problem.suffix, room), continuation)
+
+    async def close(self) -> None:
+        self._engine.close()
+
+    def _render(self, prefix: str, suffix: str, room_tokens: int) -> str:
+        """The prompt as the server would render it: clipped to the context, sentinels in texts broken up."""
+        info = self._engine.info
+        use_fim = info.fim if suffix else None
+        fitted = prompt.fit(
+            fim.neutralise(prefix, info.special_tokens),
+            fim.neutralise(suffix, info.special_tokens) if use_fim else "",
+            (),
+            budget_tokens=info.context_tokens - room_tokens - SENTINEL_TOKENS,
+            count_tokens=self._engine.count_tokens,
+        )
+        return fim.render(use_fim, fitted.prefix, fitted.suffix, (), path="", comment="#")
+
+
+class _Choice(BaseModel):
+    text: str
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    completion_tokens: int = 0
+
+
+class _Answer(BaseModel):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+class OverHttp:
+    """A model behind any OpenAI-style server at `url`, which ends before `/v1`."""
+
+    engine = "http"
+
+    def __init__(self, url: str, model: str, token: str | None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/"), headers=headers, timeout=HTTP_TIMEOUT_S, trust_env=False
+        )
+        self._model = model
+
+    async def complete(self, problem: Problem, index: int, sampling: Sampling) -> Completion:
+        body: dict[str, object] = {
+            "model": self._model,
+            "prompt": problem.prompt,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sample_seed(sampling.seed, problem.id, index),
+            "stop": list(problem.stops[:HTTP_STOPS]),
+        }
+        if problem.suffix:
+            body["suffix"] = problem.suffix
+        began = time.monotonic()
+        answer = await self._ask(body)
+        choice = answer.choices[0]
+        ended = choice.finish_reason != "length" or _has_stop(choice.text, problem.stops)
+        tokens = answer.usage.completion_tokens if answer.usage else 0
+        return Completion(truncate(choice.text, problem.stops), tokens, not ended, time.monotonic() - began)
+
+    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        """OpenAI's protocol has no way to ask for it."""
+        return None
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _ask(self, body: dict[str, object]) -> _Answer:
+        where = f"{self._client.base_url}v1/completions"
+        try:
+            response = await self._client.post("/v1/completions", json=body)
+        except httpx.HTTPError as error:
+            raise EngineFailed(f"{where} does not answer: {error!r}. Is the server up?") from error
+        if not response.is_success:
+            raise EngineFailed(f"{where} answered {response.status_code}: {response.text[:300]}")
+        try:
+            answer = _Answer.model_validate_json(response.content)
+        except ValidationError as error:
+            raise EngineFailed(f"{where} does not speak OpenAI's completions: {error}") from error
+        if not answer.choices:
+            raise EngineFailed(f"{where} gave no choice.")
+        return answer
+
+
+def _has_stop(text: str, stops: tuple[str, ...]) -> bool:
+    return any(stop in text for stop in stops)
