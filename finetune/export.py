@@ -12,7 +12,6 @@ whole or not at all: safetensors, tokenizer, manifest.json and a model card.
 
 import argparse
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from acepilot.manifest import (
     sha256_of,
     write_manifest,
 )
+from acepilot.provenance import git_commit
 from acepilot.starter import STARTERS
 from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable, disk_full_told
 from finetune.config import TrainConfig
@@ -178,7 +178,7 @@ def _manifest(
             heldout_loss_before=state.first_losses,
             heldout_loss_after=state.best_losses if which == "best" else state.last_losses,
             config=config.model_dump(mode="json"),
-            git_commit=_git_commit(),
+            git_commit=git_commit(),
         ),
     )
 
@@ -189,19 +189,6 @@ def _licence(model: str) -> str:
     if (Path(model) / MANIFEST_FILE).is_file():
         return read_manifest(Path(model)).licence
     return "BSD-3-Clause" if model.startswith("Salesforce/codegen-") else "as the base model's"
-
-
-def _git_commit() -> str | None:
-    """The commit of this code, with `+` when files differ from it."""
-    here = Path(__file__).parent
-    try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout.strip()
 
 
 def _write_folder(target: Path, manifest: Manifest, fill: Any) -> Manifest:
