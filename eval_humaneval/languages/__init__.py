@@ -1,0 +1,39 @@
+"""The languages of the harness, and the built-in problems of each: what the loaders and the judge look up."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from eval_humaneval.builtin import Solution, Spec, solutions, specs
+from eval_humaneval.languages.base import LanguageAdapter
+from eval_humaneval.languages.python import PYTHON
+from eval_humaneval.problems import Problem
+
+ADAPTERS: Mapping[str, LanguageAdapter] = {
+    "python": PYTHON,
+}
+"""By the id that problems, results and options use, in the order of tables."""
+
+
+@cache
+def builtin_problems(language: str) -> tuple[Problem, ...]:
+    """All built-in problems that have solutions in `language`, one of ADAPTERS."""
+    solved = solutions(language)
+    return tuple(_problem(language, spec, solved[spec.name]) for spec in specs() if spec.name in solved)
+
+
+def _problem(language: str, spec: Spec, solution: Solution) -> Problem:
+    render = ADAPTERS[language].render
+    if render is None:
+        raise ValueError(f"no problem is rendered in {language}, and yet there are solutions")
+    rendered = render(spec)
+    return Problem(
+        id=f"builtin/{language}/{spec.name}",
+        cluster=spec.name,
+        language=language,
+        prompt=rendered.prompt,
+        stops=rendered.stops,
+        tail=rendered.tail,
+        head=rendered.head,
+        canonical=solution.canonical,
+        wrong=solution.wrong,
+    )
