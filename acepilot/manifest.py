@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from acepilot.errors import ModelBroken
 
 MANIFEST_FILE = "manifest.json"
+CARD_FILE = "README.md"
 ModelFormat = Literal["gguf", "openvino", "safetensors"]
 
 
@@ -76,17 +77,23 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces `path` in one step: a reader sees the old text or the new one, never a part."""
+    """Replaces `path` in one step: a reader sees the old text or the new one, never a part.
+
+    The bytes are on the disk before the name is, so that this holds when the power fails, too.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 
 def file_hashes(model: Path, told: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """sha256 by name inside the folder of every file that makes the model; of a single file, its own.
 
-    Computed from the bytes on the disk. The manifest, which holds hashes itself, is left out, and so are
-    hidden files: downloads and desktops leave them behind. `told` hears how many bytes were read so far.
+    Computed from the bytes on the disk. Left out is what changes no completion: the manifest, the model card,
+    and hidden files, which downloads and desktops leave behind. `told` hears how many bytes were read so far.
     Raises ModelBroken when there is nothing to read.
     """
     if model.is_file():
@@ -95,7 +102,7 @@ def file_hashes(model: Path, told: Callable[[int], None] = lambda _: None) -> di
     before = 0
     for path in sorted(model.rglob("*")):
         name = path.relative_to(model)
-        if not path.is_file() or name.as_posix() == MANIFEST_FILE:
+        if not path.is_file() or name.as_posix() in (MANIFEST_FILE, CARD_FILE):
             continue
         if any(part.startswith(".") for part in name.parts):
             continue

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import ModelBroken
-from acepilot.manifest import MANIFEST_FILE, file_hashes
+from acepilot.manifest import CARD_FILE, MANIFEST_FILE, file_hashes
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_every_file_is_hashed_but_the_manifest_and_hidden_ones(tmp_path: Path) -> None:
+def test_every_file_is_hashed_that_makes_the_model(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".cache").mkdir(parents=True)
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "deep" / "part.bin").write_bytes(b"part")
-    for leftover in (MANIFEST_FILE, ".gitattributes", "deep/.cache/lock"):
+    for leftover in (MANIFEST_FILE, CARD_FILE, ".gitattributes", "deep/.cache/lock"):
         (tmp_path / leftover).write_bytes(b"no part of the model")
     assert file_hashes(tmp_path) == {
         "deep/part.bin": sha256(b"part"),
