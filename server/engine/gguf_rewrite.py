@@ -8,8 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gguf import GGMLQuantizationType as Quant
-from gguf import GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, quants
+from gguf import GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, ReaderTensor, quants
+from numpy.typing import NDArray
+
+Convert = Callable[[ReaderTensor], tuple[NDArray[Any], Quant]]
+"""From a tensor of the source to what is written in its place: data in the layout of its kind."""
 
 READABLE = frozenset({Quant.F32, Quant.F16, Quant.Q8_0, Quant.Q4_0, Quant.Q4_1})
 
@@ -21,6 +26,17 @@ def needs_rewriting(source: Path) -> bool:
 
 def rewrite_as_q8_0(source: Path, target: Path, told: Callable[[float], None]) -> None:
     """Writes `target` with each unreadable tensor as Q8_0. `told` hears bytes of the source read so far."""
+
+    def readable(tensor: ReaderTensor) -> tuple[NDArray[Any], Quant]:
+        if tensor.tensor_type in READABLE:
+            return np.asarray(tensor.data), tensor.tensor_type
+        return quants.quantize(quants.dequantize(tensor.data, tensor.tensor_type), Quant.Q8_0), Quant.Q8_0
+
+    rewrite(source, target, readable, told)
+
+
+def rewrite(source: Path, target: Path, convert: Convert, told: Callable[[float], None]) -> None:
+    """Writes `target` with the keys of `source` and each tensor as `convert` gives it."""
     reader = GGUFReader(source)
     architecture = str(reader.fields["general.architecture"].contents())
     writer = GGUFWriter(target, architecture)
@@ -34,9 +50,7 @@ def rewrite_as_q8_0(source: Path, target: Path, told: Callable[[float], None]) -
         writer.add_key_value(name, value, kind, item_kind)
     done = 0
     for tensor in reader.tensors:
-        data, kind = tensor.data, tensor.tensor_type
-        if kind not in READABLE:
-            data, kind = quants.quantize(quants.dequantize(data, kind), Quant.Q8_0), Quant.Q8_0
+        data, kind = convert(tensor)
         writer.add_tensor(tensor.name, data, raw_dtype=None if kind in {Quant.F32, Quant.F16} else kind)
         done += int(tensor.n_bytes)
         told(done)
