@@ -1,0 +1,102 @@
+"""A run's figures and a gate's verdict for the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from acepilot.gate_report import Comparison, GateReport
+from eval_humaneval.languages import ADAPTERS
+from eval_humaneval.results import Interval, LanguageScore, Results
+
+
+def print_results(results: Results, console: Console) -> None:
+    config = results.config
+    how = "greedy" if config.temperature == 0 else f"{config.samples} samples at {config.temperature:g}"
+    table = Table(
+        title=f"{results.model.name} · {', '.join(config.problem_sets)} · {how}",
+        caption="Points of 100 with 95 % intervals. All: the mean over all problems in all languages.",
+    )
+    table.add_column("language")
+    table.add_column("problems", justify="right")
+    ks = sorted(results.pool.pass_at)
+    measures = list(results.pool.holes)
+    for k in ks:
+        table.add_column("exact match" if measures else f"pass@{k}", justify="right")
+    for name in measures:
+        if name != "exact_match":
+            table.add_column(name.replace("_", " "), justify="right")
+    rates = () if measures else ("compile error", "timeout")
+    for name in (*rates, "truncated"):
+        table.add_column(name, justify="right")
+    rows = [*((label(name), score) for name, score in results.languages.items()), ("All", results.pool)]
+    for name, score in rows:
+        table.add_row(
+            name,
+            str(score.problems),
+            *(_interval(score.pass_at[k]) for k in ks),
+            *(_interval(score.holes[m]) if m in score.holes else "" for m in measures if m != "exact_match"),
+            *(f"{100 * rate:.1f} %" for rate in _rates(score, bool(measures))),
+            end_section=name != "All" and name == rows[-2][0],
+        )
+    console.print(table)
+    cost = results.cost
+    console.print(
+        f"{cost.seconds:.0f} s in all · {cost.tokens} tokens, {cost.tokens_per_s:.0f} a second · "
+        f"{cost.programs_run} programs run and {cost.programs_cached} known, {cost.execution_cpu_seconds:.0f} s "
+        f"of CPU · engine {results.engine} · sandbox {results.sandbox}",
+        highlight=False,
+    )
+    for language, install in results.missing.items():
+        console.print(f"not asked: {label(language)} ({install})", highlight=False)
+    if results.selftest_failed:
+        console.print(
+            f"not asked, for their own solutions fail here: {', '.join(results.selftest_failed)}",
+            highlight=False,
+        )
+
+
+def print_gate(report: GateReport, console: Console) -> None:
+    table = Table(title=f"{report.base.name} -> {report.candidate.name}")
+    for column in ("language", "problems", "base", "candidate", "difference", "lower bound", "margin"):
+        table.add_column(column, justify="left" if column == "language" else "right")
+    for column in ("p (Holm)", "visible drop", "verdict"):
+        table.add_column(column, justify="left" if column == "verdict" else "right")
+    rows = [(label(name), row) for name, row in report.languages.items()]
+    if report.pool:
+        rows.append(("All", report.pool))
+    for name, row in rows:
+        table.add_row(name, *_comparison(row))
+    if rows:
+        console.print(table)
+    colour = {"PASS": "green", "FAIL": "red"}.get(report.verdict, "yellow")
+    console.print(f"[bold {colour}]{report.verdict}[/]")
+    for reason in report.reasons:
+        console.print(f"  {reason}", highlight=False)
+
+
+def label(language: str) -> str:
+    """How people write a language's name; hole-filling knows languages that have no adapter."""
+    return ADAPTERS[language].label if language in ADAPTERS else language
+
+
+def _comparison(row: Comparison) -> tuple[str, ...]:
+    return (
+        str(row.problems),
+        f"{row.base:.1f}",
+        f"{row.candidate:.1f}",
+        f"{row.difference:+.1f}",
+        f"{row.lower:+.1f}",
+        f"-{row.margin:.1f}",
+        f"{row.p_adjusted:.3f}",
+        f"{row.smallest_visible_drop:.1f}",
+        row.verdict,
+    )
+
+
+def _interval(value: Interval) -> str:
+    return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
+
+
+def _rates(score: LanguageScore, holes: bool) -> tuple[float, ...]:
+    if holes:
+        return (score.truncated_rate,)
+    return score.compile_error_rate, score.timeout_rate, score.truncated_rate
