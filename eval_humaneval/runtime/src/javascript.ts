@@ -1,7 +1,11 @@
-// TypeScript to JavaScript: types out, `import` and `export` to CommonJS; lines stay where they are.
+// Modules to CommonJS, types out of TypeScript; lines stay where they are.
 
 import { transform } from "sucrase";
 
-export function javascriptOf(source: string, filePath: string): string {
-  return transform(source, { transforms: ["typescript", "imports"], disableESTransforms: true, filePath }).code;
+export function javascriptOf(source: string, of: { filename: string; typescript: boolean }): string {
+  return transform(source, {
+    transforms: of.typescript ? ["typescript", "imports"] : ["imports"],
+    disableESTransforms: true,
+    filePath: of.filename,
+  }).code;
 }

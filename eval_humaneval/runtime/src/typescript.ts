@@ -14,7 +14,7 @@ const [source, target] = process.argv.slice(2);
 if (source === undefined || target === undefined) throw new Error("usage: node typescript.cjs SOURCE TARGET");
 
 try {
-  const code = javascriptOf(readFileSync(source, "utf8"), source);
+  const code = javascriptOf(readFileSync(source, "utf8"), { filename: source, typescript: true });
   // Sucrase passes over many syntax errors; Node finds them without running anything.
   compileFunction(code, ["exports", "require", "module", "__filename", "__dirname"], { filename: source });
   writeFileSync(target, code);

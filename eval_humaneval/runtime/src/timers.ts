@@ -1,0 +1,49 @@
+// Time that passes only when a test says so.
+
+interface Timer {
+  at: number;
+  every: number | null;
+  run: () => void;
+}
+
+/** Replaces the timers and `Date.now`; `advance` runs what falls due in the next `ms`, in its order. */
+export function fakeTimers(): { advance(ms: number): Promise<void>; pending(): number } {
+  const timers = new Map<number, Timer>();
+  const immediate = globalThis.setImmediate;
+  let now = Date.now();
+  let last = 0;
+
+  const start =
+    (repeat: boolean) =>
+    (run: (...passed: unknown[]) => void, ms = 0, ...passed: unknown[]): number => {
+      timers.set(++last, { at: now + ms, every: repeat ? Math.max(ms, 1) : null, run: () => run(...passed) });
+      return last;
+    };
+  const stop = (id: number): boolean => timers.delete(id);
+  Object.assign(globalThis, {
+    setTimeout: start(false),
+    setInterval: start(true),
+    clearTimeout: stop,
+    clearInterval: stop,
+  });
+  Date.now = () => now;
+
+  return {
+    pending: () => timers.size,
+    async advance(ms) {
+      const until = now + ms;
+      for (;;) {
+        const due = [...timers].filter(([, { at }]) => at <= until).sort((a, b) => a[1].at - b[1].at || a[0] - b[0]);
+        const next = due[0];
+        if (next === undefined) break;
+        const [id, timer] = next;
+        now = timer.at;
+        if (timer.every === null) timers.delete(id);
+        else timer.at += timer.every;
+        timer.run();
+        await new Promise((resolve) => immediate(resolve)); // promises and Vue's updates come first
+      }
+      now = until;
+    },
+  };
+}

@@ -1,0 +1,45 @@
+// Runs a test against a compiled component; bundled into dist/vue.cjs. See vue-compile.ts for the command lines.
+//
+// The test is the body of an async function with these names: `Component`; `assert` (strict); `vue`, and of it
+// `h` and `nextTick`; `mount` and `flushPromises` of @vue/test-utils; `fakeTimers` (timers.ts). It has passed when
+// it gets to its end. Timers that still run then are not waited for; warnings of Vue are printed and fail nothing.
+// The component may import `vue` and nothing else, and it cannot reach the test.
+
+import "./dom";
+import { strict as assert } from "node:assert";
+import { readFileSync } from "node:fs";
+import { compileFunction, Script } from "node:vm";
+import { flushPromises, mount } from "@vue/test-utils";
+import * as vue from "vue";
+import { fakeTimers } from "./timers";
+
+const { argv, exit } = process;
+const [componentFile, testFile] = argv.slice(2);
+if (componentFile === undefined || testFile === undefined) throw new Error("usage: node vue.cjs COMPONENT TEST");
+
+function load(file: string): vue.Component {
+  const exports: { default?: vue.Component } = {};
+  const module = compileFunction(readFileSync(file, "utf8"), ["require", "exports"], { filename: file });
+  Reflect.deleteProperty(globalThis, "process"); // as in a browser
+  module(importable, exports);
+  assert(exports.default);
+  return exports.default;
+}
+
+function importable(name: string): typeof vue {
+  if (name !== "vue") throw new Error(`Cannot find module '${name}': a component may import only 'vue' here`);
+  return vue;
+}
+
+const names = { assert, vue, h: vue.h, nextTick: vue.nextTick, mount, flushPromises, fakeTimers };
+const test = new Script(`(async ({ Component, ${Object.keys(names).join(", ")} }) => {${readFileSync(testFile, "utf8")}\n})`, {
+  filename: testFile,
+}).runInThisContext();
+
+test({ Component: load(componentFile), ...names }).then(
+  () => exit(0),
+  (error: unknown) => {
+    console.error(error);
+    exit(1);
+  },
+);
