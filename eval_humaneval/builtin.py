@@ -90,12 +90,14 @@ def specs() -> tuple[Spec, ...]:
 
 @cache
 def solutions(language: str) -> dict[str, Solution]:
-    """By problem; empty where there is no file for `language`."""
+    """By problem; empty where there is no file for `language`. TypeScript's file holds only what JavaScript's
+    completions do not do in it."""
+    shared = solutions("javascript") if language == "typescript" else {}
     path = DATA / "solutions" / f"{language}.toml"
     if not path.is_file():
-        return {}
+        return shared
     document = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: Solution(row["canonical"], row["wrong"]) for name, row in document.items()}
+    return shared | {name: Solution(row["canonical"], row["wrong"]) for name, row in document.items()}
 
 
 def _spec(name: str, row: dict[str, Any]) -> Spec:

@@ -5,11 +5,19 @@ from functools import cache
 
 from eval_humaneval.builtin import Solution, Spec, solutions, specs
 from eval_humaneval.languages.base import LanguageAdapter
+from eval_humaneval.languages.javascript import JAVASCRIPT
+from eval_humaneval.languages.php import PHP
 from eval_humaneval.languages.python import PYTHON
+from eval_humaneval.languages.ruby import RUBY
+from eval_humaneval.languages.typescript import TYPESCRIPT
 from eval_humaneval.problems import Problem
 
 ADAPTERS: Mapping[str, LanguageAdapter] = {
     "python": PYTHON,
+    "javascript": JAVASCRIPT,
+    "typescript": TYPESCRIPT,
+    "php": PHP,
+    "ruby": RUBY,
 }
 """By the id that problems, results and options use, in the order of tables."""
 
