@@ -13,6 +13,8 @@ AcepilotError
 ├── DownloadFailed            502  no source gave the bytes that were asked for
 ├── NotEnoughDisk             507  the disk cannot hold what is to be written
 ├── ConfigError               400  settings that contradict each other or do not parse
+├── PromotionRefused          409  the model may not become the current one (acepilot/promotion.py)
+├── PublishFailed             502  a hub did not take a model (acepilot/publish.py)
 ├── CorpusUnusable            422  no corpus can be built from this (acepilot/corpus.py)
 └── StageFailed               500  a step of the corpus pipeline broke (finetune/data)
 """

@@ -100,17 +100,45 @@ def file_hashes(model: Path, told: Callable[[int], None] = lambda _: None) -> di
         return {model.name: sha256_of(model, told)}
     hashes: dict[str, str] = {}
     before = 0
-    for path in sorted(model.rglob("*")):
-        name = path.relative_to(model)
-        if not path.is_file() or name.as_posix() in (MANIFEST_FILE, CARD_FILE):
-            continue
-        if any(part.startswith(".") for part in name.parts):
-            continue
-        hashes[name.as_posix()] = sha256_of(path, lambda done, before=before: told(before + done))
+    for name, path in model_files(model).items():
+        hashes[name] = sha256_of(path, lambda done, before=before: told(before + done))
         before += path.stat().st_size
     if not hashes:
         raise ModelBroken(f"{model} holds no files of a model: fetch or export it again.")
     return hashes
+
+
+def verified_hashes(folder: Path, told: Callable[[int], None] = lambda _: None) -> dict[str, str]:
+    """`file_hashes` of a folder. Raises ModelBroken when they are not those of its manifest."""
+    stated = {name: file.sha256 for name, file in read_manifest(folder).files.items() if name != CARD_FILE}
+    computed = file_hashes(folder, told)
+    if computed != stated:
+        raise ModelBroken(
+            f"{folder} is not what its manifest says ({difference(stated, computed)}): remove it, and "
+            "export, fetch or add the model again."
+        )
+    return computed
+
+
+def difference(expected: dict[str, str], found: dict[str, str]) -> str:
+    """What of `found`, hashes by name, is not as expected, in words; empty when all is."""
+    told = [f"{name} is missing" for name in expected if name not in found]
+    told += [f"{name} is not expected" for name in found if name not in expected]
+    told += [
+        f"{name} is another file" for name in found if name in expected and found[name] != expected[name]
+    ]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """The files that `file_hashes` reads, by their names inside the folder, in order."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and not hidden and name.as_posix() not in (MANIFEST_FILE, CARD_FILE):
+            found[name.as_posix()] = path
+    return found
 
 
 def sha256_of(path: Path, told: Callable[[int], None] = lambda _: None) -> str:

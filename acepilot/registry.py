@@ -1,20 +1,37 @@
 """The folder registry of models: `ACEPILOT_HOME/models/<name>/`, each folder with its manifest.
 
-`resolve` turns what a user wrote after `--model` into files on this disk; `add` puts a finished folder in
-place in one step, so that a reader never sees half a model.
+`resolve` turns what a user wrote after `--model` into files on this disk; `add` and `register` put a finished
+folder in place in one step, so that a reader never sees half a model. Which of them is `current` is
+promotion.py's to say.
 """
 
+import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from tempfile import mkdtemp
 
-from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
-from acepilot.manifest import MANIFEST_FILE, Manifest, ModelFile, read_manifest, write_manifest
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound, NotEnoughDisk
+from acepilot.manifest import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    ModelFile,
+    model_files,
+    read_manifest,
+    verified_hashes,
+    write_manifest,
+)
+from acepilot.promotion_history import read_history
 from acepilot.settings import home
+
+CURRENT = "current"
+"""The model that was promoted last, and so no model's own name."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,12 @@ def models_dir() -> Path:
 
 
 def resolve(model: str) -> ModelFolder:
-    """`model` is a name in the registry, a folder, or a GGUF file. Raises ModelNotFound with what to do."""
+    """`model` is a name in the registry, `current`, a folder, or a GGUF file.
+
+    What is `current` goes by its own name in the answer. Raises ModelNotFound with what to do.
+    """
+    if model == CURRENT:
+        return _current()
     registered = models_dir() / model
     if "/" not in model and (registered / MANIFEST_FILE).is_file():
         return ModelFolder(model, registered, read_manifest(registered))
@@ -52,29 +74,123 @@ def resolve(model: str) -> ModelFolder:
         return ModelFolder(path.resolve().name, path.resolve(), read_manifest(path) if has_manifest else None)
     if path.suffix == ".gguf" and path.is_file():
         return ModelFolder(path.stem, path.resolve(), None)
-    known = ", ".join(sorted(folder.parent.name for folder in models_dir().glob(f"*/{MANIFEST_FILE}")))
+    known = ", ".join(registered_names())
     raise ModelNotFound(
         f"There is no model `{model}`: neither a folder, a .gguf file nor a name in {models_dir()} "
         f"(there: {known or 'nothing'}). `python scripts/fetch_model.py starter` fetches the starter model."
     )
 
 
+def _current() -> ModelFolder:
+    served = read_history().current
+    if served is None:
+        raise ModelNotFound(
+            "No model was promoted yet, so nothing is `current`: `python scripts/promote_model.py promote "
+            "NAME --report GATE_JSON` does that. Until then give a model's own name, such as starter."
+        )
+    path = models_dir() / served.name
+    if not (path / MANIFEST_FILE).is_file():
+        raise ModelNotFound(
+            f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or "
+            "`python scripts/promote_model.py rollback` to the one before."
+        )
+    return ModelFolder(served.name, path, read_manifest(path))
+
+
+def registered(name: str) -> ModelFolder:
+    """The model of that name in the registry, and nothing else. Raises ModelNotFound."""
+    path = models_dir() / name
+    if not (_NAME.fullmatch(name) and (path / MANIFEST_FILE).is_file()):
+        known = ", ".join(registered_names())
+        raise ModelNotFound(
+            f"`{name}` is not in the registry {models_dir()} (there: {known or 'nothing'}): "
+            "`python scripts/promote_model.py add FOLDER` puts a model there."
+        )
+    return ModelFolder(name, path, read_manifest(path))
+
+
+def registered_names() -> list[str]:
+    found = (manifest.parent.name for manifest in models_dir().glob(f"*/{MANIFEST_FILE}"))
+    return sorted(name for name in found if not name.startswith("."))  # those are still being written
+
+
 def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
     """Moves `files` (path -> name inside) under `models/<name>`, replacing what was there in one step."""
-    models_dir().mkdir(parents=True, exist_ok=True)
-    staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir()))
-    try:
+    with _staging(name) as staging:
         for source, inside in files.items():
             shutil.move(source, staging / inside)
         write_manifest(manifest, staging)
         target = models_dir() / name
         if target.exists():
             shutil.rmtree(target)
-        staging.chmod(0o755)
         staging.rename(target)
+    return ModelFolder(name, target, manifest)
+
+
+def register(
+    folder: Path, name: str | None = None, told: Callable[[int], None] = lambda _: None
+) -> ModelFolder:
+    """Copies a model's folder to `models/<name>`, its files held to its manifest; they appear together.
+
+    A copy and no link: what happens to the folder later must not reach a model that is served. `name` is the
+    manifest's id unless given. `told` hears how many bytes were checked. Raises ModelBroken when
+    the files are not those of the manifest, ConfigError when the name cannot be had.
+    """
+    manifest = read_manifest(folder)
+    name = _checked_name(name or manifest.id)
+    target = models_dir() / name
+    with exclusive(f"model-{name}"):
+        verified_hashes(folder, told)
+        if target.exists():
+            if read_manifest(target) != manifest:
+                raise ConfigError(
+                    f"Another model is called {name} in {models_dir()}: give a name with --name."
+                )
+            verified_hashes(target)
+            return ModelFolder(name, target, manifest)
+        with _staging(name) as staging:
+            _copy_model(folder, staging)
+            staging.rename(target)
+    return ModelFolder(name, target, manifest)
+
+
+def _checked_name(name: str) -> str:
+    if name == CURRENT or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"A model cannot be called `{name}`: a name has letters, digits, `.`, `_` and `-`, the first a "
+            f"letter or digit, and `{CURRENT}` is the promoted one's. Give another with --name."
+        )
+    return name
+
+
+def _copy_model(folder: Path, staging: Path) -> None:
+    files = model_files(folder)
+    for beside in (MANIFEST_FILE, CARD_FILE):
+        if (folder / beside).is_file():
+            files[beside] = folder / beside
+    needed = sum(path.stat().st_size for path in files.values())
+    if shutil.disk_usage(staging).free < needed:
+        raise NotEnoughDisk(
+            f"{models_dir()} has no room for {needed / 1e6:.0f} MB: free some, and add again."
+        )
+    try:
+        for name, path in files.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, staging / name)
+    except OSError as error:
+        raise ModelBroken(f"{folder} could not be copied to {models_dir()}: {error}") from error
+
+
+@contextmanager
+def _staging(name: str) -> Generator[Path]:
+    """An empty folder beside the models, gone at the end unless it was renamed."""
+    models_dir().mkdir(parents=True, exist_ok=True)
+    staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir()))
+    staging.chmod(0o755)
+    try:
+        yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return ModelFolder(name, target, manifest)
 
 
 def is_whole(name: str) -> bool:

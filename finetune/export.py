@@ -34,11 +34,11 @@ from acepilot.manifest import (
     sha256_of,
     write_manifest,
 )
+from acepilot.model_card import model_card
 from acepilot.provenance import git_commit
 from acepilot.starter import STARTERS
 from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable, disk_full_told
 from finetune.config import TrainConfig
-from finetune.export_card import model_card
 from finetune.export_gguf import write_gguf
 from finetune.modeling import open_adapter
 from finetune.modeling_sources import prepare_source, starter_gguf
