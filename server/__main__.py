@@ -2,6 +2,7 @@
 
     python -m server                                 the starter model on http://127.0.0.1:8010
     python -m server --model ./my-model --port 9000  a folder with a GGUF file or an OpenVINO model
+    python -m server --model current                 the promoted one, as of this start: docs/promotion.md
     ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must show the token
 
 Every flag can also be an ACEPILOT_* variable (ACEPILOT_PORT=9000) or a line under [server] in acepilot.toml.
@@ -29,6 +30,7 @@ def main() -> int:
         settings = ServerSettings.load(vars(_parser().parse_args()))
         _configure_logging(settings.log_level)
         model = resolve(settings.model)
+        settings = settings.model_copy(update={"model": model.name})  # what `/ready` says while it loads
     except AcepilotError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ from server.engine.opening import EngineName
 class ServerSettings(ProgramSettings):
     table: ClassVar[str] = "server"
 
-    model: str = Field("starter", description="a name in the registry, a folder, or a .gguf file")
+    model: str = Field("starter", description="a name in the registry, current, a folder, or a .gguf file")
     engine: EngineName = Field("auto", description="what runs the model")
     host: str = Field("127.0.0.1", description="address to listen on; beyond loopback a token is demanded")
     port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0 takes a free one")

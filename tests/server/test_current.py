@@ -1,0 +1,80 @@
+"""`python -m server --model current`: the promoted model, by its own name."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from acepilot.promotion import promote
+from acepilot.registry import is_whole, models_dir, resolve
+from acepilot.settings import home
+from server.engine.opening import open_engine
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with starter-tiny in its registry as `ours-1`, and nothing promoted."""
+    if not is_whole("starter-tiny"):
+        pytest.skip("starter-tiny is not here: python scripts/fetch_model.py starter-tiny")
+    own = tmp_path / "home"
+    (own / "models").mkdir(parents=True)
+    (own / "models" / "ours-1").symlink_to(models_dir() / "starter-tiny")
+    (home() / "cache").mkdir(exist_ok=True)
+    (own / "cache").symlink_to(home() / "cache")  # so that it need not be converted again
+    monkeypatch.setenv("ACEPILOT_HOME", str(own))
+    return own
+
+
+def start(port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "server", "--model", "current", "--port", str(port)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_before_the_first_promotion_the_start_says_how(own_home: Path) -> None:
+    process = start(0)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "promote_model.py promote NAME --report" in told
+
+
+def test_the_promoted_model_is_served_under_its_name(own_home: Path) -> None:
+    promote("ours-1", None, force_reason="a test of the plumbing")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start(port)
+    url = f"http://127.0.0.1:{port}"
+    said: list[dict[str, Any]] = []
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                said.append(httpx.get(f"{url}/ready").json())
+                if said[-1]["status"] != "loading":
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        assert [answer["model"] for answer in said] == ["ours-1"] * len(said), "while it loads, too"
+        assert said[-1]["status"] == "ready"
+        assert [card["id"] for card in httpx.get(f"{url}/v1/models").json()["data"]] == ["ours-1"]
+    finally:
+        process.send_signal(2)
+        process.communicate(timeout=15)
+
+
+def test_one_door_opens_every_engine(own_home: Path) -> None:
+    engine = open_engine(resolve("ours-1"), "auto", kv_cache_gb=1, max_streams=1, threads=1)
+    try:
+        assert engine.info.engine == "openvino"
+        assert engine.count_tokens("def add(a, b):") > 1
+    finally:
+        engine.close()
