@@ -367,3 +367,11 @@ def test_the_command_from_candidate_to_rollback(tmp_path: Path) -> None:
     assert document["current"] == "ours-1"
     assert list(document["models"]) == ["base", "ours-1"]
     assert [entry["action"] for entry in document["history"]] == ["promote", "rollback", "promote"]
+
+
+def test_a_damaged_manifest_does_not_hide_the_other_models(models: dict[str, Path]) -> None:
+    (models["second"] / "manifest.json").write_text("{")
+    listed = run("list")
+    assert listed.returncode == 0
+    assert "its manifest is damaged" in listed.stdout
+    assert "third" in listed.stdout
