@@ -1,0 +1,169 @@
+"""Java: how its programs are run, and how a built-in problem is written in it.
+
+A program is one file, Main.java, that starts in its class Main; its other classes are not public. Collections
+are `List` and `Map`, as in most code outside of contests; arguments can be changed in place.
+"""
+
+from html import escape
+
+from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
+from eval_humaneval.languages.naming import camel, prose
+from eval_humaneval.problems import VERDICT_MARK
+
+IMPORTS = "import java.util.*;\nimport java.util.function.*;\nimport java.util.stream.*;\n"
+
+CHECK = """\
+    static void check(Object got, Object expected) {
+        if (!same(got, expected)) {
+            throw new AssertionError(got + " instead of " + expected);
+        }
+    }
+
+    static boolean same(Object got, Object expected) {
+        if (expected instanceof Double wanted && got instanceof Double found) {
+            return Math.abs(found - wanted) <= 1e-9 * Math.max(1, Math.abs(wanted));
+        }
+        if (expected instanceof Optional<?> wanted && got instanceof Optional<?> found) {
+            return same(found.orElse(null), wanted.orElse(null));
+        }
+        if (expected instanceof List<?> wanted && got instanceof List<?> found) {
+            boolean equal = found.size() == wanted.size();
+            for (int i = 0; equal && i < wanted.size(); i++) {
+                equal = same(found.get(i), wanted.get(i));
+            }
+            return equal;
+        }
+        if (expected instanceof Map<?, ?> wanted && got instanceof Map<?, ?> found) {
+            boolean equal = found.keySet().equals(wanted.keySet());
+            for (Object key : wanted.keySet()) {
+                equal = equal && same(found.get(key), wanted.get(key));
+            }
+            return equal;
+        }
+        return Objects.equals(expected, got);
+    }
+
+    @SafeVarargs
+    static <T> List<T> list(T... items) {
+        return new ArrayList<>(Arrays.asList(items));
+    }
+
+    // Map.of has another order in every run.
+    @SuppressWarnings("unchecked")
+    static <T> Map<String, T> map(Object... pairs) {
+        Map<String, T> result = new LinkedHashMap<>();
+        for (int i = 0; i < pairs.length; i += 2) {
+            result.put((String) pairs[i], (T) pairs[i + 1]);
+        }
+        return result;
+    }
+"""
+
+
+def type_name(declared: Type) -> str:
+    return {"int": "int", "float": "double", "bool": "boolean"}.get(declared.name) or boxed(declared)
+
+
+def boxed(declared: Type) -> str:
+    """The type's name where only a class may stand."""
+    if declared.item is None:
+        return {"int": "Integer", "float": "Double", "bool": "Boolean", "str": "String"}[declared.name]
+    item = boxed(declared.item)
+    return {"list": f"List<{item}>", "dict": f"Map<String, {item}>", "optional": f"Optional<{item}>"}[
+        declared.name
+    ]
+
+
+def text_literal(text: str) -> str:
+    # Octal, as javac reads a \u escape before it knows of strings: a line feed written so would end the line.
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
+
+
+def literal(value: Value, declared: Type, list_of: str = "list", map_of: str = "map") -> str:
+    """`value` as an expression; the defaults are the functions of CHECK."""
+    if declared.item is None:
+        if declared.name == "str":
+            return text_literal(value)
+        return str(value).lower() if declared.name == "bool" else repr(value)
+    item = declared.item
+    if declared.name == "optional":
+        return (
+            "Optional.empty()" if value is None else f"Optional.of({literal(value, item, list_of, map_of)})"
+        )
+    if declared.name == "list":
+        return f"{list_of}({', '.join(literal(element, item, list_of, map_of) for element in value)})"
+    pairs = (
+        f"{text_literal(key)}, {literal(element, item, list_of, map_of)}" for key, element in value.items()
+    )
+    return f"{map_of}({', '.join(pairs)})"
+
+
+def call(spec: Spec, case: Case, *collections: str) -> str:
+    arguments = (
+        literal(value, param.type, *collections)
+        for value, param in zip(case.arguments, spec.params, strict=True)
+    )
+    return f"{camel(spec.name)}({', '.join(arguments)})"
+
+
+def example(spec: Spec, case: Case) -> str:
+    shown = ("List.of", "Map.of")
+    return f"{call(spec, case, *shown)} // {literal(case.returns, spec.returns, *shown)}"
+
+
+def code_mark(name: str) -> str:
+    return f"{{@code\N{NO-BREAK SPACE}{camel(name)}}}"
+
+
+def render(spec: Spec) -> Rendered:
+    text = [
+        line.replace("\N{NO-BREAK SPACE}", " ") for line in prose(escape(spec.text, quote=False), code_mark)
+    ]
+    lines = [*text, "", "<pre>{@code", *(example(spec, case) for case in spec.examples), "}</pre>"]
+    doc = "".join(f"     * {line}".rstrip() + "\n" for line in lines)
+    parameters = ", ".join(f"{type_name(param.type)} {camel(param.name)}" for param in spec.params)
+    signature = f"    public static {type_name(spec.returns)} {camel(spec.name)}({parameters}) {{\n"
+    checks = "".join(
+        f"        check(Solution.{call(spec, case)}, {literal(case.returns, spec.returns)});\n"
+        for case in spec.tests
+    )
+    main = f"    public static void main(String[] args) {{\n{checks}        {VERDICT_MARK}\n    }}\n"
+    return Rendered(
+        prompt=f"{IMPORTS}\nclass Solution {{\n    /**\n{doc}     */\n{signature}",
+        stops=("\n    }",),
+        tail=f"\n    }}\n}}\n\nclass Main {{\n{CHECK}\n{main}}}\n",
+    )
+
+
+VM = (
+    "-XX:+UseSerialGC",
+    "-Xmx256m",
+    "-XX:TieredStopAtLevel=1",  # Programs live too short for the second compiler to pay.
+    "-XX:ActiveProcessorCount=2",  # As many threads on every machine.
+    "-XX:CompressedClassSpaceSize=64m",  # The usual gigabyte counts as address space.
+    "-XX:-UsePerfData",
+)
+
+JAVA = LanguageAdapter(
+    label="Java",
+    toolchain=Toolchain(
+        source_name="Main.java",
+        # Together as cheap as `java Main.java` (0.57 s and 0.50 s of CPU), which cannot tell a compile error.
+        compile=(
+            "javac",
+            *(f"-J{flag}" for flag in VM),
+            *("-proc:none", "-nowarn", "-encoding", "UTF-8", "Main.java"),
+        ),
+        run=("java", *VM, "-ea", "-cp", ".", "Main"),
+        tools=(
+            Tool("javac", "apt-get install default-jdk-headless"),
+            Tool("java", "apt-get install default-jdk-headless"),
+        ),
+        verdict='System.out.println("{0}" + "{1}");',
+        # 700 MB pass; the rest is room for the arenas of malloc, of which each thread may reserve one.
+        limits=Limits(address_space_mb=2048, processes=64),
+    ),
+    render=render,
+)
