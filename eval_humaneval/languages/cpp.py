@@ -1,0 +1,144 @@
+"""C++: how its programs are run, and how a built-in problem is written in C++17.
+
+Texts and collections are passed by const reference; collections are `std::vector` and `std::map`. A
+completion cannot add an include, so that the prompt has those that such functions need: 0.6 s of CPU a
+program, where <bits/stdc++.h> takes 1.0 s.
+"""
+
+import json
+
+from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
+from eval_humaneval.languages.naming import prose
+from eval_humaneval.problems import VERDICT_MARK
+
+HEADERS = (
+    *("algorithm", "array", "bitset", "cctype", "climits", "cmath", "functional", "iomanip", "limits", "map"),
+    *("numeric", "optional", "queue", "set", "sstream", "stack", "string", "unordered_map", "unordered_set"),
+    *("utility", "vector"),
+)
+
+CHECK = """\
+#include <cstdio>
+#include <cstdlib>
+
+template <typename T>
+struct Same {
+    static bool of(const T& got, const T& expected) { return got == expected; }
+};
+
+template <>
+struct Same<double> {
+    static bool of(double got, double expected) {
+        return std::fabs(got - expected) <= 1e-9 * std::fmax(1.0, std::fabs(expected));
+    }
+};
+
+template <typename T>
+struct Same<std::optional<T>> {
+    static bool of(const std::optional<T>& got, const std::optional<T>& expected) {
+        return got.has_value() == expected.has_value() && (!got || Same<T>::of(*got, *expected));
+    }
+};
+
+template <typename T>
+struct Same<std::vector<T>> {
+    static bool of(const std::vector<T>& got, const std::vector<T>& expected) {
+        return std::equal(got.begin(), got.end(), expected.begin(), expected.end(), Same<T>::of);
+    }
+};
+
+template <typename T>
+struct Same<std::map<std::string, T>> {
+    using Table = std::map<std::string, T>;
+    static bool of(const Table& got, const Table& expected) {
+        return std::equal(got.begin(), got.end(), expected.begin(), expected.end(), [](auto& a, auto& b) {
+            return a.first == b.first && Same<T>::of(a.second, b.second);
+        });
+    }
+};
+
+template <typename T>
+void check(int number, const T& got, const T& expected) {
+    if (!Same<T>::of(got, expected)) {
+        std::fprintf(stderr, "test case %d: not what is expected\\n", number);
+        std::exit(1);
+    }
+}
+"""
+
+
+def type_name(declared: Type) -> str:
+    if declared.item is None:
+        return {"float": "double", "str": "std::string"}.get(declared.name, declared.name)
+    item = type_name(declared.item)
+    return {
+        "list": f"std::vector<{item}>",
+        "dict": f"std::map<std::string, {item}>",
+        "optional": f"std::optional<{item}>",
+    }[declared.name]
+
+
+def parameter(name: str, declared: Type) -> str:
+    by_value = declared.name in ("int", "float", "bool")
+    return f"{type_name(declared)} {name}" if by_value else f"const {type_name(declared)}& {name}"
+
+
+def text_literal(text: str) -> str:
+    # Three octal digits end by themselves; \x would take the next characters for its own.
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
+
+
+def literal(value: Value, declared: Type) -> str:
+    """`value` as an initializer of its declared type."""
+    if value is None:
+        return "std::nullopt"
+    if declared.item is None:
+        if declared.name == "str":
+            return text_literal(value)
+        return repr(value) if declared.name == "float" else json.dumps(value)
+    item = declared.item
+    if declared.name == "optional":
+        return literal(value, item)
+    if declared.name == "list":
+        return f"{{{', '.join(literal(element, item) for element in value)}}}"
+    pairs = (f"{{{text_literal(key)}, {literal(element, item)}}}" for key, element in value.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
+def call(spec: Spec, case: Case) -> str:
+    arguments = (literal(value, param.type) for value, param in zip(case.arguments, spec.params, strict=True))
+    return f"{spec.name}({', '.join(arguments)})"
+
+
+def render(spec: Spec) -> Rendered:
+    includes = "".join(f"#include <{header}>\n" for header in HEADERS)
+    text = prose(spec.text, lambda name: f"`{name}`")
+    examples = [f"{call(spec, case)} == {literal(case.returns, spec.returns)}" for case in spec.examples]
+    doc = "".join(f"/// {line}".rstrip() + "\n" for line in [*text, "", *examples])
+    parameters = ", ".join(parameter(param.name, param.type) for param in spec.params)
+    returns = type_name(spec.returns)
+    checks = "".join(
+        f"    check<{returns}>({number}, {call(spec, case)}, {literal(case.returns, spec.returns)});\n"
+        for number, case in enumerate(spec.tests, 1)
+    )
+    return Rendered(
+        prompt=f"{includes}\n{doc}{returns} {spec.name}({parameters}) {{\n",
+        stops=("\n}",),
+        tail=f"\n}}\n\n{CHECK}\nint main() {{\n{checks}    {VERDICT_MARK}\n}}\n",
+    )
+
+
+CPP = LanguageAdapter(
+    label="C++",
+    toolchain=Toolchain(
+        source_name="main.cpp",
+        compile=("g++", "-std=c++17", "-O0", "-w", "-fmax-errors=5", "-pipe", "-o", "main", "main.cpp"),
+        run=("./main",),
+        tools=(Tool("g++", "apt-get install g++"),),
+        # A built-in needs no header, which is not for each problem set to have.
+        verdict='__builtin_puts("{0}" "{1}");',
+    ),
+    render=render,
+)
