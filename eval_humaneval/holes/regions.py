@@ -1,0 +1,57 @@
+"""Hole-filling, step 2: the parts of a file that are each in one language; a Vue file has several."""
+
+from dataclasses import dataclass
+
+from tree_sitter import Node
+
+from acepilot.languages import Language
+from acepilot.syntax import embedded_at, parse
+from eval_humaneval.holes.sources import NOT_CODE
+
+_VUE = {"template_element": "template", "script_element": "script", "style_element": "style"}
+
+
+@dataclass(frozen=True)
+class Region:
+    """`text[start:end]` of a file is code in `language`. `root` is its tree, in bytes from `start` on."""
+
+    start: int
+    end: int
+    language: Language
+    block: str
+    root: Node
+
+
+def regions_of(text: str, language: Language) -> list[Region]:
+    """The whole file, or a component's template, scripts and styles where there is a grammar for them."""
+    if language.id != "vue":
+        return _region(text, 0, len(text), language, "")
+    root = parse(text, language)
+    data = text.encode()
+    found: list[Region] = []
+    for node in root.children if root else ():
+        block = _VUE.get(node.type)
+        if block is None:
+            continue
+        if block == "template":
+            if b"lang=" not in (node.children[0].text or b""):  # not Pug
+                found += _region(
+                    text, _chars(data, node.start_byte), _chars(data, node.end_byte), language, block
+                )
+            continue
+        for content in node.children:
+            if content.type == "raw_text":
+                start, end = _chars(data, content.start_byte), _chars(data, content.end_byte)
+                embedded = embedded_at(text[:start], language)
+                if embedded is not None:
+                    found += _region(text, start, end, embedded.language, block)
+    return found
+
+
+def _region(text: str, start: int, end: int, language: Language, block: str) -> list[Region]:
+    root = None if language.id in NOT_CODE else parse(text[start:end], language)
+    return [Region(start, end, language, block, root)] if root else []
+
+
+def _chars(data: bytes, offset: int) -> int:
+    return len(data[:offset].decode())
