@@ -5,6 +5,9 @@ from functools import cache
 
 from eval_humaneval.builtin import Solution, Spec, solutions, specs
 from eval_humaneval.languages.base import LanguageAdapter
+from eval_humaneval.languages.cpp import CPP
+from eval_humaneval.languages.csharp import CSHARP
+from eval_humaneval.languages.java import JAVA
 from eval_humaneval.languages.javascript import JAVASCRIPT
 from eval_humaneval.languages.php import PHP
 from eval_humaneval.languages.python import PYTHON
@@ -16,8 +19,11 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
     "python": PYTHON,
     "javascript": JAVASCRIPT,
     "typescript": TYPESCRIPT,
+    "java": JAVA,
+    "cpp": CPP,
     "php": PHP,
     "ruby": RUBY,
+    "csharp": CSHARP,
 }
 """By the id that problems, results and options use, in the order of tables."""
 

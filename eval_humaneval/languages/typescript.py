@@ -2,7 +2,7 @@
 
 from eval_humaneval.builtin import Rendered, Spec
 from eval_humaneval.languages.base import LanguageAdapter, Toolchain
-from eval_humaneval.languages.javascript import LIMITS, NODE, STOPS, doc_comment, tests, type_name
+from eval_humaneval.languages.javascript import LIMITS, NODE, RUN, STOPS, doc_comment, tests, type_name
 from eval_humaneval.languages.naming import camel
 from eval_humaneval.runtime import DIST
 
@@ -19,7 +19,7 @@ TYPESCRIPT = LanguageAdapter(
     toolchain=Toolchain(
         source_name="main.ts",
         compile=("node", "typescript.cjs", "main.ts", "main.js"),
-        run=("node", "main.js"),
+        run=RUN,
         tools=(NODE,),
         verdict="console.log('{0}' + '{1}');",
         limits=LIMITS,
