@@ -34,12 +34,17 @@ class Comparison(_Part):
     base: float = Field(description="Mean pass rate, 0 to 100.")
     candidate: float
     difference: float
-    lower: float = Field(description="One-sided 95 % bound, alpha as stated in the report.")
-    upper: float
+    lower: float = Field(description="One-sided bound, wrong with the report's alpha; PASS rests on it.")
+    upper: float = Field(description="The same from above; FAIL rests on it.")
     p_value: float = Field(description="One-sided, of a drop beyond `drop_points`.")
     p_adjusted: float = Field(description="Holm over languages; the pool's is its own.")
     margin: float = Field(description="PASS needs `lower` above minus this.")
-    smallest_visible_drop: float = Field(description="In points: found with power 0.8 by a run of this size.")
+    smallest_visible_drop: float = Field(
+        description="In points: told from no drop, one-sided at 5 %, by a run of this size with power 0.8."
+    )
+    smallest_failed_drop: float = Field(
+        description="In points: ends in FAIL with power 0.8; `drop_points`, Holm and alpha counted."
+    )
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -54,10 +59,12 @@ class GateReport(_Part):
         description="Of problems, prompts, stops, limits and sampling: equal on both sides."
     )
     sandbox: str
-    alpha: float
+    alpha: float = Field(description="Of this look; where a second may follow, each has half of the total.")
     drop_points: float
     enlarged: bool = Field(description="Whether samples were added once, alpha having been split for that.")
-    samples_to_decide: int | None = Field(description="Per problem, an estimate; null when decided.")
+    samples_to_decide: int | None = Field(
+        description="Per problem, an estimate; null when decided, or when no number of samples would."
+    )
     seed: int
     created: datetime
     git_commit: str | None
