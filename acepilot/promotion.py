@@ -115,7 +115,7 @@ def _verdict_objection(report: GateReport) -> str:
         case "INCONCLUSIVE" if report.samples_to_decide:
             advice = f"Compare again with {report.samples_to_decide} samples a problem: that would decide it."
         case "INCONCLUSIVE":
-            advice = "Compare again with more samples or more problems."
+            advice = "More samples would not decide it: compare again on more problems."
         case _:
             advice = "Mend that and compare again; nothing was learnt about the model."
     return f"The gate says {report.verdict}. {reasons} {advice}"

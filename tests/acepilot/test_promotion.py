@@ -135,7 +135,7 @@ def test_a_pass_moves_current_and_is_written_down(passing: Callable[..., Path]) 
             r"FAIL\. java fell by 6 points\. Tune again",
         ),
         ({"verdict": "INCONCLUSIVE", "samples_to_decide": 60}, r"INCONCLUSIVE.*with 60 samples a problem"),
-        ({"verdict": "INCONCLUSIVE"}, r"INCONCLUSIVE.*more samples or more problems"),
+        ({"verdict": "INCONCLUSIVE"}, r"INCONCLUSIVE.*on more problems"),
         ({"verdict": "INFRASTRUCTURE"}, r"INFRASTRUCTURE.*Mend that and compare again"),
         ({"base": JudgedModel(name="remote", files={}, run="r")}, r"Judged over HTTP: remote\."),
         ({"candidate": JudgedModel(name="remote", files={}, run="r")}, r"Judged over HTTP: remote\."),

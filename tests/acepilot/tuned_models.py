@@ -60,6 +60,7 @@ def comparison(difference: float) -> Comparison:
         p_adjusted=0.5,
         margin=4.0,
         smallest_visible_drop=3.5,
+        smallest_failed_drop=4.5,
         verdict="PASS",
     )
 
