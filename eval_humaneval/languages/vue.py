@@ -1,0 +1,19 @@
+"""Vue: how a component and its test are run; its problems are data (vue_problems.py), not rendered."""
+
+from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
+from eval_humaneval.runtime import DIST
+
+VUE = LanguageAdapter(
+    label="Vue",
+    toolchain=Toolchain(
+        source_name="main.vue",
+        compile=("node", "vue-compile.cjs", "main.vue", "component.js", "test.js"),
+        run=("node", "--max-old-space-size=256", "vue.cjs", "component.js", "test.js"),
+        tools=(Tool("node", "apt install nodejs"),),
+        verdict='console.log("{0}" + "{1}")',
+        # Node reserves far more than it uses: Node 20 starts from 768 MB on, Node 24 needs 1.5 GB.
+        limits=Limits(address_space_mb=4096),
+        files={name: DIST / name for name in ("vue-compile.cjs", "vue.cjs")},
+    ),
+    render=None,
+)
