@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from acepilot.errors import ConfigError
-from eval_humaneval import formats
+from eval_humaneval import formats, vue_problems
 from eval_humaneval.languages import ADAPTERS, builtin_problems
 from eval_humaneval.problems import Problem
 
@@ -29,6 +29,7 @@ def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
         if source == "builtin":
             for language in ADAPTERS:
                 problems.extend(builtin_problems(language))
+            problems.extend(vue_problems.problems())
             continue
         loaded = formats.load(source)
         problems.extend(loaded.problems)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,7 +50,7 @@ class Sample(_Part):
 
 
 class EvalConfig(_Part):
-    """All that must be equal on both sides of a comparison."""
+    """All that must be equal on both sides of a comparison; seeds need not be."""
 
     problem_sets: list[str]
     problems_hash: str = Field(description="Over prompts, suffixes, stops and tests of all problems asked.")
@@ -59,8 +59,6 @@ class EvalConfig(_Part):
     temperature: float
     top_p: float
     max_tokens: int
-    seed: int
-    suffix_in_prompt: str = Field(description="How a suffix is shown: `fim`, or `none`.")
 
 
 class Interval(_Part):
@@ -100,12 +98,16 @@ class Cost(_Part):
     tokens_per_s: float
     programs_run: int
     programs_cached: int
+    samples_resumed: int = Field(description="From an earlier start of the run: their cost is not counted.")
 
 
 class Results(_Part):
     schema_version: Literal[1] = 1
     model: JudgedModel
     engine: str
+    settings: dict[str, Any] = Field(
+        description="What `run` was given: enough to run again, or more samples."
+    )
     config: EvalConfig
     config_hash: str
     sandbox: str = Field(description="The level's name, as the probe found it.")

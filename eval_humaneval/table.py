@@ -1,11 +1,14 @@
 """A run's figures and a gate's verdict for the terminal."""
 
+from collections import Counter
+
 from rich.console import Console
 from rich.table import Table
 
 from acepilot.gate_report import Comparison, GateReport
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Interval, LanguageScore, Results
+from eval_humaneval.selftest import Selftest
 
 
 def print_results(results: Results, console: Console) -> None:
@@ -41,8 +44,8 @@ def print_results(results: Results, console: Console) -> None:
     cost = results.cost
     console.print(
         f"{cost.seconds:.0f} s in all · {cost.tokens} tokens, {cost.tokens_per_s:.0f} a second · "
-        f"{cost.programs_run} programs run and {cost.programs_cached} known, {cost.execution_cpu_seconds:.0f} s "
-        f"of CPU · engine {results.engine} · sandbox {results.sandbox}",
+        f"{cost.programs_run} programs run and {cost.programs_cached} known, "
+        f"{cost.execution_cpu_seconds:.0f} s of CPU · engine {results.engine} · sandbox {results.sandbox}",
         highlight=False,
     )
     for language, install in results.missing.items():
@@ -71,6 +74,23 @@ def print_gate(report: GateReport, console: Console) -> None:
     console.print(f"[bold {colour}]{report.verdict}[/]")
     for reason in report.reasons:
         console.print(f"  {reason}", highlight=False)
+
+
+def print_selftest(result: Selftest, console: Console) -> None:
+    """Counts by language, then each failure, then what was skipped, by reason."""
+    table = Table("language", "passed", "failed", title="The problems' own solutions")
+    passed = Counter(task.language for task in result.passed)
+    failed = Counter(task.language for task in result.failed)
+    for language in ADAPTERS:
+        if passed[language] or failed[language]:
+            table.add_row(label(language), str(passed[language]), str(failed[language]))
+    table.add_row("All", str(len(result.passed)), str(len(result.failed)))
+    console.print(table)
+    for task in result.failed:
+        told = f"{task.problem}: its {task.which} solution: {task.outcome}\n{task.detail}"
+        console.print(told, highlight=False, markup=False)
+    for reason, count in Counter(result.skipped.values()).items():
+        console.print(f"skipped {count}: {reason}", highlight=False, markup=False)
 
 
 def label(language: str) -> str:

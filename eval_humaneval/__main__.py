@@ -1,0 +1,6 @@
+import sys
+
+from eval_humaneval.cli import main
+
+if __name__ == "__main__":  # workers are spawned: they import this file again
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Generates and judges, many samples at once; each is a line of samples.jsonl as soon as it is judged."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+
+from acepilot.progress import count_progress
+from eval_humaneval.examiner import Examiner
+from eval_humaneval.generate import Completion, Model, Sampling
+from eval_humaneval.holes.hole import Hole
+from eval_humaneval.holes.score import score
+from eval_humaneval.problems import Problem, program_of
+from eval_humaneval.results import SAMPLES_FILE, Sample, read_samples
+from eval_humaneval.settings import EvalSettings
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked. `set_names` go into the configuration; `holes` are by their problem's id."""
+
+    set_names: list[str]
+    problems: tuple[Problem, ...]
+    holes: dict[str, Hole]
+    selftest_failed: list[str]
+    excluded: dict[str, str]
+    missing: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All samples, and what generating took. `resumed` of them were there before."""
+
+    samples: list[Sample]
+    seconds: float
+    tokens: int
+    resumed: int
+
+
+async def ask(
+    settings: EvalSettings, work: Work, model: Model, examiner: Examiner, target: Path, console: Console
+) -> Asked:
+    """Asks for what is not yet in the samples.jsonl of the folder `target`, in the order of the problems."""
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, settings.seed)
+    wanted = {(problem.id, index) for problem in work.problems for index in range(settings.samples)}
+    # What the harness failed to judge is asked once more.
+    samples = [
+        one
+        for one in read_samples(target)
+        if (one.problem, one.index) in wanted and one.outcome != "infrastructure"
+    ]
+    known = {(one.problem, one.index) for one in samples}
+    places = asyncio.Semaphore(settings.streams)
+    began = last = time.monotonic()
+    tokens = 0
+
+    async def one(problem: Problem, index: int) -> None:
+        nonlocal last, tokens
+        hole = work.holes.get(problem.id)
+        async with places:
+            completion = await model.complete(problem, index, sampling)
+            # What a model makes of the truth is the same for all samples.
+            log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
+        last, tokens = time.monotonic(), tokens + completion.tokens
+        if hole:
+            sample = _sample_of_hole(hole, index, completion, log_probs)
+        else:
+            judgement = await examiner.examine(program_of(problem, completion.text))
+            sample = _sample(problem, index, completion)
+            sample.outcome, sample.detail = judgement.outcome, judgement.detail
+        samples.append(sample)
+        file.write(sample.model_dump_json() + "\n")
+        file.flush()
+        tell(len(samples))
+
+    with (
+        _appending(target / SAMPLES_FILE) as file,
+        count_progress(f"asking {settings.model}", len(wanted), console) as tell,
+    ):
+        tell(len(samples))
+        async with asyncio.TaskGroup() as group:
+            for problem in work.problems:
+                for index in range(settings.samples):
+                    if (problem.id, index) not in known:
+                        group.create_task(one(problem, index))
+    return Asked(samples, last - began, tokens, len(known))
+
+
+def _sample_of_hole(hole: Hole, index: int, completion: Completion, log_probs: list[float] | None) -> Sample:
+    sample = _sample(hole.problem, index, completion)
+    sample.hole = score(hole, completion.text, log_probs)
+    sample.outcome = "passed" if sample.hole.exact_match else "failed"
+    return sample
+
+
+def _sample(problem: Problem, index: int, completion: Completion) -> Sample:
+    """Not judged as yet."""
+    return Sample(
+        problem=problem.id,
+        cluster=problem.cluster,
+        language=problem.language,
+        index=index,
+        completion=completion.text,
+        outcome="infrastructure",
+        detail="",
+        truncated=completion.truncated,
+        tokens=completion.tokens,
+        seconds=completion.seconds,
+    )
+
+
+def _appending(path: Path) -> IO[str]:
+    """Opened for whole lines: what a killed run left of its last one is cut away."""
+    if path.is_file():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            path.write_bytes(data[:whole])
+    return path.open("a", encoding="utf-8")

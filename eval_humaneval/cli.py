@@ -1,0 +1,169 @@
+"""`python -m eval_humaneval`: from the command line to run, selftest or compare.
+
+    python -m eval_humaneval                              the starter model on the built-in problems, greedy
+    python -m eval_humaneval run --model FOLDER --problems human-eval --languages python
+    python -m eval_humaneval run --samples 10 --temperature 0.2
+    python -m eval_humaneval run --holes ~/code/my-app    fill holes cut in your own code
+    python -m eval_humaneval selftest                     do the problems' own solutions pass here?
+    python -m eval_humaneval compare BASE CANDIDATE       the gate; each a model, or the folder of a run
+
+Exit code of run: 0. Of selftest: 0, or 1 when a solution fails. Of compare: 0 PASS, 1 FAIL, 2 INCONCLUSIVE.
+Of all: 3 when nothing could be judged (settings, sandbox, unequal runs), 130 after Ctrl-C.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from acepilot.errors import AcepilotError, ConfigError
+from acepilot.manifest import write_atomically
+from eval_humaneval import problem_sets, selftest
+from eval_humaneval.compare import compare
+from eval_humaneval.examiner import Examiner
+from eval_humaneval.gate import EXIT_CODES, GateOptions
+from eval_humaneval.report import GATE_REPORT_FILE, REPORT_FILE
+from eval_humaneval.run import run
+from eval_humaneval.settings import EvalSettings
+from eval_humaneval.table import print_gate, print_results, print_selftest
+
+NOT_JUDGED = 3
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """argparse's own code is 2, which says INCONCLUSIVE here."""
+        self.print_usage(sys.stderr)
+        self.exit(NOT_JUDGED, f"{self.prog}: error: {message}\n")
+
+
+def main() -> int:
+    """See the module's text for exit codes. Figures go to standard output, progress to standard error."""
+    words = sys.argv[1:]
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words = ["run", *words]
+    given = vars(_parser().parse_args(words))
+    told, out = Console(stderr=True), Console()
+    try:
+        return _COMMANDS[given.pop("command")](given, told, out)
+    except KeyboardInterrupt:
+        told.print("stopped: what was judged is kept, and the same command goes on from there")
+        return 130
+    except AcepilotError as error:
+        told.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
+        return NOT_JUDGED
+
+
+def _run(given: dict[str, Any], told: Console, out: Console) -> int:
+    as_json = given.pop("json")
+    results = run(EvalSettings.load(given), told)
+    folder = Path(results.model.run)
+    if as_json:
+        print(results.model_dump_json(indent=2))
+    else:
+        print_results(results, out)
+        out.print(f"report: {folder / REPORT_FILE}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _selftest(given: dict[str, Any], told: Console, out: Console) -> int:
+    settings = EvalSettings.load({name: given[name] for name in ("problems", "languages", "unsafe")})
+    found = problem_sets.load(settings.problems, settings.languages)
+    with Examiner(unsafe=settings.unsafe) as examiner:
+        result = asyncio.run(selftest.check_all(found, examiner, told))
+        result_json = result.as_json() | {"sandbox": examiner.sandbox}
+    if given["json"]:
+        write_atomically(Path(given["json"]), json.dumps(result_json, indent=2) + "\n")
+    print_selftest(result, out)
+    return 1 if result.failed else 0
+
+
+def _compare(given: dict[str, Any], told: Console, out: Console) -> int:
+    margins = _margins(given.pop("margin"))
+    options = GateOptions(
+        pool_margin=given.pop("pool_margin"),
+        language_margin=margins.pop("", None),
+        language_margins=margins,
+        drop_points=given.pop("drop_points"),
+        alpha=given.pop("alpha"),
+        enlarge=not given.pop("no_enlarge"),
+    )
+    base, candidate, to, as_json = (given.pop(name) for name in ("base", "candidate", "to", "json"))
+    settings = EvalSettings.load(given)
+    report, folder = compare(base, candidate, settings, options, Path(to) if to else None, told)
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_gate(report, out)
+        out.print(f"report: {folder / GATE_REPORT_FILE}", highlight=False, soft_wrap=True)
+    return EXIT_CODES[report.verdict]
+
+
+def _margins(given: list[str]) -> dict[str, float]:
+    """`6` is for all languages (the empty name), `go=8` for one."""
+    margins: dict[str, float] = {}
+    for text in given:
+        name, _, points = text.rpartition("=")
+        try:
+            margins[name] = float(points)
+        except ValueError as error:
+            raise ConfigError(f"--margin {text}: give points, as in 6, or go=8 for one language.") from error
+    return margins
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m eval_humaneval",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(_COMMANDS))
+    one = commands.add_parser("run", help="ask a model all problems, judge its answers, print a table")
+    _add_settings(one, set(EvalSettings.model_fields))
+    one.add_argument("--json", action="store_true", help="print results.json instead of the table")
+
+    one = commands.add_parser("selftest", help="run the problems' own solutions: all must be judged rightly")
+    _add_settings(one, {"problems", "languages", "unsafe"})
+    one.add_argument("--json", metavar="OUT", help="write counts and tasks to this file")
+
+    one = commands.add_parser("compare", help="the gate: may the candidate replace the base?")
+    one.add_argument("base", help="the model served today, or the folder of a run of it")
+    one.add_argument("candidate", help="the model that would replace it, or the folder of a run of it")
+    one.add_argument("--pool-margin", type=float, metavar="POINTS", help="tolerated drop over all languages")
+    one.add_argument(
+        "--margin", action="append", default=[], metavar="[LANGUAGE=]POINTS",
+        help="tolerated drop in every language, or in one; default: what a run of this size can show",
+    )  # fmt: skip
+    one.add_argument(
+        "--drop-points",
+        type=float,
+        default=1.0,
+        metavar="POINTS",
+        help="FAIL is a drop beyond this (%(default)s)",
+    )
+    one.add_argument("--alpha", type=float, default=0.05, help="chance of a wrong verdict (%(default)s)")
+    one.add_argument("--no-enlarge", action="store_true", help="add no samples when it is inconclusive")
+    one.add_argument("--json", action="store_true", help="print gate.json instead of the table")
+    one.add_argument("--to", metavar="FOLDER", help="of the report; made from both names otherwise")
+    _add_settings(one, set(EvalSettings.model_fields) - {"model", "to", "server_url", "token"})
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
+    for name, field in EvalSettings.model_fields.items():
+        if name not in names or name == "token":  # a token on a command line shows in `ps`
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            parser.add_argument(flag, action="store_true", default=None, help=field.description)
+        else:
+            default = ",".join(field.default) if isinstance(field.default, list) else field.default
+            told = "" if default in (None, "") else f" (default: {default})"
+            parser.add_argument(flag, metavar=name.upper(), help=f"{field.description}{told}")
+
+
+_COMMANDS = {"run": _run, "selftest": _selftest, "compare": _compare}

@@ -1,0 +1,155 @@
+"""One run, top to bottom: problems -> completions -> verdicts -> figures.
+
+`samples.jsonl` grows with every verdict, so that a run that was killed goes on where it stopped when the same
+command is given again; `results.json` and `report.html` are written at its end.
+"""
+
+import asyncio
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from acepilot.corpus import canonical_hash
+from acepilot.errors import ConfigError
+from acepilot.gate_report import JudgedModel
+from acepilot.manifest import file_hashes, write_atomically
+from acepilot.provenance import git_commit
+from acepilot.registry import ModelFolder, resolve
+from acepilot.settings import home
+from eval_humaneval import metrics, problem_sets, selftest
+from eval_humaneval.ask import Work, ask
+from eval_humaneval.examiner import Examiner
+from eval_humaneval.generate import InProcess, Model, OverHttp
+from eval_humaneval.holes.cut import cut
+from eval_humaneval.report import write_report
+from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results
+from eval_humaneval.settings import EvalSettings
+from server.engine.opening import open_engine
+
+
+def run(settings: EvalSettings, console: Console) -> Results:
+    """Runs, or goes on with, what `settings` ask for. Raises ConfigError, and what engines raise."""
+    return asyncio.run(_run(settings, console))
+
+
+async def _run(settings: EvalSettings, console: Console) -> Results:
+    began = time.monotonic()
+    if settings.samples > 1 and settings.temperature == 0:
+        raise ConfigError(
+            f"{settings.samples} greedy samples would all be the same: add --temperature 0.2, or ask for one."
+        )
+    folder = None if settings.server_url else resolve(settings.model)
+    with Examiner(unsafe=settings.unsafe) as examiner:
+        work = await _work(settings, examiner, console)
+        config = _config(settings, work)
+        judged = _judged_model(settings, folder, config, examiner.sandbox)
+        model = await asyncio.to_thread(_open, settings, folder)
+        try:
+            asked = await ask(settings, work, model, examiner, Path(judged.run), console)
+        finally:
+            await model.close()
+        results = Results(
+            model=judged,
+            engine=model.engine,
+            settings=settings.model_dump(mode="json", exclude={"token"}),
+            config=config,
+            config_hash=canonical_hash(config.model_dump(mode="json")),
+            sandbox=examiner.sandbox,
+            selftest_failed=work.selftest_failed,
+            missing=work.missing,
+            excluded=work.excluded,
+            created=datetime.now(UTC),
+            git_commit=git_commit(),
+            versions=_versions() | examiner.versions(config.languages),
+            cost=Cost(
+                seconds=time.monotonic() - began,
+                generation_seconds=asked.seconds,
+                execution_cpu_seconds=examiner.spent.cpu_s,
+                tokens=asked.tokens,
+                tokens_per_s=asked.tokens / asked.seconds if asked.seconds else 0.0,
+                programs_run=examiner.spent.programs_run,
+                programs_cached=examiner.spent.programs_cached,
+                samples_resumed=asked.resumed,
+            ),
+            languages=metrics.scores_by_language(asked.samples),
+            pool=metrics.language_score(asked.samples),
+            problems=metrics.problem_scores(asked.samples),
+        )
+    write_report(results, asked.samples, Path(judged.run))
+    write_atomically(Path(judged.run) / RESULTS_FILE, results.model_dump_json(indent=2) + "\n")
+    return results
+
+
+async def _work(settings: EvalSettings, examiner: Examiner, console: Console) -> Work:
+    """Holes, or those problems whose own solution passes here: another would be no fault of a model."""
+    if settings.holes:
+        holes = cut(Path(settings.holes), per_language=settings.holes_per_language, seed=settings.seed)
+        if settings.languages:
+            holes = [hole for hole in holes if hole.problem.language in settings.languages]
+        named = {hole.problem.id: hole for hole in holes}
+        problems = tuple(hole.problem for hole in holes)
+        return Work([f"holes in {Path(settings.holes).name}"], problems, named, [], {}, {})
+    found = problem_sets.load(settings.problems, settings.languages)
+    sound = [problem for problem in found.problems if not problem.excluded]
+    missing = examiner.missing({problem.language for problem in sound})
+    runnable = [problem for problem in sound if problem.language not in missing]
+    tested = await selftest.check(runnable, examiner, console, wrong=False)
+    failed = [one.problem for one in tested.failed]
+    asked = tuple(problem for problem in runnable if problem.id not in failed)
+    if not asked:
+        raise ConfigError(
+            "Nothing can be asked here: " + "; ".join(f"{name}: {how}" for name, how in missing.items())
+        )
+    excluded = {problem.id: problem.excluded for problem in found.problems if problem.excluded}
+    return Work(settings.problems, asked, {}, failed, excluded, missing)
+
+
+def _config(settings: EvalSettings, work: Work) -> EvalConfig:
+    return EvalConfig(
+        problem_sets=work.set_names,
+        problems_hash=problem_sets.hash_of(work.problems),
+        languages=list(dict.fromkeys(problem.language for problem in work.problems)),
+        samples=settings.samples,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+    )
+
+
+def _judged_model(
+    settings: EvalSettings, folder: ModelFolder | None, config: EvalConfig, sandbox: str
+) -> JudgedModel:
+    """The model as it is now, and the folder of the run, which more samples of the same share."""
+    files = file_hashes(folder.path) if folder else {}
+    name = folder.name if folder else settings.model
+    same = config.model_dump(mode="json", exclude={"samples"}) | {
+        "files": files, "server": settings.server_url, "engine": settings.engine, "sandbox": sandbox,
+        "seed": settings.seed,
+    }  # fmt: skip
+    target = settings.to or home() / "eval" / f"{name}-{canonical_hash(same)[:12]}"
+    target.mkdir(parents=True, exist_ok=True)
+    return JudgedModel(name=name, files=files, run=str(target.resolve()))
+
+
+def _open(settings: EvalSettings, folder: ModelFolder | None) -> Model:
+    if folder is None:
+        token = settings.token.get_secret_value() if settings.token else None
+        return OverHttp(settings.server_url or "", settings.model, token)
+    engine = open_engine(
+        folder,
+        settings.engine,
+        kv_cache_gb=settings.kv_cache_gb,
+        max_streams=settings.streams,
+        threads=settings.threads,
+    )
+    return InProcess(engine)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "machine": platform.machine()} | {
+        package: version(package) for package in ("acepilot", "openvino-genai", "numpy")
+    }
