@@ -15,6 +15,7 @@ AcepilotError
 ├── ConfigError               400  settings that contradict each other or do not parse
 ├── PromotionRefused          409  the model may not become the current one (acepilot/promotion.py)
 ├── PublishFailed             502  a hub did not take a model (acepilot/publish.py)
+├── SandboxUnavailable        503  nothing here keeps a stranger's program from doing harm
 ├── CorpusUnusable            422  no corpus can be built from this (acepilot/corpus.py)
 └── StageFailed               500  a step of the corpus pipeline broke (finetune/data)
 """
@@ -98,3 +99,8 @@ class NotEnoughDisk(AcepilotError):
 class ConfigError(AcepilotError):
     code = "config_error"
     status = 400
+
+
+class SandboxUnavailable(AcepilotError):
+    code = "sandbox_unavailable"
+    status = 503

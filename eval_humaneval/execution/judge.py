@@ -1,16 +1,142 @@
-"""Judges one program: staged in the sandbox, compiled, run, and read for the word that only a pass prints."""
+"""Judges one program: staged in the sandbox, compiled, run, and read for the word that only a pass prints.
 
-from dataclasses import dataclass
+    with Sandbox(probe()) as sandbox:
+        found = find_toolchains({...}, sandbox)
+        judgement = Judge(sandbox).judge(program, found.ready[program.language])
 
+`judge` blocks and may be called from many threads; from an event loop use `asyncio.to_thread`.
+"""
+
+import hashlib
+import json
+import secrets
+import shlex
+import threading
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from eval_humaneval.execution.cache import JudgementCache
+from eval_humaneval.execution.job import Ran
+from eval_humaneval.execution.judgement import Judgement
+from eval_humaneval.execution.sandbox import WALL_FACTOR, Sandbox
+from eval_humaneval.languages.base import Toolchain
+from eval_humaneval.problems import VERDICT_MARK, Program
 from eval_humaneval.results import Outcome
+
+__all__ = ["Judge", "Judgement", "Spent"]
+
+_DETAIL_CHARS = 2000
+_CPU_USED_UP = 0.9
+"""The kernel holds the limit on a coarser clock than it bills by."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """`detail`: the end of the program's output, or why it was stopped. `cpu_s`: user and system time of the
-    whole process tree, compiling included."""
+class Spent:
+    """What judging took so far."""
 
-    outcome: Outcome
-    detail: str
-    cpu_s: float
-    wall_s: float
+    programs_run: int = 0
+    programs_cached: int = 0
+    cpu_s: float = 0.0
+
+
+class Judge:
+    """Judges programs in `sandbox`, each different one once. Thread-safe."""
+
+    def __init__(self, sandbox: Sandbox, known: JudgementCache | None = None) -> None:
+        self._sandbox = sandbox
+        self._known = known or JudgementCache()
+        self._lock = threading.Lock()
+        self._spent = Spent()
+
+    @property
+    def spent(self) -> Spent:
+        return self._spent
+
+    def judge(self, program: Program, toolchain: Toolchain) -> Judgement:
+        """`toolchain` is one that find_toolchains found ready. Raises ValueError for a program without
+        VERDICT_MARK, and OSError when a file of the toolchain is gone."""
+        key = self._key(program, toolchain)
+        judgement, cached = self._known.get_or_run(key, lambda: self._run(program, toolchain))
+        with self._lock:
+            spent = self._spent
+            self._spent = (
+                replace(spent, programs_cached=spent.programs_cached + 1)
+                if cached
+                else replace(spent, programs_run=spent.programs_run + 1, cpu_s=spent.cpu_s + judgement.cpu_s)
+            )
+        return judgement
+
+    def _key(self, program: Program, toolchain: Toolchain) -> str:
+        parts = (
+            self._sandbox.level.name,
+            program.language,
+            program.source,
+            toolchain.source_name,
+            toolchain.compile,
+            toolchain.run,
+            toolchain.verdict,
+            asdict(toolchain.limits),
+            dict(toolchain.environment),
+            {name: self._sandbox.content(path).digest for name, path in toolchain.files.items()},
+        )
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _run(self, program: Program, toolchain: Toolchain) -> Judgement:
+        halves = secrets.token_hex(8), secrets.token_hex(8)
+        ran = self._sandbox.run(
+            _command(toolchain),
+            toolchain.limits,
+            {**toolchain.files, toolchain.source_name: _with_verdict(program.source, toolchain, halves)},
+            toolchain.environment,
+            tells_compiled=bool(toolchain.compile),
+            toolchain_etc=bool(toolchain.compile) or _is_alternative(toolchain.run[0]),
+        )
+        outcome, detail = _read(ran, "".join(halves), toolchain)
+        return Judgement(outcome, detail, ran.cpu_s, ran.wall_s)
+
+
+def _with_verdict(source: str, toolchain: Toolchain, halves: tuple[str, str]) -> str:
+    """Only the last mark counts: one before it was written by the model, to be handed the word."""
+    before, mark, after = source.rpartition(VERDICT_MARK)
+    if not mark:
+        raise ValueError(f"a program without {VERDICT_MARK} cannot pass")
+    return before + toolchain.verdict.format(*halves) + after
+
+
+def _command(toolchain: Toolchain) -> tuple[str, ...]:
+    """Compiling and running take a shell between them. Its standard input is the line on which it tells that
+    the program compiled; compiler and program have another one, so that neither can tell it."""
+    if not toolchain.compile:
+        return toolchain.run
+    compiling, running = shlex.join(toolchain.compile), shlex.join(toolchain.run)
+    script = f"{compiling} </dev/null >&2 || exit 1; echo >&0; exec {running} </dev/null"
+    return ("/bin/sh", "-c", script)
+
+
+def _read(ran: Ran, word: str, toolchain: Toolchain) -> tuple[Outcome, str]:
+    limits = toolchain.limits
+    if ran.error:
+        return "infrastructure", f"{ran.error}. {_end(ran.stderr)}".strip()
+    if ran.stopped == "output":
+        return "failed", f"more than {limits.output_bytes} bytes of output"
+    if not ran.stopped and ran.exit_code == 0 and ran.stdout.rstrip().endswith(word):
+        return "passed", ""
+    if ran.stopped == "wall":
+        return "timeout", f"more than {limits.cpu_s * WALL_FACTOR} s"
+    if ran.cpu_s >= limits.cpu_s * _CPU_USED_UP:
+        return "timeout", f"more than {limits.cpu_s} s of CPU time"
+    said = _end(ran.stdout + ran.stderr)
+    if toolchain.compile and not ran.compiled:
+        return "compile_error", said
+    return "failed", said or f"exit status {ran.exit_code}, and no verdict"
+
+
+def _end(text: str) -> str:
+    return text.strip()[-_DETAIL_CHARS:]
+
+
+@cache
+def _is_alternative(tool: str) -> bool:
+    """Whether it is reached through /etc/alternatives."""
+    return Path(tool).is_symlink() and Path(tool).readlink().is_relative_to("/etc")

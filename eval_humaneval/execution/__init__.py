@@ -1,0 +1,1 @@
+"""Running strangers' programs and judging them: judge -> sandbox -> worker -> bubblewrap -> the program."""

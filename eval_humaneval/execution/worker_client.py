@@ -1,0 +1,65 @@
+"""The harness's end of one worker: sandbox -> this -> worker.py, a process of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+
+from eval_humaneval.execution.job import Job, Ran
+
+_ROOT = Path(__file__).parents[2]
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from eval_humaneval.execution.worker import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that programs need beside them."""
+
+    digest: str
+    data: bytes
+
+
+class WorkerClient:
+    """Starts its worker at once; `user` is whom it becomes, None for nobody else."""
+
+    def __init__(self, user: int | None) -> None:
+        self._connection, theirs = Pipe()
+        self._sent: set[str] = set()
+        with theirs:
+            words = [str(_ROOT), str(theirs.fileno()), *([] if user is None else [str(user)])]
+            self._process = subprocess.Popen(
+                # Isolated, and without site-packages, which its user may not be able to read.
+                [sys.executable, "-I", "-S", "-c", _START, *words],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                # Ctrl-C is for the harness, which then closes its workers.
+                start_new_session=True,
+            )
+
+    def run(self, job: Job, contents: Iterable[Content]) -> Ran:
+        """Raises EOFError or OSError when the worker is gone."""
+        for content in contents:
+            if content.digest not in self._sent:
+                self._connection.send_bytes(json.dumps({"keep": content.digest}).encode())
+                self._connection.send_bytes(content.data)
+                self._sent.add(content.digest)
+        self._connection.send_bytes(json.dumps(asdict(job)).encode())
+        return Ran(**json.loads(self._connection.recv_bytes()))
+
+    def close(self) -> str:
+        """Lets the worker end; the last line of what it said of its own accord is returned."""
+        self._connection.close()
+        with self._process, suppress(ValueError):
+            said = self._process.communicate()[1].decode(errors="replace").strip()
+            return said.rpartition("\n")[2]
+        return ""
