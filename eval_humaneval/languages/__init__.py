@@ -13,6 +13,7 @@ from eval_humaneval.languages.php import PHP
 from eval_humaneval.languages.python import PYTHON
 from eval_humaneval.languages.ruby import RUBY
 from eval_humaneval.languages.typescript import TYPESCRIPT
+from eval_humaneval.languages.vue import VUE
 from eval_humaneval.problems import Problem
 
 ADAPTERS: Mapping[str, LanguageAdapter] = {
@@ -24,6 +25,7 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
     "php": PHP,
     "ruby": RUBY,
     "csharp": CSHARP,
+    "vue": VUE,
 }
 """By the id that problems, results and options use, in the order of tables."""
 
