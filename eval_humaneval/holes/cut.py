@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 PREFIX_CHARS = 4_000
 SUFFIX_CHARS = 500
-"""What a model may see, in whole lines: about what the editor's budget of 1,536 tokens holds, a tenth of it
-for the suffix. In characters, so that it is the same for every tokenizer; it fits a context of 2,048."""
+"""What a model may see, in whole lines and in characters, so that it is the same for every tokenizer. With the
+starter's, about 1,000 tokens, rarely 2,000: within the editor's budget of 1,536, and a context of 2,048."""
 
 PER_FILE = 12
 """Of one kind in one block: more would only say the same again about one file."""
