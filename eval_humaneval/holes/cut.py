@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 PREFIX_CHARS = 4_000
 SUFFIX_CHARS = 500
-"""What a model may see, in whole lines and in characters, so that it is the same for every tokenizer. With the
+"""What a model may see, in whole lines; in characters, so that it is the same for every tokenizer. With the
 starter's, about 1,000 tokens, rarely 2,000: within the editor's budget of 1,536, and a context of 2,048."""
 
 PER_FILE = 12
