@@ -63,10 +63,16 @@ def declared_type(declared: Type) -> str:
 
 def doc_type(declared: Type) -> str:
     """For a doc comment."""
-    if declared.item is None:
-        return declared_type(declared)
-    item = doc_type(declared.item)
-    return {"list": f"{item}[]", "dict": f"array<string, {item}>", "optional": f"{item}|null"}[declared.name]
+    match declared:
+        case Type("list", Type() as item):
+            name = doc_type(item)
+            return f"({name})[]" if item.name == "optional" else f"{name}[]"
+        case Type("dict", Type() as item):
+            return f"array<string, {doc_type(item)}>"
+        case Type("optional", Type() as item):
+            return f"{doc_type(item)}|null"
+        case _:
+            return declared_type(declared)
 
 
 def call(spec: Spec, case: Case) -> str:
