@@ -1,4 +1,4 @@
-"""The languages of the harness, and the built-in problems of each: what the loaders and the judge look up."""
+"""The languages of the harness, and the built-in problems rendered in each: what loaders and judge look up."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -32,7 +32,8 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
 
 @cache
 def builtin_problems(language: str) -> tuple[Problem, ...]:
-    """All built-in problems that have solutions in `language`, one of ADAPTERS."""
+    """The built-in problems rendered in `language`, one of ADAPTERS: all that have solutions in it. Vue's are
+    not rendered: vue_problems.py has them."""
     solved = solutions(language)
     return tuple(_problem(language, spec, solved[spec.name]) for spec in specs() if spec.name in solved)
 
