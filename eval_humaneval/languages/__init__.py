@@ -1,4 +1,4 @@
-"""The languages of the harness, and the built-in problems rendered in each: what loaders and judge look up."""
+"""The languages of the harness, and the built-in problems rendered in each: for the loaders and the judge."""
 
 from collections.abc import Mapping
 from functools import cache
