@@ -10,7 +10,8 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.examiner import Examiner
-from eval_humaneval.generate import Completion, Model, Sampling
+from eval_humaneval.generate import Completion, IsOver, Model, Sampling
+from eval_humaneval.holes.ends import end_of
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
 from eval_humaneval.problems import Problem, program_of
@@ -61,7 +62,8 @@ async def ask(
         nonlocal last, tokens
         hole = work.holes.get(problem.id)
         async with places:
-            completion = await model.complete(problem, index, sampling)
+            is_over = _filled(hole) if hole else None
+            completion = await model.complete(problem, index, sampling, is_over)
             # What a model makes of the truth is the same for all samples.
             log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
         last, tokens = time.monotonic(), tokens + completion.tokens
@@ -87,6 +89,10 @@ async def ask(
                     if (problem.id, index) not in known:
                         group.create_task(one(problem, index))
     return Asked(samples, last - began, tokens, len(known))
+
+
+def _filled(hole: Hole) -> IsOver:
+    return lambda text: end_of(hole, text) is not None
 
 
 def _sample_of_hole(hole: Hole, index: int, completion: Completion, log_probs: list[float] | None) -> Sample:

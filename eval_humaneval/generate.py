@@ -7,6 +7,7 @@ never used.
 import contextlib
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,9 @@ SENTINEL_TOKENS = 16
 HTTP_STOPS = 4
 """OpenAI's own limit on `stop`; the text is cut at all of them here."""
 HTTP_TIMEOUT_S = 600
+
+
+IsOver = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,11 @@ class Model(Protocol):
 
     engine: str
 
-    async def complete(self, problem: Problem, index: int, sampling: Sampling) -> Completion:
-        """Sample number `index` of `problem`. Raises EngineFailed."""
+    async def complete(
+        self, problem: Problem, index: int, sampling: Sampling, is_over: IsOver | None = None
+    ) -> Completion:
+        """Sample number `index` of `problem`. Raises EngineFailed. `is_over` tells of a text whether more is
+        of no use; without it a stop of the problem does."""
         ...
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:
@@ -73,7 +80,10 @@ class InProcess:
         self._engine = engine
         self.engine = engine.info.engine
 
-    async def complete(self, problem: Problem, index: int, sampling: Sampling) -> Completion:
+    async def complete(
+        self, problem: Problem, index: int, sampling: Sampling, is_over: IsOver | None = None
+    ) -> Completion:
+        is_over = is_over or _has_stop(problem)
         request = GenerationRequest(
             prompt=self._render(problem.prompt, problem.suffix, sampling.max_tokens),
             max_tokens=sampling.max_tokens,
@@ -86,7 +96,7 @@ class InProcess:
             async for delta in stream:
                 text += delta.text
                 tokens += delta.tokens
-                ended = delta.finish == "stop" or _has_stop(text, problem.stops)
+                ended = delta.finish == "stop" or is_over(text)
                 if ended:
                     break
         return Completion(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
@@ -138,7 +148,10 @@ class OverHttp:
         )
         self._model = model
 
-    async def complete(self, problem: Problem, index: int, sampling: Sampling) -> Completion:
+    async def complete(
+        self, problem: Problem, index: int, sampling: Sampling, is_over: IsOver | None = None
+    ) -> Completion:
+        is_over = is_over or _has_stop(problem)
         body: dict[str, object] = {
             "model": self._model,
             "prompt": problem.prompt,
@@ -153,7 +166,7 @@ class OverHttp:
         began = time.monotonic()
         answer = await self._ask(body)
         choice = answer.choices[0]
-        ended = choice.finish_reason != "length" or _has_stop(choice.text, problem.stops)
+        ended = choice.finish_reason != "length" or is_over(choice.text)
         tokens = answer.usage.completion_tokens if answer.usage else 0
         return Completion(truncate(choice.text, problem.stops), tokens, not ended, time.monotonic() - began)
 
@@ -181,5 +194,5 @@ class OverHttp:
         return answer
 
 
-def _has_stop(text: str, stops: tuple[str, ...]) -> bool:
-    return any(stop in text for stop in stops)
+def _has_stop(problem: Problem) -> IsOver:
+    return lambda text: any(stop in text for stop in problem.stops)

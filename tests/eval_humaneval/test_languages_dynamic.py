@@ -256,7 +256,6 @@ EQUAL_TO_ALL = {
     [
         ("python", 1, "True"),
         ("python", 1, "1.0"),
-        ("python", 1.0, "1"),
         ("python", 1, "'1'"),
         ("python", 1.0, "float('nan')"),
         ("python", 1.0, "1.00001"),
