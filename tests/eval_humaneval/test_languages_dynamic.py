@@ -227,6 +227,7 @@ def completion(language: str, expression: str) -> str:
         ("python", {"a": 2}, "__import__('collections').Counter('aa')"),
         ("python", 0.3, "0.1 + 0.2"),
         ("python", 0.0, "1e-12"),
+        ("python", 1.0, "1"),
         ("javascript", {"b": [1], "a": [2]}, "({ a: [2], b: [1] })"),
         ("javascript", {"a": 2}, "Object.assign(Object.create(null), { a: 2 })"),
         ("javascript", 0.3, "0.1 + 0.2"),
