@@ -7,6 +7,7 @@ from eval_humaneval.builtin import Solution, Spec, solutions, specs
 from eval_humaneval.languages.base import LanguageAdapter
 from eval_humaneval.languages.cpp import CPP
 from eval_humaneval.languages.csharp import CSHARP
+from eval_humaneval.languages.go import GO
 from eval_humaneval.languages.java import JAVA
 from eval_humaneval.languages.javascript import JAVASCRIPT
 from eval_humaneval.languages.php import PHP
@@ -21,6 +22,7 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
     "javascript": JAVASCRIPT,
     "typescript": TYPESCRIPT,
     "java": JAVA,
+    "go": GO,
     "cpp": CPP,
     "php": PHP,
     "ruby": RUBY,
