@@ -8,11 +8,13 @@ from eval_humaneval.languages.base import LanguageAdapter
 from eval_humaneval.languages.cpp import CPP
 from eval_humaneval.languages.csharp import CSHARP
 from eval_humaneval.languages.go import GO
+from eval_humaneval.languages.go import GO
 from eval_humaneval.languages.java import JAVA
 from eval_humaneval.languages.javascript import JAVASCRIPT
 from eval_humaneval.languages.php import PHP
 from eval_humaneval.languages.python import PYTHON
 from eval_humaneval.languages.ruby import RUBY
+from eval_humaneval.languages.rust import RUST
 from eval_humaneval.languages.typescript import TYPESCRIPT
 from eval_humaneval.languages.vue import VUE
 from eval_humaneval.problems import Problem
@@ -23,7 +25,9 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
     "typescript": TYPESCRIPT,
     "java": JAVA,
     "go": GO,
+    "go": GO,
     "cpp": CPP,
+    "rust": RUST,
     "php": PHP,
     "ruby": RUBY,
     "csharp": CSHARP,

@@ -180,8 +180,8 @@ GO = LanguageAdapter(
             # as root, takes 46 s and brings that to 0.1 s; only with this setting does Go look for it.
             "GODEBUG": "installgoroot=all",
         },
-        # 768 MB nearly always pass; the rest is room for the arenas of malloc, of which each thread of Debian's
-        # go may reserve one. A newer Go needs the files: it keeps 34 MB of what it compiled.
+        # 768 MB nearly always pass; the rest is room for the arenas of malloc, of which each thread of
+        # Debian's go may reserve one. A newer Go needs the files: it keeps 34 MB of what it compiled.
         limits=Limits(address_space_mb=2048, processes=64, file_mb=128),
     ),
     render=render,
