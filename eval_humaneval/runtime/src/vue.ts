@@ -39,7 +39,7 @@ const test = new Script(`(async ({ Component, ${Object.keys(names).join(", ")} }
 test({ Component: load(componentFile), ...names }).then(
   () => exit(0),
   (error: unknown) => {
-    console.error(error);
+    console.error(error instanceof Error ? error.stack : error);
     exit(1);
   },
 );
