@@ -5,9 +5,9 @@ from functools import cache
 
 from eval_humaneval.builtin import Solution, Spec, solutions, specs
 from eval_humaneval.languages.base import LanguageAdapter
+from eval_humaneval.languages.bash import BASH
 from eval_humaneval.languages.cpp import CPP
 from eval_humaneval.languages.csharp import CSHARP
-from eval_humaneval.languages.go import GO
 from eval_humaneval.languages.go import GO
 from eval_humaneval.languages.java import JAVA
 from eval_humaneval.languages.javascript import JAVASCRIPT
@@ -25,12 +25,12 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
     "typescript": TYPESCRIPT,
     "java": JAVA,
     "go": GO,
-    "go": GO,
     "cpp": CPP,
     "rust": RUST,
     "php": PHP,
     "ruby": RUBY,
     "csharp": CSHARP,
+    "bash": BASH,
     "vue": VUE,
 }
 """By the id that problems, results and options use, in the order of tables."""
