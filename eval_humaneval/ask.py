@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -83,12 +84,23 @@ async def ask(
         count_progress(f"asking {settings.model}", len(wanted), console) as tell,
     ):
         tell(len(samples))
-        async with asyncio.TaskGroup() as group:
-            for problem in work.problems:
-                for index in range(settings.samples):
-                    if (problem.id, index) not in known:
-                        group.create_task(one(problem, index))
+        await all_of(
+            one(problem, index)
+            for problem in work.problems
+            for index in range(settings.samples)
+            if (problem.id, index) not in known
+        )
     return Asked(samples, last - began, tokens, len(known))
+
+
+async def all_of(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs `jobs` at once. The first that fails cancels the others, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _filled(hole: Hole) -> IsOver:

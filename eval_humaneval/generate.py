@@ -4,6 +4,7 @@ Both ways see the same prompts and stops. A stream is closed as soon as a stop h
 never used.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import time
@@ -23,6 +24,8 @@ SENTINEL_TOKENS = 16
 HTTP_STOPS = 4
 """OpenAI's own limit on `stop`; the text is cut at all of them here."""
 HTTP_TIMEOUT_S = 600
+HTTP_BUSY = (429, 503)
+HTTP_WAITS_S = (0.2, 1, 3, 10)
 
 
 IsOver = Callable[[str], bool]
@@ -178,11 +181,8 @@ class OverHttp:
         await self._client.aclose()
 
     async def _ask(self, body: dict[str, object]) -> _Answer:
-        where = f"{self._client.base_url}v1/completions"
-        try:
-            response = await self._client.post("/v1/completions", json=body)
-        except httpx.HTTPError as error:
-            raise EngineFailed(f"{where} does not answer: {error!r}. Is the server up?") from error
+        where = self._client.base_url.join("v1/completions")
+        response = await self._post(body, f"{where}")
         if not response.is_success:
             raise EngineFailed(f"{where} answered {response.status_code}: {response.text[:300]}")
         try:
@@ -192,6 +192,19 @@ class OverHttp:
         if not answer.choices:
             raise EngineFailed(f"{where} gave no choice.")
         return answer
+
+    async def _post(self, body: dict[str, object], where: str) -> httpx.Response:
+        """Waits and asks again where the server is busy or the connection broke."""
+        for wait_s in HTTP_WAITS_S:
+            with contextlib.suppress(httpx.TransportError):
+                response = await self._client.post("/v1/completions", json=body)
+                if response.status_code not in HTTP_BUSY:
+                    return response
+            await asyncio.sleep(wait_s)
+        try:
+            return await self._client.post("/v1/completions", json=body)
+        except httpx.TransportError as error:
+            raise EngineFailed(f"{where} does not answer: {error!r}. Is the server up?") from error
 
 
 def _has_stop(problem: Problem) -> IsOver:

@@ -1,0 +1,215 @@
+"""The command as its user gives it, against a server whose answers are known."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from acepilot.errors import SandboxUnavailable
+from acepilot.gate_report import read_gate_report
+from eval_humaneval.cli import main
+from eval_humaneval.execution.probe import probe
+from eval_humaneval.results import read_results, read_samples
+
+OPERATIONS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+RIGHT = {
+    f"{name}_{n}": f"    return a {sign} {n}\n" for name, sign in OPERATIONS.items() for n in range(2, 8)
+}
+
+
+@pytest.fixture(autouse=True)
+def _contained():
+    try:
+        probe()
+    except SandboxUnavailable as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Path:
+    """A set in OpenAI's format: one problem for each entry of RIGHT."""
+    path = tmp_path / "small.jsonl"
+    rows = [
+        {
+            "task_id": f"HumanEval/{at}",
+            "prompt": f"def {name}(a: float) -> float:\n",
+            "entry_point": name,
+            "canonical_solution": right,
+            "test": f"def check(candidate):\n    assert candidate(3) == 3 {right.split('return a ')[1]}",
+        }
+        for at, (name, right) in enumerate(RIGHT.items())
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+class Answers:
+    """An OpenAI-style server: a prompt's function name -> what it says."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.says: Callable[[str], str] = lambda name: RIGHT[name]
+        self.asked: list[dict[str, object]] = []
+
+
+@pytest.fixture
+def server() -> Iterator[Answers]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answers.asked.append(body)
+            name = body["prompt"].removeprefix("def ").partition("(")[0]
+            choice = {"text": answers.says(name), "index": 0, "finish_reason": "stop"}
+            data = json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Listening(ThreadingHTTPServer):
+        request_queue_size = 64
+
+    listening = Listening(("127.0.0.1", 0), Handler)
+    answers = Answers(f"http://127.0.0.1:{listening.server_port}")
+    thread = threading.Thread(target=listening.serve_forever)
+    thread.start()
+    yield answers
+    listening.shutdown()
+    listening.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
+
+    def run(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["eval_humaneval", *map(str, words)])
+        return main()
+
+    return run
+
+
+def test_a_run_leaves_samples_results_and_a_report(problems, server, command, tmp_path, capsys):
+    server.says = lambda name: RIGHT[name] if name.startswith("add") else "    return None\n"
+    to = tmp_path / "run"
+    assert command("run", "--server-url", server.url, "--problems", problems, "--to", to) == 0
+    results = read_results(to)
+    assert results.pool.pass_at[1].value == pytest.approx(25)
+    assert results.languages["python"].problems == 24
+    assert results.cost.tokens == 24 * 7
+    assert results.model.files == {}
+    assert len(read_samples(to)) == 24
+    page = (to / "report.html").read_text()
+    assert "18 problems with a failure" in page
+    assert "return None" in page
+    assert "25.0" in capsys.readouterr().out
+
+
+def test_a_killed_run_goes_on_where_it_stopped(problems, server, command, tmp_path):
+    to = tmp_path / "run"
+    words = ("run", "--server-url", server.url, "--problems", problems, "--to", to)
+    command(*words)
+    before = (to / "samples.jsonl").read_text().splitlines(keepends=True)
+    (to / "samples.jsonl").write_text("".join(before[:10]) + before[10][:40])
+    (to / "results.json").unlink()
+    server.asked.clear()
+    assert command(*words) == 0
+    assert len(server.asked) == 14
+    assert read_results(to).cost.samples_resumed == 10
+    assert len(read_samples(to)) == 24
+
+
+def test_more_samples_are_added_to_those_that_are_there(problems, server, command, tmp_path):
+    to = tmp_path / "run"
+    words = ("run", "--server-url", server.url, "--problems", problems, "--to", to, "--temperature", "0.2")
+    command(*words, "--samples", 2)
+    server.asked.clear()
+    command(*words, "--samples", 3)
+    assert len(server.asked) == 24
+    assert len({ask["seed"] for ask in server.asked}) == 24
+    assert read_results(to).problems[0].samples == 3
+
+
+def test_both_sides_of_a_comparison_get_the_same_prompts_and_stops(problems, server, command, tmp_path):
+    asked = []
+    for side in ("base", "candidate"):
+        server.asked.clear()
+        command("run", "--server-url", server.url, "--problems", problems, "--to", tmp_path / side)
+        asked.append(sorted(json.dumps(body, sort_keys=True) for body in server.asked))
+    assert asked[0] == asked[1]
+
+
+def test_the_gate_passes_the_same_and_fails_the_worse(problems, server, command, tmp_path, capsys):
+    run = ("run", "--server-url", server.url, "--problems", problems)
+    command(*run, "--to", tmp_path / "base")
+    command(*run, "--to", tmp_path / "same")
+    server.says = lambda name: "    return None\n"
+    command(*run, "--to", tmp_path / "worse")
+    assert command("compare", tmp_path / "base", tmp_path / "same", "--to", tmp_path / "passed") == 0
+    assert command("compare", tmp_path / "base", tmp_path / "worse", "--to", tmp_path / "failed") == 1
+    report = read_gate_report(tmp_path / "failed")
+    assert report.verdict == "FAIL"
+    assert report.pool is not None
+    assert report.pool.difference == pytest.approx(-100)
+    page = (tmp_path / "failed" / "gate.html").read_text()
+    assert "24 problems flipped" in page
+    assert '<span class="added">+    return None</span>' in page
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_unequal_runs_are_no_models_fault(problems, server, command, tmp_path):
+    run = ("run", "--server-url", server.url, "--problems", problems)
+    command(*run, "--to", tmp_path / "base")
+    command(*run, "--to", tmp_path / "other", "--max-tokens", 10)
+    assert command("compare", tmp_path / "base", tmp_path / "other", "--to", tmp_path / "gate") == 3
+    assert read_gate_report(tmp_path / "gate").verdict == "INFRASTRUCTURE"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "--samples", 3), "--temperature"),
+        (("run", "--server-url", "http://127.0.0.1:9", "--languages", "klingon"), "No such language"),
+        (("run", "--server-url", "http://127.0.0.1:9", "--problems", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("run", "--model", "nowhere"), "There is no model"),
+        (("compare", "nowhere", "nothing"), "There is no model"),
+        (("compare", "a", "b", "--margin", "lots"), "--margin lots"),
+    ],
+)
+def test_what_cannot_be_judged_says_so(words, told, command, capsys):
+    assert command(*words) == 3
+    assert told in capsys.readouterr().err
+
+
+def test_a_wrong_flag_is_not_inconclusive(command):
+    with pytest.raises(SystemExit) as ended:
+        command("compare", "a")
+    assert ended.value.code == 3
+
+
+def test_selftest_tells_a_wrong_canonical_solution(problems, command, tmp_path):
+    rows = problems.read_text().splitlines()
+    rows[3] = rows[3].replace("return a", "return 1 + a")
+    problems.write_text("\n".join(rows) + "\n")
+    assert command("selftest", "--problems", problems, "--json", tmp_path / "out.json") == 1
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert (told["passed"], told["failed"], told["skipped"]) == (23, 1, 0)
+    assert told["tasks"]["failed"][0]["which"] == "canonical"
+    assert told["sandbox"] == "bubblewrap"
+
+
+def test_a_problem_whose_own_solution_fails_is_not_asked(problems, server, command, tmp_path):
+    rows = problems.read_text().splitlines()
+    rows[3] = rows[3].replace("return a", "return 1 + a")
+    problems.write_text("\n".join(rows) + "\n")
+    command("run", "--server-url", server.url, "--problems", problems, "--to", tmp_path / "run")
+    results = read_results(tmp_path / "run")
+    assert len(results.selftest_failed) == 1
+    assert results.pool.problems == 23
