@@ -85,8 +85,8 @@ RUBY = LanguageAdapter(
     label="Ruby",
     toolchain=Toolchain(
         source_name="main.rb",
-        # Gems stay, although they take 25 ms: test/unit, which public sets use, is one. Set is there without
-        # a `require`, as it is from Ruby 3.2 on.
+        # Gems stay, although they take 25 ms: prime and matrix are such, which a completion may require.
+        # Set is there without a `require`, as it is from Ruby 3.2 on.
         run=("ruby", "--disable=did_you_mean,error_highlight", "-rset", "main.rb"),
         tools=(Tool("ruby", "apt-get install ruby"),),
         verdict="puts '{0}' + '{1}'",
