@@ -12,21 +12,19 @@ RENDERED = [name for name, adapter in ADAPTERS.items() if adapter.render is not 
 
 
 def is_of(value: Value, declared: Type) -> bool:
-    match declared:
-        case Type("int"):
+    match declared, value:
+        case Type("int"), int():
             return type(value) is int and -(2**31) <= value < 2**31
-        case Type("float"):
-            return type(value) is float
-        case Type("bool"):
-            return type(value) is bool
-        case Type("str"):
-            return isinstance(value, str) and value.isascii()
-        case Type("optional", Type() as item):
+        case (Type("float"), float()) | (Type("bool"), bool()):
+            return True
+        case Type("str"), str():
+            return value.isascii()
+        case Type("optional", Type() as item), _:
             return value is None or is_of(value, item)
-        case Type("list", Type() as item):
-            return isinstance(value, list) and all(is_of(each, item) for each in value)
-        case Type("dict", Type() as item):
-            return isinstance(value, dict) and all(key.isascii() and is_of(value[key], item) for key in value)
+        case Type("list", Type() as item), [*items]:
+            return all(is_of(each, item) for each in items)
+        case Type("dict", Type() as item), {**entries}:
+            return all(key.isascii() and is_of(each, item) for key, each in entries.items())
         case _:
             return False
 
