@@ -16,6 +16,7 @@ def _check(got, expected)
 end
 
 def _same(got, expected)
+  got = got.to_f if Float === expected && Integer === got
   return false unless expected.class === got
 
   case expected
