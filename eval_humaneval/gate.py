@@ -23,6 +23,10 @@ EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2, "INFR
 LEAST_MARGIN = 2.0
 """Points. A default margin is larger only where so few problems and samples cannot show this."""
 
+ROOM = 0.9
+"""How often a candidate that is as good as its base keeps to default margins at the first look: to those of
+all languages at once, and to the pool's. A second look makes that about 0.99."""
+
 VISIBLE_ALPHA = 0.05
 
 
@@ -39,6 +43,7 @@ class GateOptions:
     alpha: float = 0.05
     enlarge: bool = True
     seed: int = 0
+    resamples: int = 10_000
 
     def __post_init__(self) -> None:
         given = {POOL: self.pool_margin, "every language": self.language_margin, **self.language_margins}
@@ -68,44 +73,63 @@ def judge_runs(
 
     Raises ConfigError for a margin that runs of this size cannot show.
     """
-    alpha = options.alpha / 2 if options.enlarge and base.config.temperature > 0 else options.alpha
-    verdict: Verdict = "INFRASTRUCTURE"
-    because = invalid_because(base, candidate)
-    compared: dict[str, Comparison] = {}
-    advised: int | None = None
-    if not because:
-        samples = base.config.samples
-        evidence = gather(_cells(base, candidate), options.seed)
-        margins = _kept(first) if first else choose_margins(evidence, options, alpha, samples)
-        compared = comparisons(evidence, margins, options, alpha, samples)
-        verdict = decide(compared)
-        undecided = {name: it for name, it in compared.items() if it.verdict == "INCONCLUSIVE"}
-        to_pass = {name: size_to_pass(evidence[name], it, alpha) for name, it in undecided.items()}
-        to_fail = {
-            name: size_to_fail(evidence[name], it, _strictest(alpha, name, evidence), options.drop_points)
-            for name, it in undecided.items()
-        }
-        because = reasons(verdict, compared, to_pass, to_fail, options.drop_points)
-        because += margins_because(compared, LEAST_MARGIN)
-        if verdict == "INCONCLUSIVE":
-            advised = samples_to_decide(to_pass, to_fail)
+    invalid = invalid_because(base, candidate)
+    if invalid:
+        seen = Look("INFRASTRUCTURE", {}, invalid, None)
+    else:
+        seen = look(_cells(base, candidate), options, _kept(first) if first else None)
     return GateReport(
-        verdict=verdict,
-        reasons=because,
+        verdict=seen.verdict,
+        reasons=seen.reasons,
         base=base.model,
         candidate=candidate.model,
         config_hash=candidate.config_hash,
         sandbox=candidate.sandbox,
-        alpha=alpha,
+        alpha=look_alpha(options, greedy=base.config.temperature == 0),
         drop_points=options.drop_points,
         enlarged=first is not None,
-        samples_to_decide=advised,
+        samples_to_decide=seen.samples_to_decide,
         seed=options.seed,
         created=created,
         git_commit=git_commit,
-        pool=compared.get(POOL),
-        languages={name: it for name, it in compared.items() if name != POOL},
+        pool=seen.compared.get(POOL),
+        languages={name: it for name, it in seen.compared.items() if name != POOL},
     )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the runs show; `compared` is by language, and last the pool."""
+
+    verdict: Verdict
+    compared: dict[str, Comparison]
+    reasons: list[str]
+    samples_to_decide: int | None
+
+
+def look_alpha(options: GateOptions, *, greedy: bool) -> float:
+    """Half for each look where a second may follow; greedy runs gain nothing by more samples."""
+    return options.alpha / 2 if options.enlarge and not greedy else options.alpha
+
+
+def look(cells: Cells, options: GateOptions, margins: Mapping[str, float] | None) -> Look:
+    """`margins` are those of the first look; None at the first."""
+    alpha = look_alpha(options, greedy=cells.greedy)
+    evidence = gather(cells, options.seed, options.resamples)
+    if margins is None:
+        margins = choose_margins(evidence, options, alpha, cells.samples)
+    compared = comparisons(evidence, margins, options, alpha, cells.samples)
+    verdict = decide(compared)
+    undecided = {name: it for name, it in compared.items() if verdict == it.verdict == "INCONCLUSIVE"}
+    to_pass = {name: size_to_pass(evidence[name], it, alpha) for name, it in undecided.items()}
+    to_fail = {
+        name: size_to_fail(evidence[name], it, _strictest(alpha, name, evidence), options.drop_points)
+        for name, it in undecided.items()
+    }
+    because = reasons(verdict, compared, to_pass, to_fail, options.drop_points)
+    chosen = {name: it.margin for name, it in compared.items() if _given(options, name) is None}
+    because += margins_because(chosen, LEAST_MARGIN)
+    return Look(verdict, compared, because, samples_to_decide(to_pass, to_fail))
 
 
 def choose_margins(
@@ -113,17 +137,14 @@ def choose_margins(
 ) -> dict[str, float]:
     """In points: what was given, else the least that a run of this size shows.
 
-    That is for a candidate as good as its base: it shall keep to every language's margin at once, and to the
-    pool's, with POWER. The candidate has no part in it, or damage that strikes few problems would widen its
-    own margin.
+    The candidate has no part in it: damage that strikes few problems would widen its own margin.
     """
     unknown = sorted(set(options.language_margins) - set(evidence))
     wrong = [f"There is a margin for {name}, which these runs do not have." for name in unknown]
     margins: dict[str, float] = {}
     for name, it in evidence.items():
-        given = options.pool_margin if name == POOL else options.language_margin
-        given = options.language_margins.get(name, given)
-        power = POWER if name == POOL else POWER ** (1 / (len(evidence) - 1))
+        given = _given(options, name)
+        power = ROOM if name == POOL else ROOM ** (1 / (len(evidence) - 1))
         # The next tenth above, because PASS needs more than the margin itself.
         least = floor(1000 * it.showable(alpha, power) + 1) / 10
         margins[name] = max(LEAST_MARGIN, least) if given is None else given
@@ -176,6 +197,12 @@ def decide(compared: Mapping[str, Comparison]) -> Verdict:
     if "FAIL" in verdicts:
         return "FAIL"
     return "INCONCLUSIVE" if "INCONCLUSIVE" in verdicts else "PASS"
+
+
+def _given(options: GateOptions, name: str) -> float | None:
+    return (
+        options.pool_margin if name == POOL else options.language_margins.get(name, options.language_margin)
+    )
 
 
 def _strictest(alpha: float, name: str, evidence: Mapping[str, Evidence]) -> float:

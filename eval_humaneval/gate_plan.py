@@ -33,7 +33,7 @@ def size_to_show(evidence: Evidence, margin: float, alpha: float, samples: int) 
 
 
 def size_to_pass(evidence: Evidence, comparison: Comparison, alpha: float) -> Size:
-    """If the difference stays what it is."""
+    """If the candidate is as good as it seems, or better where it had bad luck."""
 
     def enough(more: float, problems: float) -> bool:
         return evidence.passes_with(comparison.margin / 100, alpha, more, problems)
@@ -42,7 +42,7 @@ def size_to_pass(evidence: Evidence, comparison: Comparison, alpha: float) -> Si
 
 
 def size_to_fail(evidence: Evidence, comparison: Comparison, alpha: float, drop_points: float) -> Size:
-    """If the difference stays what it is; `alpha` is that of the first step of Holm."""
+    """If it is as bad as it seems; `alpha` is that of the first step of Holm."""
 
     def enough(more: float, problems: float) -> bool:
         return evidence.fails_with(drop_points / 100, alpha, more, problems)

@@ -14,7 +14,6 @@ from eval_humaneval.resampling import Array, as_t, expanded, resample, standard_
 
 POOL = "all languages together"
 POWER = 0.8
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,18 @@ class Evidence:
         return self._width(alpha, noise, problems) + float(special.ndtri(power)) * noise
 
     def passes_with(self, margin: float, alpha: float, samples: float, problems: float) -> bool:
-        """Whether so many times as many samples and problems would show `margin`, with POWER, if the
-        difference stays what it is."""
+        """Whether so many times as many samples and problems would show `margin`, with POWER.
+
+        Of the difference stays what is not luck: the problems' own part of its variance.
+        """
         noise, error = self._grown(samples, problems)
+        own = 1 - min(1.0, (self.noise / self.error) ** 2) if self.error > 0 else 1.0
+        expected = self.difference * (own + (1 - own) / samples)
         room = float(special.ndtri(POWER)) * noise
-        return self.difference + margin > self._width(alpha, error, problems) + room
+        return expected + margin > self._width(alpha, error, problems) + room
 
     def fails_with(self, drop: float, alpha: float, samples: float, problems: float) -> bool:
+        """Whether that would prove a drop beyond `drop`, with POWER, if the difference stays what it is."""
         _, error = self._grown(samples, problems)
         return -self.difference - drop > self.detectable(alpha, error)
 
@@ -110,7 +114,7 @@ class Evidence:
         return float(np.sqrt(noise / problems)), float(np.sqrt((own + noise) / problems))
 
 
-def gather(cells: Cells, seed: int) -> dict[str, Evidence]:
+def gather(cells: Cells, seed: int, resamples: int) -> dict[str, Evidence]:
     """By language, and last the pool, whose mean is over all problems in all languages."""
     names = (*cells.languages, POOL)
     clusters = int(cells.cluster.max()) + 1
@@ -120,9 +124,9 @@ def gather(cells: Cells, seed: int) -> dict[str, Evidence]:
         np.add.at(sums, (cells.cluster, column), differences)
         np.add.at(counts, (cells.cluster, column), 1)
     rng = np.random.default_rng(seed)
-    drawn = resample(sums, counts, RESAMPLES, rng)
-    unseen = rng.gamma(0.5, size=RESAMPLES)
-    normal = rng.standard_normal(RESAMPLES)
+    drawn = resample(sums, counts, resamples, rng)
+    unseen = rng.gamma(0.5, size=resamples)
+    normal = rng.standard_normal(resamples)
     found: dict[str, Evidence] = {}
     for at, name in enumerate(names):
         rows = np.full(len(cells.language), True) if name == POOL else cells.language == at

@@ -56,9 +56,9 @@ def reasons(
     to_fail: Mapping[str, Size],
     drop_points: float,
 ) -> list[str]:
-    """Worst first; `to_pass` and `to_fail` say for what is undecided which size would decide it."""
+    """Largest drop first; `to_pass` and `to_fail` say for what is undecided which size would decide it."""
     found: list[str] = []
-    ranked = sorted(compared.items(), key=lambda item: item[1].p_adjusted)
+    ranked = sorted(compared.items(), key=lambda item: item[1].difference)
     for name, it in ranked:
         if it.verdict == "FAIL":
             found.append(
@@ -66,7 +66,7 @@ def reasons(
                 f"by more than {drop_points:g} with p = {it.p_adjusted:.2g}."
             )
     for name, it in ranked:
-        if it.verdict == "INCONCLUSIVE":
+        if name in to_pass:
             found.append(
                 f"{name}: the difference is {it.difference:+.1f} points and could be {it.lower:+.1f}; PASS "
                 f"needs that above {-it.margin:.1f}. {_advice(to_pass[name], to_fail[name], it)}"
@@ -80,13 +80,12 @@ def reasons(
     return found
 
 
-def margins_because(compared: Mapping[str, Comparison], least: float) -> list[str]:
-    """Why margins are larger than the `least`."""
-    larger = [f"{name} {it.margin:.1f}" for name, it in compared.items() if it.margin > least]
+def margins_because(chosen: Mapping[str, float], least: float) -> list[str]:
+    """Why default margins, in points, are larger than the `least`."""
+    larger = ", ".join(f"{name} {margin:.1f}" for name, margin in chosen.items() if margin > least)
     if not larger:
         return []
-    listed = ", ".join(larger)
-    return [f"Margins above {least:g} points, because so few problems and samples show no less: {listed}."]
+    return [f"Margins above {least:g} points, because so few problems and samples show no less: {larger}."]
 
 
 def too_small(name: str, margin: float, evidence: Evidence, alpha: float, samples: int) -> str:
@@ -95,8 +94,8 @@ def too_small(name: str, margin: float, evidence: Evidence, alpha: float, sample
     size = size_to_show(evidence, margin, alpha, samples)
     return (
         f"{name}: {evidence.problems} problems with {samples} samples each cannot show a margin of "
-        f"{margin:g} points, only one above {shown:.1f}. Give a larger margin, or run "
-        f"{_or(size, 'more: no sensible number would do')}."
+        f"{margin:g} points, only one above {shown:.1f}. Give a larger margin; to show this one, run "
+        f"{_ways(size)}."
     )
 
 
@@ -105,22 +104,22 @@ def _advice(to_pass: Size, to_fail: Size, comparison: Comparison) -> str:
         return min((number for number in (first, second) if number is not None), default=None)
 
     size = Size(least(to_pass.samples, to_fail.samples), least(to_pass.problems, to_fail.problems))
-    advice = f"To decide it: {_or(size, 'no sensible number of samples or problems')}."
+    advice = f"It takes {_ways(size)} to decide it."
     if size.samples is None:
         return f"{advice} More samples would not, because the problems differ too much among themselves."
     return advice
 
 
-def _or(size: Size, neither: str) -> str:
-    """`neither`: where no sensible size does."""
+def _ways(size: Size) -> str:
     ways: list[str] = []
     if size.samples is not None:
         ways.append(f"about {size.samples} samples per problem")
     if size.problems is not None:
         ways.append(f"about {size.problems} problems")
-    return " or ".join(ways) or neither
+    return " or ".join(ways) or "more samples and problems than anybody would run"
 
 
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:5])
-    return f"{len(names)} problems ({shown}{', ...' if len(names) > 5 else ''})"
+    many = "problem" if len(names) == 1 else f"{len(names)} problems"
+    return f"{many} {shown}{', ...' if len(names) > 5 else ''}"
