@@ -1,0 +1,148 @@
+"""mxeval (github.com/amazon-science/mxeval): HumanEval and MBPP, translated with their tests.
+
+The program is prompt, completion, test. Only in Python are the canonical solutions written by hand; those
+that MBXP has in other languages are a model's, and many fail: they are not used. What the tests take from
+third-party packages (lodash, CompareNETObjects) is written out here.
+"""
+
+import re
+from typing import ClassVar
+
+from eval_humaneval.formats import go_check, python_check
+from eval_humaneval.formats.base import Record, task_of
+from eval_humaneval.formats.endings import Ending, at_end, at_end_of_main, end_at
+from eval_humaneval.formats.openai import check_tail
+from eval_humaneval.problems import Problem
+
+# In lodash's sense 0 equals -0, in Node's it does not.
+JAVASCRIPT_IS_EQUAL = """\
+const _ = {
+  isEqual: (a, b) =>
+    Array.isArray(a) && Array.isArray(b)
+      ? a.length === b.length && a.every((item, at) => _.isEqual(item, b[at]))
+      : a === b || require("node:util").isDeepStrictEqual(a, b),
+};
+"""
+
+PHP_PUBLISHED_COMPARE = """\
+function compare($x, $y) {
+    return $x == $y;
+}
+"""
+
+# To the published one, `true` equals any filled text and array: 370 of the 786 solutions of MBXP that pass it
+# do so by this alone.
+PHP_COMPARE = """\
+function compare($x, $y) {
+    if (is_array($x) && is_array($y)) {
+        foreach ($y as $key => $value) {
+            if (!array_key_exists($key, $x) || !compare($x[$key], $value)) return false;
+        }
+        return count($x) == count($y);
+    }
+    return is_bool($x) == is_bool($y) && is_null($x) == is_null($y) && $x == $y;
+}
+"""
+
+CSHARP_COMPARE = """
+namespace KellermanSoftware.CompareNetObjects
+{
+    public class ComparisonResult
+    {
+        public bool AreEqual;
+    }
+
+    public class CompareLogic
+    {
+        public ComparisonResult Compare(object x, object y)
+        {
+            return new ComparisonResult { AreEqual = Same(x, y) };
+        }
+
+        private static bool Same(object x, object y)
+        {
+            var xs = x as System.Collections.IDictionary;
+            var ys = y as System.Collections.IDictionary;
+            if (xs != null && ys != null)
+            {
+                foreach (var key in ys.Keys)
+                    if (!xs.Contains(key) || !Same(xs[key], ys[key])) return false;
+                return xs.Count == ys.Count;
+            }
+            var left = x as System.Collections.IList;
+            var right = y as System.Collections.IList;
+            if (left == null || right == null) return Equals(x, y);
+            if (left.Count != right.Count) return false;
+            for (var at = 0; at < right.Count; at++)
+                if (!Same(left[at], right[at])) return false;
+            return true;
+        }
+    }
+}
+"""
+
+
+class MxevalRecord(Record):
+    format: ClassVar[str] = "mxeval"
+
+    task_id: str
+    language: str
+    prompt: str
+    entry_point: str
+    test: str
+    canonical_solution: str | None = None
+
+    def language_name(self) -> str:
+        return self.language
+
+    def problem(self) -> Problem | None:
+        match self.language:
+            case "python":
+                canonical = self.canonical_solution or ""
+                # In MBPP helper functions follow the function.
+                stops = tuple(stop for stop in python_check.STOPS if stop not in canonical)
+                ending = Ending(stops, self.canonical_solution, "\n")
+                return self._problem(ending, check_tail(self.test, self.entry_point))
+            case "javascript":
+                lodash = re.compile(r'const _ = require\("lodash"\)\n')
+                return self._braced(at_end(lodash.sub(lambda _: JAVASCRIPT_IS_EQUAL, self.test)))
+            case "typescript":
+                return self._braced(at_end(self.test))
+            case "java":
+                ending = end_at("\n    }", None, "\n    }\n}\n")
+                return self._problem(ending, at_end_of_main(self.test, depth=2))
+            case "cpp":
+                return self._braced(at_end_of_main(self.test, depth=1))
+            case "go":
+                head, prompt = go_check.split_package(self.prompt, ("fmt",))
+                uses = go_check.uses((*go_check.imports(self.prompt), "fmt"))
+                return self._braced(at_end_of_main(self.test, depth=1) + uses, head=head, prompt=prompt)
+            case "csharp":
+                ending = end_at("\n        }", None, "\n        }\n")
+                return self._problem(ending, at_end_of_main(self.test, depth=3) + CSHARP_COMPARE)
+            case "php":
+                return self._braced(at_end(self.test.replace(PHP_PUBLISHED_COMPARE, PHP_COMPARE)))
+            case "ruby":
+                # It is for what was expected to say whether it equals what came.
+                tests = re.sub(r"^if (x\d+) != (v\d+)$", r"if \2 != \1", self.test, flags=re.MULTILINE)
+                return self._problem(end_at("\nend", None, "\nend\n"), at_end(tests))
+            case _:
+                return None
+
+    def _braced(self, tests: str, *, head: str = "", prompt: str = "") -> Problem:
+        ending = end_at("\n}", None, "\n}\n")
+        return self._problem(ending, tests, head=head, prompt=prompt)
+
+    def _problem(self, ending: Ending, tests: str, *, head: str = "", prompt: str = "") -> Problem:
+        task = task_of(r"(HumanEval|MB)\w*/(\d+)", self.task_id)
+        name, base = ("mxeval", "HumanEval") if task[1] == "HumanEval" else ("mbxp", "MBPP")
+        return Problem(
+            id=f"{name}/{self.language}/{task[2]}",
+            cluster=f"{base}/{task[2]}",
+            language=self.language,
+            head=head,
+            prompt=prompt or self.prompt,
+            stops=ending.stops,
+            tail=ending.closing + tests,
+            canonical=ending.canonical,
+        )
