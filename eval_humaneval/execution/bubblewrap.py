@@ -55,9 +55,9 @@ def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ..
 
 def start(job: Job, kept: Mapping[str, int], streams: Streams, stack: ExitStack) -> Started:
     """Bubblewrap makes the program process 1 of its own namespace: the kernel ends all others with it, and
-    only then does bubblewrap see it end. So nothing outlives the wait, and all CPU time is counted. While
-    bubblewrap waits at a gate, the limits are set: RLIMIT_NPROC counts by sandbox only inside. Raises OSError
-    when that cannot be done."""
+    only then does bubblewrap see it end. So nothing outlives the wait, and the CPU time of all processes is
+    billed, but for those that had to be ended. While bubblewrap waits at a gate, the limits are set: inside,
+    as elsewhere RLIMIT_NPROC counts over all sandboxes. Raises OSError when that cannot be done."""
     status, status_end = open_pipe(stack)
     gate_end, gate = open_pipe(stack)
     contents = {name: kept[digest] for name, digest in job.kept.items()}

@@ -31,6 +31,12 @@ class JudgementCache:
             self._restore(path)
             self._file = path.open("a", encoding="utf-8")
 
+    def __enter__(self) -> "JudgementCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()

@@ -41,8 +41,8 @@ class Job:
 @dataclass(frozen=True)
 class Ran:
     """What became of a job. `exit_code` is 128 and the signal for a killed program. `stopped`: "", "wall" or
-    "output", the limit that the worker held. `cpu_s`: user and system time of the whole tree, bubblewrap's
-    own included. `error`: why nothing could be run; "" is the rule."""
+    "output", the limit that the worker held. `cpu_s`: user and system time of the whole tree, bubblewrap
+    included, processes left running at the end not. `error`: why nothing could be run; "" is the rule."""
 
     exit_code: int
     stdout: str

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acepilot.errors import SandboxUnavailable
-from eval_humaneval.execution.sandbox import BUBBLEWRAP, LIMITS_ONLY, SYSTEM_PATH, Sandbox, SandboxLevel
+from eval_humaneval.execution.sandbox import (
+    BUBBLEWRAP,
+    LIMITS_ONLY,
+    SYSTEM_PATH,
+    WORKER_ENDED,
+    Sandbox,
+    SandboxLevel,
+)
 from eval_humaneval.languages.base import Limits
 
 _INSTALL = "`apt-get install bubblewrap` (0.8 or newer; `dnf install bubblewrap` on Fedora)"
@@ -67,6 +74,10 @@ def _bubblewrap_problem() -> str:
         ran = sandbox.run(("/usr/bin/true",), Limits(), {}, {})
     if not ran.error and ran.exit_code == 0:
         return ""
+    if WORKER_ENDED in ran.error:
+        return (
+            f"this process cannot start one of the user that programs run as ({ran.error}); be no root here"
+        )
     container = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
     said = ran.stderr.strip() or ran.error
     return why_denied(said, _read_setting, in_container=container)

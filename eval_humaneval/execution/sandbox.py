@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import LifoQueue
-from types import TracebackType
 
 from eval_humaneval.execution.bubblewrap import wrapper
 from eval_humaneval.execution.job import NOBODY, Job, Ran
@@ -25,6 +24,7 @@ SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 WALL_FACTOR = 3
 """A program may take this many times its CPU limit, waiting for busy cores or asleep."""
 
+WORKER_ENDED = "the sandbox's worker ended"
 _OPEN_FILES = 512
 
 
@@ -58,16 +58,15 @@ class Sandbox:
     def __enter__(self) -> "Sandbox":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Ends the workers; waits for those at work."""
-        for _ in range(self.workers):
-            if worker := self._idle.get():
+        for worker in [self._idle.get() for _ in range(self.workers)]:
+            if worker:
                 worker.close()
+            self._idle.put(None)
 
     def run(
         self,
@@ -104,7 +103,7 @@ class Sandbox:
                     worker = None
         finally:
             self._idle.put(worker)
-        return Ran(-1, "", "", False, "", 0.0, 0.0, f"the sandbox's worker ended: {reason}")
+        return Ran(-1, "", "", False, "", 0.0, 0.0, f"{WORKER_ENDED}: {reason}")
 
     def content(self, path: Path) -> Content:
         """Of a file beside programs; it is read once. Raises OSError."""

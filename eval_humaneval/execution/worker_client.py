@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
 from pathlib import Path
@@ -59,7 +58,6 @@ class WorkerClient:
     def close(self) -> str:
         """Lets the worker end; the last line of what it said of its own accord is returned."""
         self._connection.close()
-        with self._process, suppress(ValueError):
-            said = self._process.communicate()[1].decode(errors="replace").strip()
-            return said.rpartition("\n")[2]
-        return ""
+        with self._process:
+            said: str = self._process.communicate()[1].decode(errors="replace")
+        return said.strip().rpartition("\n")[2]
