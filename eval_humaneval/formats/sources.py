@@ -54,8 +54,8 @@ def hub_rows(name: str, config: str | None) -> Iterator[Row]:
         splits = datasets.load_dataset(name, config)
     except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
         raise ConfigError(
-            f"The set {name}{f':{config}' if config else ''} cannot be had from the Hugging Face hub "
-            f"({error}). Download it where there is a network, and name its folder or file."
+            f"{name}{f':{config}' if config else ''} is no file or folder here, and cannot be had from the "
+            f"Hugging Face hub ({error}). Download it where there is a network, and name its folder or file."
         ) from error
     for split, table in cast("dict[str, Any]", splits).items():
         for number, fields in enumerate(table):
