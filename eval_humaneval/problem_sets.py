@@ -47,8 +47,11 @@ def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
 
 
 def hash_of(problems: Sequence[Problem]) -> str:
-    """Over all that a model sees and is judged by, whatever the order."""
+    """Over all that a model sees and is judged by, whatever the order: limits on its programs, too."""
     digest = hashlib.sha256()
+    for language in sorted({problem.language for problem in problems} & ADAPTERS.keys()):
+        toolchain = ADAPTERS[language].toolchain
+        digest.update(repr((language, toolchain.compile, toolchain.run, toolchain.limits)).encode())
     for problem in sorted(problems, key=lambda problem: problem.id):
         parts = (
             problem.id,

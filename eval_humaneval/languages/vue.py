@@ -8,8 +8,8 @@ VUE = LanguageAdapter(
     toolchain=Toolchain(
         source_name="main.vue",
         compile=("node", "vue-compile.cjs", "main.vue", "component.js", "test.js"),
-        run=("node", "--max-old-space-size=256", "vue.cjs", "component.js", "test.js"),
-        tools=(Tool("node", "apt install nodejs"),),
+        run=("node", "vue.cjs", "component.js", "test.js"),
+        tools=(Tool("node", "apt-get install nodejs"),),
         verdict='console.log("{0}" + "{1}")',
         # Node reserves far more than it uses: Node 20 starts from 768 MB on, Node 24 needs 1.5 GB.
         limits=Limits(address_space_mb=4096),
