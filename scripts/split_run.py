@@ -1,0 +1,81 @@
+"""How often does a model pass the gate against itself? One run's samples, split at random into two runs.
+
+    python -m eval_humaneval run --samples 8 --temperature 0.2 --to FOLDER
+    python scripts/split_run.py FOLDER --splits 20
+
+Each split gives half of a problem's samples to either side and asks the gate, at its defaults and without
+more samples. Exit code 0 when at least 95 in 100 splits pass.
+"""
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+
+from acepilot.errors import AcepilotError, ConfigError
+from acepilot.provenance import git_commit
+from eval_humaneval import metrics
+from eval_humaneval.gate import GateOptions, judge_runs
+from eval_humaneval.results import Results, Sample, read_results, read_samples
+
+WANTED = 0.95
+
+
+def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Half of each problem's samples on either side; of an odd number one is left out."""
+    random = Random(seed)
+    groups: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.problem].append(sample)
+    sides: tuple[list[Sample], list[Sample]] = ([], [])
+    for problem in sorted(groups):
+        group = sorted(groups[problem], key=lambda sample: sample.index)
+        random.shuffle(group)
+        half = len(group) // 2
+        sides[0].extend(group[:half])
+        sides[1].extend(group[half : 2 * half])
+    return sides
+
+
+def as_run(results: Results, samples: list[Sample], half: int) -> Results:
+    config = results.config.model_copy(update={"samples": half})
+    return results.model_copy(update={"config": config, "problems": metrics.problem_scores(samples)})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="folder of a run with several samples a problem")
+    parser.add_argument("--splits", type=int, default=20)
+    given = parser.parse_args()
+    try:
+        results = read_results(given.run)
+        half = results.config.samples // 2
+        if half == 0:
+            raise ConfigError(f"{given.run} has one sample a problem: run it with --samples 2 or more.")
+        samples = read_samples(given.run)
+        verdicts: Counter[str] = Counter()
+        for seed in range(given.splits):
+            base, candidate = (as_run(results, side, half) for side in halves(samples, seed))
+            report = judge_runs(
+                base, candidate, GateOptions(seed=seed), created=datetime.now(UTC), git_commit=git_commit()
+            )
+            verdicts[report.verdict] += 1
+            if report.pool:
+                pool = report.pool
+                print(f"{seed}: {report.verdict}, pool {pool.difference:+.2f}, lower bound {pool.lower:+.2f}")
+    except AcepilotError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
+        return 3
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    print(f"{results.model.name} against itself, {half} samples a side, {given.splits} splits: {told}")
+    return 0 if verdicts["PASS"] >= WANTED * given.splits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
