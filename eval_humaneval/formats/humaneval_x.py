@@ -17,20 +17,8 @@ from collections import *
 from typing import *
 """
 
-CPP_INCLUDES = "".join(
-    f"#include <{header}>\n"
-    for header in (
-        "algorithm",
-        "climits",
-        "cstring",
-        "iostream",
-        "math.h",
-        "stdio.h",
-        "stdlib.h",
-        "string",
-        "vector",
-    )
-)
+CPP_HEADERS = "algorithm climits cstring iostream math.h stdio.h stdlib.h string vector"
+CPP_INCLUDES = "".join(f"#include <{header}>\n" for header in CPP_HEADERS.split())
 
 # console.assert only prints, and the exit code stays 0.
 THROWING_ASSERT = "console.assert = (held) => { if (!held) throw new Error('an assertion failed'); };\n"

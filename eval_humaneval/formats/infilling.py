@@ -12,10 +12,10 @@ from eval_humaneval.formats.openai import check_tail
 from eval_humaneval.problems import Problem
 
 KINDS = {
-    "SingleLine": "single-line",
-    "MultiLine": "multi-line",
-    "RandomSpan": "random-span",
-    "RandomSpanLight": "random-span-light",
+    "SingleLineInfilling": "single-line",
+    "MultiLineInfilling": "multi-line",
+    "RandomSpanInfilling": "random-span",
+    "RandomSpanInfillingLight": "random-span-light",
 }
 
 
@@ -33,18 +33,15 @@ class InfillingRecord(Record):
         return "python"
 
     def problem(self) -> Problem:
-        kinds = "|".join(KINDS)
-        task = task_of(
-            rf"(?P<kind>{kinds})Infilling(?P<light>Light)?/(?P<rest>(HumanEval/\d+)/\w+)", self.task_id
-        )
-        kind = KINDS[task["kind"] + (task["light"] or "")]
+        task = task_of(rf"({'|'.join(KINDS)})/((HumanEval/\d+)/\w+)", self.task_id)
+        kind = KINDS[task[1]]
         stops, suffix, canonical = python_check.STOPS, self.suffix, self.canonical_solution
         if kind == "single-line":
             # The line's end is left standing behind the hole: it can be the stop then.
             stops, suffix, canonical = ("\n",), f"\n{suffix}", canonical.removesuffix("\n")
         return Problem(
-            id=f"infilling/{kind}/{task['rest']}",
-            cluster=task[4],
+            id=f"infilling/{kind}/{task[2]}",
+            cluster=task[3],
             language="python",
             prompt=self.prompt,
             suffix=suffix,
