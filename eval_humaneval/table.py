@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,17 +17,18 @@ def print_results(results: Results, console: Console) -> None:
     how = "greedy" if config.temperature == 0 else f"{config.samples} samples at {config.temperature:g}"
     table = Table(
         title=f"{results.model.name} · {', '.join(config.problem_sets)} · {how}",
-        caption="Points of 100 with 95 % intervals. All: the mean over all problems in all languages.",
+        caption="Points of 100 with 95 % intervals. All: the mean over all problems and languages.",
+        box=SIMPLE_HEAD,
     )
     table.add_column("language")
     table.add_column("problems", justify="right")
     ks = sorted(results.pool.pass_at)
     measures = list(results.pool.holes)
     for k in ks:
-        table.add_column("exact match" if measures else f"pass@{k}", justify="right")
+        table.add_column("exact match" if measures else f"pass@{k}", justify="right", no_wrap=True)
     for name in measures:
         if name != "exact_match":
-            table.add_column(name.replace("_", " "), justify="right")
+            table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     rates = () if measures else ("compile error", "timeout")
     for name in (*rates, "truncated"):
         table.add_column(name, justify="right")
@@ -58,7 +60,7 @@ def print_results(results: Results, console: Console) -> None:
 
 
 def print_gate(report: GateReport, console: Console) -> None:
-    table = Table(title=f"{report.base.name} -> {report.candidate.name}")
+    table = Table(title=f"{report.base.name} -> {report.candidate.name}", box=SIMPLE_HEAD)
     for column in ("language", "problems", "base", "candidate", "difference", "lower bound", "margin"):
         table.add_column(column, justify="left" if column == "language" else "right")
     for column in ("p (Holm)", "visible drop", "verdict"):
@@ -78,7 +80,7 @@ def print_gate(report: GateReport, console: Console) -> None:
 
 def print_selftest(result: Selftest, console: Console) -> None:
     """Counts by language, then each failure, then what was skipped, by reason."""
-    table = Table("language", "passed", "failed", title="The problems' own solutions")
+    table = Table("language", "passed", "failed", title="The problems' own solutions", box=SIMPLE_HEAD)
     passed = Counter(task.language for task in result.passed)
     failed = Counter(task.language for task in result.failed)
     for language in ADAPTERS:
@@ -113,7 +115,7 @@ def _comparison(row: Comparison) -> tuple[str, ...]:
 
 
 def _interval(value: Interval) -> str:
-    return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
+    return f"{value.value:.1f} \\[{value.low:.1f}, {value.high:.1f}]"
 
 
 def _rates(score: LanguageScore, holes: bool) -> tuple[float, ...]:
