@@ -39,19 +39,19 @@ def _progress(
 ) -> Generator[Advance]:
     console = console or Console(stderr=True)
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(description, total=total)
             yield lambda done: bar.update(task, completed=done)
         return
     quarter_told = 0
-    console.print(f"{description}: {size}", highlight=False)
+    console.print(f"{description}: {size}", highlight=False, markup=False)
 
     def tell(done: float) -> None:
         nonlocal quarter_told
         quarter = int(4 * done / max(total, 1))
         if quarter > quarter_told:
             quarter_told = quarter
-            console.print(f"{description}: {25 * quarter} %", highlight=False)
+            console.print(f"{description}: {25 * quarter} %", highlight=False, markup=False)
 
     yield tell

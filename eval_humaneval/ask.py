@@ -79,9 +79,10 @@ async def ask(
         file.flush()
         tell(len(samples))
 
+    at = f" at {settings.server_url}" if settings.server_url else ""
     with (
         _appending(target / SAMPLES_FILE) as file,
-        count_progress(f"asking {settings.model}", len(wanted), console) as tell,
+        count_progress(f"asking {settings.model}{at}", len(wanted), console) as tell,
     ):
         tell(len(samples))
         await all_of(

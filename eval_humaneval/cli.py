@@ -47,15 +47,28 @@ def main() -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     given = vars(_parser().parse_args(words))
-    told, out = Console(stderr=True), Console()
+    # Without markup: names and messages may hold brackets.
+    told, out = Console(stderr=True, markup=False), Console(markup=False)
     try:
         return _COMMANDS[given.pop("command")](given, told, out)
     except KeyboardInterrupt:
         told.print("stopped: what was judged is kept, and the same command goes on from there")
         return 130
     except AcepilotError as error:
-        told.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
-        return NOT_JUDGED
+        return _not_judged(error.message, told)
+    except OSError as error:
+        return _not_judged(
+            f"{error}. What was judged is kept, and the same command goes on from there.", told
+        )
+    except Exception:  # Python's own code would be 1, which says FAIL here
+        told.print_exception(show_locals=False)
+        return _not_judged("this is a fault of Acepilot; please report it with the lines above.", told)
+
+
+def _not_judged(why: str, told: Console) -> int:
+    told.print("error:", style="red", end=" ")
+    told.print(why, highlight=False, soft_wrap=True)
+    return NOT_JUDGED
 
 
 def _run(given: dict[str, Any], told: Console, out: Console) -> int:

@@ -2,16 +2,19 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
+from acepilot.errors import ConfigError
 from acepilot.gate_report import GATE_FILE, GateReport
 from acepilot.manifest import write_atomically
 from acepilot.provenance import git_commit
 from acepilot.settings import home
 from eval_humaneval.gate import GateOptions, judge_runs
 from eval_humaneval.report import write_gate_report
-from eval_humaneval.results import RESULTS_FILE, Results, read_results, read_samples
+from eval_humaneval.results import RESULTS_FILE, Results, Sample, read_results, read_samples
 from eval_humaneval.run import run
 from eval_humaneval.settings import EvalSettings
 
@@ -40,7 +43,7 @@ def compare(
         report = judge_runs(*sides, options, created=datetime.now(UTC), git_commit=git_commit(), first=report)
     folder = to or home() / "gates" / f"{sides[0].model.name}-{sides[1].model.name}-{report.config_hash[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    base_samples, candidate_samples = (read_samples(Path(side.model.run)) for side in sides)
+    base_samples, candidate_samples = map(_samples_of, sides)
     write_gate_report(report, (sides[0], sides[1]), (base_samples, candidate_samples), folder)
     write_atomically(folder / GATE_FILE, report.model_dump_json(indent=2) + "\n")
     return report, folder
@@ -49,8 +52,17 @@ def compare(
 def _results_of(side: str, settings: EvalSettings, console: Console) -> Results:
     path = Path(side).expanduser()
     if path.suffix == ".json" or (path / RESULTS_FILE).is_file():
-        return read_results(path)
-    return run(settings.model_copy(update={"model": side, "to": None}), console)
+        results = read_results(path)
+        folder = (path if path.is_dir() else path.parent).resolve()
+        # Where the run is now: folders are moved, and copied from other machines.
+        return results.model_copy(update={"model": results.model.model_copy(update={"run": str(folder)})})
+    # A server (ACEPILOT_SERVER_URL is the editor's, too) may answer as one model whatever it is asked for.
+    return run(settings.model_copy(update={"model": side, "to": None, "server_url": None}), console)
+
+
+def _samples_of(side: Results) -> list[Sample]:
+    """Those that its figures are of; a larger run may have begun in the same folder."""
+    return [one for one in read_samples(Path(side.model.run)) if one.index < side.config.samples]
 
 
 def _can_grow(sides: list[Results], samples: int) -> bool:
@@ -61,5 +73,17 @@ def _can_grow(sides: list[Results], samples: int) -> bool:
 
 
 def _enlarged(side: Results, samples: int, console: Console) -> Results:
-    """The same run with more samples: those it has are kept. A model that has changed since makes another."""
-    return run(EvalSettings.load(side.settings | {"samples": samples}), console)
+    """The same run with more samples: those it has are kept. Raises ConfigError for a model that has changed.
+
+    What the run had no setting for, such as a server, stays so: variables and acepilot.toml have no say.
+    """
+    try:
+        settings = EvalSettings(**dict[str, Any](side.settings | {"samples": samples}))
+    except ValidationError as error:
+        raise ConfigError(f"The settings in {side.model.run} are of another version: run again.") from error
+    larger = run(settings, console)
+    if larger.model.files != side.model.files:
+        raise ConfigError(
+            f"{side.model.name} has changed since {side.model.run} was made: run it again, and compare."
+        )
+    return larger

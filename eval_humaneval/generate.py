@@ -7,13 +7,14 @@ never used.
 import asyncio
 import contextlib
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from acepilot import fim, prompt
 from acepilot.errors import EngineFailed
@@ -186,9 +187,11 @@ class OverHttp:
         if not response.is_success:
             raise EngineFailed(f"{where} answered {response.status_code}: {response.text[:300]}")
         try:
-            answer = _Answer.model_validate_json(response.content)
-        except ValidationError as error:
-            raise EngineFailed(f"{where} does not speak OpenAI's completions: {error}") from error
+            # A token can be half a character: servers send that as a lone surrogate, which no file takes.
+            whole = json.dumps(response.json(), ensure_ascii=False).encode(errors="replace")
+            answer = _Answer.model_validate_json(whole)
+        except ValueError as error:  # its text would quote the completion
+            raise EngineFailed(f"{where} does not speak OpenAI's completions.") from error
         if not answer.choices:
             raise EngineFailed(f"{where} gave no choice.")
         return answer

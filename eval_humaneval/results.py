@@ -139,9 +139,21 @@ def read_results(path: Path) -> Results:
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """The whole lines of the run's samples.jsonl; the half line that a killed run may leave is dropped."""
+    """The whole lines of the run's samples.jsonl; the half line that a killed run may leave is dropped.
+
+    The last line about a sample counts: what the harness failed to judge is asked again. Raises ConfigError.
+    """
     path = folder / SAMPLES_FILE
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [Sample.model_validate_json(line) for line in lines[:-1] if line]
+    found: dict[tuple[str, int], Sample] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for line in filter(None, lines[:-1]):
+            sample = Sample.model_validate_json(line)
+            found[sample.problem, sample.index] = sample
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is damaged, or of another version: remove it and run again.") from error
+    return list(found.values())

@@ -10,23 +10,25 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from acepilot.corpus import canonical_hash
-from acepilot.errors import ConfigError
+from acepilot.errors import ConfigError, SandboxUnavailable
 from acepilot.gate_report import JudgedModel
 from acepilot.manifest import file_hashes, write_atomically
 from acepilot.provenance import git_commit
 from acepilot.registry import ModelFolder, resolve
 from acepilot.settings import home
 from eval_humaneval import metrics, problem_sets, selftest
-from eval_humaneval.ask import Work, ask
+from eval_humaneval.ask import Asked, Work, ask
 from eval_humaneval.examiner import Examiner
 from eval_humaneval.generate import InProcess, Model, OverHttp
 from eval_humaneval.holes.cut import cut
 from eval_humaneval.report import write_report
 from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results
+from eval_humaneval.run_folder import held
 from eval_humaneval.settings import EvalSettings
 from server.engine.opening import open_engine
 
@@ -46,12 +48,14 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
     with Examiner(unsafe=settings.unsafe) as examiner:
         work = await _work(settings, examiner, console)
         config = _config(settings, work)
-        judged = _judged_model(settings, folder, config, examiner.sandbox)
-        model = await asyncio.to_thread(_open, settings, folder)
-        try:
-            asked = await ask(settings, work, model, examiner, Path(judged.run), console)
-        finally:
-            await model.close()
+        judged, same = _judged_model(settings, folder, config, examiner.sandbox)
+        with held(Path(judged.run), same):
+            model = await asyncio.to_thread(_open, settings, folder)
+            try:
+                asked = await ask(settings, work, model, examiner, Path(judged.run), console)
+            finally:
+                await model.close()
+        _check_judged(asked)
         results = Results(
             model=judged,
             engine=model.engine,
@@ -87,12 +91,7 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
 async def _work(settings: EvalSettings, examiner: Examiner, console: Console) -> Work:
     """Holes, or those problems whose own solution passes here: another would be no fault of a model."""
     if settings.holes:
-        holes = cut(Path(settings.holes), per_language=settings.holes_per_language, seed=settings.seed)
-        if settings.languages:
-            holes = [hole for hole in holes if hole.problem.language in settings.languages]
-        named = {hole.problem.id: hole for hole in holes}
-        problems = tuple(hole.problem for hole in holes)
-        return Work([f"holes in {Path(settings.holes).name}"], problems, named, [], {}, {})
+        return await asyncio.to_thread(_holes, settings)
     found = problem_sets.load(settings.problems, settings.languages)
     sound = [problem for problem in found.problems if not problem.excluded]
     missing = examiner.missing({problem.language for problem in sound})
@@ -106,6 +105,32 @@ async def _work(settings: EvalSettings, examiner: Examiner, console: Console) ->
         )
     excluded = {problem.id: problem.excluded for problem in found.problems if problem.excluded}
     return Work(settings.problems, asked, {}, failed, excluded, missing)
+
+
+def _holes(settings: EvalSettings) -> Work:
+    folder = Path(settings.holes or "").expanduser().resolve()
+    holes = cut(folder, per_language=settings.holes_per_language, seed=settings.seed)
+    there = dict.fromkeys(hole.problem.language for hole in holes)
+    if settings.languages:
+        holes = [hole for hole in holes if hole.problem.language in settings.languages]
+    if not holes:
+        raise ConfigError(
+            f"{folder} has no hole in {', '.join(settings.languages)}; it has some in {', '.join(there)}."
+        )
+    named = {hole.problem.id: hole for hole in holes}
+    problems = tuple(hole.problem for hole in holes)
+    return Work([f"holes in {folder.name}"], problems, named, [], {}, {})
+
+
+def _check_judged(asked: Asked) -> None:
+    """Raises SandboxUnavailable when a language has no verdict at all, and so no figures."""
+    judged = {one.language for one in asked.samples if one.outcome != "infrastructure"}
+    lost = {one.language: one.detail for one in asked.samples if one.language not in judged}
+    if lost:
+        told = "; ".join(f"{name}: {detail}" for name, detail in lost.items())
+        raise SandboxUnavailable(
+            f"No program could be judged in {told}. Mend that and give the same command again: it goes on."
+        )
 
 
 def _config(settings: EvalSettings, work: Work) -> EvalConfig:
@@ -122,8 +147,9 @@ def _config(settings: EvalSettings, work: Work) -> EvalConfig:
 
 def _judged_model(
     settings: EvalSettings, folder: ModelFolder | None, config: EvalConfig, sandbox: str
-) -> JudgedModel:
-    """The model as it is now, and the folder of the run, which more samples of the same share."""
+) -> tuple[JudgedModel, dict[str, Any]]:
+    """The model as it is now with the folder of its run, and all that the run's samples depend on: more
+    samples of the same share the folder."""
     files = file_hashes(folder.path) if folder else {}
     name = folder.name if folder else settings.model
     same = config.model_dump(mode="json", exclude={"samples"}) | {
@@ -131,8 +157,7 @@ def _judged_model(
         "seed": settings.seed,
     }  # fmt: skip
     target = settings.to or home() / "eval" / f"{name}-{canonical_hash(same)[:12]}"
-    target.mkdir(parents=True, exist_ok=True)
-    return JudgedModel(name=name, files=files, run=str(target.resolve()))
+    return JudgedModel(name=name, files=files, run=str(target.resolve())), {"name": name} | same
 
 
 def _open(settings: EvalSettings, folder: ModelFolder | None) -> Model:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from acepilot.settings import ProgramSettings
@@ -47,3 +47,15 @@ class EvalSettings(ProgramSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("server_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value:
+            HttpUrl(value)
+        return value or None
+
+    @field_validator("to")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else None

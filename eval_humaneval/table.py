@@ -1,4 +1,4 @@
-"""A run's figures and a gate's verdict for the terminal."""
+"""A run's figures and a gate's verdict for the terminal, on consoles without markup."""
 
 from collections import Counter
 
@@ -73,7 +73,7 @@ def print_gate(report: GateReport, console: Console) -> None:
     if rows:
         console.print(table)
     colour = {"PASS": "green", "FAIL": "red"}.get(report.verdict, "yellow")
-    console.print(f"[bold {colour}]{report.verdict}[/]")
+    console.print(report.verdict, style=f"bold {colour}")
     for reason in report.reasons:
         console.print(f"  {reason}", highlight=False)
 
@@ -90,9 +90,9 @@ def print_selftest(result: Selftest, console: Console) -> None:
     console.print(table)
     for task in result.failed:
         told = f"{task.problem}: its {task.which} solution: {task.outcome}\n{task.detail}"
-        console.print(told, highlight=False, markup=False)
+        console.print(told, highlight=False)
     for reason, count in Counter(result.skipped.values()).items():
-        console.print(f"skipped {count}: {reason}", highlight=False, markup=False)
+        console.print(f"skipped {count}: {reason}", highlight=False)
 
 
 def label(language: str) -> str:
@@ -115,7 +115,7 @@ def _comparison(row: Comparison) -> tuple[str, ...]:
 
 
 def _interval(value: Interval) -> str:
-    return f"{value.value:.1f} \\[{value.low:.1f}, {value.high:.1f}]"
+    return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
 
 
 def _rates(score: LanguageScore, holes: bool) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from acepilot.gate_report import read_gate_report
 from eval_humaneval.cli import main
 from eval_humaneval.execution.probe import probe
 from eval_humaneval.results import read_results, read_samples
+from eval_humaneval.run_folder import held
 
 OPERATIONS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 RIGHT = {
@@ -213,3 +214,49 @@ def test_a_problem_whose_own_solution_fails_is_not_asked(problems, server, comma
     results = read_results(tmp_path / "run")
     assert len(results.selftest_failed) == 1
     assert results.pool.problems == 23
+
+
+def test_a_folder_is_of_one_model_and_one_run_at_a_time(problems, server, command, tmp_path, capsys):
+    to = tmp_path / "run"
+    words = ("run", "--server-url", server.url, "--problems", problems, "--to", to)
+    assert command(*words) == 0
+    server.asked.clear()
+    assert command(*words, "--model", "another") == 3
+    assert "name differ" in capsys.readouterr().err
+    with held(to, json.loads((to / "asked.json").read_text())):
+        assert command(*words) == 3
+    assert "Another run" in capsys.readouterr().err
+    assert not server.asked
+
+
+def test_what_is_no_verdict_never_reads_as_fail(problems, server, command, tmp_path, capsys, monkeypatch):
+    to = tmp_path / "run"
+    words = ("run", "--server-url", server.url, "--problems", problems, "--to", to)
+    command(*words)
+    (to / "samples.jsonl").write_text("{}\n")
+    assert command(*words) == 3
+    assert "damaged" in capsys.readouterr().err
+    assert command(*words[:-1], problems) == 3
+    assert "cannot be written" in capsys.readouterr().err
+    monkeypatch.setattr("eval_humaneval.cli.run", lambda *_: 1 / 0)
+    assert command(*words) == 3
+    assert "fault of Acepilot" in capsys.readouterr().err
+
+
+def test_half_characters_and_brackets_end_no_run(problems, server, command, tmp_path, capsys):
+    server.says = lambda name: f"    x = '\ud800'\n{RIGHT[name]}"
+    words = ("run", "--server-url", server.url, "--problems", problems, "--to", tmp_path / "run")
+    assert command(*words, "--model", "[/x]y") == 0
+    out = capsys.readouterr().out
+    assert "[/x]y" in out
+    assert "100.0 [" in out
+
+
+def test_a_run_is_compared_where_it_lies_now(problems, server, command, tmp_path):
+    run = ("run", "--server-url", server.url, "--problems", problems, "--to")
+    command(*run, tmp_path / "base")
+    server.says = lambda name: "    return None\n"
+    command(*run, tmp_path / "worse")
+    (tmp_path / "worse").rename(tmp_path / "moved")
+    assert command("compare", tmp_path / "base", tmp_path / "moved", "--to", tmp_path / "gate") == 1
+    assert "24 problems flipped" in (tmp_path / "gate" / "gate.html").read_text()
