@@ -91,6 +91,10 @@ def _objections(candidate: ServedModel, report: GateReport | None, current: Serv
     if report is None:
         return ["There is no gate report: `python -m eval_humaneval compare` writes it, --report names it."]
     found = [_verdict_objection(report)] if report.verdict != "PASS" else []
+    if report.verdict == "PASS" and not _is_borne_out(report):
+        found.append(
+            "The report says PASS and its own figures do not: it was edited, or damaged. Compare again."
+        )
     over_http = [side.name for side in (report.base, report.candidate) if not side.files]
     if over_http:
         found.append(
@@ -105,6 +109,13 @@ def _objections(candidate: ServedModel, report: GateReport | None, current: Serv
     if current and report.base.files:
         found += _base_objections(report, candidate.name, current)
     return found
+
+
+def _is_borne_out(report: GateReport) -> bool:
+    """Whether the figures are those of a PASS."""
+    compared = [*report.languages.values(), *([report.pool] if report.pool else [])]
+    sound = all(it.verdict == "PASS" and it.lower > -it.margin for it in compared)
+    return sound and report.pool is not None and bool(report.languages)
 
 
 def _verdict_objection(report: GateReport) -> str:

@@ -137,6 +137,8 @@ def test_a_pass_moves_current_and_is_written_down(passing: Callable[..., Path]) 
         ({"verdict": "INCONCLUSIVE", "samples_to_decide": 60}, r"INCONCLUSIVE.*with 60 samples a problem"),
         ({"verdict": "INCONCLUSIVE"}, r"INCONCLUSIVE.*on more problems"),
         ({"verdict": "INFRASTRUCTURE"}, r"INFRASTRUCTURE.*Mend that and compare again"),
+        ({"pool": None}, r"its own figures do not"),
+        ({"languages": {}}, r"its own figures do not"),
         ({"base": JudgedModel(name="remote", files={}, run="r")}, r"Judged over HTTP: remote\."),
         ({"candidate": JudgedModel(name="remote", files={}, run="r")}, r"Judged over HTTP: remote\."),
         (
