@@ -35,12 +35,14 @@ def compare(
     Returns the report and the folder that it was written to. Raises ConfigError.
     """
     sides = [_results_of(side, settings, console) for side in (base, candidate)]
-    report = judge_runs(*sides, options, created=datetime.now(UTC), git_commit=git_commit())
+    report = judge_runs(sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit())
     samples = report.samples_to_decide
     if options.enlarge and samples is not None and _can_grow(sides, samples):
         console.print(f"Inconclusive: adding samples once, up to {samples} a problem.", highlight=False)
         sides = [_enlarged(side, samples, console) for side in sides]
-        report = judge_runs(*sides, options, created=datetime.now(UTC), git_commit=git_commit(), first=report)
+        report = judge_runs(
+            sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit(), first=report
+        )
     folder = to or home() / "gates" / f"{sides[0].model.name}-{sides[1].model.name}-{report.config_hash[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     base_samples, candidate_samples = map(_samples_of, sides)
