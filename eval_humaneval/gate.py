@@ -15,7 +15,7 @@ from acepilot.errors import ConfigError
 from acepilot.gate_report import Comparison, GateReport, Verdict
 from eval_humaneval.gate_plan import samples_to_decide, size_to_fail, size_to_pass
 from eval_humaneval.gate_statistics import POOL, POWER, Cells, Evidence, gather, holm
-from eval_humaneval.gate_words import invalid_because, margins_because, reasons, too_small
+from eval_humaneval.gate_words import invalid_because, margins_because, not_judged, reasons, too_small
 from eval_humaneval.results import Results
 
 EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2, "INFRASTRUCTURE": 3}
@@ -80,7 +80,7 @@ def judge_runs(
         seen = look(_cells(base, candidate), options, _kept(first) if first else None)
     return GateReport(
         verdict=seen.verdict,
-        reasons=seen.reasons,
+        reasons=seen.reasons + not_judged(candidate),
         base=base.model,
         candidate=candidate.model,
         config_hash=candidate.config_hash,

@@ -37,6 +37,17 @@ def invalid_because(base: Results, candidate: Results) -> list[str]:
         found.append(
             f"The sandboxes differ, {base.sandbox} and {candidate.sandbox}: run both on the same machine."
         )
+    if base.engine != candidate.engine:
+        found.append(
+            f"The engines differ, {base.engine} and {candidate.engine}, which round differently: use one."
+        )
+    newer = sorted(
+        name
+        for name in base.versions.keys() | candidate.versions.keys()
+        if base.versions.get(name) != candidate.versions.get(name)
+    )
+    if newer:
+        found.append(f"Made with different versions of {', '.join(newer)}: run the older one again.")
     asked, answered = ({(row.language, row.id) for row in run.problems} for run in (base, candidate))
     if base.problems and candidate.problems and asked != answered:
         languages = {language for language, _ in asked} ^ {language for language, _ in answered}
@@ -47,6 +58,13 @@ def invalid_because(base: Results, candidate: Results) -> list[str]:
             "is missing, and run both again."
         )
     return found
+
+
+def not_judged(run: Results) -> list[str]:
+    """What the verdict does not speak of."""
+    if not run.missing:
+        return []
+    return [f"Not judged, for their tools are missing: {', '.join(sorted(run.missing))}."]
 
 
 def reasons(

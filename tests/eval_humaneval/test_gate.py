@@ -242,6 +242,8 @@ SOUND = {"go": [10, 0], "php": [10, 0]}
             r"the candidate's machine the canonical solutions of problem go/7 fail",
         ),
         (run(SOUND, sandbox="limits only"), "sandboxes differ, bubblewrap and limits only"),
+        (run(SOUND, engine="http"), "engines differ, torch and http"),
+        (run(SOUND, versions={"node": "v22"}), "different versions of node: run the older one again"),
         (run(SOUND, 20), r"not asked the same \(samples differ\)"),
         (run({"go": [10, 0]}), r"different languages \(php\)"),
         (run({"go": [10, 0], "php": [10]}), r"different problems: problem php/1 on one side"),
@@ -259,3 +261,8 @@ def test_runs_that_cannot_be_compared(candidate: Results, told: str) -> None:
     assert not report.languages
     assert report.samples_to_decide is None
     assert re.search(told, " ".join(report.reasons))
+
+
+def test_a_language_that_could_not_be_asked_is_named() -> None:
+    report = judge(run(SOUND, missing={"rust": "apt"}), run(SOUND, missing={"rust": "apt"}))
+    assert report.reasons[-1] == "Not judged, for their tools are missing: rust."
