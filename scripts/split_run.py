@@ -3,8 +3,9 @@
     python -m eval_humaneval run --samples 8 --temperature 0.2 --to FOLDER
     python scripts/split_run.py FOLDER --splits 20
 
-Each split gives half of a problem's samples to either side and asks the gate, at its defaults and without
-more samples. Exit code 0 when at least 95 in 100 splits pass.
+Each split gives half of a problem's samples to either side, and goes through the gate as `compare` does, at
+its defaults: a first look at half of them, and a second at all where the first was inconclusive. Exit code 0
+when at least 95 in 100 splits pass.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from random import Random
 from rich.console import Console
 
 from acepilot.errors import AcepilotError, ConfigError
+from acepilot.gate_report import GateReport
 from acepilot.provenance import git_commit
 from eval_humaneval import metrics
 from eval_humaneval.gate import GateOptions, judge_runs
@@ -41,9 +43,35 @@ def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]
     return sides
 
 
-def as_run(results: Results, samples: list[Sample], half: int) -> Results:
-    config = results.config.model_copy(update={"samples": half})
-    return results.model_copy(update={"config": config, "problems": metrics.problem_scores(samples)})
+def as_run(results: Results, samples: list[Sample], per_problem: int) -> Results:
+    """A run with the first `per_problem` of each problem's samples."""
+    seen: Counter[str] = Counter()
+    kept: list[Sample] = []
+    for sample in samples:
+        seen[sample.problem] += 1
+        if seen[sample.problem] <= per_problem:
+            kept.append(sample)
+    config = results.config.model_copy(update={"samples": per_problem})
+    return results.model_copy(update={"config": config, "problems": metrics.problem_scores(kept)})
+
+
+def through_the_gate(results: Results, sides: tuple[list[Sample], list[Sample]], seed: int) -> GateReport:
+    half = results.config.samples // 2
+    report: GateReport | None = None
+    for per_problem in (half // 2, half):
+        base, candidate = (as_run(results, side, per_problem) for side in sides)
+        report = judge_runs(
+            base,
+            candidate,
+            GateOptions(seed=seed),
+            created=datetime.now(UTC),
+            git_commit=git_commit(),
+            first=report,
+        )
+        if report.verdict != "INCONCLUSIVE":
+            break
+    assert report is not None
+    return report
 
 
 def main() -> int:
@@ -55,25 +83,21 @@ def main() -> int:
     given = parser.parse_args()
     try:
         results = read_results(given.run)
-        half = results.config.samples // 2
-        if half == 0:
-            raise ConfigError(f"{given.run} has one sample a problem: run it with --samples 2 or more.")
+        if results.config.samples < 4:
+            raise ConfigError(f"{given.run} has too few samples a problem: run it with --samples 4 or more.")
         samples = read_samples(given.run)
         verdicts: Counter[str] = Counter()
         for seed in range(given.splits):
-            base, candidate = (as_run(results, side, half) for side in halves(samples, seed))
-            report = judge_runs(
-                base, candidate, GateOptions(seed=seed), created=datetime.now(UTC), git_commit=git_commit()
-            )
+            report = through_the_gate(results, halves(samples, seed), seed)
             verdicts[report.verdict] += 1
             if report.pool:
-                pool = report.pool
-                print(f"{seed}: {report.verdict}, pool {pool.difference:+.2f}, lower bound {pool.lower:+.2f}")
+                told = f"{report.pool.difference:+.2f}, lower bound {report.pool.lower:+.2f}"
+                print(f"{seed}: {report.verdict} at look {1 + report.enlarged}, pool {told}")
     except AcepilotError as error:
         Console(stderr=True).print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
         return 3
     told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-    print(f"{results.model.name} against itself, {half} samples a side, {given.splits} splits: {told}")
+    print(f"{results.model.name} against itself, {given.splits} splits: {told}")
     return 0 if verdicts["PASS"] >= WANTED * given.splits else 1
 
 
