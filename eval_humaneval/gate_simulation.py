@@ -17,9 +17,10 @@ from eval_humaneval.gate import GateOptions, Look, look
 from eval_humaneval.gate_statistics import Cells
 from eval_humaneval.resampling import Array
 
-Damage = Literal["spread", "broken", "shuffled"]
-"""How points are lost: every problem a little harder, or whole problems lost and the rest as before.
-`shuffled` breaks no more than it mends: a share of the problems gets new rates, by chance better or worse."""
+Damage = Literal["spread", "broken", "in all languages", "shuffled"]
+"""How points are lost. `spread`: every problem a little harder; `broken`: some problems lost entirely, each
+language's by itself; `in all languages`: the same ones in all. `shuffled` loses nothing: a share of the
+problems gets new rates, by chance better or worse."""
 
 BUILTIN = {f"language{number}": 48 for number in range(10)} | {"vue": 32}
 HUMANEVAL = {"python": 164}
@@ -48,7 +49,7 @@ class World:
         )
         cluster = np.unique(cluster, return_inverse=True)[1]
         base = self._rates(rng, cluster)
-        candidate = self._damaged(rng, base, names)
+        candidate = self._damaged(rng, base, names, cluster)
         rates = np.stack([base, candidate])
         passed = rng.binomial(self.samples, rates)
         seen = look(self._cells(names, cluster, passed, self.samples), options, None)
@@ -64,18 +65,25 @@ class World:
         own = rng.standard_normal(len(cluster))
         return _beta(self.rates, special.ndtr(LIKENESS**0.5 * shared + (1 - LIKENESS) ** 0.5 * own))
 
-    def _damaged(self, rng: np.random.Generator, base: Array, names: npt.NDArray[np.str_]) -> Array:
+    def _damaged(
+        self,
+        rng: np.random.Generator,
+        base: Array,
+        names: npt.NDArray[np.str_],
+        cluster: npt.NDArray[np.int64],
+    ) -> Array:
         candidate = base.copy()
+        shared = rng.random(int(cluster.max()) + 1)[cluster] if self.damage == "in all languages" else None
         for language, points in self.lost.items():
             rows = names == language
             if self.damage == "spread":
                 candidate[rows] = _harder(base[rows], self.rates, points / 100)
             else:
                 average = self.rates[0] / sum(self.rates)
-                share = points / 100 / (average if self.damage == "broken" else 1)
-                hit = rows & (rng.random(len(base)) < share)
-                new = 0.0 if self.damage == "broken" else _beta(self.rates, rng.random(int(hit.sum())))
-                candidate[hit] = new
+                share = points / 100 / (1 if self.damage == "shuffled" else average)
+                hit = rows & ((rng.random(len(base)) if shared is None else shared) < share)
+                redrawn = self.damage == "shuffled"
+                candidate[hit] = _beta(self.rates, rng.random(int(hit.sum()))) if redrawn else 0.0
         return candidate
 
     def _cells(

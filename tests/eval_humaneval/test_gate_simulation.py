@@ -16,7 +16,7 @@ from eval_humaneval.gate_simulation import BUILTIN, HUMANEVAL, World
 from eval_humaneval.gate_statistics import POOL
 
 ONE = "language0"
-QUICK, THOROUGH = 30, 500
+QUICK, THOROUGH = 30, 250
 
 
 def options(draws: int, **changes: float | bool | Mapping[str, float]) -> GateOptions:
