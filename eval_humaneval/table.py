@@ -60,11 +60,16 @@ def print_results(results: Results, console: Console) -> None:
 
 
 def print_gate(report: GateReport, console: Console) -> None:
-    table = Table(title=f"{report.base.name} -> {report.candidate.name}", box=SIMPLE_HEAD)
-    for column in ("language", "problems", "base", "candidate", "difference", "lower bound", "margin"):
-        table.add_column(column, justify="left" if column == "language" else "right")
-    for column in ("p (Holm)", "visible drop", "verdict"):
-        table.add_column(column, justify="left" if column == "verdict" else "right")
+    table = Table(
+        title=f"{report.base.name} -> {report.candidate.name}",
+        caption="Points of 100. PASS: lower is above -margin. Visible: the least drop that shows.",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("language", no_wrap=True)
+    for column in ("base", "cand.", "diff.", "lower", "margin", "p", "visible"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict", no_wrap=True)
     rows = [(label(name), row) for name, row in report.languages.items()]
     if report.pool:
         rows.append(("All", report.pool))
@@ -102,7 +107,6 @@ def label(language: str) -> str:
 
 def _comparison(row: Comparison) -> tuple[str, ...]:
     return (
-        str(row.problems),
         f"{row.base:.1f}",
         f"{row.candidate:.1f}",
         f"{row.difference:+.1f}",
@@ -110,7 +114,7 @@ def _comparison(row: Comparison) -> tuple[str, ...]:
         f"-{row.margin:.1f}",
         f"{row.p_adjusted:.3f}",
         f"{row.smallest_visible_drop:.1f}",
-        row.verdict,
+        "unclear" if row.verdict == "INCONCLUSIVE" else row.verdict,
     )
 
 
