@@ -1,6 +1,6 @@
 """How often the gate errs, and what it finds, in worlds whose truth is known: the tables of docs/gate.md.
 
-    python scripts/simulate_gate.py [--draws 1000]      # twenty minutes on two free cores
+python scripts/simulate_gate.py [--draws 1000]      # twenty minutes on two free cores
 """
 
 import argparse
