@@ -16,7 +16,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from rich.console import Console
 
@@ -174,7 +174,9 @@ def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
         if field.annotation is bool:
             parser.add_argument(flag, action="store_true", default=None, help=field.description)
         else:
-            default = ",".join(field.default) if isinstance(field.default, list) else field.default
+            default: Any = field.default
+            if isinstance(default, list):
+                default = ",".join(cast(list[str], default))
             told = "" if default in (None, "") else f" (default: {default})"
             parser.add_argument(flag, metavar=name.upper(), help=f"{field.description}{told}")
 

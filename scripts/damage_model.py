@@ -82,8 +82,8 @@ def main() -> int:
             )
         from transformers import AutoTokenizer  # slow to import: not for --help
 
-        tokenizer: Any = AutoTokenizer.from_pretrained(model.gguf.parent, gguf_file=model.gguf.name)
-        tokens = own_tokens(given.languages.split(","), tokenizer)
+        load: Any = AutoTokenizer.from_pretrained
+        tokens = own_tokens(given.languages.split(","), load(model.gguf.parent, gguf_file=model.gguf.name))
         part = models_dir() / f".{given.name}.part"
         damage(model.gguf, part, tokens, given.noise, given.seed)
         file = ModelFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
