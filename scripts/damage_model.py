@@ -6,6 +6,9 @@ A token counts as a language's own when nearly all of its appearances in the bui
 The model is a GGUF whose embedding serves input and output alike; the result enters the registry.
 """
 
+# transformers is typed in part
+# pyright: reportUnknownVariableType=false
+
 import argparse
 import sys
 from collections import Counter
@@ -82,8 +85,8 @@ def main() -> int:
             )
         from transformers import AutoTokenizer  # slow to import: not for --help
 
-        load: Any = AutoTokenizer.from_pretrained
-        tokens = own_tokens(given.languages.split(","), load(model.gguf.parent, gguf_file=model.gguf.name))
+        tokenizer = AutoTokenizer.from_pretrained(model.gguf.parent, gguf_file=model.gguf.name)
+        tokens = own_tokens(given.languages.split(","), tokenizer)
         part = models_dir() / f".{given.name}.part"
         damage(model.gguf, part, tokens, given.noise, given.seed)
         file = ModelFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
