@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from acepilot.corpus import canonical_hash
 from acepilot.errors import ConfigError
 from acepilot.gate_report import GATE_FILE, GateReport
 from acepilot.manifest import write_atomically
@@ -43,12 +44,18 @@ def compare(
         report = judge_runs(
             sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit(), first=report
         )
-    folder = to or home() / "gates" / f"{sides[0].model.name}-{sides[1].model.name}-{report.config_hash[:12]}"
+    folder = to or home() / "gates" / _name(report)
     folder.mkdir(parents=True, exist_ok=True)
     base_samples, candidate_samples = map(_samples_of, sides)
     write_gate_report(report, (sides[0], sides[1]), (base_samples, candidate_samples), folder)
     write_atomically(folder / GATE_FILE, report.model_dump_json(indent=2) + "\n")
     return report, folder
+
+
+def _name(report: GateReport) -> str:
+    """Two models may share a name, their folders' last part: their files tell them apart."""
+    compared = [report.config_hash, report.base.files, report.candidate.files]
+    return f"{report.base.name}-{report.candidate.name}-{canonical_hash(compared)[:12]}"
 
 
 def _results_of(side: str, settings: EvalSettings, console: Console) -> Results:
