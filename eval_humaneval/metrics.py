@@ -62,6 +62,17 @@ def scores_by_language(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
     return {language: language_score(group) for language, group in by_language.items()}
 
 
+def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
+    """By kind of hole, and by Vue block; empty for samples of no holes."""
+    parts: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.hole:
+            parts[sample.hole.kind].append(sample)
+            if sample.hole.block:
+                parts[f"Vue {sample.hole.block}"].append(sample)
+    return {part: language_score(parts[part]) for part in sorted(parts)}
+
+
 def language_score(samples: Iterable[Sample]) -> LanguageScore:
     """Of one language, or of the pool: then each problem counts once in each of its languages."""
     groups = [judged for group in _by_problem(samples) if (judged := _judged(group))]

@@ -122,6 +122,9 @@ class Results(_Part):
     cost: Cost
     languages: dict[str, LanguageScore]
     pool: LanguageScore
+    hole_parts: dict[str, LanguageScore] = Field(
+        default={}, description="Hole-filling: the same samples by kind of hole, and by Vue block."
+    )
     problems: list[ProblemScore]
 
 

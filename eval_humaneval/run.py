@@ -81,6 +81,7 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
             ),
             languages=metrics.scores_by_language(asked.samples),
             pool=metrics.language_score(asked.samples),
+            hole_parts=metrics.scores_by_hole(asked.samples),
             problems=metrics.problem_scores(asked.samples),
         )
     write_report(results, asked.samples, Path(judged.run))

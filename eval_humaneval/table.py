@@ -20,28 +20,17 @@ def print_results(results: Results, console: Console) -> None:
         caption="Points of 100 with 95 % intervals. All: the mean over all problems and languages.",
         box=SIMPLE_HEAD,
     )
-    table.add_column("language")
-    table.add_column("problems", justify="right")
-    ks = sorted(results.pool.pass_at)
-    measures = list(results.pool.holes)
-    for k in ks:
-        table.add_column("exact match" if measures else f"pass@{k}", justify="right", no_wrap=True)
-    for name in measures:
-        if name != "exact_match":
-            table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
-    rates = () if measures else ("compile error", "timeout")
-    for name in (*rates, "truncated"):
-        table.add_column(name, justify="right")
-    rows = [*((label(name), score) for name, score in results.languages.items()), ("All", results.pool)]
-    for name, score in rows:
-        table.add_row(
-            name,
-            str(score.problems),
-            *(_interval(score.pass_at[k]) for k in ks),
-            *(_interval(score.holes[m]) if m in score.holes else "" for m in measures if m != "exact_match"),
-            *(f"{100 * rate:.1f} %" for rate in _rates(score, bool(measures))),
-            end_section=name != "All" and name == rows[-2][0],
-        )
+    columns = _hole_columns if results.pool.holes else _problem_columns
+    table.add_column("language", no_wrap=True)
+    for name in columns(results.pool):
+        table.add_column(name, justify="right", no_wrap=name.startswith(("pass@", "exact")))
+    for name, score in results.languages.items():
+        table.add_row(label(name), *columns(score).values())
+    table.add_section()
+    for name, score in results.hole_parts.items():
+        table.add_row(name, *columns(score).values())
+    table.add_section()
+    table.add_row("All", *columns(results.pool).values())
     console.print(table)
     cost = results.cost
     console.print(
@@ -122,7 +111,28 @@ def _interval(value: Interval) -> str:
     return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
 
 
-def _rates(score: LanguageScore, holes: bool) -> tuple[float, ...]:
-    if holes:
-        return (score.truncated_rate,)
-    return score.compile_error_rate, score.timeout_rate, score.truncated_rate
+def _problem_columns(score: LanguageScore) -> dict[str, str]:
+    return {
+        "problems": str(score.problems),
+        **{f"pass@{k}": _interval(interval) for k, interval in sorted(score.pass_at.items())},
+        "compile error": _percent(score.compile_error_rate),
+        "timeout": _percent(score.timeout_rate),
+        "truncated": _percent(score.truncated_rate),
+    }
+
+
+def _hole_columns(score: LanguageScore) -> dict[str, str]:
+    """Parsing and likelihood (nats a token) are not known of every hole."""
+    known = {name: f"{interval.value:.1f}" for name, interval in score.holes.items()}
+    return {
+        "holes": str(score.problems),
+        "exact match": _interval(score.pass_at[1]),
+        "similar": known["edit_similarity"],
+        "parses": known.get("parses", ""),
+        "nats": known.get("log_likelihood", ""),
+        "cut off": _percent(score.truncated_rate),
+    }
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f} %"

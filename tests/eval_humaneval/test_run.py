@@ -260,3 +260,24 @@ def test_a_run_is_compared_where_it_lies_now(problems, server, command, tmp_path
     (tmp_path / "worse").rename(tmp_path / "moved")
     assert command("compare", tmp_path / "base", tmp_path / "moved", "--to", tmp_path / "gate") == 1
     assert "24 problems flipped" in (tmp_path / "gate" / "gate.html").read_text()
+
+
+def test_holes_are_scored_by_kind_too(server, command, tmp_path, capsys):
+    code = tmp_path / "shop" / "prices.py"
+    code.parent.mkdir()
+    functions = (
+        f"def price_{n}(net, rate, count):\n    gross = net * (1 + rate * {n})\n    total = gross * count + {n}\n"
+        f"    if total > {n}00:\n        total -= net * {n}\n    return round(total, {n})\n\n\n"
+        for n in range(2, 12)
+    )
+    code.write_text("".join(functions))
+    server.says = lambda name: "nothing like it\n"
+    to = tmp_path / "run"
+    assert command("run", "--server-url", server.url, "--holes", code.parent, "--to", to) == 0
+    results = read_results(to)
+    assert set(results.hole_parts) <= {"line", "block", "expression"}
+    assert sum(part.problems for part in results.hole_parts.values()) == results.pool.problems > 2
+    assert results.pool.holes["exact_match"].value == 0
+    assert results.pool.holes["edit_similarity"].value > 0
+    assert all("suffix" in body for body in server.asked)
+    assert "exact match" in capsys.readouterr().out
