@@ -266,8 +266,8 @@ def test_holes_are_scored_by_kind_too(server, command, tmp_path, capsys):
     code = tmp_path / "shop" / "prices.py"
     code.parent.mkdir()
     functions = (
-        f"def price_{n}(net, rate, count):\n    gross = net * (1 + rate * {n})\n    total = gross * count + {n}\n"
-        f"    if total > {n}00:\n        total -= net * {n}\n    return round(total, {n})\n\n\n"
+        f"def price_{n}(net, rate, count):\n    gross = net * (1 + rate * {n})\n"
+        f"    total = gross * count + {n}\n    if total > {n}00:\n        total -= net * {n}\n    return round(total, {n})\n\n\n"
         for n in range(2, 12)
     )
     code.write_text("".join(functions))
