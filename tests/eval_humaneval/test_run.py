@@ -267,7 +267,8 @@ def test_holes_are_scored_by_kind_too(server, command, tmp_path, capsys):
     code.parent.mkdir()
     functions = (
         f"def price_{n}(net, rate, count):\n    gross = net * (1 + rate * {n})\n"
-        f"    total = gross * count + {n}\n    if total > {n}00:\n        total -= net * {n}\n    return round(total, {n})\n\n\n"
+        f"    total = gross * count + {n}\n    if total > {n}00:\n        total -= net * {n}\n"
+        f"    return round(total, {n})\n\n\n"
         for n in range(2, 12)
     )
     code.write_text("".join(functions))
