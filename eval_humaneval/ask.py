@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from rich.console import Console
 
 from acepilot.progress import count_progress
-from eval_humaneval.examiner import Examiner
+from eval_humaneval.examiner import Examiner, all_of
 from eval_humaneval.generate import Completion, IsOver, Model, Sampling
 from eval_humaneval.holes.ends import end_of
 from eval_humaneval.holes.hole import Hole
@@ -92,16 +91,6 @@ async def ask(
             if (problem.id, index) not in known
         )
     return Asked(samples, last - began, tokens, len(known))
-
-
-async def all_of(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Runs `jobs` at once. The first that fails cancels the others, and its error is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
 
 
 def _filled(hole: Hole) -> IsOver:

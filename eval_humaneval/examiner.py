@@ -1,11 +1,11 @@
 """Sandbox, tools and judge of one run, opened together: run and selftest -> this -> execution."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from acepilot.corpus import canonical_hash
 from acepilot.settings import home
@@ -71,3 +71,13 @@ class Examiner:
         loop = asyncio.get_running_loop()
         toolchain = self._found.ready[program.language]
         return await loop.run_in_executor(self._pool, self._judge.judge, program, toolchain)
+
+
+async def all_of(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs `jobs` at once. The first that fails cancels the others, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None

@@ -3,7 +3,6 @@
 What fails here is the infrastructure's or the problem's fault, and never a model's.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from acepilot.progress import count_progress
-from eval_humaneval.examiner import Examiner
+from eval_humaneval.examiner import Examiner, all_of
 from eval_humaneval.problem_sets import ProblemSet
 from eval_humaneval.problems import Problem, program_of
 from eval_humaneval.results import Outcome
@@ -89,7 +88,5 @@ async def check(
         tell(len(result.passed) + len(result.failed))
 
     with count_progress("checking the problems' own solutions", len(tasks), console) as tell:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(one(*task))
+        await all_of(one(*task) for task in tasks)
     return result
