@@ -4,7 +4,6 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from rich.console import Console
 
@@ -14,6 +13,7 @@ from eval_humaneval.generate import Completion, IsOver, Model, Sampling
 from eval_humaneval.holes.ends import end_of
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
+from eval_humaneval.lines import open_for_lines
 from eval_humaneval.problems import Problem, program_of
 from eval_humaneval.results import SAMPLES_FILE, Sample, read_samples
 from eval_humaneval.settings import EvalSettings
@@ -80,7 +80,7 @@ async def ask(
 
     at = f" at {settings.server_url}" if settings.server_url else ""
     with (
-        _appending(target / SAMPLES_FILE) as file,
+        open_for_lines(target / SAMPLES_FILE) as file,
         count_progress(f"asking {settings.model}{at}", len(wanted), console) as tell,
     ):
         tell(len(samples))
@@ -118,13 +118,3 @@ def _sample(problem: Problem, index: int, completion: Completion) -> Sample:
         tokens=completion.tokens,
         seconds=completion.seconds,
     )
-
-
-def _appending(path: Path) -> IO[str]:
-    """Opened for whole lines: what a killed run left of its last one is cut away."""
-    if path.is_file():
-        data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            path.write_bytes(data[:whole])
-    return path.open("a", encoding="utf-8")

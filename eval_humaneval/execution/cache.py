@@ -9,6 +9,7 @@ from typing import IO
 from pydantic import BaseModel, ValidationError
 
 from eval_humaneval.execution.judgement import Judgement
+from eval_humaneval.lines import open_for_lines
 
 
 class _Line(BaseModel):
@@ -28,8 +29,9 @@ class JudgementCache:
         self._judgements: dict[str, Future[Judgement]] = {}
         self._file: IO[str] | None = None
         if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open_for_lines(path)
             self._restore(path)
-            self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> "JudgementCache":
         return self
@@ -72,15 +74,7 @@ class JudgementCache:
                 self._file.flush()
 
     def _restore(self, path: Path) -> None:
-        """Reads the whole lines and cuts off the half one that a killed run may have left."""
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            path.write_bytes(whole)
-        for text in whole.splitlines():
+        for text in path.read_bytes().splitlines():
             try:
                 line = _Line.model_validate_json(text)
             except ValidationError:
