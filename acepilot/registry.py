@@ -53,6 +53,11 @@ class ModelFolder:
             raise ModelBroken(f"{self.path} holds several GGUF files ({names}): name one of them.")
         return found[0] if found else None
 
+    @property
+    def is_safetensors(self) -> bool:
+        """As transformers saves a model: read by torch, and by neither OpenVINO nor llama.cpp."""
+        return self.path.is_dir() and any(self.path.glob("*.safetensors"))
+
 
 def models_dir() -> Path:
     return home() / "models"

@@ -30,6 +30,7 @@ from eval_humaneval.report import write_report
 from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results
 from eval_humaneval.run_folder import held
 from eval_humaneval.settings import EvalSettings
+from server.engine.base import EngineOptions
 from server.engine.opening import open_engine
 
 
@@ -165,14 +166,10 @@ def _open(settings: EvalSettings, folder: ModelFolder | None) -> Model:
     if folder is None:
         token = settings.token.get_secret_value() if settings.token else None
         return OverHttp(settings.server_url or "", settings.model, token)
-    engine = open_engine(
-        folder,
-        settings.engine,
-        kv_cache_gb=settings.kv_cache_gb,
-        max_streams=settings.streams,
-        threads=settings.threads,
+    options = EngineOptions(
+        kv_cache_gb=settings.kv_cache_gb, max_streams=settings.streams, threads=settings.threads
     )
-    return InProcess(engine)
+    return InProcess(open_engine(folder, settings.engine, options))
 
 
 def _versions() -> dict[str, str]:

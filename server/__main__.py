@@ -36,13 +36,7 @@ def main() -> int:
         return 2
 
     def load_engine() -> Engine:
-        return open_engine(
-            model,
-            settings.engine,
-            kv_cache_gb=settings.kv_cache_gb,
-            max_streams=settings.max_streams,
-            threads=settings.threads,
-        )
+        return open_engine(model, settings.engine, settings.engine_options())
 
     app = create_app(settings, load_engine)
     config = uvicorn.Config(
@@ -66,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, field in ServerSettings.model_fields.items():
-        if name == "token":  # a token on a command line shows in `ps`
+        if name in ("token", "upstream_token"):  # a token on a command line shows in `ps`
             continue
         described = f"{field.description} (default: {field.default})"
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper(), help=described)

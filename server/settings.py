@@ -1,10 +1,12 @@
 """The server's settings: flags, `ACEPILOT_*` variables, the table [server] of acepilot.toml."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from acepilot.settings import ProgramSettings, is_loopback
+from server.engine.base import Dtype, EngineOptions
 from server.engine.opening import EngineName
 
 
@@ -23,9 +25,26 @@ class ServerSettings(ProgramSettings):
     max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
     kv_cache_gb: int = Field(1, ge=1, description="memory for the KV cache, in GB")
     threads: int = Field(0, ge=0, description="cores for the model; 0: all")
+    dtype: Dtype = Field(
+        "auto", description="weights in the torch engine: auto, float32, bfloat16, float16 or int8"
+    )
+    prompt_lookup: bool = Field(
+        True, description="draft tokens from the prompt's own text; greedy output stays the same"
+    )
+    upstream: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="for --engine upstream: comma-separated URLs of OpenAI-style servers, before /v1"
+    )
+    upstream_token: SecretStr | None = Field(None, description="bearer token for those servers")
     log_level: Literal["info", "warning", "error"] = Field(
         "info", description="`info` has a line a completion: counts and times, never code"
     )
+
+    @field_validator("upstream", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        return (
+            tuple(url.strip() for url in given.split(",") if url.strip()) if isinstance(given, str) else given
+        )
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:
@@ -35,3 +54,14 @@ class ServerSettings(ProgramSettings):
                 "(and give it to the editors), or listen on 127.0.0.1"
             )
         return self
+
+    def engine_options(self) -> EngineOptions:
+        return EngineOptions(
+            kv_cache_gb=self.kv_cache_gb,
+            max_streams=self.max_streams,
+            threads=self.threads,
+            dtype=self.dtype,
+            prompt_lookup=self.prompt_lookup,
+            upstream=self.upstream,
+            upstream_token=self.upstream_token.get_secret_value() if self.upstream_token else None,
+        )

@@ -10,9 +10,9 @@ import openvino_genai as genai
 
 from acepilot.fim import format_for
 from acepilot.registry import ModelFolder
-from server.engine.base import Delta, EngineInfo, EngineLoad, GenerationRequest
-from server.engine.openvino_steps import StepLoop
-from server.engine.openvino_worker import PipelineOptions
+from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
+from server.engine.openvino_worker import PROGRAM, PipelineOptions
+from server.engine.step_loop import StepLoop
 
 STEP_TOKENS = 256
 """Prompt tokens a step: a long prompt is prefilled in pieces, between which others get their tokens and a
@@ -30,19 +30,21 @@ NO_TOP_K = 2**31 - 1
 
 
 class OpenVinoEngine:
-    """See `Engine` in base.py.
+    """See `Engine` in base.py. Raises ModelBroken when the model cannot be opened."""
 
-    `kv_cache_gb` bounds the KV cache, `max_streams` how many sequences share a step, `threads` the cores
-    (0: all). Raises ModelBroken when the model cannot be opened.
-    """
-
-    def __init__(self, model: ModelFolder, *, kv_cache_gb: int, max_streams: int, threads: int) -> None:
+    def __init__(self, model: ModelFolder, options: EngineOptions) -> None:
         self._model = model
-        self._options = PipelineOptions(kv_cache_gb, STEP_TOKENS, max_streams, threads, prefix_caching=True)
-        self._steps = StepLoop(model, self._options)
+        self._options = PipelineOptions(
+            kv_cache_gb=options.kv_cache_gb,
+            step_tokens=STEP_TOKENS,
+            max_streams=options.max_streams,
+            threads=options.threads,
+            prefix_caching=True,
+        )
+        self._steps = StepLoop(PROGRAM, model, self._options)
         self._scoring_steps: StepLoop | None = None
         self._opening = asyncio.Lock()
-        self._tokenizer = genai.Tokenizer(self._steps.path)
+        self._tokenizer = genai.Tokenizer(self._steps.about)
         self._stop_ids = _special_ids(self._tokenizer)
         special_tokens = frozenset(
             self._tokenizer.decode([token_id], skip_special_tokens=False) for token_id in self._stop_ids
@@ -97,7 +99,7 @@ class OpenVinoEngine:
         """The worker's process has ended by itself (out of memory, say): a new one, once for all who wait."""
         async with self._opening:
             if self._steps.has_ended:
-                self._steps = await asyncio.to_thread(StepLoop, self._model, self._options)
+                self._steps = await asyncio.to_thread(StepLoop, PROGRAM, self._model, self._options)
 
     async def _for_scoring(self) -> StepLoop:
         """A second worker without prefix cache, opened at the first call.
@@ -107,7 +109,7 @@ class OpenVinoEngine:
         async with self._opening:
             if self._scoring_steps is None:
                 options = dataclasses.replace(self._options, prefix_caching=False)
-                self._scoring_steps = await asyncio.to_thread(StepLoop, self._model, options)
+                self._scoring_steps = await asyncio.to_thread(StepLoop, PROGRAM, self._model, options)
             return self._scoring_steps
 
     def _longest_encoding(self, context_tokens: int) -> int:

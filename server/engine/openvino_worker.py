@@ -5,8 +5,7 @@ server's process it would stall every other request, `/health` included. And a m
 crash takes only this process with it.
 
 It takes in new sequences, makes one step, and sends each its tokens; so a sequence that is closed leaves
-before the next step. Parent and worker exchange the messages below over one pipe; either end's closing ends
-the worker.
+before the next step. Either end's closing of the pipe ends the worker.
 """
 
 import contextlib
@@ -24,6 +23,7 @@ from openvino_genai.py_openvino_genai import GenerationFinishReason, GenerationS
 
 from acepilot.registry import ModelFolder
 from server.engine.base import Delta
+from server.engine.messages import Add, Close, Failed, Opened, Progress, WorkerProgram
 from server.engine.openvino_model import prepared_folder
 
 
@@ -36,47 +36,6 @@ class PipelineOptions:
     max_streams: int
     threads: int
     prefix_caching: bool
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Worker to parent: the pipeline is open, from this folder or file."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class Add:
-    """Parent to worker: generate after `token_ids`; `settings` are attributes of genai's GenerationConfig."""
-
-    sequence: int
-    token_ids: list[int]
-    settings: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Close:
-    """Parent to worker: nobody wants this sequence any more."""
-
-    sequence: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Worker to parent: new text; `log_probs` (natural) belong to its tokens, where they were asked for."""
-
-    sequence: int
-    delta: Delta
-    log_probs: list[float]
-    kv_used_ratio: float
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Worker to parent: this sequence, or with None the whole worker, ended with an error."""
-
-    sequence: int | None
-    why: str
 
 
 @dataclass
@@ -107,6 +66,9 @@ def run(pipe: Connection, model: ModelFolder, options: PipelineOptions) -> None:
             return
         pipe.send(Opened(path))
         _Worker(pipe, pipeline).run()
+
+
+PROGRAM = WorkerProgram("OpenVINO", run, "OpenVINO folders, and Llama- and Qwen-family GGUF files")
 
 
 class _Worker:

@@ -16,7 +16,7 @@ from acepilot.errors import EngineFailed
 from acepilot.fim import FORMATS
 from acepilot.registry import is_whole, resolve
 from server.app import create_app
-from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, GenerationRequest
+from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
 from server.settings import ServerSettings
 
@@ -93,7 +93,7 @@ def _needs(name: str) -> None:
 @pytest.fixture(scope="session")
 def tiny_engine() -> Iterator[Engine]:
     _needs("starter-tiny")
-    engine = OpenVinoEngine(resolve("starter-tiny"), kv_cache_gb=1, max_streams=16, threads=0)
+    engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=16))
     yield engine
     engine.close()
 

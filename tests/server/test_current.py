@@ -13,6 +13,7 @@ import pytest
 from acepilot.promotion import promote
 from acepilot.registry import is_whole, models_dir, resolve
 from acepilot.settings import home
+from server.engine.base import EngineOptions
 from server.engine.opening import open_engine
 
 
@@ -72,7 +73,7 @@ def test_the_promoted_model_is_served_under_its_name(own_home: Path) -> None:
 
 
 def test_one_door_opens_every_engine(own_home: Path) -> None:
-    engine = open_engine(resolve("ours-1"), "auto", kv_cache_gb=1, max_streams=1, threads=1)
+    engine = open_engine(resolve("ours-1"), "auto", EngineOptions(max_streams=1, threads=1))
     try:
         assert engine.info.engine == "openvino"
         assert engine.count_tokens("def add(a, b):") > 1

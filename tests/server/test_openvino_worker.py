@@ -11,7 +11,7 @@ import pytest
 
 from acepilot.errors import EngineFailed, ModelBroken
 from acepilot.registry import is_whole, resolve
-from server.engine.base import GenerationRequest
+from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
 
 
@@ -19,7 +19,7 @@ from server.engine.openvino import OpenVinoEngine
 def engine() -> Iterator[OpenVinoEngine]:
     if not is_whole("starter-tiny"):
         pytest.skip("starter-tiny is not here: python scripts/fetch_model.py starter-tiny")
-    engine = OpenVinoEngine(resolve("starter-tiny"), kv_cache_gb=1, max_streams=4, threads=0)
+    engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=4))
     yield engine
     engine.close()
 
@@ -64,7 +64,7 @@ def test_a_damaged_file_is_said(
     path.write_bytes(content)
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
     with pytest.raises(ModelBroken, match=r"cannot open .*model\.gguf"):
-        OpenVinoEngine(resolve(str(path)), kv_cache_gb=1, max_streams=4, threads=0)
+        OpenVinoEngine(resolve(str(path)), EngineOptions(max_streams=4))
 
 
 def test_openvino_s_telemetry_is_never_loaded() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 from acepilot.errors import EngineFailed, ModelBroken
 from acepilot.registry import ModelFolder
-from server.engine import openvino_worker
-from server.engine.openvino_worker import Add, Close, Failed, Opened, PipelineOptions, Progress
+from server.engine.messages import Add, Close, Failed, Opened, Progress, WorkerProgram
 
 STOP_TIMEOUT_S = 5.0
 
@@ -19,23 +18,26 @@ Deliver = Callable[[Progress | EngineFailed], None]
 
 
 class StepLoop:
-    """One worker process and the streams that run in it. Opening blocks; raises ModelBroken."""
+    """One worker process and the streams that run in it. Opening blocks; raises ModelBroken.
 
-    def __init__(self, model: ModelFolder, options: PipelineOptions) -> None:
+    `about` is what the worker said of the model when it had opened it.
+    """
+
+    def __init__(self, program: WorkerProgram, model: ModelFolder, options: Any) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the server's threads' locks
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(
-            target=openvino_worker.run, args=(theirs, model, options), name="openvino-worker", daemon=True
+            target=program.run, args=(theirs, model, options), name=f"{program.name}-worker", daemon=True
         )
         self._process.start()
         theirs.close()
-        self.path = self._opened(model)
+        self.about = self._opened(program, model)
         self._send_lock = threading.Lock()
         self._waiting: dict[int, Deliver] = {}
         self._numbers = itertools.count(1)
         self._ended = ""
         self.kv_used_ratio = 0.0
-        self._reader = threading.Thread(target=self._read, name="openvino-reader", daemon=True)
+        self._reader = threading.Thread(target=self._read, name=f"{program.name}-reader", daemon=True)
         self._reader.start()
 
     @property
@@ -46,7 +48,7 @@ class StepLoop:
     def has_ended(self) -> bool:
         return bool(self._ended)
 
-    async def stream(self, token_ids: list[int], settings: dict[str, Any]) -> AsyncGenerator[Progress, None]:
+    async def stream(self, token_ids: list[int], settings: Any) -> AsyncGenerator[Progress, None]:
         """Progress after `token_ids`, to the finish. Closing it ends the work. Raises EngineFailed."""
         if not token_ids:
             raise EngineFailed("The prompt is empty, and the model needs at least one token to go on from.")
@@ -87,18 +89,15 @@ class StepLoop:
         self._reader.join(STOP_TIMEOUT_S)
         self._pipe.close()
 
-    def _opened(self, model: ModelFolder) -> str:
+    def _opened(self, program: WorkerProgram, model: ModelFolder) -> Any:
         try:
             answer = self._pipe.recv()
         except EOFError:
             self._process.join()
             answer = Failed(None, f"it crashed (exit code {self._process.exitcode}); the file is damaged?")
         if isinstance(answer, Opened):
-            return answer.path
-        raise ModelBroken(
-            f"OpenVINO cannot open {model.path}: {answer.why} "
-            "It reads OpenVINO folders, and Llama- and Qwen-family GGUF files."
-        )
+            return answer.about
+        raise ModelBroken(f"{program.name} cannot open {model.path}: {answer.why} It reads {program.reads}.")
 
     def _send(self, message: Add | Close) -> None:
         if self._ended:
