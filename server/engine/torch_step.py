@@ -1,4 +1,10 @@
-"""One step of the torch engine, as its scheduler asks for it and its runner computes it.
+"""One step of an engine that schedules here, as the scheduler asks for it and a runner computes it.
+
+CONTRACT CHANGED on 22 November, 10:38: `Runner.step` gives a NumPy array, since the same scheduler, sampling
+and worker now serve OpenVINO too (openvino_runner.py), where torch is not installed. So everything but the
+torch runner itself (torch_model.py and what it imports) must do without torch: slots, schedule, sampling (in
+NumPy, its generator per sequence), prompt lookup, and the worker, which takes the function that opens the
+runner as an argument.
 
 The KV cache is a fixed number of rows ("slots"), each `slot_tokens` long and contiguous: attention reads a
 row as it lies, on CPU without any gathering, and a CUDA graph finds it where it was. A row whose sequence has
@@ -8,10 +14,10 @@ from there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Runner(Protocol):
     slot_tokens: int
     vocabulary: int
 
-    def step(self, chunks: Sequence[Chunk]) -> "Tensor":
+    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         """All chunks in one pass, each of another slot -> float32 [sum of `logits`, vocabulary], in order."""
         ...
 
