@@ -1,0 +1,82 @@
+"""The torch engine's KV cache: a fixed number of contiguous rows, which torch_attention.py reads and writes.
+
+Rows are as torch_step.py says. Their number is settled once, at the start: no request can run out of memory.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acepilot.errors import ModelBroken
+from server.engine.base import EngineOptions
+
+LONGEST_ROW_TOKENS = 8192
+"""Rows are contiguous, so a model's context of 32,768 would leave room for a handful of them; the editors'
+prompts have 1,500 tokens, and OpenVINO's tokenizer keeps as many as this."""
+
+ROWS_A_STREAM = 2
+"""One to write, one that keeps the prompt before it: completions of two files alternate."""
+
+CUDA_RESERVE_BYTES = 1 << 30
+"""Left free on a card, for what a step computes in between."""
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a model asks of its cache."""
+
+    layers: int
+    heads: int
+    head_dim: int
+    context_tokens: int
+
+    def row_tokens(self) -> int:
+        return min(self.context_tokens, LONGEST_ROW_TOKENS)
+
+    def row_bytes(self, dtype: torch.dtype) -> int:
+        return 2 * self.layers * self.heads * self.head_dim * self.row_tokens() * dtype.itemsize
+
+
+class KvCache:
+    """`keys[layer]` and `values[layer]`: [slots, heads, slot_tokens, head_dim]."""
+
+    def __init__(self, shape: CacheShape, slots: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.slots = slots
+        self.slot_tokens = shape.row_tokens()
+        size = (slots, shape.heads, self.slot_tokens, shape.head_dim)
+        # zeros, not empty: what a masked position holds is multiplied by 0, and must not be NaN
+        self.keys = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
+        self.values = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
+
+    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
+        for rows in (*self.keys, *self.values):
+            rows[target, :, :tokens] = rows[source, :, :tokens]
+
+
+def affordable_slots(
+    shape: CacheShape, dtype: torch.dtype, device: torch.device, options: EngineOptions
+) -> int:
+    """Rows that `kv_cache_gb` and, on a card, its free memory hold. Raises ModelBroken when not even one."""
+    budget = options.kv_cache_gb << 30
+    row = shape.row_bytes(dtype)
+    if row > budget:
+        needed = -(-row // (1 << 30))
+        raise ModelBroken(
+            f"The KV cache of one sequence of this model takes {row / 2**30:.1f} GB, and "
+            f"kv_cache_gb={options.kv_cache_gb} allows less: set it to {needed} or more."
+        )
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] - CUDA_RESERVE_BYTES
+        if row > free:
+            raise ModelBroken(
+                f"The card has {max(free, 0) / 2**30:.1f} GB left beside the weights, and the KV cache of "
+                f"one sequence takes {row / 2**30:.1f} GB: use dtype=int8, a smaller model or a larger card."
+            )
+        budget = min(budget, free)
+    return min(budget // row, ROWS_A_STREAM * options.max_streams)
+
+
+def rows_at(cache: list[Tensor], layer: int, slots: Tensor, tokens: int) -> Tensor:
+    """int64 [B] -> [B, heads, tokens, head_dim], copied."""
+    return cache[layer][:, :, :tokens].index_select(0, slots)
