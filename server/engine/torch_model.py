@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from acepilot.errors import ModelBroken
@@ -71,7 +73,7 @@ class TorchRunner:
         self.slot_tokens = cache.slot_tokens
 
     @torch.inference_mode()
-    def step(self, chunks: Sequence[Chunk]) -> Tensor:
+    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         token_ids = [token for chunk in chunks for token in chunk.token_ids]
         positions = [at for chunk in chunks for at in range(chunk.start, chunk.start + len(chunk.token_ids))]
         wanted: list[int] = []
@@ -85,8 +87,9 @@ class TorchRunner:
             StepAttention(self._cache, chunks),
         )
         if not wanted:
-            return torch.empty(0, self.vocabulary)
-        return self._decoder.logits(hidden[torch.tensor(wanted, device=self._device)]).float()
+            return np.empty((0, self.vocabulary), np.float32)
+        logits = self._decoder.logits(hidden[torch.tensor(wanted, device=self._device)])
+        return logits.float().cpu().numpy()
 
     @torch.inference_mode()
     def copy_prefix(self, source: int, target: int, tokens: int) -> None:
