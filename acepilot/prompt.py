@@ -1,14 +1,16 @@
-"""Fits prefix, suffix and snippets into a token budget; the step between a request and `fim.render`.
+"""From the text around the cursor to what a model is shown: `compose`, for the server and the evaluation.
 
+`fit` gives prefix, suffix and snippets their shares of a token budget; `fim.render` then lays them out.
 The prefix is clipped from the left and the suffix from the right. The clip point of the prefix moves in
 steps of whole lines (`CLIP_STEP_LINES`), counted from the start of the text: while a user types, the prompt's
 front stays byte for byte what it was, and the engine's KV cache keeps it.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from acepilot.fim import FimFormat, neutralise, render
 from acepilot.protocol import Snippet
 
 CLIP_STEP_LINES = 32
@@ -17,6 +19,8 @@ SUFFIX_SHARE = 0.1
 SNIPPET_SHARE = 0.25
 MAX_CHARS_PER_TOKEN = 16
 """No code in practice exceeds this; it bounds what is tokenised before the first cut."""
+SENTINEL_TOKENS = 16
+"""Room for the sentinels and a path around a prompt, beside its budget."""
 
 CountTokens = Callable[[str], int]
 
@@ -36,6 +40,55 @@ class FittedPrompt:
     @property
     def clipped(self) -> bool:
         return self.dropped_chars > 0
+
+
+@dataclass(frozen=True)
+class ComposedPrompt:
+    """`text` is all that the model gets. `fim`: how the suffix is told in it; None: it is left out."""
+
+    text: str
+    fitted: FittedPrompt
+    fim: FimFormat | None
+
+
+def compose(
+    prefix: str,
+    suffix: str,
+    snippets: Sequence[Snippet] = (),
+    *,
+    path: str = "",
+    comment: str = "#",
+    fim: FimFormat | None,
+    special_tokens: Collection[str],
+    budget_tokens: int,
+    count_tokens: CountTokens,
+) -> ComposedPrompt:
+    """A user's texts, their special tokens broken up, fitted into the budget and rendered.
+
+    `fim` is the model's format; a suffix of nothing but white space needs none.
+    """
+    clean_suffix = neutralise(suffix, special_tokens)
+    used = fim if clean_suffix.strip() else None
+    clean_snippets = [
+        Snippet(path=neutralise(snippet.path, special_tokens), text=neutralise(snippet.text, special_tokens))
+        for snippet in snippets
+    ]
+    fitted = fit(
+        neutralise(prefix, special_tokens),
+        clean_suffix if used else "",
+        clean_snippets,
+        budget_tokens=budget_tokens,
+        count_tokens=count_tokens,
+    )
+    text = render(
+        used,
+        fitted.prefix,
+        fitted.suffix,
+        fitted.snippets,
+        path=neutralise(path, special_tokens),
+        comment=comment,
+    )
+    return ComposedPrompt(text, fitted, used)
 
 
 def fit(

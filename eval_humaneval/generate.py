@@ -16,12 +16,11 @@ from typing import Protocol
 import httpx
 from pydantic import BaseModel
 
-from acepilot import fim, prompt
 from acepilot.errors import EngineFailed
+from acepilot.prompt import SENTINEL_TOKENS, compose
 from eval_humaneval.problems import Problem, truncate
 from server.engine.base import Engine, GenerationRequest
 
-SENTINEL_TOKENS = 16
 HTTP_STOPS = 4
 """OpenAI's own limit on `stop`; the text is cut at all of them here."""
 HTTP_TIMEOUT_S = 600
@@ -89,7 +88,7 @@ class InProcess:
     ) -> Completion:
         is_over = is_over or _has_stop(problem)
         request = GenerationRequest(
-            prompt=self._render(problem.prompt, problem.suffix, sampling.max_tokens),
+            prompt=self._prompt(problem, sampling.max_tokens),
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -107,23 +106,22 @@ class InProcess:
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:
         room = self._engine.count_tokens(continuation) + 1
-        return await self._engine.score(self._render(problem.prompt, problem.suffix, room), continuation)
+        return await self._engine.score(self._prompt(problem, room), continuation)
 
     async def close(self) -> None:
         self._engine.close()
 
-    def _render(self, prefix: str, suffix: str, room_tokens: int) -> str:
-        """The prompt as the server would render it: clipped to the context, sentinels in texts broken up."""
+    def _prompt(self, problem: Problem, room_tokens: int) -> str:
+        """As the server would show it to the model, with room for `room_tokens` more in the context."""
         info = self._engine.info
-        use_fim = info.fim if suffix else None
-        fitted = prompt.fit(
-            fim.neutralise(prefix, info.special_tokens),
-            fim.neutralise(suffix, info.special_tokens) if use_fim else "",
-            (),
+        return compose(
+            problem.prompt,
+            problem.suffix,
+            fim=info.fim,
+            special_tokens=info.special_tokens,
             budget_tokens=info.context_tokens - room_tokens - SENTINEL_TOKENS,
             count_tokens=self._engine.count_tokens,
-        )
-        return fim.render(use_fim, fitted.prefix, fitted.suffix, (), path="", comment="#")
+        ).text
 
 
 class _Choice(BaseModel):

@@ -4,17 +4,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from acepilot import fim, prompt
 from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
 from acepilot.languages import language_for
 from acepilot.postprocess.chain import Context, choose_mode
-from acepilot.prompt import FittedPrompt
-from acepilot.protocol import CompletionRequest, PromptReport, Snippet
+from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, FittedPrompt, compose
+from acepilot.protocol import CompletionRequest, PromptReport
 from server.engine.base import Engine
-
-SENTINEL_TOKENS = 16
-"""Room for the sentinels and a path around a prompt."""
 
 MIN_PROMPT_TOKENS = 32
 
@@ -54,41 +50,31 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
             mode = choose_mode(request.prompt, suffix, language)
         context = Context(request.prompt, suffix, language, mode)
         room = min(room, budget_tokens)
-    prefix = fim.neutralise(request.prompt, info.special_tokens)
-    suffix = fim.neutralise(suffix, info.special_tokens)
-    path = fim.neutralise(request.path or "", info.special_tokens)
-    snippets = [
-        Snippet(
-            path=fim.neutralise(snippet.path, info.special_tokens),
-            text=fim.neutralise(snippet.text, info.special_tokens),
-        )
-        for snippet in request.snippets
-    ]
-    use_fim = info.fim if suffix.strip() else None
-    fitted = prompt.fit(
-        prefix, suffix if use_fim else "", snippets, budget_tokens=room, count_tokens=engine.count_tokens
-    )
-    rendered = fim.render(
-        use_fim,
-        fitted.prefix,
-        fitted.suffix,
-        fitted.snippets,
-        path=path,
+    composed = compose(
+        request.prompt,
+        suffix,
+        request.snippets,
+        path=request.path or "",
         comment=language.line_comment or "#",
+        fim=info.fim,
+        special_tokens=info.special_tokens,
+        budget_tokens=room,
+        count_tokens=engine.count_tokens,
     )
-    if not rendered:
+    if not composed.text:
         raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
     return Plan(
         mode=mode,
         context=context,
         language_id=language.id if context else None,
-        prompt=rendered,
-        report=_report(fitted, use_fim),
-        salt=_salt(request, mode, fitted),
+        prompt=composed.text,
+        report=_report(composed),
+        salt=_salt(request, mode, composed.fitted),
     )
 
 
-def _report(fitted: FittedPrompt, use_fim: fim.FimFormat | None) -> PromptReport:
+def _report(composed: ComposedPrompt) -> PromptReport:
+    fitted = composed.fitted
     return PromptReport(
         prefix_tokens=fitted.prefix_tokens,
         suffix_tokens=fitted.suffix_tokens,
@@ -96,7 +82,7 @@ def _report(fitted: FittedPrompt, use_fim: fim.FimFormat | None) -> PromptReport
         snippets_used=len(fitted.snippets),
         clipped=fitted.clipped,
         dropped_chars=fitted.dropped_chars,
-        fim=use_fim.name if use_fim else None,
+        fim=composed.fim.name if composed.fim else None,
     )
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acepilot.fim import FORMATS, format_for, neutralise, render
-from acepilot.prompt import CLIP_STEP_LINES, fit
+from acepilot.prompt import CLIP_STEP_LINES, compose, fit
 from acepilot.protocol import Snippet
 
 
@@ -80,3 +80,19 @@ def test_no_sentinel_survives_in_a_user_s_text(text: str) -> None:
     neutral = neutralise(text, tokens)
     assert not [token for token in tokens if token in neutral]
     assert neutral.replace(" ", "") == text.replace(" ", "")
+
+
+def test_what_the_model_is_shown() -> None:
+    qwen, tokens = FORMATS[0], {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"}
+
+    def shown(prefix: str, suffix: str) -> tuple[str, bool]:
+        composed = compose(
+            prefix, suffix, fim=qwen, special_tokens=tokens, budget_tokens=100, count_tokens=words
+        )
+        return composed.text, composed.fim is qwen
+
+    assert shown("a <|fim_suffix|>", "b") == (
+        "<|fim_prefix|>a < |fim_suffix|><|fim_suffix|>b<|fim_middle|>",
+        True,
+    )
+    assert shown("a", " \n") == ("a", False)
