@@ -65,6 +65,11 @@ class CompletionRequest(BaseModel):
         "editor wants; `auto` chooses between those two. Default: `auto` when `language` or `path` is given, "
         "else `raw`.",
     )
+    rendered: bool = Field(
+        default=False,
+        description="True when `prompt` is laid out for the model already, as another Acepilot sends it: its "
+        "sentinels then steer the model; else they are taken for text of a file, and broken up.",
+    )
     echo: bool = False
     logprobs: int | None = None
     best_of: int | None = None

@@ -34,7 +34,7 @@ class Plan:
 def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan:
     """Raises BadRequest when the prompt is empty, or `max_tokens` leaves no room for it in the context."""
     info = engine.info
-    room = info.context_tokens - request.max_tokens - SENTINEL_TOKENS
+    room = info.context_tokens - request.max_tokens - (0 if request.rendered else SENTINEL_TOKENS)
     if room < MIN_PROMPT_TOKENS:
         raise BadRequest(
             f"max_tokens is {request.max_tokens}, and {info.model} has a context of {info.context_tokens} "
@@ -57,7 +57,7 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
         path=request.path or "",
         comment=language.line_comment or "#",
         fim=info.fim,
-        special_tokens=info.special_tokens,
+        special_tokens=() if request.rendered else info.special_tokens,
         budget_tokens=room,
         count_tokens=engine.count_tokens,
     )
