@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from acepilot.errors import AcepilotError, ServerNotReady
+from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
 from acepilot.protocol import Ready
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
@@ -13,6 +13,9 @@ from server.metrics import Metrics
 from server.service import CompletionService
 from server.settings import ServerSettings
 from server.trails import Trails
+
+ASK_AGAIN_S = 1.0
+"""How often an engine that waits for another server tries again."""
 
 _log = structlog.get_logger()
 
@@ -28,29 +31,49 @@ class ServerState:
         self._load_engine = load_engine
         self._service: CompletionService | None = None
         self._failure = ""
+        self._waits_for = ""
 
     async def load(self) -> None:
         """Loads and warms the model. The server stays up after a failure, so that `/ready` can tell it."""
-        try:
-            engine = await asyncio.to_thread(self._load_engine)
-            # The first generation allocates: better now than under the first keystroke.
-            async for _ in engine.generate(GenerationRequest(prompt="#", max_tokens=2)):
-                pass
-        except Exception as error:  # whatever it is, `/ready` must tell it rather than load for ever
-            known = isinstance(error, AcepilotError)
-            self._failure = error.message if known else f"The model could not be loaded: {error!r}"
-            _log.error("model_failed", model=self.settings.model, why=self._failure)
-            return
+        engine = None
+        while engine is None:
+            try:
+                engine = await self._opened()
+            except (ServerNotReady, Overloaded) as error:  # its model runs in another server
+                self._wait(error.message)
+                await asyncio.sleep(ASK_AGAIN_S)
+            except Exception as error:  # whatever it is, `/ready` must tell it rather than load for ever
+                known = isinstance(error, AcepilotError)
+                self._failure = error.message if known else f"The model could not be loaded: {error!r}"
+                _log.error("model_failed", model=self.settings.model, why=self._failure)
+                return
         budget_tokens = self.settings.prompt_budget_tokens
         self._service = CompletionService(engine, self.admission, self.metrics, self.trails, budget_tokens)
         self._watch(engine)
         _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
 
+    async def _opened(self) -> Engine:
+        engine = await asyncio.to_thread(self._load_engine)
+        try:
+            # The first generation allocates: better now than under the first keystroke.
+            async for _ in engine.generate(GenerationRequest(prompt="#", max_tokens=2)):
+                pass
+        except Exception:
+            engine.close()
+            raise
+        return engine
+
+    def _wait(self, why: str) -> None:
+        if why != self._waits_for:
+            _log.warning("model_waits", model=self.settings.model, why=why)
+        self._waits_for = why
+
     @property
     def service(self) -> CompletionService:
         """Raises ServerNotReady."""
         if self._service is None:
-            raise ServerNotReady(self._failure or "The model is still loading: try again in a few seconds.")
+            loading = self._waits_for or "The model is still loading: try again in a few seconds."
+            raise ServerNotReady(self._failure or loading)
         return self._service
 
     def ready(self) -> Ready:
@@ -58,7 +81,7 @@ class ServerState:
             info = self._service.engine.info
             return Ready(status="ready", model=info.model, engine=info.engine)
         status = "failed" if self._failure else "loading"
-        return Ready(status=status, model=self.settings.model, detail=self._failure)
+        return Ready(status=status, model=self.settings.model, detail=self._failure or self._waits_for)
 
     def close(self) -> None:
         if self._service is not None:
