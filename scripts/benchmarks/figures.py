@@ -1,0 +1,98 @@
+"""Figures from measurements, and where they were taken: what both benchmarks print and keep as JSON."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.editor import Pause
+from benchmarks.replay import Replay
+
+PACKAGES = ("openvino", "openvino-genai", "torch", "transformers", "numpy")
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """By linear interpolation between the two nearest; None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def ghost_times(pauses: Sequence[Pause]) -> list[float]:
+    """Seconds from pause to ghost text. A pause without any answer counts as the whole patience; one that was
+    answered with nothing has no such time: whether that was right is not for a stopwatch to say."""
+    return [pause.waited_s for pause in pauses if pause.shown or not pause.answered]
+
+
+def replay_figures(replay: Replay) -> dict[str, float | None]:
+    """The figures of one contestant; times in milliseconds, shares from 0 to 1."""
+    pauses, times = replay.pauses, ghost_times(replay.pauses)
+    count = max(len(pauses), 1)
+    p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
+    inside = replay.inside
+    prompt = inside.get("prompt_tokens", 0)
+    figures = {
+        "p50_ms": None if p50 is None else p50 * 1000,
+        "p95_ms": None if p95 is None else p95 * 1000,
+        "answered": sum(pause.answered for pause in pauses) / count,
+        "shown": sum(pause.shown for pause in pauses) / count,
+        "in_time": sum(pause.in_time for pause in pauses) / count,
+        "kept_chars": float(replay.kept_chars),
+        "tokens_per_kept_char": replay.computed_tokens / replay.kept_chars if replay.kept_chars else None,
+        "tokens_per_keystroke": replay.computed_tokens / max(replay.keystrokes, 1),
+        "cpu_s_per_1000_keys": replay.cpu_s * 1000 / max(replay.keystrokes, 1),
+    }
+    if inside:
+        figures["reused_share"] = inside.get("reused_tokens", 0) / prompt if prompt else None
+    return figures
+
+
+def setting() -> dict[str, Any]:
+    """Machine, versions and command of this run."""
+    return {
+        "command": shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "system": f"Linux {platform.release()}, Python {platform.python_version()}",
+        "load_before": os.getloadavg()[0],
+        "versions": {name: found for name in PACKAGES if (found := _installed(name))},
+        "commit": own_commit(),
+    }
+
+
+def own_commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def describe(setting: dict[str, Any]) -> str:
+    """A few lines above a table."""
+    versions = ", ".join(f"{name} {found}" for name, found in setting["versions"].items())
+    busy = f" (load {setting['load_before']:.1f}: BUSY)" if setting["load_before"] > 0.5 else ""
+    return (
+        f"{setting['processor']}, {setting['cores']} cores, {setting['memory_gb']} GB{busy}, "
+        f"{setting['system']}\nacepilot {setting['commit']}, {versions}\n{setting['command']}"
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

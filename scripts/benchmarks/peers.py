@@ -1,0 +1,181 @@
+"""How to start each contestant's server, ours among them, and how to read off what it has computed.
+
+All serve the same model, greedily, over OpenAI's `POST /v1/completions`. What a server cannot do without is
+set (model, port, context); everything else is as it comes, except prefix caches, which are on for all.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from acepilot.registry import resolve
+from benchmarks.processes import free_port, running
+from finetune.modeling_sources import prepare_source, starter_gguf
+
+HERE = Path(__file__).resolve().parent
+CONTEXT_TOKENS = 2048
+"""Prompt and completion of a request together; what servers that ask for a size get for each stream."""
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A server to measure. `computed`: metrics whose sum is the tokens that it has computed.
+
+    `extra` goes into each request. `streams`: whether it can stream. Only ours has `counts`, the folder where
+    its processes count, and levers that it is `without`.
+    """
+
+    name: str
+    quantisation: str
+    version: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    ready_path: str = "/health"
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    computed: tuple[str, ...] = ()
+    streams: bool = True
+    counts: Path | None = None
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A contestant's server that is up: at `url`, in the session `session` of /proc."""
+
+    url: str
+    session: int
+
+    def metrics(self) -> Numbers:
+        """What its `/metrics` says now: a value a line, by the line's name with labels."""
+        return parse_metrics(httpx.get(f"{self.url}/metrics", timeout=30).text)
+
+
+@contextmanager
+def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
+    """Starts it on a free port, and ends it. Raises PeerFailed."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{url}{contestant.ready_path}", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    command = [part.replace("{port}", str(port)) for part in contestant.command]
+    log = logs / (contestant.name.replace(" ", "-") + ".log")
+    with running(command, log=log, ready=ready, environment=contestant.environment) as session:
+        yield Running(url, session)
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Prometheus' text form, without its comments."""
+    lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def growth(before: Numbers, after: Numbers, names: tuple[str, ...]) -> int:
+    """By how much the metrics have grown together whose line begins as one of these patterns says."""
+    if not names:
+        return 0
+    pattern = re.compile("|".join(names))
+    return round(sum(after[name] - before.get(name, 0) for name in after if pattern.match(name)))
+
+
+def acepilot(
+    model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+) -> Contestant:
+    """Our own server, through without.py. Its language servers are the harness's to start."""
+    name = f"acepilot {engine}" + "".join(f" without {lever}" for lever in without)
+    options = ["server", "--port", "{port}", "--log-level", "error", "--engine", engine, "--model", model]
+    return Contestant(
+        name,
+        "Q8_0 weights" if resolve(model).gguf else "as in its folder",
+        version("acepilot"),
+        (*_without(without, counts), *options, *flags),
+        ready_path="/ready",
+        counts=counts,
+        without=without,
+    )
+
+
+def language_server_command(url: str, own: Contestant, budget_s: float) -> list[str]:
+    """`budget_s`: after how long the language server gives up."""
+    assert own.counts is not None
+    budget = str(round(budget_s * 1000))
+    return [*_without(own.without, own.counts), "lsp", "--server-url", url, "--time-budget-ms", budget]
+
+
+def naive(model: str) -> Contestant:
+    script = str(HERE / "naive_server.py")
+    return Contestant(
+        "transformers generate",
+        "bf16",
+        version("transformers"),
+        (sys.executable, script, "--port", "{port}", "--model", prepare_source(model, None)),
+        ready_path="/metrics",
+        computed=("naive_prompt_tokens_total", "naive_generated_tokens_total"),
+        streams=False,
+    )
+
+
+def vllm(binary: Path, model: str, streams: int) -> Contestant:
+    folder = prepare_source(model, None)
+    options = ["--host", "127.0.0.1", "--port", "{port}", "--dtype", "bfloat16", "--enable-prefix-caching"]
+    sizes = f"--max-model-len {CONTEXT_TOKENS} --max-num-seqs {max(streams, 4)}".split()
+    return Contestant(
+        "vLLM",
+        "bf16",
+        _vllm_version(binary),
+        (str(binary), "serve", folder, *options, *sizes, "--served-model-name", model),
+        environment={
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "PATH": f"{binary.parent}:{os.environ['PATH']}",
+        },
+        computed=(r'vllm:prompt_tokens_by_source_total\{.*"local_compute"', "vllm:generation_tokens_total"),
+    )
+
+
+def llama(binary: Path, model: str, streams: int, gguf: Path | None) -> Contestant:
+    """`gguf`: another file than the one that our own server has."""
+    file = gguf or starter_gguf(model)
+    options = ["--host", "127.0.0.1", "--port", "{port}", "--metrics", "--no-webui"]
+    sizes = f"--parallel {streams} --ctx-size {CONTEXT_TOKENS * streams}".split()
+    return Contestant(
+        f"llama.cpp {gguf.stem}" if gguf else "llama.cpp",
+        "as its file says" if gguf else "Q8_0 weights",
+        _first_number([str(binary), "--version"]),
+        (str(binary), "--model", str(file), *options, *sizes),
+        extra={"cache_prompt": True},
+        computed=("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
+    )
+
+
+def _without(without: tuple[str, ...], counts: Path) -> tuple[str, ...]:
+    levers = [part for lever in without for part in ("--without", lever)]
+    return (sys.executable, str(HERE / "without.py"), "--counts", str(counts), *levers)
+
+
+def _vllm_version(binary: Path) -> str:
+    """From its environment's files: `vllm --version` takes a quarter of a minute."""
+    found = sorted(binary.parent.parent.glob("lib/*/site-packages/vllm*.dist-info"))
+    return found[0].name.removesuffix(".dist-info") if found else "unknown"
+
+
+def _first_number(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"\d+\.\d+(\.\d+)?\S*", done.stdout + done.stderr)
+    return found[0] if found else "unknown"

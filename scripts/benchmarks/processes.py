@@ -1,0 +1,94 @@
+"""Programs that a benchmark starts: each in a session of its own, which ends with it, whatever happens.
+
+`/proc` says what they have cost: CPU seconds of a whole session.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from acepilot.errors import AcepilotError
+
+GRACE_S = 10.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class PeerFailed(AcepilotError):
+    """A program under measurement did not start, or ended by itself."""
+
+    code = "peer_failed"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    *,
+    log: Path,
+    ready: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+    patience_s: float = 300.0,
+) -> Generator[int]:
+    """Starts `command`, waits until it is `ready`, and yields its session's id. Raises PeerFailed.
+
+    Its output goes to `log`, which the error names. On leaving, the whole process group ends.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + patience_s
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                state = "takes too long to start" if process.poll() is None else "ended at once"
+                raise PeerFailed(f"{Path(command[0]).name} {state}; its output is in {log}.")
+            time.sleep(0.2)
+        yield process.pid
+    finally:
+        end_group(process)
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the process and every member of its group: asked first, then killed."""
+    for kind, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, kind)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            process.poll()  # reaps it: a zombie would count as alive
+            if not _members(process.pid):
+                return
+            time.sleep(0.05)
+
+
+def cpu_seconds(session: int) -> float:
+    """User and system time of all living processes of `session`, and of their children that have ended."""
+    return sum(sum(stat[11:15]) for stat in _members(session)) / _TICKS
+
+
+def _members(session: int) -> list[list[int]]:
+    """`/proc/<pid>/stat` after the name (state as 0), of each living process of the session."""
+    found: list[list[int]] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                found.append([0, *(int(field) for field in fields[1:16])])
+    return found
