@@ -1,134 +1,109 @@
-"""Measures the server on this machine: what batching and the prefix cache give. `make bench` runs it.
+"""Measures servers under load: time to the first token and in all, tokens a second, and what batching gives.
 
-Each figure is a ratio within one run, on the same server: 16 streaming clients together against 16 one after
-another, and the time to first token of a prompt that grew by 20 characters against the same prompt cold.
-Run it on an idle machine.
+    python scripts/bench_server.py --quick                               our server: two minutes
+    python scripts/bench_server.py --engine openvino --engine torch --llama-server PATH --vllm PATH --naive
+
+Prompts of 32, 512 and 1,500 tokens from 1, 4 and 16 clients at once, all different, so that no cache helps;
+then a prompt that was seen before and has grown by a few words. With each figure comes its ratio to the
+peers' and to what this machine's memory and multipliers would allow (scripts/benchmarks/limits.py). Run it on
+an idle machine. docs/benchmarks.md has results.
 """
 
 import argparse
 import asyncio
+import dataclasses
 import json
-import os
-import platform
-import socket
-import statistics
-import subprocess
+import signal
 import sys
-import time
-import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+import tempfile
+from pathlib import Path
 
 import httpx
+from benchmarks import contestants, server_tables
+from benchmarks.figures import describe, leave, setting
+from benchmarks.limits import measure_machine, model_needs
+from benchmarks.load import Load, Prompts
+from benchmarks.peers import Contestant, serving
+from benchmarks.processes import PeerFailed
+from benchmarks.server_tables import Measured
+from benchmarks.sources import source_files
 from rich.console import Console
-from rich.table import Table
+from tokenizers import Tokenizer
 
-CLIENTS = 16
-NEW_TOKENS = 64
-PREFIX_LINES = 100  # about 1,000 tokens
-ROUNDS = 3
+from acepilot.errors import AcepilotError
+from finetune.modeling_sources import prepare_source, starter_gguf
 
-
-@contextmanager
-def serving(model: str) -> Generator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "server", "--model", model, "--port", str(port), "--log-level", "error"]
-    process = subprocess.Popen(command)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while process.poll() is None:
-            try:
-                if httpx.get(f"{url}/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+PROMPT_TOKENS = (32, 512, 1500)
+CLIENTS = (1, 4, 16)
+QUICK_PROMPT_TOKENS = (32, 512)
+QUICK_CLIENTS = (1, 4)
+ROUNDS_ALONE = 3
+"""One client's figures are medians of so many; many clients are many already."""
 
 
-async def stream(client: httpx.AsyncClient, prompt: str, max_tokens: int) -> tuple[float, float]:
-    """Seconds to the first token, and to the end."""
-    body = {"prompt": prompt, "max_tokens": max_tokens, "stream": True}
-    began = time.perf_counter()
-    first = 0.0
-    async with client.stream("POST", "/v1/completions", json=body) as response:
-        response.raise_for_status()
-        async for line in response.aiter_lines():
-            if line.startswith("data: {") and not first:
-                first = time.perf_counter() - began
-    return first, time.perf_counter() - began
-
-
-def fresh_prompt(lines: int) -> str:
-    """Code that no cache has seen."""
-    return "".join(f"value_{uuid.uuid4().hex[:4]} = {number}\n" for number in range(lines))
-
-
-async def batching(client: httpx.AsyncClient) -> tuple[float, float]:
-    prompts = [fresh_prompt(4) for _ in range(2 * CLIENTS)]
-    began = time.perf_counter()
-    await asyncio.gather(*(stream(client, prompt, NEW_TOKENS) for prompt in prompts[:CLIENTS]))
-    together = time.perf_counter() - began
-    began = time.perf_counter()
-    for prompt in prompts[CLIENTS:]:
-        await stream(client, prompt, NEW_TOKENS)
-    return together, time.perf_counter() - began
-
-
-async def prefix_reuse(client: httpx.AsyncClient) -> tuple[float, float]:
-    prompt = fresh_prompt(PREFIX_LINES)
-    cold, _ = await stream(client, prompt, 4)
-    warm, _ = await stream(client, prompt + "result = value_total", 4)
-    return warm, cold
-
-
-async def measure(url: str) -> dict[str, tuple[float, float]]:
-    """By name: (time, time that it is compared with), each the median of ROUNDS rounds, in seconds."""
-    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
-        await stream(client, "warm = ", 4)
-        batched = [await batching(client) for _ in range(ROUNDS)]
-        reused = [await prefix_reuse(client) for _ in range(ROUNDS)]
-    return {
-        f"{CLIENTS} clients together / one after another": _medians(batched),
-        "first token, prompt grown by 20 characters / cold": _medians(reused),
-    }
-
-
-def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
-
-
-def main() -> int:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--model", action="append", help="may be given again (default: starter-tiny, starter)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
-    results: dict[str, Any] = {}
-    for model in options.model or ["starter-tiny", "starter"]:
-        with serving(model) as url:
-            results[model] = asyncio.run(measure(url))
-    if options.json:
-        print(json.dumps(results))
-        return 0
-    table = Table("model", "what", "seconds", "against", "ratio")
-    for model, figures in results.items():
-        for what, (seconds, against) in figures.items():
-            table.add_row(model, what, f"{seconds:.2f}", f"{against:.2f}", f"{seconds / against:.2f}")
-    console = Console()
-    console.print(
-        f"{platform.machine()}, {os.cpu_count()} cores; {NEW_TOKENS} new tokens; medians of {ROUNDS}"
-    )
-    console.print(table)
-    return 0
+    contestants.add_flags(parser)
+    parser.add_argument("--quick", action="store_true", help="up to 512 tokens and 4 clients only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything in FILE, too")
+    return parser.parse_args()
+
+
+async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) -> Measured:
+    tokenizer = Tokenizer.from_file(str(Path(prepare_source(model, None)) / "tokenizer.json"))
+    prompts = Prompts(source_files(), tokenizer, seed=1)
+    sizes, clients = (QUICK_PROMPT_TOKENS, QUICK_CLIENTS) if quick else (PROMPT_TOKENS, CLIENTS)
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, limits=limits) as http:
+        load = Load(http, contestant, model)
+        await load.ask("def greet(name):\n    return ", 4)
+        cells = [
+            await load.cell(prompts, size, count, ROUNDS_ALONE if count == 1 else 1)
+            for count in clients
+            for size in sizes
+        ]
+        warm_s, cold_s = await load.reuse(prompts, sizes[-1], ROUNDS_ALONE)
+    return Measured(contestant.name, contestant.quantisation, contestant.version, cells, warm_s, cold_s)
+
+
+def main() -> int:
+    options = parse()
+    signal.signal(signal.SIGTERM, leave)
+    console = Console(highlight=False)
+    about, measured, failed = setting(), list[Measured](), False
+    console.print(describe(about), markup=False, soft_wrap=True)
+    folder = Path(tempfile.mkdtemp(prefix="acepilot-bench-"))
+    try:
+        machine, needs = measure_machine(), model_needs(starter_gguf(options.model))
+        most = max(QUICK_CLIENTS if options.quick else CLIENTS)
+        for one in contestants.contestants(options, folder, streams=most):
+            console.print(f"{one.name}: server's log in {folder} ...", markup=False, soft_wrap=True)
+            try:
+                with serving(one, folder) as server:
+                    work = measure(one, server.url, options.model, quick=options.quick)
+                    measured.append(asyncio.run(work))
+            except PeerFailed as error:  # the others are worth measuring all the same
+                failed = True
+                console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
+            if options.json:
+                everything = {
+                    "setting": about,
+                    "machine": dataclasses.asdict(machine),
+                    "needs": dataclasses.asdict(needs),
+                    "measured": [dataclasses.asdict(each) for each in measured],
+                }
+                options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    except AcepilotError as error:
+        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if measured:
+        for table in server_tables.tables(measured, machine, needs):
+            console.print(table)
+    return int(failed)
 
 
 if __name__ == "__main__":

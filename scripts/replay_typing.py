@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import contestants, tables
-from benchmarks.figures import describe, setting
+from benchmarks.figures import describe, leave, setting
 from benchmarks.processes import PeerFailed
 from benchmarks.replay import Replay, replay
 from benchmarks.sources import source_files
@@ -44,11 +44,6 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything in FILE, too")
     return parser.parse_args()
-
-
-def leave(number: int, frame: object) -> None:
-    """On SIGTERM, in order: servers are ended on the way out."""
-    raise KeyboardInterrupt
 
 
 def main() -> int:

@@ -96,3 +96,8 @@ def _installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def leave(number: int, frame: object) -> None:
+    """What SIGTERM does, as Ctrl-C: servers are ended on the way out."""
+    raise KeyboardInterrupt

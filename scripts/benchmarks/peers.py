@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from acepilot.registry import resolve
-from benchmarks.processes import free_port, running
+from benchmarks.processes import PeerFailed, free_port, running
 from finetune.modeling_sources import prepare_source, starter_gguf
 
 HERE = Path(__file__).resolve().parent
@@ -69,9 +69,12 @@ def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
 
     def ready() -> bool:
         try:
-            return httpx.get(f"{url}{contestant.ready_path}", timeout=5).status_code == 200
+            answer = httpx.get(f"{url}{contestant.ready_path}", timeout=5)
         except httpx.TransportError:
             return False
+        if contestant.counts and answer.json()["status"] == "failed":  # ours says so, and stays up
+            raise PeerFailed(f"{contestant.name}: {answer.json()['detail']}")
+        return answer.status_code == 200
 
     command = [part.replace("{port}", str(port)) for part in contestant.command]
     log = logs / (contestant.name.replace(" ", "-") + ".log")
