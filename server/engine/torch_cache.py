@@ -6,10 +6,10 @@ Rows are as torch_step.py says. Their number is settled once, at the start: no r
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from acepilot.errors import ModelBroken
 from server.engine.base import EngineOptions
+from server.engine.torch_linear import Numbers
 
 LONGEST_ROW_TOKENS = 8192
 """Rows are contiguous, so a model's context of 32,768 would leave room for a handful of them; the editors'
@@ -41,33 +41,35 @@ class CacheShape:
 class KvCache:
     """`keys[layer]` and `values[layer]`: [slots, heads, slot_tokens, head_dim]."""
 
-    def __init__(self, shape: CacheShape, slots: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shape: CacheShape, slots: int, numbers: Numbers) -> None:
         self.slots = slots
         self.slot_tokens = shape.row_tokens()
         size = (slots, shape.heads, self.slot_tokens, shape.head_dim)
         # zeros, not empty: what a masked position holds is multiplied by 0, and must not be NaN
-        self.keys = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
-        self.values = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
+        self.keys = [
+            torch.zeros(size, dtype=numbers.dtype, device=numbers.device) for _ in range(shape.layers)
+        ]
+        self.values = [
+            torch.zeros(size, dtype=numbers.dtype, device=numbers.device) for _ in range(shape.layers)
+        ]
 
     def copy_prefix(self, source: int, target: int, tokens: int) -> None:
         for rows in (*self.keys, *self.values):
             rows[target, :, :tokens] = rows[source, :, :tokens]
 
 
-def affordable_slots(
-    shape: CacheShape, dtype: torch.dtype, device: torch.device, options: EngineOptions
-) -> int:
+def affordable_slots(shape: CacheShape, numbers: Numbers, options: EngineOptions) -> int:
     """Rows that `kv_cache_gb` and, on a card, its free memory hold. Raises ModelBroken when not even one."""
     budget = options.kv_cache_gb << 30
-    row = shape.row_bytes(dtype)
+    row = shape.row_bytes(numbers.dtype)
     if row > budget:
         needed = -(-row // (1 << 30))
         raise ModelBroken(
             f"The KV cache of one sequence of this model takes {row / 2**30:.1f} GB, and "
             f"kv_cache_gb={options.kv_cache_gb} allows less: set it to {needed} or more."
         )
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0] - CUDA_RESERVE_BYTES
+    if numbers.device.type == "cuda":
+        free = torch.cuda.mem_get_info(numbers.device)[0] - CUDA_RESERVE_BYTES
         if row > free:
             raise ModelBroken(
                 f"The card has {max(free, 0) / 2**30:.1f} GB left beside the weights, and the KV cache of "
@@ -75,8 +77,3 @@ def affordable_slots(
             )
         budget = min(budget, free)
     return min(budget // row, ROWS_A_STREAM * options.max_streams)
-
-
-def rows_at(cache: list[Tensor], layer: int, slots: Tensor, tokens: int) -> Tensor:
-    """int64 [B] -> [B, heads, tokens, head_dim], copied."""
-    return cache[layer][:, :, :tokens].index_select(0, slots)

@@ -22,8 +22,9 @@ from server.engine.base import EngineOptions
 from server.engine.torch_attention import ROW_ATTENTION, StepAttention
 from server.engine.torch_cache import CacheShape, KvCache, affordable_slots
 from server.engine.torch_codegen import ParallelDecoder
+from server.engine.torch_linear import Numbers, refit_linears
 from server.engine.torch_step import Chunk
-from server.engine.torch_weights import best_device, load_pretrained, number_form
+from server.engine.torch_weights import best_numbers, load_pretrained
 
 OWN_FAMILIES = frozenset({"codegen", "gptj"})
 REGISTERED_FAMILIES = frozenset({"llama", "qwen2", "qwen3", "starcoder2", "gpt_bigcode"})
@@ -45,11 +46,12 @@ class Decoder(Protocol):
 class TransformersDecoder(nn.Module):
     """A causal model of transformers whose attention is ROW_ATTENTION."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, numbers: Numbers) -> None:
         super().__init__()
+        refit_linears(model, numbers)
         model.set_attn_implementation(ROW_ATTENTION)
         self._layers = model.base_model
-        self._head = model.get_output_embeddings()
+        self._head = model.lm_head
 
     def hidden(self, token_ids: Tensor, positions: Tensor, attention: StepAttention) -> Tensor:
         out = self._layers(
@@ -108,9 +110,8 @@ def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
     """Loads the weights; takes seconds to minutes. Raises ModelBroken, with what to do."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = best_device()
-    dtype = number_form(options.dtype, device)
-    loaded, tokenizer = load_pretrained(model, dtype)
+    numbers = best_numbers(options.dtype)
+    loaded, tokenizer = load_pretrained(model, numbers.dtype)
     config = loaded.config
     family = config.model_type
     if family not in OWN_FAMILIES | REGISTERED_FAMILIES:
@@ -119,11 +120,11 @@ def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
             f"{model.path} is a model of the family {family}, which the torch engine does not run (it runs "
             f"{known}): serve it with vLLM and --engine upstream."
         )
-    decoder = ParallelDecoder(loaded) if family in OWN_FAMILIES else TransformersDecoder(loaded)
-    decoder = decoder.to(device)
+    kind = ParallelDecoder if family in OWN_FAMILIES else TransformersDecoder
+    decoder = kind(loaded, numbers).to(numbers.device)
     shape = cache_shape(config)
-    slots = affordable_slots(shape, dtype, device, options)
-    runner = TorchRunner(decoder, KvCache(shape, slots, dtype, device), device, config.vocab_size)
+    slots = affordable_slots(shape, numbers, options)
+    runner = TorchRunner(decoder, KvCache(shape, slots, numbers), numbers.device, config.vocab_size)
     return OpenedModel(runner, tokenizer)
 
 

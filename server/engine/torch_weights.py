@@ -11,31 +11,28 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from acepilot.errors import ModelBroken
 from acepilot.registry import ModelFolder
 from server.engine.base import Dtype
+from server.engine.torch_linear import Numbers
 
 BF16_CAPABILITY = 8
 """The first CUDA compute capability (major) whose cards have bfloat16 in hardware."""
 
 
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def number_form(wanted: Dtype, device: torch.device) -> torch.dtype:
-    """What is computed in. int8 is a form of weights only: it computes as `auto` does."""
+def best_numbers(wanted: Dtype) -> Numbers:
+    """CUDA where it is. int8 is a form of weights only: it computes as `auto` does."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     match wanted:
-        case "float32":
-            return torch.float32
-        case "bfloat16":
-            return torch.bfloat16
-        case "float16":
-            return torch.float16
+        case "float32" | "bfloat16" | "float16":
+            return Numbers(device, getattr(torch, wanted))
         case "auto" | "int8":
-            if device.type == "cuda":
-                native = torch.cuda.get_device_capability(device)[0] >= BF16_CAPABILITY
-                return torch.bfloat16 if native else torch.float16
-            able = torch.cpu.get_capabilities()
-            fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
-            return torch.bfloat16 if fast else torch.float32
+            return Numbers(device, _fastest(device), int8=wanted == "int8")
+
+
+def _fastest(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device)[0] >= BF16_CAPABILITY
+        return torch.bfloat16 if native else torch.float16
+    able = torch.cpu.get_capabilities()
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
 def load_pretrained(model: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from server.engine.torch_model import TorchRunner, open_runner
 from server.engine.torch_step import Chunk
 from tests.server.torch_models import CONFIGS, VOCABULARY, tiny_folder
 
-OPTIONS = EngineOptions(dtype="float32", max_streams=3)
+OPTIONS = EngineOptions(dtype="float32", max_streams=3, threads=1)
 NEW_TOKENS = 24
 
 
