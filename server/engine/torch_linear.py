@@ -1,8 +1,9 @@
 """Linear layers in the form that suits the device; every model of the torch engine is built of them.
 
 On a CPU nearly all time of a step goes into these. torch keeps weights row by row, and oneDNN rearranges
-them at every call. Measured on one Zen 5 core with [7168, 1024] in bfloat16: one token takes 1.1 ms, and 0.6 ms
-with weights that were rearranged before. In float32, where torch calls MKL: 512 tokens take 83 ms, and 35 ms.
+them at every call. Measured on one Zen 5 core with [7168, 1024] in bfloat16: one token takes 1.1 ms, and
+0.6 ms with weights that were rearranged before. In float32, where torch calls MKL, 512 tokens take 83 ms,
+and 35 ms.
 """
 
 # torch and transformers are typed in part: what they give is known by the tests

@@ -17,9 +17,13 @@ BF16_CAPABILITY = 8
 """The first CUDA compute capability (major) whose cards have bfloat16 in hardware."""
 
 
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def best_numbers(wanted: Dtype) -> Numbers:
-    """CUDA where it is. int8 is a form of weights only: it computes as `auto` does."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """int8 is a form of weights only: it computes as `auto` does."""
+    device = best_device()
     match wanted:
         case "float32" | "bfloat16" | "float16":
             return Numbers(device, getattr(torch, wanted))
