@@ -1,0 +1,58 @@
+"""The tokenizer of a model that runs elsewhere, read from its folder here: budgets, sentinels and context.
+
+transformers imports torch where that is installed, and does without it where it is not.
+"""
+
+# transformers is typed in part: what it gives is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import json
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from acepilot.errors import ModelBroken
+from acepilot.registry import ModelFolder
+
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")
+"""In config.json: most families; GPT-2, GPT-J and CodeGen; older ones."""
+
+
+class FolderTokenizer:
+    """Of a folder as transformers saves one, weights not needed, or of a GGUF. Raises ModelBroken."""
+
+    def __init__(self, model: ModelFolder) -> None:
+        in_folder = model.path.is_dir() and (model.path / "config.json").is_file()
+        gguf = None if in_folder else model.gguf
+        try:
+            self._tokenizer: Any = (
+                AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+                if gguf
+                else AutoTokenizer.from_pretrained(model.path)
+            )
+        except Exception as error:  # a damaged file raises anything, struct.error included
+            raise ModelBroken(
+                f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
+                "(config.json and the tokenizer's files; not the weights), or its GGUF file."
+            ) from error
+        marked = (str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special)
+        special = {*marked, *self._tokenizer.all_special_tokens}
+        self.special_tokens: frozenset[str] = frozenset(token for token in special if token.strip())
+        self.context_tokens = _context_tokens(model)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text."""
+        return self._tokenizer.encode(text, add_special_tokens=False, verbose=False)
+
+
+def _context_tokens(model: ModelFolder) -> int | None:
+    if model.manifest:
+        return model.manifest.context_tokens
+    config = model.path / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        values = json.loads(config.read_text(encoding="utf-8"))
+        return next((int(values[key]) for key in CONTEXT_KEYS if values.get(key)), None)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ModelBroken(f"{config} is damaged: fetch or export the model again.") from error
