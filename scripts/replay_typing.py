@@ -76,7 +76,7 @@ def main() -> int:
         return 130
     if replays:
         console.print(tables.replay_table(replays))
-        console.print(tables.ratio_table(replays))
+        console.print(tables.lever_table(replays) if options.levers else tables.ratio_table(replays))
         console.print(tables.inside_table(replays))
     return int(failed)
 

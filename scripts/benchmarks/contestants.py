@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from acepilot.registry import resolve
 from benchmarks import peers
 from benchmarks.peers import Contestant
 from benchmarks.without import LEVERS
+from server.engine.opening import suiting
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +51,8 @@ def contestants(
 def _own(
     model: str, engine: str, folder: Path, without: tuple[str, ...], flags: tuple[str, ...] = ()
 ) -> Contestant:
+    if engine == "auto":
+        engine = suiting(resolve(model))
     counts = folder / "-".join(["counts", engine, *without])
     counts.mkdir()
     return peers.acepilot(model, engine, counts, without, flags)

@@ -192,7 +192,7 @@ def taken_length(ghost: str, remaining: str) -> int:
         if not ghost[:end].strip():
             break
         is_whole = end == len(ghost) or ghost[end] == "\n"
-        is_words = end >= SHORTEST_TAKEN and _parts_words(ghost, end)
+        is_words = end >= SHORTEST_TAKEN and not ghost[end - 1].isspace() and _parts_words(ghost, end)
         if (is_whole or is_words) and _parts_words(remaining, end):
             return end
     return 0

@@ -38,22 +38,18 @@ def replay_figures(replay: Replay) -> dict[str, float | None]:
     pauses, times = replay.pauses, ghost_times(replay.pauses)
     count = max(len(pauses), 1)
     p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
-    inside = replay.inside
-    prompt = inside.get("prompt_tokens", 0)
-    figures = {
+    computed = replay.computed_tokens or None  # 0: this engine has no counter
+    return {
         "p50_ms": None if p50 is None else p50 * 1000,
         "p95_ms": None if p95 is None else p95 * 1000,
         "answered": sum(pause.answered for pause in pauses) / count,
         "shown": sum(pause.shown for pause in pauses) / count,
         "in_time": sum(pause.in_time for pause in pauses) / count,
         "kept_chars": float(replay.kept_chars),
-        "tokens_per_kept_char": replay.computed_tokens / replay.kept_chars if replay.kept_chars else None,
-        "tokens_per_keystroke": replay.computed_tokens / max(replay.keystrokes, 1),
+        "tokens_per_kept_char": computed / replay.kept_chars if computed and replay.kept_chars else None,
+        "tokens_per_keystroke": computed / max(replay.keystrokes, 1) if computed else None,
         "cpu_s_per_1000_keys": replay.cpu_s * 1000 / max(replay.keystrokes, 1),
     }
-    if inside:
-        figures["reused_share"] = inside.get("reused_tokens", 0) / prompt if prompt else None
-    return figures
 
 
 def setting() -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Completer:
     def complete(self, body: Body) -> dict[str, Any]:
         """An OpenAI-style response."""
         inputs = self._tokenizer(body.prompt, return_tensors="pt", add_special_tokens=False)
+        read = inputs["input_ids"].shape[1]
+        self._prompt.inc(read)
         with torch.inference_mode():
             output = self._model.generate(
                 **inputs,
@@ -53,9 +55,7 @@ class Completer:
                 stop_strings=body.stop or None,
                 tokenizer=self._tokenizer,
             )
-        read = inputs["input_ids"].shape[1]
         new = output[0][read:]
-        self._prompt.inc(read)
         self._new.inc(len(new))
         text = self._tokenizer.decode(new, skip_special_tokens=True)
         for stop in body.stop:

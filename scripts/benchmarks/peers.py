@@ -4,7 +4,6 @@ All serve the same model, greedily, over OpenAI's `POST /v1/completions`. What a
 set (model, port, context); everything else is as it comes, except prefix caches, which are on for all.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -32,7 +31,7 @@ Numbers = Mapping[str, float]
 class Contestant:
     """A server to measure. `computed`: metrics whose sum is the tokens that it has computed.
 
-    `extra` goes into each request. `streams`: whether it can stream. Only ours has `counts`, the folder where
+    `environment`: unless it says otherwise already. `extra` goes into each request. `streams`: whether it can stream. Only ours has `counts`, the folder where
     its processes count, and levers that it is `without`.
     """
 
@@ -137,16 +136,18 @@ def vllm(binary: Path, model: str, streams: int) -> Contestant:
     folder = prepare_source(model, None)
     options = ["--host", "127.0.0.1", "--port", "{port}", "--dtype", "bfloat16", "--enable-prefix-caching"]
     sizes = f"--max-model-len {CONTEXT_TOKENS} --max-num-seqs {max(streams, 4)}".split()
+    # Else it refuses to start unless 92 % of the memory are free.
+    sizes += ["--gpu-memory-utilization", "0.4"]
     return Contestant(
         "vLLM",
         "bf16",
-        _vllm_version(binary),
+        _first_number([str(binary), "--version"]),
         (str(binary), "serve", folder, *options, *sizes, "--served-model-name", model),
         environment={
-            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",  # GB, as ours
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # of two cores it would else compute on one
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
-            "PATH": f"{binary.parent}:{os.environ['PATH']}",
         },
         computed=(r'vllm:prompt_tokens_by_source_total\{.*"local_compute"', "vllm:generation_tokens_total"),
     )
@@ -172,13 +173,7 @@ def _without(without: tuple[str, ...], counts: Path) -> tuple[str, ...]:
     return (sys.executable, str(HERE / "without.py"), "--counts", str(counts), *levers)
 
 
-def _vllm_version(binary: Path) -> str:
-    """From its environment's files: `vllm --version` takes a quarter of a minute."""
-    found = sorted(binary.parent.parent.glob("lib/*/site-packages/vllm*.dist-info"))
-    return found[0].name.removesuffix(".dist-info") if found else "unknown"
-
-
 def _first_number(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     found = re.search(r"\d+\.\d+(\.\d+)?\S*", done.stdout + done.stderr)
     return found[0] if found else "unknown"

@@ -42,7 +42,8 @@ def running(
 ) -> Generator[int]:
     """Starts `command`, waits until it is `ready`, and yields its session's id. Raises PeerFailed.
 
-    Its output goes to `log`, which the error names. On leaving, the whole process group ends.
+    Its output goes to `log`, which the error names. `environment` gives way to this process's own. On leaving,
+    the whole process group ends.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -50,7 +51,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **(environment or {})},
+            env={**(environment or {}), **os.environ},
             start_new_session=True,
         )
     try:

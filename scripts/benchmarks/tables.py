@@ -18,7 +18,8 @@ COLUMNS = {
     "tokens_per_keystroke": "per keystroke",
     "cpu_s_per_1000_keys": "CPU s per 1,000 keystrokes",
 }
-SHARES = ("in_time", "shown", "answered", "reused_share")
+SHARES = ("in_time", "shown", "answered")
+LEVER_COLUMNS = ("p50_ms", "p95_ms", "in_time", "tokens_per_keystroke", "cpu_s_per_1000_keys")
 RATIOS = ("p50_ms", "p95_ms", "in_time", "tokens_per_kept_char", "cpu_s_per_1000_keys")
 
 
@@ -40,6 +41,20 @@ def ratio_table(replays: Sequence[Replay]) -> Table:
     for replay in replays[1:]:
         theirs = replay_figures(replay)
         table.add_row(replay.name, *(_ratio(ours[name], theirs[name]) for name in RATIOS))
+    return table
+
+
+def lever_table(replays: Sequence[Replay]) -> Table:
+    """What each lever is worth: without it, and that over the first row, which has all."""
+    table = Table("without", *(COLUMNS[name] for name in LEVER_COLUMNS))
+    everything = replay_figures(replays[0])
+    for replay in replays:
+        figures = replay_figures(replay)
+        cells = [
+            f"{_cell(name, figures[name])} ({_ratio(figures[name], everything[name])})"
+            for name in LEVER_COLUMNS
+        ]
+        table.add_row(", ".join(replay.name.split(" without ")[1:]) or "(nothing)", *cells)
     return table
 
 

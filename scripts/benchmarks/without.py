@@ -8,7 +8,7 @@ this file too, learns of it by environment variables. Each process keeps its cou
 """
 
 # Replacing what is private in the product is this file's purpose:
-# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
+# pyright: reportPrivateUsage=false
 
 import argparse
 import json
@@ -61,9 +61,9 @@ def patch_server(without: set[str], counts: Counts) -> None:
     from server import service
 
     if "early-stopping" in without:
-        service.EarlyStop = lambda context: chain.EarlyStop(context, ())  # type: ignore[misc]
+        _replace(service, "EarlyStop", lambda context: chain.EarlyStop(context, ()))
     if "server-cache" in without:
-        service.CompletionCache = _Forgetful  # type: ignore[misc]
+        _replace(service, "CompletionCache", _Forgetful)
 
 
 def patch_engine(without: set[str], counts: Counts) -> None:
@@ -71,7 +71,7 @@ def patch_engine(without: set[str], counts: Counts) -> None:
     from server.engine import torch_schedule, torch_slots
 
     if "prefix-reuse" in without:
-        torch_slots.common_prefix = lambda first, second: 0  # pyright: ignore[reportUnknownLambdaType]
+        _replace(torch_slots, "common_prefix", lambda first, second: 0)
     take, settle = torch_slots.Rows.take, torch_schedule.Schedule.settle
 
     def counted_take(self: Any, token_ids: list[int]) -> Any:
@@ -86,24 +86,24 @@ def patch_engine(without: set[str], counts: Counts) -> None:
         counts.add(computed_tokens=len(part.chunk.token_ids), drafted_tokens=part.drafted, drafts_right=right)
         return fresh
 
-    torch_slots.Rows.take = counted_take
-    torch_schedule.Schedule.settle = counted_settle
+    _replace(torch_slots.Rows, "take", counted_take)
+    _replace(torch_schedule.Schedule, "settle", counted_settle)
 
 
 def patch_lsp(without: set[str], counts: Counts) -> None:
     from lsp import debounce, live, suggest
 
     if "lsp-cache" in without:
-        suggest.CompletionCache = _Forgetful  # type: ignore[misc]
+        _replace(suggest, "CompletionCache", _Forgetful)
     if "adaptive-debounce" in without:
-        debounce.Debounce.wait_ms = _fixed_wait_ms
+        _replace(debounce.Debounce, "wait_ms", _fixed_wait_ms)
     if "live-stream" in without:
         typed_since = live.Live.typed_since
 
         def only_its_own(self: live.Live, now: Any) -> str | None:
             return typed_since(self, now) if now.version == self.snapshot.version else None
 
-        live.Live.typed_since = only_its_own
+        _replace(live.Live, "typed_since", only_its_own)
     cached, follow, start = suggest.CompletionCache.get, suggest.Suggester._follow, suggest.Suggester._start
 
     def counted_get(self: Any, prefix: str, suffix: str, salt: str) -> Any:
@@ -122,9 +122,16 @@ def patch_lsp(without: set[str], counts: Counts) -> None:
         counts.add(posted=1)
         return start(self, snapshot)
 
-    suggest.CompletionCache.get = counted_get
-    suggest.Suggester._follow = counted_follow
-    suggest.Suggester._start = counted_start
+    _replace(suggest.CompletionCache, "get", counted_get)
+    _replace(suggest.Suggester, "_follow", counted_follow)
+    _replace(suggest.Suggester, "_start", counted_start)
+
+
+def _replace(owner: Any, name: str, value: Any) -> None:
+    """A lever that the product no longer has under this name must not be switched off without effect."""
+    if not hasattr(owner, name):
+        raise SystemExit(f"{owner.__name__} has no {name} any more: bring {__file__} up to date.")
+    setattr(owner, name, value)
 
 
 class _Forgetful:
