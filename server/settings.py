@@ -23,7 +23,7 @@ class ServerSettings(ProgramSettings):
     )
     max_streams: int = Field(16, ge=1, le=256, description="sequences that share one engine step")
     max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
-    kv_cache_gb: int = Field(1, ge=1, description="memory for the KV cache, in GB")
+    kv_cache_gb: int = Field(2, ge=1, description="memory for the KV cache, in GB, at most")
     threads: int = Field(0, ge=0, description="cores for the model; 0: all")
     dtype: Dtype = Field(
         "auto", description="weights in the torch engine: auto, float32, bfloat16, float16 or int8"

@@ -22,7 +22,7 @@ class EngineOptions:
     one writes them before `/v1`.
     """
 
-    kv_cache_gb: int = 1
+    kv_cache_gb: int = 2
     max_streams: int = 16
     threads: int = 0
     dtype: Dtype = "auto"

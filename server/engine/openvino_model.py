@@ -11,18 +11,22 @@ from pathlib import Path
 import openvino_genai as genai
 import structlog
 
+from acepilot.errors import NotEnoughDisk
 from acepilot.registry import ModelFolder, exclusive
 from acepilot.settings import home
+from server.engine.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
 
 MODEL_FILE = "openvino_model.xml"
-FREE_MARGIN = 1.2
-"""The kept form is about as large as the GGUF."""
+FORM = 2
+"""Changes when the same GGUF would be converted otherwise."""
+FREE_FACTOR = 5
+"""The kept form is about as large as the GGUF; one of 4 bits is rewritten with 8 first."""
 
 _log = structlog.get_logger()
 
 
 def prepared_folder(model: ModelFolder) -> Path:
-    """A folder (or GGUF file) that ContinuousBatchingPipeline opens. Raises RuntimeError from OpenVINO."""
+    """A folder with openvino_model.xml and the tokenizer. Raises NotEnoughDisk, RuntimeError (OpenVINO)."""
     if model.path.is_dir() and (model.path / MODEL_FILE).is_file():
         return model.path
     gguf = model.gguf
@@ -31,32 +35,32 @@ def prepared_folder(model: ModelFolder) -> Path:
     kept = home() / "cache" / "openvino" / _key(gguf)
     if (kept / MODEL_FILE).is_file():
         return kept
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _log.warning("openvino_form_not_kept", why=error.strerror, effect="each start takes longer")
-        return gguf
-    if shutil.disk_usage(kept.parent).free < gguf.stat().st_size * FREE_MARGIN:
-        _log.warning("openvino_form_not_kept", why="disk is nearly full", effect="each start takes longer")
-        return gguf
     with exclusive(f"openvino-{kept.name}"):
         if not (kept / MODEL_FILE).is_file():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(kept.parent).free < gguf.stat().st_size * FREE_FACTOR:
+                raise NotEnoughDisk(
+                    f"{kept.parent} has no room for {gguf} in OpenVINO's form: free some space."
+                )
             _convert(gguf, kept)
     return kept
 
 
 def _convert(gguf: Path, kept: Path) -> None:
-    """Lets OpenVINO open a link to the GGUF in an empty folder, where it then leaves the converted files."""
+    """Lets OpenVINO open the GGUF in an empty folder, where it then leaves the converted files."""
     _log.info("openvino_converts_gguf", once=True, takes="about 10 s for half a billion parameters")
     staging = kept.with_name(f".converting.{kept.name}")
     shutil.rmtree(staging, ignore_errors=True)  # what a crash has left
     staging.mkdir()
     try:
-        link = staging / "model.gguf"
-        link.symlink_to(gguf)
+        source = staging / "model.gguf"
+        if needs_rewriting(gguf):
+            rewrite_as_q8_0(gguf, source, lambda _: None)
+        else:
+            source.symlink_to(gguf)
         save = {"enable_save_ov_model": True}
-        genai.ContinuousBatchingPipeline(str(link), genai.SchedulerConfig(), "CPU", save, save)
-        link.unlink()
+        genai.ContinuousBatchingPipeline(str(source), genai.SchedulerConfig(), "CPU", save, save)
+        source.unlink()
         staging.rename(kept)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -65,5 +69,5 @@ def _convert(gguf: Path, kept: Path) -> None:
 def _key(gguf: Path) -> str:
     """Changes with the file and with OpenVINO's version, whose converted form it is."""
     stat = gguf.stat()
-    identity = f"{gguf.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{genai.__version__}"
+    identity = f"{gguf.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{genai.__version__}\n{FORM}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]

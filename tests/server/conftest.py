@@ -18,6 +18,7 @@ from acepilot.registry import is_whole, resolve
 from server.app import create_app
 from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
+from server.engine.upstream import UpstreamEngine
 from server.settings import ServerSettings
 
 SCRIPTED_INFO = EngineInfo(
@@ -93,15 +94,25 @@ def _needs(name: str) -> None:
 @pytest.fixture(scope="session")
 def tiny_engine() -> Iterator[Engine]:
     _needs("starter-tiny")
-    engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=16))
+    # float32: what runs beside a request, and what the cache holds, then changes no token
+    engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=16, dtype="float32"))
     yield engine
     engine.close()
 
 
-@pytest.fixture(scope="session", params=["openvino"])
+@pytest.fixture(scope="session")
+def upstream_engine(tiny_engine: Engine) -> Iterator[Engine]:
+    """The same model through HTTP, as another Acepilot serves it."""
+    with RunningServer(Shared(tiny_engine)) as server:
+        engine = UpstreamEngine(resolve("starter-tiny"), EngineOptions(upstream=(server.url,)))
+        yield engine
+        engine.close()
+
+
+@pytest.fixture(scope="session", params=["openvino", "upstream"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Every engine that this machine can run; the conformance suite runs once for each."""
-    return request.getfixturevalue({"openvino": "tiny_engine"}[request.param])
+    return request.getfixturevalue({"openvino": "tiny_engine", "upstream": "upstream_engine"}[request.param])
 
 
 class RunningServer:

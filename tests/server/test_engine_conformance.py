@@ -82,7 +82,7 @@ async def test_closing_a_stream_frees_its_place(engine: Engine) -> None:
 
 @pytest.mark.asyncio
 async def test_closing_during_a_long_prefill_frees_its_place(engine: Engine) -> None:
-    prompt = "".join(f"value_{number} = {number * 7919}\n" for number in range(400))
+    prompt = "".join(f"value_{number} = {number * 7919}\n" for number in range(200))
     task = asyncio.create_task(collect(engine, GenerationRequest(prompt, max_tokens=4)))
     await asyncio.sleep(0.05)
     task.cancel()
@@ -130,6 +130,8 @@ async def test_an_empty_prompt_is_refused_with_a_sentence(engine: Engine) -> Non
 
 @pytest.mark.asyncio
 async def test_scores_prefer_the_likely_and_are_stable(engine: Engine) -> None:
+    if engine.info.engine == "upstream":
+        pytest.skip("an Acepilot's completions have no log probabilities; vLLM's are test_upstream_vllm.py's")
     likely, again = [await engine.score("for i in range(", "10):") for _ in range(2)]
     unlikely = await engine.score("for i in range(", "zebra zebra")
     assert len(likely) == engine.count_tokens("10):")

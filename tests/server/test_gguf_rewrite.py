@@ -57,7 +57,9 @@ def test_metadata_is_kept(tmp_path: Path, weights: np.ndarray) -> None:
     assert changed == {"general.file_type"}
 
 
-@pytest.mark.parametrize(("kind", "refused"), [(Quant.Q8_0, False), (Quant.Q4_1, False), (Quant.Q5_1, True)])
+@pytest.mark.parametrize(
+    ("kind", "refused"), [(Quant.Q8_0, False), (Quant.Q4_0, False), (Quant.Q4_1, True), (Quant.Q5_1, True)]
+)
 def test_only_what_openvino_refuses_is_rewritten(
     tmp_path: Path, weights: np.ndarray, kind: Quant, refused: bool
 ) -> None:
