@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 
-from acepilot.registry import resolve
 from benchmarks.processes import PeerFailed, free_port, running
 from finetune.modeling_sources import prepare_source, starter_gguf
 
@@ -31,8 +30,8 @@ Numbers = Mapping[str, float]
 class Contestant:
     """A server to measure. `computed`: metrics whose sum is the tokens that it has computed.
 
-    `environment`: unless it says otherwise already. `extra` goes into each request. `streams`: whether it can stream. Only ours has `counts`, the folder where
-    its processes count, and levers that it is `without`.
+    `environment` gives way to this process's own. `extra` goes into each request. `streams`: whether it can
+    stream. Only ours has `counts`, the folder where its processes count, and levers that it is `without`.
     """
 
     name: str
@@ -99,11 +98,12 @@ def acepilot(
     model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
 ) -> Contestant:
     """Our own server, through without.py. Its language servers are the harness's to start."""
+    weights = {"openvino": "Q8_0 weights", "torch": "its dtype, from Q8_0", "upstream": "as served there"}
     name = f"acepilot {engine}" + "".join(f" without {lever}" for lever in without)
     options = ["server", "--port", "{port}", "--log-level", "error", "--engine", engine, "--model", model]
     return Contestant(
         name,
-        "Q8_0 weights" if resolve(model).gguf else "as in its folder",
+        weights[engine],
         version("acepilot"),
         (*_without(without, counts), *options, *flags),
         ready_path="/ready",

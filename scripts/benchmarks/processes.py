@@ -42,8 +42,8 @@ def running(
 ) -> Generator[int]:
     """Starts `command`, waits until it is `ready`, and yields its session's id. Raises PeerFailed.
 
-    Its output goes to `log`, which the error names. `environment` gives way to this process's own. On leaving,
-    the whole process group ends.
+    Its output goes to `log`, which the error names. `environment` gives way to this process's own. On
+    leaving, the whole process group ends.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -73,8 +73,8 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, kind)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            process.poll()  # reaps it: a zombie would count as alive
             if not _members(process.pid):
+                process.wait()
                 return
             time.sleep(0.05)
 

@@ -16,6 +16,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def patch_server(without: set[str], counts: Counts) -> None:
     from server import service
 
     if "early-stopping" in without:
-        _replace(service, "EarlyStop", lambda context: chain.EarlyStop(context, ()))
+        _replace(service, "EarlyStop", partial(chain.EarlyStop, stops=()))
     if "server-cache" in without:
         _replace(service, "CompletionCache", _Forgetful)
 
@@ -71,7 +72,7 @@ def patch_engine(without: set[str], counts: Counts) -> None:
     from server.engine import torch_schedule, torch_slots
 
     if "prefix-reuse" in without:
-        _replace(torch_slots, "common_prefix", lambda first, second: 0)
+        _replace(torch_slots, "common_prefix", _nothing_in_common)
     take, settle = torch_slots.Rows.take, torch_schedule.Schedule.settle
 
     def counted_take(self: Any, token_ids: list[int]) -> Any:
@@ -145,6 +146,10 @@ class _Forgetful:
 
     def get(self, prefix: str, suffix: str, salt: str) -> None:
         return None
+
+
+def _nothing_in_common(first: list[int], second: list[int]) -> int:
+    return 0
 
 
 def _fixed_wait_ms(self: Any, line_before: str, line_after: str, *, invoked: bool) -> float:

@@ -1,4 +1,4 @@
-"""A developer types everything, takes what is right, and sees the time to ghost text as docs/benchmarks.md says."""
+"""A developer types everything, takes what is right, and waits for ghost text as docs/benchmarks.md says."""
 
 import asyncio
 from dataclasses import dataclass, field
