@@ -38,7 +38,7 @@ def running(
     log: Path,
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
-    patience_s: float = 300.0,
+    patience_s: float = 900.0,  # vLLM compiles at its first start
 ) -> Generator[int]:
     """Starts `command`, waits until it is `ready`, and yields its session's id. Raises PeerFailed.
 
