@@ -6,12 +6,14 @@ drafted tokens in one step, for little more than the price of one.
 
 from collections.abc import Sequence
 
-SIZES = (3, 2)
+SIZES = (6, 3, 2)
 """Tokens that must match, the surest first."""
 
 FIRST_DRAFT_TOKENS = 4
-LONGEST_DRAFT_TOKENS = 10
-GROWTH_TOKENS = 3
+LONGEST_DRAFT_TOKENS = 16
+GROWTH_TOKENS = 4
+"""Chosen, with SIZES, over greedy completions of the starter in 48 Python, TypeScript and Vue files: 24 tokens
+took 10 steps, and 19 drafted tokens of which 14 were right."""
 
 
 class PromptLookup:
