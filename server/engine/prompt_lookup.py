@@ -12,7 +12,7 @@ SIZES = (6, 3, 2)
 FIRST_DRAFT_TOKENS = 4
 LONGEST_DRAFT_TOKENS = 16
 GROWTH_TOKENS = 4
-"""Chosen, with SIZES, over greedy completions of the starter in 48 Python, TypeScript and Vue files: 24 tokens
+"""Chosen, with SIZES, over the starter's greedy completions in 48 Python, TypeScript and Vue files: 24 tokens
 took 10 steps, and 19 drafted tokens of which 14 were right."""
 
 
