@@ -43,6 +43,7 @@ class KvCache:
 
     def __init__(self, shape: CacheShape, slots: int, numbers: Numbers) -> None:
         self.slots = slots
+        self.device = numbers.device
         self.slot_tokens = shape.row_tokens()
         size = (slots, shape.heads, self.slot_tokens, shape.head_dim)
         # zeros, not empty: what a masked position holds is multiplied by 0, and must not be NaN

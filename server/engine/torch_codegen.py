@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from server.engine.torch_attention import StepAttention
+from server.engine.torch_attention import Attention
 from server.engine.torch_linear import Numbers, linear
 
 CODEGEN_BLOCKS = 4
@@ -36,7 +36,7 @@ class ParallelDecoder(nn.Module):
         exponents = torch.arange(0, width, 2, dtype=torch.int64).float() / width
         self._frequencies = nn.Buffer(1.0 / (10000**exponents), persistent=False)
 
-    def hidden(self, token_ids: Tensor, positions: Tensor, attention: StepAttention) -> Tensor:
+    def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         """int64 [T] each -> [T, C]."""
         angles = positions[:, None, None].float() * self._frequencies
         turn = torch.polar(torch.ones_like(angles), angles)
@@ -63,7 +63,7 @@ class ParallelLayer(nn.Module):
         self._fc_in = linear(block.mlp.fc_in.weight, block.mlp.fc_in.bias, numbers)
         self._fc_out = linear(block.mlp.fc_out.weight, block.mlp.fc_out.bias, numbers)
 
-    def forward(self, index: int, hidden: Tensor, turn: Tensor, attention: StepAttention) -> Tensor:
+    def forward(self, index: int, hidden: Tensor, turn: Tensor, attention: Attention) -> Tensor:
         """[T, C] -> [T, C]."""
         normal = self._norm(hidden)
         heads = self._qkv(normal).view(len(hidden), 3 * self._heads, self._head_dim)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from acepilot.errors import ModelBroken
 from acepilot.registry import ModelFolder
@@ -44,12 +45,22 @@ def load_pretrained(model: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
     gguf = None if model.is_safetensors else model.gguf
     folder = str(model.path if gguf is None else gguf.parent)
     source = {} if gguf is None else {"gguf_file": gguf.name}
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **source)
-        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **source)
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, **source
+        )
     except Exception as error:  # a damaged file raises anything, struct.error included
         raise ModelBroken(
             f"{model.path} cannot be opened by the torch engine, which reads folders as transformers saves "
             f"them and Llama- and Qwen-family GGUF files: {error}"
         ) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelBroken(
+            f"{model.path} lacks {len(missing)} of the model's tensors, {missing[0]} among them: it was not "
+            "copied or saved whole. Fetch or export the model again."
+        )
     return loaded.eval().requires_grad_(False), tokenizer

@@ -1,4 +1,4 @@
-"""Tiny random models as folders, one a family, for the torch engine's tests: transformers made them."""
+"""Tiny random models as folders, a few a family, for the torch engine's tests: transformers made them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from transformers import (
     GPTBigCodeConfig,
     GPTJConfig,
     LlamaConfig,
+    MambaConfig,
     Qwen2Config,
     Qwen3Config,
     Starcoder2Config,
@@ -23,24 +24,20 @@ VOCABULARY = 320
 CONTEXT_TOKENS = 256
 END_OF_TEXT_ID = 256
 
-_ENDS = {"bos_token_id": END_OF_TEXT_ID, "eos_token_id": END_OF_TEXT_ID}
-_GPT: dict[str, Any] = {
+_ENDS: dict[str, Any] = {
     "vocab_size": VOCABULARY,
-    "n_positions": CONTEXT_TOKENS,
-    "n_embd": 64,
-    "n_layer": 2,
-    "n_head": 4,
-    **_ENDS,
+    "bos_token_id": END_OF_TEXT_ID,
+    "eos_token_id": END_OF_TEXT_ID,
 }
+_GPT: dict[str, Any] = {**_ENDS, "n_positions": CONTEXT_TOKENS, "n_embd": 64, "n_layer": 2, "n_head": 4}
 _LLAMA: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
+    **_ENDS,
     "max_position_embeddings": CONTEXT_TOKENS,
     "hidden_size": 64,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    **_ENDS,
 }
 
 
@@ -50,8 +47,8 @@ def codegen(**changes: Any) -> CodeGenConfig:
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "codegen": codegen,
-    "codegen_wide": lambda: codegen(n_embd=96, n_head=4, n_layer=3, rotary_dim=8),
-    "codegen_heads": lambda: codegen(n_embd=64, n_head=8, rotary_dim=8, n_inner=160),
+    "codegen_wide": lambda: codegen(n_embd=96, n_layer=3, rotary_dim=8),
+    "codegen_heads": lambda: codegen(n_head=8, rotary_dim=8, n_inner=160),
     "gptj": lambda: GPTJConfig(**_GPT, rotary_dim=8),
     "llama": lambda: LlamaConfig(**_LLAMA),
     "qwen2": lambda: Qwen2Config(**_LLAMA),
@@ -59,11 +56,22 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "starcoder2": lambda: Starcoder2Config(**_LLAMA, sliding_window=None),
     "starcoder2_sliding": lambda: Starcoder2Config(**_LLAMA, sliding_window=24),
     "gpt_bigcode": lambda: GPTBigCodeConfig(**_GPT),
+    "gpt_bigcode_heads": lambda: GPTBigCodeConfig(**_GPT, multi_query=False),
 }
 
 
-def tiny_model(folder: Path, config: Any) -> ModelFolder:
-    """Random weights, larger than transformers' own: the likeliest token must not be a close call."""
+def tiny_folder(folder: Path, family: str) -> ModelFolder:
+    """A name of CONFIGS -> such a model with random weights, and a tokenizer with one token a byte."""
+    return save_random(folder, CONFIGS[family]())
+
+
+def foreign_folder(folder: Path) -> ModelFolder:
+    """A family without attention."""
+    return save_random(folder, MambaConfig(**_ENDS, hidden_size=32, num_hidden_layers=1, state_size=4))
+
+
+def save_random(folder: Path, config: Any) -> ModelFolder:
+    """Weights larger than transformers' own, so that the likeliest token is no close call."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
@@ -73,7 +81,3 @@ def tiny_model(folder: Path, config: Any) -> ModelFolder:
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return ModelFolder(folder.name, folder, None)
-
-
-def tiny_folder(folder: Path, family: str) -> ModelFolder:
-    return tiny_model(folder, CONFIGS[family]())

@@ -1,0 +1,75 @@
+"""A model's layers for the torch engine, without a cache of their own; torch_model.py steps them.
+
+CodeGen and GPT-J get layers of our own (torch_codegen.py): transformers computes their attention in plain
+float32 products, and knows no other way. The other families keep transformers' layers, in which attention and
+linear layers are ours.
+"""
+
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from acepilot.errors import ModelBroken
+from server.engine.torch_attention import ROW_ATTENTION, Attention
+from server.engine.torch_cache import CacheShape
+from server.engine.torch_codegen import ParallelDecoder
+from server.engine.torch_linear import Numbers, refit_linears
+
+OWN_FAMILIES = frozenset({"codegen", "gptj"})
+REGISTERED_FAMILIES = frozenset({"llama", "qwen2", "qwen3", "starcoder2", "gpt_bigcode"})
+"""Families whose layers hand their keyword arguments on to the attention function, which is the plain one."""
+
+
+class Decoder(Protocol):
+    def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
+        """int64 [T] each -> [T, C]."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[N, C] -> [N, V]."""
+        ...
+
+
+class TransformersDecoder(nn.Module):
+    """A causal model of transformers, which is changed."""
+
+    def __init__(self, model: Any, numbers: Numbers) -> None:
+        super().__init__()
+        refit_linears(model, numbers)
+        model.set_attn_implementation(ROW_ATTENTION)
+        self._layers = model.base_model
+        self._head = model.lm_head
+
+    def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
+        out = self._layers(
+            input_ids=token_ids[None], position_ids=positions[None], use_cache=False, row_attention=attention
+        )
+        return out.last_hidden_state[0]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self._head(hidden)
+
+
+def make_decoder(model: Any, numbers: Numbers) -> Decoder:
+    """From a causal model of transformers, which is used up. Raises ModelBroken for an unknown family."""
+    family = model.config.model_type
+    if family in OWN_FAMILIES:
+        return ParallelDecoder(model, numbers).to(numbers.device)
+    if family in REGISTERED_FAMILIES:
+        return TransformersDecoder(model, numbers).to(numbers.device)
+    known = ", ".join(sorted(OWN_FAMILIES | REGISTERED_FAMILIES))
+    raise ModelBroken(
+        f"This is a model of the family {family}, which the torch engine does not run (it runs {known}): "
+        "serve it with vLLM, and use --engine upstream."
+    )
+
+
+def cache_shape(config: Any) -> CacheShape:
+    """From transformers' configuration of a model."""
+    heads = config.num_attention_heads
+    shared = 1 if getattr(config, "multi_query", False) else getattr(config, "num_key_value_heads", None)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return CacheShape(config.num_hidden_layers, shared or heads, head_dim, config.max_position_embeddings)
