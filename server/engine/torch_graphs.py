@@ -43,7 +43,7 @@ class StepGraphs:
         self._decoder = decoder
         self._cache = cache
         self._captured: dict[RectangleSize, _Captured] = {}
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool: Any = None
         self._works = True
 
     def step(self, chunks: Sequence[Chunk]) -> Tensor | None:
@@ -74,6 +74,7 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             logits = rectangle_logits(self._decoder, self._cache, inputs, size)
+        self._pool = graph.pool()
         return _Captured(graph, inputs, logits)
 
 

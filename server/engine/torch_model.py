@@ -28,13 +28,14 @@ from server.engine.torch_weights import best_numbers, load_pretrained
 
 
 class TorchRunner:
-    """See `Runner` in torch_step.py."""
+    """See `Runner` in torch_step.py. `graphs` replay what they can of its steps."""
 
-    def __init__(self, decoder: Decoder, cache: KvCache, vocabulary: int) -> None:
+    def __init__(
+        self, decoder: Decoder, cache: KvCache, vocabulary: int, graphs: StepGraphs | None = None
+    ) -> None:
         self._decoder = decoder
         self._cache = cache
-        self._on_cuda = cache.device.type == "cuda"
-        self._graphs = StepGraphs(decoder, cache) if self._on_cuda else None
+        self._graphs = graphs
         self.vocabulary = vocabulary
         self.slots = cache.slots
         self.slot_tokens = cache.slot_tokens
@@ -57,7 +58,7 @@ class TorchRunner:
         hidden = self._decoder.hidden(
             torch.tensor(token_ids, device=device),
             torch.tensor(positions, device=device),
-            StepAttention(self._cache, chunks, short_together=self._on_cuda),
+            StepAttention(self._cache, chunks, short_together=device.type == "cuda"),
         )
         if not wanted:
             return torch.empty(0, self.vocabulary)
@@ -91,4 +92,5 @@ def make_runner(model: Any, numbers: Numbers, options: EngineOptions) -> TorchRu
     decoder = make_decoder(model, numbers)
     shape = cache_shape(config)
     cache = KvCache(shape, affordable_slots(shape, numbers, options), numbers)
-    return TorchRunner(decoder, cache, config.vocab_size)
+    graphs = StepGraphs(decoder, cache) if numbers.device.type == "cuda" else None
+    return TorchRunner(decoder, cache, config.vocab_size, graphs)

@@ -49,7 +49,7 @@ def load_pretrained(model: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **source)
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        opened: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, **source
         )
     except Exception as error:  # a damaged file raises anything, struct.error included
@@ -57,6 +57,7 @@ def load_pretrained(model: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
             f"{model.path} cannot be opened by the torch engine, which reads folders as transformers saves "
             f"them and Llama- and Qwen-family GGUF files: {error}"
         ) from error
+    loaded, report = opened
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelBroken(
