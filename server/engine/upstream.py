@@ -34,7 +34,7 @@ DEFAULT_CONTEXT_TOKENS = 2048
 """Where neither the folder nor a server says: the smallest among the models in use."""
 
 PROMPT_SLACK_TOKENS = 8
-"""What a server may count more in a prompt than we do: a beginning mark, another split at a sentinel."""
+"""What a server may count more in a prompt than we do: the mark before it, another split at a sentinel."""
 
 FAILED_ENDS = ("abort", "error")
 """vLLM's reasons for an end that was none of the model's."""
@@ -72,7 +72,7 @@ class UpstreamEngine:
         )
 
     def count_tokens(self, text: str) -> int:
-        return len(self._tokenizer.encode(text))
+        return len(self._tokenizer.encode(text, begin=False))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         async with aclosing(self._thread.stream(self._deltas(request))) as deltas:
@@ -81,7 +81,12 @@ class UpstreamEngine:
 
     async def score(self, prompt: str, continuation: str) -> list[float]:
         """Needs vLLM, and takes a place in its queue."""
-        before, after = self._tokenizer.encode(prompt), self._tokenizer.encode(continuation)
+        before = self._tokenizer.encode(prompt, begin=True)
+        after = self._tokenizer.encode(continuation, begin=False)
+        if not before:
+            raise EngineFailed("The prompt is empty, and a first token has no probability: give one.")
+        if not after:
+            return []
 
         def body(served: Served) -> dict[str, object]:
             if served.kind != VLLM:
@@ -91,8 +96,6 @@ class UpstreamEngine:
                 )
             return scoring_body(served, before + after)
 
-        if not after:
-            return []
         async with aclosing(self._thread.stream(self._replicas.stream(prompt, body, read_whole))) as answers:
             async for answer in answers:
                 try:

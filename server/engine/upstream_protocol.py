@@ -20,9 +20,10 @@ from server.engine.base import GenerationRequest
 VLLM = "vllm"
 
 EXTRAS: dict[str, dict[str, object]] = {
-    # Its defaults are those of the model's generation_config.json: Qwen2.5-Coder's penalises repetition.
+    # Its defaults are those of the model's generation_config.json: Qwen2.5-Coder's penalises repetition. The
+    # special token that Llama's tokenizer puts before a prompt belongs there, as in the engines of our own.
     VLLM: {
-        "add_special_tokens": False,
+        "add_special_tokens": True,
         "top_k": 0,
         "min_p": 0.0,
         "repetition_penalty": 1.0,

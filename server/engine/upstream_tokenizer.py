@@ -40,9 +40,9 @@ class FolderTokenizer:
         self.special_tokens: frozenset[str] = frozenset(token for token in special if token.strip())
         self.context_tokens = _context_tokens(model)
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text."""
-        return self._tokenizer.encode(text, add_special_tokens=False, verbose=False)
+    def encode(self, text: str, *, begin: bool) -> list[int]:
+        """Token ids; `begin`: with the mark that a tokenizer puts before a prompt (Llama's does)."""
+        return self._tokenizer.encode(text, add_special_tokens=begin, verbose=False)
 
 
 def _context_tokens(model: ModelFolder) -> int | None:

@@ -77,7 +77,7 @@ async def test_vllm_is_told_to_leave_prompt_and_sampling_as_they_are(
         "top_p": 0.9,
     }
     assert expected.items() <= body.items()
-    assert (body["seed"], body["stream"], body["add_special_tokens"]) == (5, True, False)
+    assert (body["seed"], body["stream"], body["add_special_tokens"]) == (5, True, True)
     assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
 
 
@@ -182,7 +182,7 @@ async def _to_the_end(stream: AsyncGenerator[Delta, None]) -> None:
 @pytest.mark.asyncio
 async def test_vllm_scores(opened: Open, fake: FakeUpstream) -> None:
     engine = opened()
-    ids = {char: engine._tokenizer.encode(char)[0] for char in "abc"}  # pyright: ignore[reportPrivateUsage]
+    ids = {char: engine._tokenizer.encode(char, begin=False)[0] for char in "abc"}  # pyright: ignore[reportPrivateUsage]
     log_probs = [None, {str(ids["b"]): {"logprob": -0.5}}, {str(ids["c"]): {"logprob": -1.5, "rank": 2}}]
     fake.answer = {"choices": [{"text": "x", "prompt_logprobs": log_probs}]}
     assert await engine.score("a", "bc") == [-0.5, -1.5]
