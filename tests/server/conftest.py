@@ -18,6 +18,7 @@ from acepilot.registry import is_whole, resolve
 from server.app import create_app
 from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
+from server.engine.torch import TorchEngine
 from server.engine.upstream import UpstreamEngine
 from server.settings import ServerSettings
 
@@ -109,10 +110,39 @@ def upstream_engine(tiny_engine: Engine) -> Iterator[Engine]:
         engine.close()
 
 
-@pytest.fixture(scope="session", params=["openvino", "upstream"])
+@pytest.fixture(scope="session")
+def torch_engine() -> Iterator[Engine]:
+    _needs("starter-tiny")
+    options = EngineOptions(max_streams=16, dtype="float32", threads=1)  # two would wait for busy cores
+    engine = TorchEngine(resolve("starter-tiny"), options)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def codegen_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Random weights and a token a byte, with room for the suite's long prompts."""
+    from tests.server.torch_models import codegen, save_random  # imports torch: others need not wait for that
+
+    folder = save_random(tmp_path_factory.mktemp("codegen"), codegen(n_positions=8192, n_ctx=8192))
+    engine = TorchEngine(folder, EngineOptions(max_streams=16, dtype="float32", threads=1))
+    yield engine
+    engine.close()
+
+
+ENGINES = {"openvino": "tiny_engine", "torch": "torch_engine", "upstream": "upstream_engine"}
+
+
+@pytest.fixture(scope="session", params=[*ENGINES, "codegen"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Every engine that this machine can run; the conformance suite runs once for each."""
-    return request.getfixturevalue({"openvino": "tiny_engine", "upstream": "upstream_engine"}[request.param])
+    return request.getfixturevalue(ENGINES.get(request.param, "codegen_engine"))
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def trained_engine(request: pytest.FixtureRequest) -> Engine:
+    """Without the random model, whose text means nothing."""
+    return request.getfixturevalue(ENGINES[request.param])
 
 
 class RunningServer:

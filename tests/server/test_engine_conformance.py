@@ -115,9 +115,9 @@ async def test_a_cancelled_neighbour_changes_nothing(engine: Engine) -> None:
 
 
 @pytest.mark.asyncio
-async def test_characters_of_many_bytes_arrive_whole(engine: Engine) -> None:
+async def test_characters_of_many_bytes_arrive_whole(trained_engine: Engine) -> None:
     prompt = "emoji = ['😀', '🎉', '漢', '😀', '🎉', '漢', '😀', '🎉', '漢', '"
-    deltas = await collect(engine, GenerationRequest(prompt, max_tokens=24))
+    deltas = await collect(trained_engine, GenerationRequest(prompt, max_tokens=24))
     assert "\ufffd" not in text_of(deltas)
     assert any(ord(char) > 0x2000 for char in text_of(deltas)), "the prompt no longer provokes such text"
 
@@ -129,12 +129,12 @@ async def test_an_empty_prompt_is_refused_with_a_sentence(engine: Engine) -> Non
 
 
 @pytest.mark.asyncio
-async def test_scores_prefer_the_likely_and_are_stable(engine: Engine) -> None:
-    if engine.info.engine == "upstream":
+async def test_scores_prefer_the_likely_and_are_stable(trained_engine: Engine) -> None:
+    if trained_engine.info.engine == "upstream":
         pytest.skip("an Acepilot's completions have no log probabilities; vLLM's are test_upstream_vllm.py's")
-    likely, again = [await engine.score("for i in range(", "10):") for _ in range(2)]
-    unlikely = await engine.score("for i in range(", "zebra zebra")
-    assert len(likely) == engine.count_tokens("10):")
+    likely, again = [await trained_engine.score("for i in range(", "10):") for _ in range(2)]
+    unlikely = await trained_engine.score("for i in range(", "zebra zebra")
+    assert len(likely) == trained_engine.count_tokens("10):")
     assert all(value <= 0 for value in likely)
     assert likely == pytest.approx(again, abs=0.2)
     assert sum(likely) / len(likely) > sum(unlikely) / len(unlikely)
