@@ -76,7 +76,8 @@ def main() -> int:
         return 130
     if replays:
         console.print(tables.replay_table(replays))
-        console.print(tables.lever_table(replays) if options.levers else tables.ratio_table(replays))
+        if len(replays) > 1:
+            console.print(tables.lever_table(replays) if options.levers else tables.ratio_table(replays))
         console.print(tables.inside_table(replays))
     return int(failed)
 

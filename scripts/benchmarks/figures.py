@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -96,4 +97,4 @@ def _installed(package: str) -> str | None:
 
 def leave(number: int, frame: object) -> None:
     """What SIGTERM does, as Ctrl-C: servers are ended on the way out."""
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
