@@ -124,41 +124,32 @@ class Developer:
             self._look()
             return 0
         waited_s, answered = await self._pause()
-        pause_taken = 0
         take_at = self._pressed_at + waited_s + READING_S
-        if self._ghost and take_at <= due:
-            pause_taken = taken_length(self._ghost, remaining)
-        pause = Pause(place, gap_s, waited_s, answered, bool(self._ghost), pause_taken)
-        self._session.pauses.append(pause)
-        if pause_taken:
-            self._session.taken += 1
-            self._session.kept_chars += pause_taken
-            await _sleep_until(take_at)
-            return pause_taken
-        await _sleep_until(due)
-        return 0
+        taken = taken_length(self._ghost, remaining) if take_at <= due else 0
+        self._session.pauses.append(Pause(place, gap_s, waited_s, answered, bool(self._ghost), taken))
+        self._session.taken += bool(taken)
+        self._session.kept_chars += taken
+        await _sleep_until(take_at if taken else due)
+        return taken
 
     async def _pause(self) -> tuple[float, bool]:
         """Seconds from the last key to the answer, and whether there was one."""
-        self._look()
-        if self._ghost:
+        if self._ghost or self._question is None:
             return 0.0, True
-        assert self._question is not None
         left_s = self._pressed_at + PATIENCE_S - time.perf_counter()
         await asyncio.wait([self._question], timeout=max(left_s, 0))
         waited_s = min(time.perf_counter() - self._pressed_at, PATIENCE_S)
-        if not self._question.done():
-            return PATIENCE_S, False
-        if isinstance(self._question.exception(), NoAnswer):
+        if not self._question.done() or isinstance(self._question.exception(), NoAnswer):
             return PATIENCE_S, False
         self._look()
         return waited_s, True
 
     def _look(self) -> None:
-        """What has come since: an answer replaces what is shown."""
-        if self._question is not None and self._question.done():
-            failed = isinstance(self._question.exception(), NoAnswer)
-            self._ghost = "" if failed else self._question.result()
+        """An answer that has come replaces what is shown, once."""
+        if self._question is None or not self._question.done():
+            return
+        question, self._question = self._question, None
+        self._ghost = "" if isinstance(question.exception(), NoAnswer) else question.result()
 
     def _insert(self, text: str) -> None:
         self._look()
@@ -173,9 +164,11 @@ class Developer:
         self._question = asyncio.create_task(self._assistant.ask())
 
     def _withdraw(self) -> None:
-        self._look()  # an exception that nobody looks at would be reported
-        if self._question is not None:
-            self._question.cancel()
+        if self._question is None:
+            return
+        if self._question.done():
+            self._question.exception()  # one that nobody has looked at would be reported
+        self._question.cancel()
         self._question = None
 
 

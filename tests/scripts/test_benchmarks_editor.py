@@ -24,6 +24,7 @@ class Scripted:
     code: str
     delay_s: float = 0.0
     most: int = 1000
+    answers: int = 1000
     fails: bool = False
     text: str = ""
     cancelled: int = 0
@@ -39,8 +40,9 @@ class Scripted:
         self.text = self.text[:-1]
 
     async def ask(self) -> str:
+        self.answers -= 1
         try:
-            await asyncio.sleep(self.delay_s)
+            await asyncio.sleep(self.delay_s if self.answers >= 0 else 60)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -73,6 +75,17 @@ def test_ghost_text_that_is_typed_along_is_there_at_once() -> None:
     [pause] = session.pauses
     assert pause.shown
     assert pause.waited_s == 0
+
+
+def test_what_is_typed_of_it_is_no_longer_in_sight() -> None:
+    """The one answer came at the start; the rest of it stands there in the pause, and is taken."""
+    assistant = Scripted(CODE, answers=1)
+    strokes = (Stroke(100, CODE[0]), *trace_of(CODE, pause_at=8).strokes[1:])
+    session = work(assistant, Trace("a.py", "python", "", "\n", strokes))
+    [pause] = session.pauses
+    assert pause.waited_s == 0
+    assert pause.taken_chars == len(CODE) - 8
+    assert session.keystrokes == 8
 
 
 def test_too_late_is_waited_for_but_neither_in_time_nor_taken() -> None:
