@@ -25,6 +25,7 @@ from acepilot.manifest import (
     verified_hashes,
     write_manifest,
 )
+from acepilot.model_card import HUB_ID
 from acepilot.promotion_history import read_history
 from acepilot.settings import home
 
@@ -64,9 +65,10 @@ def models_dir() -> Path:
 
 
 def resolve(model: str) -> ModelFolder:
-    """`model` is a name in the registry, `current`, a folder, or a GGUF file.
+    """`model` is a name in the registry, `current`, a folder, a GGUF file, or a hub id.
 
-    What is `current` goes by its own name in the answer. Raises ModelNotFound with what to do.
+    What is `current` goes by its own name in the answer. A model that is named by its hub id, OWNER/NAME, is
+    fetched the first time. Raises ModelNotFound with what to do, and what `hub.fetched` raises.
     """
     if model == CURRENT:
         return _current()
@@ -79,10 +81,15 @@ def resolve(model: str) -> ModelFolder:
         return ModelFolder(path.resolve().name, path.resolve(), read_manifest(path) if has_manifest else None)
     if path.suffix == ".gguf" and path.is_file():
         return ModelFolder(path.stem, path.resolve(), None)
+    if HUB_ID.fullmatch(model) and path.suffix != ".gguf":
+        from acepilot.hub import fetched  # it puts what it fetches here, so it imports this file
+
+        return fetched(model)
     known = ", ".join(registered_names())
     raise ModelNotFound(
-        f"There is no model `{model}`: neither a folder, a .gguf file nor a name in {models_dir()} "
-        f"(there: {known or 'nothing'}). `python scripts/fetch_model.py starter` fetches the starter model."
+        f"There is no model `{model}`: neither a folder, a .gguf file, a hub id (OWNER/NAME) nor a name in "
+        f"{models_dir()} (there: {known or 'nothing'}). `python scripts/fetch_model.py starter` fetches the "
+        "starter model."
     )
 
 

@@ -1,8 +1,10 @@
-"""Serves completions over HTTP from a model on this machine.
+"""Serves completions over HTTP from a model on this machine, or from one that runs elsewhere.
 
     python -m server                                 the starter model on http://127.0.0.1:8010
     python -m server --model ./my-model --port 9000  a folder with a GGUF file or an OpenVINO model
     python -m server --model current                 the promoted one, as of this start: docs/promotion.md
+    python -m server --model OWNER/NAME              by hub id: fetched at the first start, here from then on
+    python -m server --model ./my-model --engine upstream --upstream http://gpu1:8000   docs/upstream.md
     ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must show the token
 
 Every flag can also be an ACEPILOT_* variable (ACEPILOT_PORT=9000) or a line under [server] in acepilot.toml.
