@@ -187,8 +187,8 @@ class TestCompose:
         assert ours["ACEPILOT_UPSTREAM"] == "http://vllm:8000"
         assert ours["ACEPILOT_UPSTREAM_TOKEN"] == vllm["environment"]["VLLM_API_KEY"]
         flags = dict(flag.removeprefix("--").split("=") for flag in vllm["command"] if "=" in flag)
-        assert flags["model"] == "/models/" + ours["ACEPILOT_MODEL"]
-        assert flags["served-model-name"] == ours["ACEPILOT_MODEL"]
+        assert f"{HOME}{flags['model']}" == ours["ACEPILOT_MODEL"]
+        assert flags["model"] == "/models/" + flags["served-model-name"]
         cards = vllm["deploy"]["resources"]["reservations"]["devices"][0]["count"]
         assert cards == flags["tensor-parallel-size"]
         assert vllm["volumes"][0].removesuffix("/models:/models:ro") in services["acepilot"]["volumes"][0]
@@ -259,6 +259,7 @@ class TestChart:
         rendered = render("--set", "vllm.replicas=3", "--set", "vllm.tensorParallel=2")
         server = rendered["Deployment", "x-server"]["spec"]["template"]["spec"]["containers"][0]
         environment = {each["name"]: each.get("value") for each in server["env"]}
+        assert environment["ACEPILOT_MODEL"] == f"{HOME}/models/codegen"
         assert environment["ACEPILOT_UPSTREAM"] == ",".join(
             f"http://x-vllm-{number}.x-vllm:8000" for number in range(3)
         )
