@@ -73,6 +73,7 @@ def patch_engine(without: set[str], counts: Counts) -> None:
 
     if "prefix-reuse" in without:
         _replace(torch_slots, "common_prefix", _nothing_in_common)
+        _replace(torch_schedule.Schedule, "_is_being_read", _no)  # nobody waits for another's prompt
     take, settle = torch_slots.Rows.take, torch_schedule.Schedule.settle
 
     def counted_take(self: Any, token_ids: list[int]) -> Any:
@@ -150,6 +151,10 @@ class _Forgetful:
 
 def _nothing_in_common(first: list[int], second: list[int]) -> int:
     return 0
+
+
+def _no(self: Any, sequence: Any) -> bool:
+    return False
 
 
 def _fixed_wait_ms(self: Any, line_before: str, line_after: str, *, invoked: bool) -> float:
