@@ -22,8 +22,15 @@ class Draw:
 
 
 def choose(logits: Logits, draws: Sequence[Draw | None]) -> list[int]:
-    """float32 [N, V], one draw a row (None: the likeliest) -> N token ids."""
-    chosen: list[int] = logits.argmax(axis=-1).tolist()
+    """float32 [N, V], one draw a row (None: the likeliest) -> N token ids.
+
+    Raises FloatingPointError for logits that are no numbers.
+    """
+    chosen: list[int] = logits.argmax(axis=-1).tolist()  # of a NaN, where there is one
+    if not np.isfinite(logits[np.arange(len(chosen)), chosen]).all():
+        raise FloatingPointError(
+            "the model overflows its number form. Start the server with --dtype float32."
+        )
     for row, draw in enumerate(draws):
         if draw is not None:
             chosen[row] = _drawn(logits[row], draw)

@@ -34,7 +34,6 @@ from server.engine.torch_step import Runner
 
 _log = structlog.get_logger()
 
-
 FAILURES_IN_A_ROW = 3
 """After so many failed steps a library will not recover (a CUDA error stays): the process ends, and the
 engine starts another."""
@@ -120,12 +119,12 @@ class Worker:
             for copy in step.copies:
                 self._model.runner.copy_prefix(copy.source, copy.target, copy.tokens)
             logits = self._model.runner.step([part.chunk for part in step.parts])
+            draws = [draw for part in step.parts for draw in self._streams[part.sequence.number].draws(part)]
+            choices = choose(logits, draws)
         except Exception as error:  # of any type: whoever waits must hear of it, and others go on
             self._fail(_in_a_line(error))
             return
         self.failures = 0
-        draws = [draw for part in step.parts for draw in self._streams[part.sequence.number].draws(part)]
-        choices = choose(logits, draws)
         end = 0
         for part in step.parts:
             begin, end = end, end + part.chunk.logits
@@ -158,6 +157,7 @@ class Worker:
 
     def _fail(self, why: str) -> None:
         self.failures += 1
+        _log.error("step_failed", why=why)
         hint = " Lower max_streams or kv_cache_gb." if "memory" in why.lower() else ""
         for sequence in self._schedule.remove_running():
             del self._streams[sequence.number]

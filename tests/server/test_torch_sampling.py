@@ -50,6 +50,14 @@ def test_the_border_numbers_draw_a_token_that_can_be() -> None:
         assert choose(logits, [Draw(1.0, top_p, math.nextafter(1, 0))]) == [7]
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_an_error(wrong: float) -> None:
+    logits = np.zeros((2, 10), np.float32)
+    logits[1, 4] = wrong
+    with pytest.raises(FloatingPointError, match="--dtype float32"):
+        choose(logits, [None, Draw(1.0, 0.9, 0.5)])
+
+
 def test_log_probs_are_natural_and_sum_to_one() -> None:
     logits = (RANDOM.standard_normal((3, 30)) * 40).astype(np.float32)
     for token in range(30):
