@@ -75,10 +75,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     if replays:
-        console.print(tables.replay_table(replays))
-        if len(replays) > 1:
-            console.print(tables.lever_table(replays) if options.levers else tables.ratio_table(replays))
-        console.print(tables.inside_table(replays))
+        console.print(tables.lever_table(replays) if options.levers else tables.replay_table(replays))
+        console.print(tables.inside_table(replays[:1] if options.levers else replays))
     return int(failed)
 
 

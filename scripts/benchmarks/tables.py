@@ -1,4 +1,4 @@
-"""Figures as tables for a terminal: a row a contestant, and ours divided by each peer's."""
+"""Replays as tables for a terminal: a column a contestant, or a row for each lever that is off."""
 
 from collections.abc import Sequence
 
@@ -7,77 +7,70 @@ from rich.table import Table
 from benchmarks.figures import replay_figures
 from benchmarks.replay import Replay
 
-COLUMNS = {
-    "p50_ms": "pause to ghost text, p50 ms",
-    "p95_ms": "p95 ms",
-    "in_time": "pauses with it in time",
-    "shown": "with it at all",
-    "answered": "answered",
+FIGURES = {
+    "p50_ms": "pause to ghost text, p50, ms",
+    "p95_ms": "p95, ms",
+    "in_time": "pauses with ghost text in time",
+    "shown": "with ghost text at all",
+    "answered": "answered, with text or nothing",
     "kept_chars": "characters kept",
     "tokens_per_kept_char": "tokens computed per character kept",
     "tokens_per_keystroke": "per keystroke",
     "cpu_s_per_1000_keys": "CPU s per 1,000 keystrokes",
 }
 SHARES = ("in_time", "shown", "answered")
-LEVER_COLUMNS = ("p50_ms", "p95_ms", "in_time", "tokens_per_keystroke", "cpu_s_per_1000_keys")
-RATIOS = ("p50_ms", "p95_ms", "in_time", "tokens_per_kept_char", "cpu_s_per_1000_keys")
+LEVER_FIGURES = ("p50_ms", "p95_ms", "in_time", "tokens_per_keystroke", "cpu_s_per_1000_keys")
+INSIDE = {
+    "lsp_cache": "answered by the language server's cache",
+    "live_stream": "by a stream that was under way",
+    "fresh": "by a request of their own",
+    "posted": "sent to the server",
+    "server_cache": "answered by the server's cache",
+    "refused": "refused or failed",
+    "prompt_tokens": "prompt tokens",
+    "reused_tokens": "of these kept from before",
+    "computed_tokens": "tokens computed, drafts included",
+    "generated_tokens": "tokens generated",
+    "drafted_tokens": "tokens drafted",
+    "drafts_right": "of these right",
+}
 
 
 def replay_table(replays: Sequence[Replay]) -> Table:
-    """All contestants."""
-    table = Table("contestant", "weights", *COLUMNS.values(), "pauses", "keystrokes")
-    for replay in replays:
-        figures = replay_figures(replay)
-        cells = [_cell(name, figures[name]) for name in COLUMNS]
-        counts = (str(len(replay.pauses)), str(replay.keystrokes))
-        table.add_row(f"{replay.name} {replay.version}", replay.quantisation, *cells, *counts)
-    return table
-
-
-def ratio_table(replays: Sequence[Replay]) -> Table:
-    """The first contestant over each other one: below 1 is better, except for the share in time."""
-    table = Table(f"{replays[0].name} divided by", *(COLUMNS[name] for name in RATIOS))
-    ours = replay_figures(replays[0])
-    for replay in replays[1:]:
-        theirs = replay_figures(replay)
-        table.add_row(replay.name, *(_ratio(ours[name], theirs[name]) for name in RATIOS))
+    """All contestants; behind each figure of the others, in brackets, the first one's divided by it."""
+    first = replay_figures(replays[0])
+    table = Table("", *(f"{one.name}\n{one.version}\n{one.quantisation}" for one in replays))
+    for name, what in FIGURES.items():
+        cells = [_cell(name, first[name])]
+        for replay in replays[1:]:
+            theirs = replay_figures(replay)[name]
+            cells.append(_cell(name, theirs) + _in_brackets(first[name], theirs))
+        table.add_row(what, *cells)
+    table.add_row("pauses, keystrokes", *(f"{len(one.pauses)}, {one.keystrokes}" for one in replays))
     return table
 
 
 def lever_table(replays: Sequence[Replay]) -> Table:
-    """What each lever is worth: without it, and that over the first row, which has all."""
-    table = Table("without", *(COLUMNS[name] for name in LEVER_COLUMNS))
-    everything = replay_figures(replays[0])
-    for replay in replays:
+    """What each lever is worth: figures without it, and these over the first row's, which has all."""
+    first = replay_figures(replays[0])
+    table = Table("without", *(FIGURES[name] for name in LEVER_FIGURES), "pauses")
+    for number, replay in enumerate(replays):
         figures = replay_figures(replay)
-        cells = [
-            f"{_cell(name, figures[name])} ({_ratio(figures[name], everything[name])})"
-            for name in LEVER_COLUMNS
-        ]
-        table.add_row(", ".join(replay.name.split(" without ")[1:]) or "(nothing)", *cells)
+        cells = [_cell(name, figures[name]) for name in LEVER_FIGURES]
+        if number:
+            ratios = (_in_brackets(figures[name], first[name]) for name in LEVER_FIGURES)
+            cells = [cell + ratio for cell, ratio in zip(cells, ratios, strict=True)]
+        table.add_row("\n".join(replay.name.split(" without ")[1:]), *cells, str(len(replay.pauses)))
     return table
 
 
 def inside_table(replays: Sequence[Replay]) -> Table:
     """Who answered our own requests, and what the engine had to compute."""
-    table = Table(
-        "of our requests", "asked", "from the LSP's cache", "from a live stream", "sent to the server",
-        "from its cache", "cancelled or left", "prompt tokens", "of them kept from before", "computed in all",
-        "drafted", "of them right", "refused",
-    )  # fmt: skip
-    for replay in replays:
-        if not (inside := replay.inside):
-            continue
-        prompt, drafted = inside.get("prompt_tokens", 0), inside.get("drafted_tokens", 0)
-        sent = inside.get("posted", 0)
-        answered = inside.get("fresh", 0)
-        cells = [
-            replay.asked, inside.get("lsp_cache", 0), inside.get("live_stream", 0), sent,
-            inside.get("server_cache", 0), sent - answered, prompt,
-            _share(inside.get("reused_tokens", 0), prompt), inside.get("computed_tokens", 0),
-            drafted, _share(inside.get("drafts_right", 0), drafted), inside.get("refused", 0),
-        ]  # fmt: skip
-        table.add_row(replay.name, *map(str, cells))
+    ours = [replay for replay in replays if replay.inside]
+    table = Table("", *(replay.name for replay in ours))
+    table.add_row("asked by the editor", *(str(replay.asked) for replay in ours))
+    for name, what in INSIDE.items():
+        table.add_row(what, *(f"{replay.inside.get(name, 0):,}" for replay in ours))
     return table
 
 
@@ -87,9 +80,5 @@ def _cell(name: str, value: float | None) -> str:
     return f"{value:.0%}" if name in SHARES else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _ratio(ours: float | None, theirs: float | None) -> str:
-    return "-" if ours is None or not theirs else f"{ours / theirs:.2f}"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "-"
+def _in_brackets(value: float | None, over: float | None) -> str:
+    return "" if value is None or not over else f" ({value / over:.2f})"

@@ -1,6 +1,7 @@
 """Figures: what counts as which, on measurements made by hand; and the pictures of them."""
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import tables
 from benchmarks.editor import PATIENCE_S, Pause
 from benchmarks.figures import ghost_times, percentile, replay_figures, setting
 from benchmarks.limits import Machine, ModelNeeds, model_needs
@@ -16,6 +18,8 @@ from benchmarks.peers import growth, parse_metrics
 from benchmarks.replay import Replay
 from benchmarks.server_tables import Measured
 from gguf import GGMLQuantizationType, GGUFWriter, quants
+from rich.console import Console
+from rich.table import Table
 
 IN_TIME = Pause("a:1", gap_s=1.0, waited_s=0.2, answered=True, shown=True, taken_chars=8)
 LATE = Pause("a:2", gap_s=1.0, waited_s=3.0, answered=True, shown=True, taken_chars=0)
@@ -86,6 +90,25 @@ def test_batching_is_the_time_together_over_one_by_one() -> None:
         Cell(32, 16, first_s=0.5, total_s=4.0, decode_rate=4, rate=40.0),
     ]
     assert Measured("ours", "Q8_0", "1", cells, warm_s=0.1, cold_s=1.0).batching == 0.25
+
+
+def test_tables_divide_ours_by_theirs_and_without_by_with() -> None:
+    ours, slow = replay_of(ALL), replay_of([LATE, LATE], "vLLM", computed_tokens=8000, inside={})
+    lines = rendered(tables.replay_table([ours, slow]))
+    assert "3,000 (1.00)" in lines["pause to ghost text, p50, ms"]
+    assert lines["per keystroke"].split() == ["20", "40", "(0.50)"]
+    without = replay_of([LATE, LATE], "acepilot openvino without lsp-cache", computed_tokens=8000)
+    assert "40 (2.00)" in rendered(tables.lever_table([ours, without]))["lsp-cache"]
+    counted = replay_of(ALL, inside={"lsp_cache": 12})
+    assert rendered(tables.inside_table([counted, slow]))["answered by the language server's cache"] == "12"
+
+
+def rendered(table: Table) -> dict[str, str]:
+    """Rows by their first cell, as they are printed."""
+    console = Console(width=300, file=io.StringIO(), record=True)
+    console.print(table)
+    rows = [line.strip("│").split("│", 1) for line in console.export_text().splitlines() if "│" in line]
+    return {row[0].strip(): row[1].replace("│", " ").strip() for row in rows}
 
 
 def test_pictures_are_drawn_from_what_is_kept(tmp_path: Path) -> None:
