@@ -28,7 +28,7 @@ Numbers = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server to measure. `computed`: metrics whose sum is the tokens that it has computed.
+    """A server to measure. Metrics `computed` less metrics `reused` are the tokens that it has computed.
 
     `environment` gives way to this process's own. `extra` goes into each request. `streams`: whether it can
     stream. Only ours has `counts`, the folder where its processes count, and levers that it is `without`.
@@ -42,6 +42,7 @@ class Contestant:
     ready_path: str = "/health"
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
     computed: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
     streams: bool = True
     counts: Path | None = None
     without: tuple[str, ...] = ()
@@ -149,7 +150,9 @@ def vllm(binary: Path, model: str, streams: int) -> Contestant:
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         },
-        computed=(r'vllm:prompt_tokens_by_source_total\{.*"local_compute"', "vllm:generation_tokens_total"),
+        # It reads a prompt of this size in one step, which nothing interrupts: what it begins, it computes.
+        computed=("vllm:prefix_cache_queries_total", "vllm:generation_tokens_total"),
+        reused=("vllm:prefix_cache_hits_total",),
     )
 
 

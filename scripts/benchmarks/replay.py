@@ -77,6 +77,9 @@ async def _measure(
         after = server.metrics()
     if contestant.counts:
         inside.update({name: growth(metrics, after, (line,)) for name, line in OWN_METRICS.items()})
+        computed = inside["computed_tokens"]
+    else:
+        computed = growth(metrics, after, contestant.computed) - growth(metrics, after, contestant.reused)
     return Replay(
         name=contestant.name,
         quantisation=contestant.quantisation,
@@ -86,7 +89,7 @@ async def _measure(
         asked=sum(session.asked for session in sessions),
         taken=sum(session.taken for session in sessions),
         kept_chars=sum(session.kept_chars for session in sessions),
-        computed_tokens=growth(metrics, after, contestant.computed) or inside["computed_tokens"],
+        computed_tokens=computed,
         cpu_s=cpu_s,
         wall_s=wall_s,
         inside=dict(inside),
