@@ -19,6 +19,9 @@ FIRST_TOKEN_TIMEOUT_S = 120.0
 
 NEXT_TOKEN_TIMEOUT_S = 30.0
 HEALTH_TIMEOUT_S = 5.0
+HEARD_OF_S = 10.0
+"""A server that is too busy to say how it is, and has sent a token so lately, is well."""
+
 IDLE_CONNECTIONS = 64
 
 NO_SUCH_PAGE = (404, 405, 501)
@@ -67,6 +70,7 @@ class Replica:
         self.active = 0
         self.given = 0
         self.check_now = asyncio.Event()
+        self._heard_of = -HEARD_OF_S
         self._model = model
         self._client = client
 
@@ -94,7 +98,8 @@ class Replica:
         except BadAnswer as error:
             self.trouble = str(error)
         except TimeoutError:
-            self.trouble = f"did not answer within {HEALTH_TIMEOUT_S:.0f} s"
+            if self._heard_of + HEARD_OF_S < asyncio.get_running_loop().time():
+                self.trouble = f"did not answer within {HEALTH_TIMEOUT_S:.0f} s"
         except httpx.HTTPError as error:
             self.trouble = _broken(error)
         else:
@@ -137,6 +142,7 @@ class Replica:
                     item = await anext(items, None)
                 if item is None:
                     return
+                self._heard_of = now()
                 yield item
                 deadline = now() + NEXT_TOKEN_TIMEOUT_S
 

@@ -10,6 +10,7 @@ import structlog
 
 from acepilot.errors import ConfigError, EngineFailed, Overloaded, ServerNotReady
 from acepilot.registry import ModelFolder
+from server.engine import upstream_replica, upstream_replicas
 from server.engine.base import Delta, Engine, EngineOptions, GenerationRequest
 from server.engine.upstream import UpstreamEngine
 from server.engine.upstream_prefixes import BLOCK_CHARS, PrefixMemory
@@ -191,6 +192,48 @@ async def test_one_that_is_unwell_is_left_out_though_it_would_answer(
     for number in range(4):
         await complete(engine, f"{number}")
     assert len(pair[0].bodies) == before
+
+
+@pytest.mark.asyncio
+async def test_one_that_does_not_say_how_it_is_is_left_out_unless_it_sends_tokens(
+    stack: ExitStack,
+    model: ModelFolder,
+    pair: tuple[FakeUpstream, FakeUpstream],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream_replica, "HEALTH_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(upstream_replica, "HEARD_OF_S", 1.5)
+    monkeypatch.setattr(upstream_replicas, "CHECK_WELL_EVERY_S", 0.5)
+    engine = UpstreamEngine(model, EngineOptions(upstream=tuple(fake.url for fake in pair)))
+    stack.callback(engine.close)
+    with structlog.testing.capture_logs() as events:
+        for fake in pair:
+            fake.health_s = 60
+            fake.pieces, fake.step_s = ["word "] * 150, 0.02
+        await asyncio.gather(complete(engine, "one"), complete(engine, "two"))
+        assert asked(pair) == [1, 1]
+        assert all(fake.asked_health > 1 for fake in pair)
+        assert not events, "while tokens came"
+        assert await eventually_async(lambda: len(events) == 2)
+    assert {event["why"] for event in events} == {"did not answer within 0 s"}
+
+
+@pytest.mark.parametrize("step_s", [60.0, 0.5])
+@pytest.mark.asyncio
+async def test_a_server_that_falls_silent_is_given_up_and_not_tried_again(
+    engine: UpstreamEngine,
+    pair: tuple[FakeUpstream, FakeUpstream],
+    monkeypatch: pytest.MonkeyPatch,
+    step_s: float,
+) -> None:
+    monkeypatch.setattr(upstream_replica, "FIRST_TOKEN_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(upstream_replica, "NEXT_TOKEN_TIMEOUT_S", 0.1)
+    for fake in pair:
+        fake.step_s = step_s
+    with pytest.raises(EngineFailed, match="gave no token for too long"):
+        await complete(engine, "x")
+    assert sum(asked(pair)) == 1
+    assert await eventually_async(lambda: sum(fake.left_early for fake in pair) == 1)
 
 
 @pytest.mark.asyncio

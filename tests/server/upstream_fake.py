@@ -48,6 +48,7 @@ class FakeUpstream:
     dies_after: int | None = None
     fails_after: int | None = None
     health: int = 200
+    health_s: float = 0.0
     token: str | None = None
     answer: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -100,6 +101,7 @@ class FakeUpstream:
 
     async def _health(self, request: Request) -> Response:
         self.asked_health += 1
+        await asyncio.sleep(self.health_s)
         return Response(status_code=self.health)
 
     async def _models(self, request: Request) -> Response:
