@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from benchmarks.processes import PeerFailed, free_port, running
+from benchmarks.without import LEVERS
 from finetune.modeling_sources import prepare_source, starter_gguf
 
 HERE = Path(__file__).resolve().parent
@@ -76,7 +77,7 @@ def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
         return answer.status_code == 200
 
     command = [part.replace("{port}", str(port)) for part in contestant.command]
-    log = logs / (contestant.name.replace(" ", "-") + ".log")
+    log = logs / (contestant.name.replace(",", "").replace(" ", "-") + ".log")
     with running(command, log=log, ready=ready, environment=contestant.environment) as session:
         yield Running(url, session)
 
@@ -100,7 +101,8 @@ def acepilot(
 ) -> Contestant:
     """Our own server, through without.py. Its language servers are the harness's to start."""
     weights = {"openvino": "Q8_0 weights", "torch": "its dtype, from Q8_0", "upstream": "as served there"}
-    name = f"acepilot {engine}" + "".join(f" without {lever}" for lever in without)
+    levers = "any lever" if len(without) == len(LEVERS) else ", ".join(without)
+    name = f"acepilot {engine}" + (f" without {levers}" if without else "")
     options = ["server", "--port", "{port}", "--log-level", "error", "--engine", engine, "--model", model]
     return Contestant(
         name,

@@ -67,8 +67,7 @@ def draw_levers(document: dict[str, Any], target: Path) -> None:
             ratios = [ratio(figure, replay) for replay in without]
             axes.barh([place + shift for place in places], ratios, 0.4, label=f"{name}: without / with")
         axes.axvline(1, color="black", linewidth=0.8)
-        names = [replay["name"].partition("without ")[2].replace(" without ", ", ") for replay in without]
-        axes.set_yticks(list(places), [name if name.count(",") < 3 else "any of them" for name in names])
+        axes.set_yticks(list(places), [replay["name"].partition("without ")[2] for replay in without])
         axes.invert_yaxis()
 
     _save(target, "What each lever is worth", draw)

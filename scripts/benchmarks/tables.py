@@ -60,7 +60,7 @@ def lever_table(replays: Sequence[Replay]) -> Table:
         if number:
             ratios = (_in_brackets(figures[name], first[name]) for name in LEVER_FIGURES)
             cells = [cell + ratio for cell, ratio in zip(cells, ratios, strict=True)]
-        table.add_row("\n".join(replay.name.split(" without ")[1:]), *cells, str(len(replay.pauses)))
+        table.add_row(replay.name.partition(" without ")[2], *cells, str(len(replay.pauses)))
     return table
 
 

@@ -154,16 +154,32 @@ def test_a_server_that_is_gone_has_not_answered(fake: FakeServer, tmp_path: Path
 
 @pytest.mark.parametrize("patch", ["patch_server", "patch_engine", "patch_lsp"])
 def test_every_lever_is_still_where_it_is_switched_off(patch: str, tmp_path: Path) -> None:
-    """In a process of its own: it changes the product."""
     code = (
         "from pathlib import Path; from benchmarks import without; "
         f"without.{patch}(set({list(LEVERS)!r}), without.Counts(Path({str(tmp_path)!r})))"
     )
-    done = subprocess.run(
+    done = run_here(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_early_stops_the_model_goes_on_and_the_filters_still_cut(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from benchmarks import without; "
+        f"without.patch_server({{'early-stopping'}}, without.Counts(Path({str(tmp_path)!r}))); "
+        "from acepilot.languages import LANGUAGES; from acepilot.postprocess.chain import *; "
+        "context = Context('def f(a):\\n    return ', '\\n', LANGUAGES['python'], 'line'); "
+        "text = 'a\\nprint(f(1))\\n'; "
+        "print(EarlyStop(context).feed(text).stopped_by, finish(text, context, truncated=False).text)"
+    )
+    assert run_here(code).stdout.split() == ["None", "a"]
+
+
+def run_here(code: str) -> "subprocess.CompletedProcess[str]":
+    """In a process of its own, since it changes the product."""
+    return subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": f"{HERE.parent}:{HERE.parent.parent}"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
