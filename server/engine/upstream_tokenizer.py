@@ -1,6 +1,6 @@
 """The tokenizer of a model that runs elsewhere, read from its folder here: budgets, sentinels and context.
 
-transformers imports torch where that is installed, and does without it where it is not.
+transformers imports torch where that is installed, and does without it where it is not; but for a GGUF.
 """
 
 # transformers is typed in part: what it gives is known by the tests
@@ -9,9 +9,7 @@ transformers imports torch where that is installed, and does without it where it
 import json
 from typing import Any
 
-from transformers import AutoTokenizer
-
-from acepilot.errors import ModelBroken
+from acepilot.errors import ConfigError, ModelBroken
 from acepilot.registry import ModelFolder
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")
@@ -19,17 +17,28 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")
 
 
 class FolderTokenizer:
-    """Of a folder as transformers saves one, weights not needed, or of a GGUF. Raises ModelBroken."""
+    """Of a folder as transformers saves one, weights not needed, or of a GGUF.
+
+    Raises ModelBroken, and ConfigError when what reads it is not installed.
+    """
 
     def __init__(self, model: ModelFolder) -> None:
         in_folder = model.path.is_dir() and (model.path / "config.json").is_file()
         gguf = None if in_folder else model.gguf
         try:
+            from transformers import AutoTokenizer  # takes seconds: after the servers were asked
+
             self._tokenizer: Any = (
                 AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
                 if gguf
                 else AutoTokenizer.from_pretrained(model.path)
             )
+        except ImportError as error:
+            raise ConfigError(
+                f"The engine upstream reads the tokenizer of {model.name} with transformers"
+                f"{', gguf and torch' if gguf else ''}: install that with pip; for a folder with config.json and "
+                "the tokenizer's files transformers is enough."
+            ) from error
         except Exception as error:  # a damaged file raises anything, struct.error included
             raise ModelBroken(
                 f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
