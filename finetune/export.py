@@ -11,7 +11,6 @@ whole or not at all: safetensors, tokenizer, manifest.json and a model card.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import argparse
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,25 +24,17 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.errors import AcepilotError, ConfigError, ModelBroken, ModelNotFound
-from acepilot.manifest import (
-    MANIFEST_FILE,
-    Manifest,
-    ModelFile,
-    Tuning,
-    read_manifest,
-    sha256_of,
-    write_manifest,
-)
-from acepilot.model_card import model_card
+from acepilot.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
 from acepilot.provenance import git_commit
+from acepilot.registry import resolve
 from acepilot.starter import STARTERS
-from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable, disk_full_told
+from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable
 from finetune.config import TrainConfig
-from finetune.export_gguf import write_gguf
+from finetune.convert.folder import write_folder
+from finetune.convert.forms import export_model
 from finetune.modeling import open_adapter
-from finetune.modeling_sources import prepare_source, starter_gguf
+from finetune.modeling_sources import prepare_source
 
-GGUF_FILE = "model.gguf"
 TOKENIZER_PROBE = "export const add = (a, b) => {\n    return a + b;\n}\n"
 
 
@@ -85,10 +76,6 @@ def export_run(
         raise ModelNotFound(
             f"{run} has no weights/{which}: it has not come to its first evaluation or end yet."
         )
-    if kind and config.model not in STARTERS:
-        raise ConfigError(
-            "export.gguf needs a base that came as GGUF: starter or starter-tiny.", field="export.gguf"
-        )
     target = to or run / "model"
     model = tuned_model(config, trained, share)
     manifest = _manifest(config, resumable, target.name, which, share, model)
@@ -101,15 +88,12 @@ def export_run(
         )
         AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
-    written = _write_folder(target, manifest, fill)
+    written, _ = write_folder(target, manifest, fill)
     gguf_folder = None
     if kind:
+        del model
         gguf_folder = target.with_name(f"{target.name}-gguf")
-        as_gguf = manifest.model_copy(update={"format": "gguf", "dtype": kind, "id": f"{manifest.id}-gguf"})
-        source = starter_gguf(config.model)
-        _write_folder(
-            gguf_folder, as_gguf, lambda folder: write_gguf(model, source, folder / GGUF_FILE, kind)
-        )
+        export_model(resolve(str(target)), "gguf", gguf_folder, gguf_type=kind)
     return Exported(target, gguf_folder, written)
 
 
@@ -189,30 +173,6 @@ def _licence(model: str) -> str:
     if (Path(model) / MANIFEST_FILE).is_file():
         return read_manifest(Path(model)).licence
     return "BSD-3-Clause" if model.startswith("Salesforce/codegen-") else "as the base model's"
-
-
-def _write_folder(target: Path, manifest: Manifest, fill: Any) -> Manifest:
-    """`fill(folder)` writes the model's files; they appear under `target` together."""
-    staging = target.with_name(f".{target.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        with disk_full_told(staging):
-            fill(staging)
-        (staging / "README.md").write_text(model_card(manifest), encoding="utf-8")
-        for path in staging.iterdir():
-            path.chmod(0o644)  # safetensors writes for its owner alone, and a server may be another user
-        files = {
-            path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
-            for path in sorted(staging.iterdir())
-        }
-        whole = manifest.model_copy(update={"files": files})
-        write_manifest(whole, staging)
-        shutil.rmtree(target, ignore_errors=True)
-        staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return whole
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Exports: interpolation between base and tuned, merged adapters, a GGUF with the weights in their places."""
+"""Exports: interpolation between base and tuned, merged adapters, whole folders."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from acepilot.manifest import read_manifest
-from acepilot.registry import models_dir
 from finetune.checkpoint import Resumable, RunState
 from finetune.config import LoraOptions, TrainConfig
 from finetune.export import export_run
-from finetune.export_gguf import write_gguf
 from finetune.modeling import add_lora, open_adapter
 from finetune.modeling_tiny import make_tiny_model
 
@@ -94,30 +92,3 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert not (folder / "stale.txt").exists()
     assert set(read_manifest(folder).files) == {path.name for path in folder.iterdir()} - {"manifest.json"}
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_gguf_holds_the_weights_of_the_model(tmp_path: Path) -> None:
-    source = models_dir() / "starter-tiny" / "model.gguf"
-
-    def opened(path: Path) -> dict[str, torch.Tensor]:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32
-        )
-        return model.state_dict()
-
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, dtype=torch.float32
-    )
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.01)
-    write_gguf(model, source, tmp_path / "tuned.gguf", "F16")
-    for name, weight in opened(tmp_path / "tuned.gguf").items():
-        torch.testing.assert_close(weight, model.state_dict()[name], atol=1e-3, rtol=1e-3)
-    write_gguf(model, source, tmp_path / "small.gguf", "Q8_0")
-    assert (tmp_path / "small.gguf").stat().st_size < 0.6 * (tmp_path / "tuned.gguf").stat().st_size
-    for name, weight in opened(tmp_path / "small.gguf").items():
-        error = (weight - model.state_dict()[name]).norm() / model.state_dict()[name].norm()
-        assert float(error) < 0.01, name
