@@ -71,9 +71,8 @@ def wanted_tokens(chunks: Sequence[Chunk], size: RectangleSize) -> list[int]:
     return [at for end, chunk in zip(ends, chunks, strict=True) for at in range(end - chunk.logits, end)]
 
 
-def additive_mask(at: Tensor, length: int, window: int | None, dtype: torch.dtype) -> Tensor:
-    """int64 [..., T, 1]: positions of queries -> [..., T, length], 0 where a key is seen, else -inf."""
-    keys = torch.arange(length, device=at.device)
+def additive_mask(at: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
+    """int64 [..., T, 1] and [L], positions -> [..., T, L], 0 where a key is seen and -inf elsewhere."""
     hidden = keys > at
     if window is not None:
         hidden |= keys <= at - window
@@ -117,7 +116,8 @@ class RectangleAttention:
     def _mask(self, groups: int, dtype: torch.dtype, window: int | None) -> Tensor:
         """float [batch, 1, groups * tokens, length], added to the scores; made at the first layer."""
         if window not in self._masks:
-            mask = additive_mask(self._positions[:, None, :, None], self._length, window, dtype)
+            keys = torch.arange(self._length, device=self._positions.device)
+            mask = additive_mask(self._positions[:, None, :, None], keys, window, dtype)
             self._masks[window] = mask.repeat(1, 1, groups, 1)
         return self._masks[window]
 
