@@ -27,14 +27,16 @@ def draw_replay(document: dict[str, Any], target: Path) -> None:
 
     def draw(axes: Axes) -> None:
         for replay in document["replays"]:
-            times = sorted(ghost_times(_pauses(replay)))
-            shares = [(number + 1) / len(replay["pauses"]) for number in range(len(times))]
-            axes.step([max(time, SOONEST_S) for time in times], shares, where="post", label=_label(replay))
+            times = sorted(max(pause.waited_s, SOONEST_S) for pause in _pauses(replay) if pause.shown)
+            shares = [number / len(replay["pauses"]) for number in range(len(times) + 1)]
+            steps = ([SOONEST_S, *times, PATIENCE_S], [*shares, shares[-1]])
+            axes.step(*steps, where="post", label=_label(replay))
         axes.set(xscale="log", xlim=(SOONEST_S, PATIENCE_S), ylim=(0, 1))
         axes.set(xlabel="seconds from the last key", ylabel="share of pauses with ghost text")
 
     developers = document["replays"][0]["developers"]
-    _save(target, f"Ghost text while {developers} type{'s' if developers == 1 else ''}", draw)
+    who = "one developer types" if developers == 1 else f"{developers} developers type at once"
+    _save(target, f"Ghost text while {who}", draw)
 
 
 def draw_tokens(document: dict[str, Any], target: Path) -> None:
