@@ -10,10 +10,8 @@ import json
 from typing import Any
 
 from acepilot.errors import ConfigError, ModelBroken
+from acepilot.hub import CONTEXT_KEYS
 from acepilot.registry import ModelFolder
-
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")
-"""In config.json: most families; GPT-2, GPT-J and CodeGen; older ones."""
 
 
 class FolderTokenizer:
@@ -36,8 +34,8 @@ class FolderTokenizer:
         except ImportError as error:
             raise ConfigError(
                 f"The engine upstream reads the tokenizer of {model.name} with transformers"
-                f"{', gguf and torch' if gguf else ''}: install that with pip; for a folder with config.json and "
-                "the tokenizer's files transformers is enough."
+                f"{', gguf and torch' if gguf else ''}: install that with pip. For a folder with config.json "
+                "and the tokenizer's files transformers is enough."
             ) from error
         except Exception as error:  # a damaged file raises anything, struct.error included
             raise ModelBroken(
