@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from gguf import GGUFReader, LlamaFileType
 
 from benchmarks.processes import PeerFailed, free_port, running
 from benchmarks.without import LEVERS
@@ -100,7 +101,8 @@ def acepilot(
     model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
 ) -> Contestant:
     """Our own server, through without.py. Its language servers are the harness's to start."""
-    weights = {"openvino": "Q8_0 weights", "torch": "its dtype, from Q8_0", "upstream": "as served there"}
+    file = quantisation_of(starter_gguf(model))
+    weights = {"openvino": file, "torch": f"its dtype, from {file}", "upstream": "as served there"}
     levers = "any lever" if len(without) == len(LEVERS) else ", ".join(without)
     name = f"acepilot {engine}" + (f" without {levers}" if without else "")
     options = ["server", "--port", "{port}", "--log-level", "error", "--engine", engine, "--model", model]
@@ -165,12 +167,18 @@ def llama(binary: Path, model: str, streams: int, gguf: Path | None) -> Contesta
     sizes = f"--parallel {streams} --ctx-size {CONTEXT_TOKENS * streams}".split()
     return Contestant(
         f"llama.cpp {gguf.stem}" if gguf else "llama.cpp",
-        "as its file says" if gguf else "Q8_0 weights",
+        quantisation_of(file),
         _first_number([str(binary), "--version"]),
         (str(binary), "--model", str(file), *options, *sizes),
         extra={"cache_prompt": True},
         computed=("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
     )
+
+
+def quantisation_of(gguf: Path) -> str:
+    """As the file calls it: `Q8_0`, `Q4_K_M`."""
+    field = GGUFReader(gguf).fields.get("general.file_type")
+    return LlamaFileType(field.contents()).name.removeprefix("MOSTLY_") if field else "GGUF"
 
 
 def _without(without: tuple[str, ...], counts: Path) -> tuple[str, ...]:
