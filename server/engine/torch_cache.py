@@ -5,6 +5,7 @@ Rows are as torch_step.py says. Their number is settled once, at the start: no r
 
 from dataclasses import dataclass
 
+import structlog
 import torch
 
 from acepilot.errors import ModelBroken
@@ -20,6 +21,8 @@ ROWS_A_STREAM = 2
 
 CUDA_RESERVE_BYTES = 1 << 30
 """Left free on a card, for what a step computes in between."""
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -77,4 +80,13 @@ def affordable_slots(shape: CacheShape, numbers: Numbers, options: EngineOptions
                 f"one sequence takes {row / 2**30:.1f} GB: use dtype=int8, a smaller model or a larger card."
             )
         budget = min(budget, free)
-    return min(budget // row, ROWS_A_STREAM * options.max_streams)
+    slots = min(budget // row, ROWS_A_STREAM * options.max_streams)
+    if slots < options.max_streams:
+        _log.warning(
+            "kv_cache_is_small",
+            sequences=slots,
+            max_streams=options.max_streams,
+            effect="more than these wait for each other",
+            kv_cache_gb_for_all=-(-row * options.max_streams // (1 << 30)),
+        )
+    return slots
