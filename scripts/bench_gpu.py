@@ -19,10 +19,10 @@ from bench_torch import SHAPES, random_codegen, time_ours, time_transformers
 from benchmarks.figures import describe, setting
 
 from server.engine.base import EngineOptions
+from server.engine.step import Chunk
 from server.engine.torch import CUDA_STEP_TOKENS
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import best_numbers
 
 STREAMS = (1, 4, 16)

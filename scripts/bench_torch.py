@@ -27,10 +27,10 @@ from benchmarks.limits import measure_machine
 from transformers import CodeGenConfig, CodeGenForCausalLM
 
 from server.engine.base import EngineOptions
+from server.engine.step import Chunk
 from server.engine.torch import CPU_STEP_TOKENS
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import best_numbers
 
 SHAPES = {"350m": (1024, 20, 16, 32), "2.7b": (2560, 32, 32, 64), "6b": (4096, 33, 16, 64)}

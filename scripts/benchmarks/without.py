@@ -71,12 +71,12 @@ def patch_server(without: set[str], counts: Counts) -> None:
 
 def patch_engine(without: set[str], counts: Counts) -> None:
     """In the engine's own process, before it opens its model."""
-    from server.engine import torch_schedule, torch_slots
+    from server.engine import schedule, slots
 
     if "prefix-reuse" in without:
-        _replace(torch_slots, "common_prefix", _nothing_in_common)
-        _replace(torch_schedule.Schedule, "_is_being_read", _no)  # nobody waits for another's prompt
-    take, settle = torch_slots.Rows.take, torch_schedule.Schedule.settle
+        _replace(slots, "common_prefix", _nothing_in_common)
+        _replace(schedule.Schedule, "_is_being_read", _no)  # nobody waits for another's prompt
+    take, settle = slots.Rows.take, schedule.Schedule.settle
 
     def counted_take(self: Any, token_ids: list[int]) -> Any:
         place = take(self, token_ids)
@@ -90,8 +90,8 @@ def patch_engine(without: set[str], counts: Counts) -> None:
         counts.add(computed_tokens=len(part.chunk.token_ids), drafted_tokens=part.drafted, drafts_right=right)
         return fresh
 
-    _replace(torch_slots.Rows, "take", counted_take)
-    _replace(torch_schedule.Schedule, "settle", counted_settle)
+    _replace(slots.Rows, "take", counted_take)
+    _replace(schedule.Schedule, "settle", counted_settle)
 
 
 def patch_lsp(without: set[str], counts: Counts) -> None:

@@ -17,8 +17,8 @@ from acepilot.fim import format_for
 from acepilot.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.messages import WorkerProgram
+from server.engine.schedule import Generate, Score
 from server.engine.step_loop import StepLoop
-from server.engine.torch_schedule import Generate, Score
 
 GREEDY_BELOW = 0.01
 """Temperatures below are greedy: dividing by them overflows."""

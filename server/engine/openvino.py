@@ -15,8 +15,8 @@ from server.engine.local import AboutModel, Encode, LocalEngine, WorkerOptions
 from server.engine.messages import WorkerProgram
 from server.engine.openvino_model import prepared_folder
 from server.engine.openvino_runner import OpenVinoRunner, last_line
-from server.engine.torch_schedule import StepLimits
-from server.engine.torch_worker import ServedModel, serve
+from server.engine.schedule import StepLimits
+from server.engine.worker import ServedModel, serve
 
 STEP_TOKENS = 256
 """Prompt tokens a step: a long prompt is read in pieces, between which others get their tokens, and a

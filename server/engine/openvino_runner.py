@@ -24,7 +24,7 @@ from openvino._offline_transformations import paged_attention_transformation
 
 from acepilot.errors import EngineFailed, ModelBroken
 from server.engine.base import EngineOptions
-from server.engine.torch_step import Chunk
+from server.engine.step import Chunk
 
 BLOCK_TOKENS = 32
 """OpenVINO's own block size on CPU."""
@@ -47,7 +47,7 @@ traces in the scales of its block."""
 
 
 class OpenVinoRunner:
-    """See `Runner` in torch_step.py. `folder` has openvino_model.xml. Raises ModelBroken, RuntimeError.
+    """See `Runner` in step.py. `folder` has openvino_model.xml. Raises ModelBroken, RuntimeError.
 
     A row has as many tokens as `kv_cache_gb` allows, at most `most_row_tokens`.
     """

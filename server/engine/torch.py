@@ -16,8 +16,8 @@ from acepilot.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.local import AboutModel, Encode, LocalEngine, WorkerOptions
 from server.engine.messages import WorkerProgram
-from server.engine.torch_schedule import StepLimits
-from server.engine.torch_worker import ServedModel, serve
+from server.engine.schedule import StepLimits
+from server.engine.worker import ServedModel, serve
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from server.engine.step import Chunk
 from server.engine.torch_cache import KvCache
 from server.engine.torch_rectangle import (
     TOKEN_SIZES,
@@ -26,7 +27,6 @@ from server.engine.torch_rectangle import (
     filled,
     rectangle_size,
 )
-from server.engine.torch_step import Chunk
 
 ROW_ATTENTION = "acepilot_rows"
 

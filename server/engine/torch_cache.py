@@ -1,6 +1,6 @@
 """The torch engine's KV cache: a fixed number of contiguous rows, which torch_attention.py reads and writes.
 
-Rows are as torch_step.py says. Their number is settled once, at the start: no request can run out of memory.
+Rows are as step.py says. Their number is settled once, at the start: no request can run out of memory.
 """
 
 from dataclasses import dataclass

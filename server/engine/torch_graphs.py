@@ -15,6 +15,7 @@ import structlog
 import torch
 from torch import Tensor
 
+from server.engine.step import Chunk
 from server.engine.torch_cache import KvCache
 from server.engine.torch_decoder import Decoder
 from server.engine.torch_rectangle import (
@@ -24,7 +25,6 @@ from server.engine.torch_rectangle import (
     rectangle_size,
     wanted_tokens,
 )
-from server.engine.torch_step import Chunk
 
 _log = structlog.get_logger()
 

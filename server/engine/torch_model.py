@@ -18,17 +18,17 @@ from torch import Tensor
 
 from acepilot.registry import ModelFolder
 from server.engine.base import EngineOptions
+from server.engine.step import Chunk
 from server.engine.torch_attention import StepAttention
 from server.engine.torch_cache import KvCache, affordable_slots
 from server.engine.torch_decoder import Decoder, cache_shape, make_decoder
 from server.engine.torch_graphs import StepGraphs
 from server.engine.torch_linear import Numbers
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import best_numbers, load_pretrained
 
 
 class TorchRunner:
-    """See `Runner` in torch_step.py. `graphs` replay what they can of its steps."""
+    """See `Runner` in step.py. `graphs` replay what they can of its steps."""
 
     def __init__(
         self, decoder: Decoder, cache: KvCache, vocabulary: int, graphs: StepGraphs | None = None

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from server.engine.step import Chunk
 from server.engine.torch_cache import KvCache
-from server.engine.torch_step import Chunk
 
 T = TypeVar("T")
 

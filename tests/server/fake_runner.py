@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.engine.messages import Add, Failed, Progress
-from server.engine.torch_sampling import Draw, choose, log_probs
-from server.engine.torch_schedule import Generate, Score, StepLimits
-from server.engine.torch_step import Chunk
-from server.engine.torch_worker import ServedModel, Worker
+from server.engine.sampling import Draw, choose, log_probs
+from server.engine.schedule import Generate, Score, StepLimits
+from server.engine.step import Chunk
+from server.engine.worker import ServedModel, Worker
 
 VOCABULARY = 24
 END = 0

@@ -20,10 +20,10 @@ from acepilot.registry import ModelFolder
 from finetune.modeling_tiny import byte_tokenizer
 from server.engine import torch as torch_engine
 from server.engine.base import EngineOptions, GenerationRequest
+from server.engine.schedule import Generate, StepLimits
 from server.engine.torch import TorchEngine, special_tokens
 from server.engine.torch_model import open_runner
-from server.engine.torch_schedule import Generate, StepLimits
-from server.engine.torch_worker import ServedModel, TextStream
+from server.engine.worker import ServedModel, TextStream
 from tests.server.fake_runner import Heard
 from tests.server.torch_models import CONTEXT_TOKENS, END_OF_TEXT_ID, tiny_folder
 

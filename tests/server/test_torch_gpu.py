@@ -10,12 +10,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from server.engine.base import EngineOptions
+from server.engine.step import Chunk
 from server.engine.torch_cache import KvCache
 from server.engine.torch_decoder import cache_shape, make_decoder
 from server.engine.torch_graphs import StepGraphs
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, open_runner
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import best_numbers, load_pretrained
 from tests.server.torch_models import CONFIGS, VOCABULARY, codegen, save_random, tiny_folder
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.engine.step import Chunk
 from server.engine.torch_attention import StepAttention
 from server.engine.torch_cache import KvCache
 from server.engine.torch_decoder import Decoder, cache_shape, make_decoder
@@ -16,7 +17,6 @@ from server.engine.torch_graphs import StepGraphs, rectangle_logits
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner
 from server.engine.torch_rectangle import fill, rectangle_size, wanted_tokens
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import load_pretrained
 from tests.server.torch_models import CONFIGS, VOCABULARY, tiny_folder
 

@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM
 from acepilot.errors import ModelBroken
 from acepilot.registry import ModelFolder
 from server.engine.base import EngineOptions
+from server.engine.step import Chunk
 from server.engine.torch_cache import CacheShape, affordable_slots
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, open_runner
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import best_numbers
 from tests.server.torch_models import (
     CONFIGS,

@@ -12,9 +12,9 @@ import torch
 
 from acepilot.registry import is_whole, resolve
 from server.engine.base import EngineOptions
+from server.engine.step import Chunk
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
-from server.engine.torch_step import Chunk
 from server.engine.torch_weights import load_pretrained
 
 CODES = {

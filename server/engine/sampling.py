@@ -1,4 +1,4 @@
-"""Chooses tokens by a step's logits: the likeliest one, or one drawn by its probability; for torch_worker.py.
+"""Chooses tokens by a step's logits: the likeliest one, or one drawn by its probability; for worker.py.
 
 A sequence brings its own random numbers, one a token: what runs beside it changes nothing.
 """

@@ -1,4 +1,4 @@
-"""Which tokens of which sequence a step computes, and what follows from its result; torch_worker.py asks it.
+"""Which tokens of which sequence a step computes, and what follows from its result; worker.py asks it.
 
 A sequence waits for a row of the KV cache, has its prompt read in pieces, then gets its tokens one step at a
 time, or several where a draft was right. `plan` makes the next step, `settle` takes in what came of it.
@@ -11,8 +11,8 @@ from typing import Literal
 
 from acepilot.errors import EngineFailed
 from server.engine.prompt_lookup import PromptLookup
-from server.engine.torch_slots import COPY_TOKENS, Copy, Row, Rows
-from server.engine.torch_step import Chunk
+from server.engine.slots import COPY_TOKENS, Copy, Row, Rows
+from server.engine.step import Chunk
 
 READING_SHARE = 4
 """Prompts get at least 1 of so many tokens of a step, however many sequences get their next token in it."""
@@ -57,9 +57,6 @@ class ScheduledSequence:
     end: int
     lookup: PromptLookup | None = None
     computed: int = 0
-    reused: int = 0
-    drafted: int = 0
-    accepted: int = 0
     finish: Literal["stop", "length"] | None = None
 
     @property
@@ -170,8 +167,6 @@ class Schedule:
             sequence.finish = "stop" if sequence.computed == sequence.end else None  # a text to score
             return fresh
         if part.drafted and sequence.lookup is not None:
-            sequence.drafted += part.drafted
-            sequence.accepted += len(fresh) - 1
             sequence.lookup.judge(part.drafted, len(fresh) - 1)
         sequence.computed += len(fresh) - 1  # the last one was chosen only
         sequence.tokens += fresh
@@ -194,7 +189,7 @@ class Schedule:
             place = self._rows.take(sequence.tokens[: sequence.first_logits])
             if place is None:
                 break
-            sequence.computed = sequence.reused = place.reused
+            sequence.computed = place.reused
             self._waiting.remove(sequence)
             self._running[sequence] = place.row
             if place.copy is not None:

@@ -1,10 +1,4 @@
-"""One step of an engine that schedules here, as the scheduler asks for it and a runner computes it.
-
-CONTRACT CHANGED on 22 November, 10:38: `Runner.step` gives a NumPy array, since the same scheduler, sampling
-and worker now serve OpenVINO too (openvino_runner.py), where torch is not installed. So everything but the
-torch runner itself (torch_model.py and what it imports) must do without torch: slots, schedule, sampling (in
-NumPy, its generator per sequence), prompt lookup, and the worker, which takes the function that opens the
-runner as an argument.
+"""One step of a local engine, as the scheduler asks for it and a runner computes it.
 
 The KV cache is a fixed number of rows ("slots"), each `slot_tokens` long and contiguous: attention reads a
 row as it lies, on CPU without any gathering, and a CUDA graph finds it where it was. A row whose sequence has

@@ -19,8 +19,8 @@ import structlog
 from acepilot.errors import EngineFailed
 from server.engine.base import Delta
 from server.engine.messages import Add, Close, Failed, Opened, Progress
-from server.engine.torch_sampling import Draw, Logits, choose, log_probs
-from server.engine.torch_schedule import (
+from server.engine.sampling import Draw, Logits, choose, log_probs
+from server.engine.schedule import (
     Generate,
     Part,
     Schedule,
@@ -29,8 +29,8 @@ from server.engine.torch_schedule import (
     StepLimits,
     scheduled,
 )
-from server.engine.torch_slots import Rows
-from server.engine.torch_step import Runner
+from server.engine.slots import Rows
+from server.engine.step import Runner
 
 _log = structlog.get_logger()
 
@@ -145,15 +145,6 @@ class Worker:
         sequence = stream.sequence
         del self._streams[sequence.number]
         self._schedule.remove(sequence)
-        _log.info(
-            "sequence_ended",
-            prompt_tokens=stream.prompt_tokens,
-            reused_tokens=sequence.reused,
-            new_tokens=len(sequence.tokens) - stream.prompt_tokens,
-            drafted=sequence.drafted,
-            accepted=sequence.accepted,
-            finish=sequence.finish or "closed",
-        )
 
     def _fail(self, why: str) -> None:
         self.failures += 1
@@ -169,7 +160,6 @@ class _Stream:
 
     def __init__(self, asked: Add, sequence: ScheduledSequence, decode: Callable[[list[int]], str]) -> None:
         self.sequence = sequence
-        self.prompt_tokens = len(sequence.tokens)
         self._given = asked.token_ids
         self._task: Generate | Score = asked.settings
         self._random = np.random.default_rng(asked.settings.seed if isinstance(self._task, Generate) else 0)

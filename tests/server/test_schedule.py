@@ -12,8 +12,8 @@ from hypothesis.stateful import (
 )
 
 from server.engine.messages import Close
-from server.engine.torch_schedule import Generate, Score
-from server.engine.torch_worker import FAILURES_IN_A_ROW
+from server.engine.schedule import Generate, Score
+from server.engine.worker import FAILURES_IN_A_ROW
 from tests.server.fake_runner import FakeRunner, Heard, alone, served
 
 LONG = [1 + (at * at) % 23 for at in range(130)]

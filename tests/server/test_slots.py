@@ -1,6 +1,6 @@
 """Which row of the KV cache a prompt gets, and what it finds there."""
 
-from server.engine.torch_slots import COPY_TOKENS, Copy, Place, Rows, common_prefix
+from server.engine.slots import COPY_TOKENS, Copy, Place, Rows, common_prefix
 
 FIRST = list(range(100, 200))
 SECOND = list(range(300, 400))

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from server.engine.torch_sampling import Draw, choose, log_probs
+from server.engine.sampling import Draw, choose, log_probs
 
 RANDOM = np.random.default_rng(5)
 
