@@ -110,7 +110,7 @@ class ChunkAttention:
 
     def _mask(self, window: int | None, query: Tensor) -> Tensor | None:
         """What is added to the scores of the last keys, [T, as many]; None where all of them are seen."""
-        if window is None and self._end - self._start == 1:
+        if self._end - self._start == 1:
             return None
         first = self._start if self._on_cpu else 0
         if window is not None:
