@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench bench-sandbox bench-train web web-check clean
+.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train web web-check clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -33,7 +33,12 @@ e2e: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python scripts/fetch_model.py starter
-	$(BIN)/python scripts/bench_server.py
+	$(BIN)/python scripts/bench_server.py --quick
+	$(BIN)/python scripts/replay_typing.py
+
+# For whoever holds a CUDA card: random weights in CodeGen's shapes of 2.7B and 6B.
+bench-gpu: .venv/.installed-dev
+	$(BIN)/python scripts/bench_gpu.py
 
 # What containing a program costs, against running it bare.
 bench-sandbox: .venv/.installed-dev
