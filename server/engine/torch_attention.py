@@ -64,6 +64,9 @@ class StepAttention:
     def __call__(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
     ) -> Tensor:
+        attend, part = self._parts[0]
+        if len(self._parts) == 1 and isinstance(part, slice):
+            return attend(layer, query, key, value, scale, window)
         out = torch.empty_like(query)
         for attend, part in self._parts:
             out[part] = attend(layer, query[part], key[part], value[part], scale, window)
@@ -147,27 +150,28 @@ def attend_on_cpu(query: Tensor, keys: Tensor, values: Tensor, scale: float, mas
     # heads that share keys are rows of one product: [h, groups * T, D]
     rows = (query.float() * scale).view(tokens, len(keys), groups, width).permute(1, 2, 0, 3)
     rows = rows.reshape(len(keys), groups * tokens, width)
-    weighing = torch.bfloat16 if values.dtype == torch.bfloat16 else torch.float32
+    # for one token, oneDNN's rearranging takes longer than it saves
+    numbers = torch.bfloat16 if keys.dtype == torch.bfloat16 and tokens > 1 else torch.float32
     at_once = max(1, SCORES_AT_ONCE // (rows.shape[1] * keys.shape[1]))
     outputs: list[Tensor] = []
     for some_rows, some_keys, some_values in zip(
         rows.split(at_once), keys.split(at_once), values.split(at_once), strict=True
     ):
-        with exact_products(keys.dtype):
+        with products_in(numbers):
             scores = torch.bmm(some_rows, some_keys.float().transpose(1, 2))
         if mask is not None:
             scores.view(-1, tokens, keys.shape[1])[..., -mask.shape[1] :].add_(mask)
-        outputs.append(torch.bmm(scores.softmax(-1).to(weighing), some_values.to(weighing)))
-    out = torch.cat(outputs).view(len(keys), groups, tokens, width)
+        outputs.append(torch.bmm(scores.softmax(-1).to(numbers), some_values.to(numbers)))
+    out = (torch.cat(outputs) if len(outputs) > 1 else outputs[0]).view(len(keys), groups, tokens, width)
     return out.permute(2, 0, 1, 3).reshape(query.shape).to(query.dtype)
 
 
 @contextmanager
-def exact_products(dtype: torch.dtype) -> Generator[None]:
-    """Float32 matrices that hold bfloat16 numbers are multiplied as such, and summed up in float32."""
+def products_in(numbers: torch.dtype) -> Generator[None]:
+    """With bfloat16, float32 matrices are rounded to it, multiplied, and summed up in float32."""
     settings = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] - made at run time
     before = settings.fp32_precision
-    if dtype == torch.bfloat16:
+    if numbers == torch.bfloat16:
         settings.fp32_precision = "bf16"
     try:
         yield
