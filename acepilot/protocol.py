@@ -134,6 +134,23 @@ class FilterReport(BaseModel):
     dropped: bool = Field(default=False, description="True when it left nothing.")
 
 
+class SuffixChoice(BaseModel):
+    """How the code after the cursor decided between drafts, for a model without fill-in-the-middle.
+
+    `nats`: natural log-probability of that code after a text, less what it is with nothing inserted.
+    """
+
+    drafts: int
+    texts: int = Field(description="Different texts compared: drafts, and drafts up to the end of a line.")
+    chosen: int | None = Field(
+        default=0, description="Number of the draft; 0 is the greedy one; null: none of them."
+    )
+    chosen_nats: float | None = Field(default=None, description="Null where there was nothing to compare.")
+    greedy_nats: float | None = Field(default=None, description="Of the whole greedy draft.")
+    scored_tokens: int = 0
+    score_ms: float = 0.0
+
+
 class Trail(BaseModel):
     """Why this completion, or why nothing. Counts, names and times only, never code."""
 
@@ -146,6 +163,7 @@ class Trail(BaseModel):
     cache: CacheSource = "none"
     early_stop: str | None = Field(default=None, description="Name of the early stop that ended generation.")
     filters: list[FilterReport] = Field(default_factory=list[FilterReport])
+    suffix_choice: SuffixChoice | None = None
     finish_reason: FinishReason | None = None
     generated_tokens: int = 0
     queue_ms: float = 0.0

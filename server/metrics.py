@@ -32,6 +32,11 @@ class Metrics:
         self.wasted_tokens = Counter(
             "acepilot_wasted_tokens", "Tokens generated for cancelled requests", registry=self.registry
         )
+        self.scored_tokens = Counter(
+            "acepilot_scored_tokens",
+            "Tokens of suffixes whose probability was asked for",
+            registry=self.registry,
+        )
         self.cache_hits = Counter(
             "acepilot_cache_hits",
             "Completions answered without the engine",

@@ -6,18 +6,23 @@ from typing import Literal
 
 from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
+from acepilot.fim import neutralise
 from acepilot.languages import language_for
 from acepilot.postprocess.chain import Context, choose_mode
 from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, FittedPrompt, compose
 from acepilot.protocol import CompletionRequest, PromptReport
 from server.engine.base import Engine
+from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
 
 MIN_PROMPT_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One request, resolved. `context` is None in raw mode: no early stop, no filter."""
+    """One request, resolved. `context` is None in raw mode: no early stop, no filter.
+
+    `sequences` of the engine are needed: one a choice; or, where there is a `gap`, drafts to choose from.
+    """
 
     mode: Literal["line", "block", "raw"]
     context: Context | None
@@ -25,14 +30,19 @@ class Plan:
     prompt: str
     report: PromptReport
     salt: str
+    sequences: int
+    gap: Gap | None
 
     @property
     def prompt_tokens(self) -> int:
         return self.report.prefix_tokens + self.report.suffix_tokens + self.report.snippet_tokens
 
 
-def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan:
-    """Raises BadRequest when the prompt is empty, or `max_tokens` leaves no room for it in the context."""
+def plan(request: CompletionRequest, engine: Engine, budget_tokens: int, suffix_candidates: int) -> Plan:
+    """`suffix_candidates` drafts are for models that have no use for a suffix themselves; 0: one will do.
+
+    Raises BadRequest when the prompt is empty, or `max_tokens` leaves no room for it in the context.
+    """
     info = engine.info
     room = info.context_tokens - request.max_tokens - (0 if request.rendered else SENTINEL_TOKENS)
     if room < MIN_PROMPT_TOKENS:
@@ -63,6 +73,7 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
     )
     if not composed.text:
         raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
+    gap = _gap(request, composed, engine) if suffix_candidates else None
     return Plan(
         mode=mode,
         context=context,
@@ -70,7 +81,19 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int) -> Plan
         prompt=composed.text,
         report=_report(composed),
         salt=_salt(request, mode, composed.fitted),
+        sequences=suffix_candidates if gap else request.n,
+        gap=gap,
     )
+
+
+def _gap(request: CompletionRequest, composed: ComposedPrompt, engine: Engine) -> Gap | None:
+    """Only where one greedy completion is asked for, and the model has not been shown the suffix."""
+    info, suffix = engine.info, request.suffix or ""
+    if info.fim or request.n > 1 or request.temperature or request.rendered or not suffix.strip():
+        return None
+    if info.context_tokens < 2 * request.max_tokens + ROOM_TOKENS:
+        return None
+    return gap_of(composed.text, neutralise(suffix, info.special_tokens), engine.count_tokens)
 
 
 def _report(composed: ComposedPrompt) -> PromptReport:

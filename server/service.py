@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import structlog
 
 from acepilot.completion_cache import CompletionCache
-from acepilot.postprocess.chain import EarlyStop, finish
+from acepilot.postprocess.chain import finish
 from acepilot.protocol import AcepilotInfo, CacheSource, CompletionRequest, FinishReason, Trail, Usage
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
+from server.gate import Draft, Gate
 from server.metrics import Metrics
 from server.plan import Plan, plan
-from server.stop_strings import StopStrings
+from server.suffix_choice import Gap, candidates, choose, together
 from server.trails import Trails
 
 CACHE_CAPACITY = 512
@@ -77,13 +78,21 @@ class Completion:
 
 class CompletionService:
     def __init__(
-        self, engine: Engine, admission: Admission, metrics: Metrics, trails: Trails, budget_tokens: int
+        self,
+        engine: Engine,
+        admission: Admission,
+        metrics: Metrics,
+        trails: Trails,
+        *,
+        budget_tokens: int,
+        suffix_candidates: int,
     ) -> None:
         self.engine = engine
         self._admission = admission
         self._metrics = metrics
         self._trails = trails
         self._budget_tokens = budget_tokens
+        self._suffix_candidates = suffix_candidates
         self._cache = CompletionCache(CACHE_CAPACITY)
 
     def accept(self, request: CompletionRequest) -> Completion:
@@ -94,8 +103,8 @@ class CompletionService:
         """
         info = self.engine.info
         try:
-            planned = plan(request, self.engine, self._budget_tokens)
-            self._admission.reserve(request.n)
+            planned = plan(request, self.engine, self._budget_tokens, self._suffix_candidates)
+            self._admission.reserve(planned.sequences)
         except Exception:
             self._metrics.completions.labels("refused").inc()
             raise
@@ -136,7 +145,7 @@ class CompletionService:
             trail.reason = f"Nothing: {error}"
             raise
         finally:
-            self._admission.release(completion.request.n)
+            self._admission.release(completion.plan.sequences)
             self._account(completion, outcome)
 
     def _cached(self, completion: Completion) -> str | None:
@@ -155,7 +164,9 @@ class CompletionService:
     async def _generate_all(self, completion: Completion) -> AsyncGenerator[Piece | Done, None]:
         """Merges the streams of all `n` choices."""
         if completion.request.n == 1:
-            async with contextlib.aclosing(self._generate(completion, 0)) as events:
+            gap = completion.plan.gap
+            only = self._choose(completion, gap) if gap else self._generate(completion, 0)
+            async with contextlib.aclosing(only) as events:
                 async for event in events:
                     yield event
             return
@@ -184,18 +195,50 @@ class CompletionService:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _generate(self, completion: Completion, index: int) -> AsyncGenerator[Piece | Done, None]:
-        request, plan, trail = completion.request, completion.plan, completion.trail
+        """One choice, shown as it grows."""
+        request = completion.request
         seed = request.seed if request.seed is not None else uuid.uuid4().int
         generation = GenerationRequest(
-            prompt=plan.prompt,
+            prompt=completion.plan.prompt,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
             seed=(seed + index) % 2**31,
         )
-        gate = _Gate(request, plan)
-        shown = 0
-        finish_reason: FinishReason = "stop"
+        gate = Gate(request.stop, completion.plan.context)
+        async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
+            async for text in texts:
+                yield Piece(index, text)
+        yield self._finish(completion, index, gate.draft)
+
+    async def _choose(self, completion: Completion, gap: Gap) -> AsyncGenerator[Piece | Done, None]:
+        """One choice among several drafts, known when they are all there: see suffix_choice.py."""
+        plan, trail = completion.plan, completion.trail
+
+        async def whole(generation: GenerationRequest) -> Draft:
+            gate = Gate(completion.request.stop, plan.context)
+            async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
+                async for _ in texts:
+                    pass
+            return gate.draft
+
+        generations = candidates(plan.prompt, gap, completion.request.max_tokens, plan.sequences)
+        drafts = await together(whole(generation) for generation in generations)
+        async with self._admission.place():
+            chosen = await choose(self.engine, gap, drafts, plan.context)
+        trail.suffix_choice = chosen.report
+        self._metrics.scored_tokens.inc(chosen.report.scored_tokens)
+        done = self._finish(completion, 0, chosen.draft)
+        trail.reason = chosen.reason or trail.reason
+        if done.text:
+            yield Piece(0, done.text)
+        yield done
+
+    async def _texts(
+        self, completion: Completion, generation: GenerationRequest, gate: Gate
+    ) -> AsyncGenerator[str, None]:
+        """One sequence of the engine: what of it may be shown, as it comes, until `gate` has enough."""
+        trail = completion.trail
         async with self._admission.place() as waited_s:
             self._metrics.queue.observe(waited_s)
             trail.queue_ms = max(trail.queue_ms, waited_s * 1000)
@@ -204,28 +247,28 @@ class CompletionService:
                     completion.completion_tokens += delta.tokens
                     if trail.first_token_ms is None:
                         trail.first_token_ms = completion.elapsed_ms()
-                    visible = gate.feed(delta.text, last=delta.finish is not None)
-                    if visible > shown:
-                        yield Piece(index, gate.text[shown:visible])
-                        shown = visible
-                    finish_reason = delta.finish or finish_reason
-                    if gate.stopped_by:
-                        finish_reason = "stop"
+                    if fresh := gate.feed(delta):
+                        yield fresh
+                    if gate.over:
                         break
-        text = gate.text[:shown]
+
+    def _finish(self, completion: Completion, index: int, draft: Draft) -> Done:
+        """What is offered of a draft. The cache keeps it, and the trail why it is as it is."""
+        request, plan, trail = completion.request, completion.plan, completion.trail
+        text = draft.text
         if index == 0:
-            trail.early_stop = gate.stopped_by
-            trail.finish_reason = finish_reason
+            trail.early_stop = draft.stopped_by
+            trail.finish_reason = draft.finish_reason
         if plan.context is not None:
-            outcome = finish(text, plan.context, truncated=finish_reason == "length")
+            outcome = finish(text, plan.context, truncated=draft.finish_reason == "length")
             text = outcome.text
             if index == 0:
                 trail.filters = list(outcome.filters)
                 trail.reason = f"Nothing: {outcome.reason}" if outcome.reason else ""
             # What max_tokens cut off would be offered again as if it were whole.
-            if request.temperature == 0 and request.n == 1 and finish_reason == "stop":
+            if request.temperature == 0 and request.n == 1 and draft.finish_reason == "stop":
                 self._cache.put(request.prompt, request.suffix or "", plan.salt, text)
-        yield Done(index, text, finish_reason)
+        return Done(index, text, draft.finish_reason)
 
     def _account(self, completion: Completion, outcome: str) -> None:
         trail, metrics = completion.trail, self._metrics
@@ -253,30 +296,6 @@ class CompletionService:
             first_token_ms=round(trail.first_token_ms) if trail.first_token_ms is not None else None,
             total_ms=round(trail.total_ms),
         )
-
-
-class _Gate:
-    """Decides, as text grows, how much of it may be shown: stop strings always, early stops for editors."""
-
-    def __init__(self, request: CompletionRequest, plan: Plan) -> None:
-        self.text = ""
-        self.stopped_by: str | None = None
-        self._strings = StopStrings(request.stop)
-        self._early = EarlyStop(plan.context) if plan.context is not None else None
-
-    def feed(self, fresh: str, *, last: bool) -> int:
-        """Characters of `text` that may be shown. The `last` time all may be, unless something stopped."""
-        self.text += fresh
-        visible, stopped = self._strings.feed(self.text)
-        if stopped:
-            self.stopped_by = "stop_string"
-        if self._early is not None:
-            progress = self._early.feed(self.text[:visible])
-            visible = min(visible, progress.visible)
-            self.stopped_by = progress.stopped_by or self.stopped_by
-        if last and not self.stopped_by:
-            return len(self.text)
-        return visible
 
 
 def _usage(completion: Completion) -> Usage:

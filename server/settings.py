@@ -21,6 +21,13 @@ class ServerSettings(ProgramSettings):
     prompt_budget_tokens: int = Field(
         1536, ge=64, description="prompt tokens of an editor's completion; longer costs time to first token"
     )
+    suffix_candidates: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="for models without fill-in-the-middle: drafts from which the code after the cursor "
+        "chooses, and where to stop; 0: off",
+    )
     max_streams: int = Field(16, ge=1, le=256, description="sequences that share one engine step")
     max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
     kv_cache_gb: int = Field(2, ge=1, description="memory for the KV cache, in GB, at most")
@@ -52,6 +59,15 @@ class ServerSettings(ProgramSettings):
             raise ValueError(
                 f"{self.host} can be reached from other machines, so a token is demanded: set ACEPILOT_TOKEN "
                 "(and give it to the editors), or listen on 127.0.0.1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _drafts_fit(self) -> Self:
+        if self.suffix_candidates > self.max_streams:
+            raise ValueError(
+                f"suffix_candidates is {self.suffix_candidates} and max_streams only {self.max_streams}: a "
+                "completion's drafts share steps, so raise max_streams or ask for fewer drafts"
             )
         return self
 

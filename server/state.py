@@ -47,8 +47,14 @@ class ServerState:
                 self._failure = error.message if known else f"The model could not be loaded: {error!r}"
                 _log.error("model_failed", model=self.settings.model, why=self._failure)
                 return
-        budget_tokens = self.settings.prompt_budget_tokens
-        self._service = CompletionService(engine, self.admission, self.metrics, self.trails, budget_tokens)
+        self._service = CompletionService(
+            engine,
+            self.admission,
+            self.metrics,
+            self.trails,
+            budget_tokens=self.settings.prompt_budget_tokens,
+            suffix_candidates=self.settings.suffix_candidates,
+        )
         self._watch(engine)
         _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
 
