@@ -8,7 +8,7 @@ check in float32 of the whole model needs memory for its largest tensor only.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,16 +149,24 @@ def probe_ids(tokenizer: Any, most: int) -> Tensor:
     return torch.tensor(ids[: min(PROBE_TOKENS, most)])
 
 
-def check_tokenizers(source: Any, written: Any, probe: str = PROBE_TEXT) -> None:
-    """Raises CheckFailed when they cut `probe`, whole or line by line, into different tokens."""
-    for text in (probe, *probe.splitlines(keepends=True)):
-        before = source(text, add_special_tokens=False).input_ids
-        after = written(text, add_special_tokens=False).input_ids
-        if before != after:
+def check_tokenizer(
+    source: Any, cut: Callable[[str], list[int]], probe: str = PROBE_TEXT, *, with_marks: bool = False
+) -> None:
+    """Raises CheckFailed when `cut`, the written tokenizer, gives other ids than the source's: for `probe`,
+    whole and line by line, and for each special token within a text. `with_marks`: with those tokens that
+    are put around a text by themselves."""
+    lines = probe.splitlines(keepends=True)
+    for text in (probe, *lines, *(f"a{token} b" for token in source.get_added_vocab())):
+        if cut(text) != source(text, add_special_tokens=with_marks).input_ids:
             raise CheckFailed(
                 f"The tokenizer that was written cuts {text[:60]!r} into other tokens than the source's: "
                 "this tokenizer cannot be exported to this form."
             )
+
+
+def cut_by(tokenizer: Any) -> Callable[[str], list[int]]:
+    """By one of transformers' tokenizers, without the marks that it puts around a text."""
+    return lambda text: tokenizer(text, add_special_tokens=False).input_ids
 
 
 @torch.inference_mode()

@@ -31,8 +31,9 @@ from finetune.convert.check import (
     Figures,
     Tolerance,
     accept,
-    check_tokenizers,
+    check_tokenizer,
     compare,
+    cut_by,
     empty_model,
     probe_ids,
     streamed_logits,
@@ -194,7 +195,7 @@ def _check(source: Source, gguf: Path, kind: GgufType) -> Figures:
     written_tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     normalizes = source.tokenizer.backend_tokenizer.normalizer is not None
     probe = unicodedata.normalize("NFC", PROBE_TEXT) if normalizes else PROBE_TEXT
-    check_tokenizers(source.tokenizer, cut_as_gguf_says(written_tokenizer, gguf), probe)
+    check_tokenizer(source.tokenizer, cut_by(cut_as_gguf_says(written_tokenizer, gguf)), probe)
     layers = _layers_that_fit(source.config)
     written_config: Any = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
     for unread in UNREAD:

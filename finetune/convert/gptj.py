@@ -23,8 +23,9 @@ from finetune.convert.check import (
     Figures,
     Tolerance,
     accept,
-    check_tokenizers,
+    check_tokenizer,
     compare,
+    cut_by,
     probe_ids,
     streamed_logits,
 )
@@ -124,7 +125,7 @@ def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path, expected: 
 
 
 def _check(source: Source, folder: Path) -> Figures:
-    check_tokenizers(source.tokenizer, AutoTokenizer.from_pretrained(folder))
+    check_tokenizer(source.tokenizer, cut_by(AutoTokenizer.from_pretrained(folder)))
     ids = probe_ids(source.tokenizer, source.config.n_positions)
     config = GPTJConfig.from_pretrained(folder)
     before = streamed_logits(source.config, source.weights, ids)

@@ -9,6 +9,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import (
     AutoModelForCausalLM,
     CodeGenConfig,
+    GPTBigCodeConfig,
     GPTJConfig,
     LlamaConfig,
     MistralConfig,
@@ -26,14 +27,14 @@ VOCABULARY = 640
 """The model's; its tokenizers have fewer tokens."""
 
 _SHAPE = {
-    "hidden_size": 96,
+    "hidden_size": 128,
     "intermediate_size": 192,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
 }
-_PAIRS = {"n_embd": 96, "n_layer": 3, "n_head": 4, "rotary_dim": 16, "n_positions": 512}
+_PAIRS = {"n_embd": 128, "n_layer": 3, "n_head": 4, "rotary_dim": 16, "n_positions": 512}
 _IDS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.1}
 _LLAMA3 = {
     "rope_type": "llama3",
@@ -54,6 +55,7 @@ CONFIGS: dict[str, Any] = {
     "starcoder2": Starcoder2Config(**_SHAPE, **_IDS, sliding_window=None),
     "codegen": CodeGenConfig(**_PAIRS, **_IDS, n_ctx=512),
     "gptj": GPTJConfig(**_PAIRS, **_IDS),
+    "gpt_bigcode": GPTBigCodeConfig(n_embd=128, n_layer=3, n_head=4, n_positions=512, **_IDS),
 }
 
 

@@ -1,15 +1,10 @@
 """Llama's and Qwen's families as GGUF, read back by transformers, llama.cpp and OpenVINO."""
 
 import json
-import os
-import socket
-import subprocess
-import time
 import unicodedata
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import torch
 from gguf import GGUFReader, TokenType
@@ -20,13 +15,12 @@ import finetune.convert.gguf as gguf_form
 from acepilot.errors import ConfigError
 from acepilot.manifest import read_manifest, verified_hashes
 from acepilot.registry import models_dir, resolve
-from finetune.convert.check import PROBE_TEXT, CheckFailed, check_tokenizers
+from finetune.convert.check import PROBE_TEXT, CheckFailed, check_tokenizer, cut_by
 from finetune.convert.forms import export_model
 from finetune.convert.source import open_source
 from finetune.modeling_tiny import make_tiny_model
 from tests.finetune.train.convert_models import SENTINELS, VOCABULARY, a_model, trained_tokenizer
-
-LLAMA_SERVER = Path(os.environ.get("ACEPILOT_LLAMA_SERVER", "llama-server-is-not-set"))
+from tests.finetune.train.convert_peers import program, serving
 
 
 def fields(folder: Path) -> dict[str, Any]:
@@ -118,7 +112,7 @@ def test_a_gguf_is_a_source_too(tmp_path: Path) -> None:
     source = a_model(tmp_path / "source", "llama", "smollm")
     export_model(resolve(str(source)), "gguf", tmp_path / "first", gguf_type="F16")
     read = open_source(resolve(str(tmp_path / "first" / "model.gguf")))
-    check_tokenizers(AutoTokenizer.from_pretrained(source), read.tokenizer)
+    check_tokenizer(AutoTokenizer.from_pretrained(source), cut_by(read.tokenizer))
     again = export_model(resolve(str(tmp_path / "first")), "gguf", tmp_path / "second", gguf_type="F16")
     assert again.figures.noise == 0
     assert read_manifest(tmp_path / "second").id == "source-gguf-gguf"
@@ -152,7 +146,6 @@ def test_tuned_weights_of_the_starter_are_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LLAMA_SERVER.is_file(), reason="ACEPILOT_LLAMA_SERVER names no llama-server")
 @pytest.mark.parametrize(
     ("family", "cut"),
     [
@@ -165,6 +158,7 @@ def test_tuned_weights_of_the_starter_are_read_back(tmp_path: Path) -> None:
     ],
 )
 def test_llama_cpp_reads_the_same_tokens_and_says_the_same(family: str, cut: str, tmp_path: Path) -> None:
+    llama_server = program("ACEPILOT_TEST_LLAMA_SERVER")
     source = a_model(tmp_path / "source", family, cut)
     export_model(resolve(str(source)), "gguf", tmp_path / "gguf", gguf_type="F16")
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
@@ -172,37 +166,14 @@ def test_llama_cpp_reads_the_same_tokens_and_says_the_same(family: str, cut: str
     ids = tokenizer(PROBE_TEXT).input_ids[:60]
     with torch.inference_mode():
         expected = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [LLAMA_SERVER, "-m", tmp_path / "gguf" / "model.gguf", "--port", port, "-c", "256", "-t", "1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with (
-        subprocess.Popen([*command, "--no-warmup"], **quiet) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
-    ):
-        try:
-            wait_for(client)
-            text = unicodedata.normalize("NFC", PROBE_TEXT) + "".join(SENTINELS)
-            asked = {"content": text, "add_special": False, "parse_special": True}
-            assert client.post("/tokenize", json=asked).json()["tokens"] == tokenizer(text).input_ids
-            request = {"prompt": ids, "n_predict": 1, "temperature": 0, "n_probs": 10}
-            answer = client.post("/completion", json=request).json()
-            said = answer["completion_probabilities"][0]["top_logprobs"]
-            assert [each["logprob"] for each in said] == pytest.approx(
-                [float(expected[each["id"]]) for each in said], abs=0.01
-            )
-            assert said[0]["logprob"] == pytest.approx(float(expected.max()), abs=0.01)
-        finally:
-            server.terminate()
-
-
-def wait_for(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if client.get("/health").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise TimeoutError("llama-server does not answer.")
+    command = [llama_server, "--model", str(tmp_path / "gguf" / "model.gguf"), "--port", "{port}"]
+    with serving([*command, "-c", "256", "-t", "1", "--no-warmup"], tmp_path / "log") as client:
+        text = unicodedata.normalize("NFC", PROBE_TEXT) + "".join(SENTINELS)
+        asked = {"content": text, "add_special": False, "parse_special": True}
+        assert client.post("/tokenize", json=asked).json()["tokens"] == tokenizer(text).input_ids
+        request = {"prompt": ids, "n_predict": 1, "temperature": 0, "n_probs": 10}
+        answer = client.post("/completion", json=request).json()
+    said = answer["completion_probabilities"][0]["top_logprobs"]
+    assert said[0]["logprob"] == pytest.approx(float(expected.max()), abs=0.01)
+    for each in said:
+        assert each["logprob"] == pytest.approx(float(expected[each["id"]]), abs=0.01)

@@ -17,6 +17,7 @@ from finetune.convert.check import streamed_logits
 from finetune.convert.forms import export_model
 from finetune.convert.source import open_source
 from finetune.modeling_tiny import byte_tokenizer, make_tiny_model
+from tests.finetune.train.convert_peers import program, serving
 
 TEXT = "def add(first, second):\n    return first + second\n"
 
@@ -142,3 +143,26 @@ def test_what_cannot_be_written_is_refused(
         assert told in capsys.readouterr().err
     assert (notes / "mine.txt").read_text() == "not yours"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "tiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_vllm_says_of_the_gptj_what_transformers_says_of_the_codegen(tmp_path: Path) -> None:
+    vllm = program("ACEPILOT_TEST_VLLM")
+    source = a_codegen(tmp_path / "codegen", 4, 64, 32)
+    export_model(resolve(str(source)), "gptj", tmp_path / "gptj")
+    tokenizer: Any = AutoTokenizer.from_pretrained(source)
+    ids = tokenizer(TEXT * 4).input_ids
+    model: Any = AutoModelForCausalLM.from_pretrained(source).eval()
+    with torch.inference_mode():
+        expected = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    command = f"serve {tmp_path / 'gptj'} --served-model-name ours --host 127.0.0.1 --port {{port}}"
+    sizes = "--dtype float32 --max-model-len 256 --enforce-eager --gpu-memory-utilization 0.1"
+    quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    with serving([vllm, *command.split(), *sizes.split()], tmp_path / "log", **quiet) as client:
+        request = {"model": "ours", "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        answer = client.post("/v1/completions", json=request).json()["choices"][0]
+    said = zip(ids[1:], answer["prompt_logprobs"][1:], strict=True)
+    assert [each[str(token)]["logprob"] for token, each in said] == pytest.approx(
+        [float(expected[at, token]) for at, token in enumerate(ids[1:])], abs=1e-3
+    )

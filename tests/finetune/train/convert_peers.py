@@ -1,0 +1,54 @@
+"""Other servers, on a free port: llama.cpp's and vLLM's, where the environment names their programs."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+def program(variable: str) -> str:
+    """The path in this environment variable; the test is skipped where there is none."""
+    path = os.environ.get(variable, "")
+    if not Path(path).is_file():
+        pytest.skip(f"{variable} names no program")
+    return path
+
+
+@contextlib.contextmanager
+def serving(command: list[str], log: Path, **environment: str) -> Generator[httpx.Client]:
+    """`{port}` in `command` is filled in. The server has answered `/health` once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [part.replace("{port}", port) for part in command],
+            stdout=output,
+            stderr=output,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+            while not _answers(client):
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield client
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").is_success
+    except httpx.TransportError:
+        return False
