@@ -244,15 +244,17 @@ def test_an_unknown_id_is_404(serve: Serve, scripted: Any) -> None:
 
 
 def test_openai_s_client_works_unmodified(serve: Serve, scripted: Any) -> None:
-    client = openai.OpenAI(base_url=f"{serve(scripted).url}/v1", api_key="unused")
-    assert client.models.list().data[0].id == "scripted"
-    whole = client.completions.create(model="scripted", prompt="x", suffix="y", max_tokens=8, n=2, stop=None)
-    assert [choice.text for choice in whole.choices] == ["one two three"] * 2
-    stream = client.completions.create(
-        model="scripted", prompt="x", stream=True, stream_options={"include_usage": True}
-    )
-    chunks = list(stream)
-    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "one two three"
-    assert chunks[-1].usage is not None
-    with pytest.raises(openai.UnprocessableEntityError, match="max_tokens"):
-        client.completions.create(model="scripted", prompt="x", max_tokens=-1)
+    with openai.OpenAI(base_url=f"{serve(scripted).url}/v1", api_key="unused") as client:
+        assert client.models.list().data[0].id == "scripted"
+        whole = client.completions.create(
+            model="scripted", prompt="x", suffix="y", max_tokens=8, n=2, stop=None
+        )
+        assert [choice.text for choice in whole.choices] == ["one two three"] * 2
+        stream = client.completions.create(
+            model="scripted", prompt="x", stream=True, stream_options={"include_usage": True}
+        )
+        chunks = list(stream)
+        assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "one two three"
+        assert chunks[-1].usage is not None
+        with pytest.raises(openai.UnprocessableEntityError, match="max_tokens"):
+            client.completions.create(model="scripted", prompt="x", max_tokens=-1)
