@@ -46,7 +46,7 @@ class CompletionRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     seed: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Best effort: requests that share a step share a generator."
+        default=None, ge=0, lt=2**63, description="Holds whatever else runs, to the model's rounding."
     )
     language: str | None = Field(
         default=None, max_length=64, description="LSP language id; else guessed from `path`."
