@@ -47,9 +47,9 @@ def source_files() -> list[SourceFile]:
 
 
 def _foreign(name: str) -> SourceFile:
-    content = (_package() / name).read_bytes()
+    content = (package() / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != FOREIGN[name]:
-        raise DownloadFailed(f"{name} of {PACKAGE} is not what it should be: remove {_package()}, try again.")
+        raise DownloadFailed(f"{name} of {PACKAGE} is not what it should be: remove {package()}, try again.")
     return _file(name, content.decode())
 
 
@@ -57,7 +57,7 @@ def _file(name: str, text: str) -> SourceFile:
     return SourceFile(name, LANGUAGES[Path(name).suffix], text.replace("\r\n", "\n"))
 
 
-def _package() -> Path:
+def package() -> Path:
     """The unpacked package under ACEPILOT_HOME."""
     source = parse_source(PACKAGE)
     kept = home() / "cache" / "benchmarks" / source.key.replace("/", "-").replace(":", "-")

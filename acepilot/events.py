@@ -1,0 +1,55 @@
+"""What became of completions: the schema that language server, HTTP server and store agree on.
+
+Counts, names and times only, never code. The language server infers these events from the editor's changes
+(lsp/), Tabby's clients send their own (server/routes/events.py), and both end in one store.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["shown", "accepted", "partly_accepted", "typed_through", "rejected", "survived"]
+
+SURVIVAL_S = (30, 120, 360)
+"""Seconds after an acceptance at which is looked what is left of the text."""
+
+MAX_EVENTS = 1_000
+
+ShortName = Annotated[str, Field(max_length=128)]
+Chars = Annotated[int, Field(ge=0, le=1_000_000, description="UTF-16 code units, as editors count.")]
+
+
+class CompletionEvent(BaseModel):
+    """One thing that happened to one completion.
+
+    `shown` comes first and once. Then one of: `accepted` (the whole text), `partly_accepted` (again whenever
+    it grows; `chars` is cumulative), `typed_through` (its whole text was typed by hand), `rejected`. After an
+    acceptance, one `survived` for each of `SURVIVAL_S`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    completion_id: Annotated[str, Field(min_length=1, max_length=128)]
+    choice: int = Field(default=0, ge=0, le=64, description="Which of the candidates.")
+    kind: Kind
+    at: float = Field(gt=0, lt=1e11, description="When it happened: seconds since the epoch.")
+    model: ShortName = ""
+    language: ShortName = Field(default="", description="LSP language id.")
+    client: ShortName = Field(default="", description="The editor or plugin, with its version.")
+    shown_chars: Chars = 0
+    chars: Chars = Field(default=0, description="Of the text: accepted so far, or typed by hand.")
+    latency_ms: float | None = Field(
+        default=None, ge=0, le=3_600_000, description="`shown`: since the editor asked."
+    )
+    after_s: Literal[30, 120, 360] | None = Field(default=None, description="`survived`: when looked.")
+    kept_ratio: float | None = Field(
+        default=None, ge=0, le=1, description="`survived`: how much of the accepted text still stands."
+    )
+
+
+class EventBatch(BaseModel):
+    """Body of `POST /v1/events`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[CompletionEvent] = Field(max_length=MAX_EVENTS)
