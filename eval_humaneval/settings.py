@@ -37,7 +37,9 @@ class EvalSettings(ProgramSettings):
     seed: int = Field(0, ge=0, description="of sampling and of the holes' choice")
     streams: int = Field(24, ge=1, le=256, description="completions generated at once")
     threads: int = Field(0, ge=0, description="cores for the model; 0: all")
-    kv_cache_gb: int = Field(2, ge=1, description="memory for the KV cache, in GB")
+    kv_cache_gb: int | None = Field(
+        None, ge=1, description="GB for the KV cache; else 2, and on CUDA all that is free"
+    )
     to: Path | None = Field(None, description="folder of the results; made from model and settings otherwise")
     unsafe: bool = Field(
         False, description="run programs under a weaker sandbox where bubblewrap does not work"

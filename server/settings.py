@@ -13,7 +13,10 @@ from server.engine.opening import EngineName
 class ServerSettings(ProgramSettings):
     table: ClassVar[str] = "server"
 
-    model: str = Field("starter", description="a name in the registry, current, a folder, or a .gguf file")
+    model: str = Field(
+        "starter",
+        description="a name in the registry, current, a folder, a .gguf file or a hub id (OWNER/NAME)",
+    )
     engine: EngineName = Field("auto", description="what runs the model")
     host: str = Field("127.0.0.1", description="address to listen on; beyond loopback a token is demanded")
     port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -30,7 +33,11 @@ class ServerSettings(ProgramSettings):
     )
     max_streams: int = Field(16, ge=1, le=256, description="sequences that share one engine step")
     max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
-    kv_cache_gb: int = Field(2, ge=1, description="memory for the KV cache, in GB, at most")
+    kv_cache_gb: int | None = Field(
+        None,
+        ge=1,
+        description="GB for the KV cache at most; else 2, and on CUDA all that is free beside the weights",
+    )
     threads: int = Field(0, ge=0, description="cores for the model; 0: all")
     dtype: Dtype = Field(
         "auto", description="weights in the torch engine: auto, float32, bfloat16, float16 or int8"

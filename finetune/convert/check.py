@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from acepilot.errors import AcepilotError
 
-PROBE_TOKENS = 256
+PROBE_TOKENS = 512
 
 PROBE_CODE = '''\
 <script setup lang="ts">
@@ -52,6 +52,34 @@ def binary_search(values: list[int], wanted: int) -> int:
         else:
             high = middle - 1
     return -1
+
+export async function loadOrders(customer: string, retries = 3): Promise<Order[]> {
+  for (let attempt = 1; attempt <= retries; attempt++) {
+    const response = await fetch(`/api/customers/${encodeURIComponent(customer)}/orders`)
+    if (response.ok) {
+      return (await response.json()) as Order[]
+    }
+    if (response.status === 404) {
+      throw new Error(`no such customer: ${customer}`)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt))
+  }
+  return []
+}
+
+func mergeIntervals(intervals [][2]int) [][2]int {
+	sort.Slice(intervals, func(i, j int) bool { return intervals[i][0] < intervals[j][0] })
+	merged := [][2]int{}
+	for _, interval := range intervals {
+		last := len(merged) - 1
+		if last >= 0 && interval[0] <= merged[last][1] {
+			merged[last][1] = max(merged[last][1], interval[1])
+		} else {
+			merged = append(merged, interval)
+		}
+	}
+	return merged
+}
 '''
 
 PROBE_TEXT = (
@@ -64,7 +92,7 @@ PROBE_TEXT = (
     + "$_foo.bar?.[0]!==a=>{};//*** --> <!-- {{ }} #region @media ~/.config \\n \\u0041 __init__ "
     + "HTTPServer camelCase snake_case SCREAMING_CASE"
 )
-"""Code, and what tokenizers disagree on: digits, white space, contractions, marks, scripts, controls."""
+"""Some code, and what tokenizers disagree on: digits, white space, contractions, marks, scripts, controls."""
 
 
 class CheckFailed(AcepilotError):
@@ -126,10 +154,15 @@ def compare(source: Tensor, written: Tensor, ids: Tensor, layers: int | None = N
     )
 
 
-def accept(figures: Figures, allowed: Tolerance, what: str) -> Figures:
+def accept(
+    figures: Figures,
+    allowed: Tolerance,
+    what: str,
+    advice: str = "Please report it: this is a mistake of ours.",
+) -> Figures:
     """`figures`, or CheckFailed where they are more than allowed, or no numbers."""
     if not (figures.shift <= allowed.shift and figures.noise <= allowed.noise):
-        raise CheckFailed(f"{what} says something else than its source. {figures.told()}")
+        raise CheckFailed(f"{what} says something else than its source. {figures.told()} {advice}")
     return figures
 
 

@@ -42,14 +42,14 @@ from finetune.convert.source import Source
 
 MODEL_FILE = "openvino_model.xml"
 MATRIX = "acepilot::matrix"
-DELICATE = (".k_proj.weight", ".v_proj.weight")
-"""Never in 4 bits, as the tables and the last matrix: where heads share keys and values, these matrices are
-small, and most depends on them (starter: 6.6 % off without them, 2.2 % with, for 1.5 % of the numbers)."""
+DELICATE = (".k_proj.weight", ".v_proj.weight", ".o_proj.weight")
+"""Never in 4 bits, as the tables and the last matrix: small, and much depends on them (starter: 7.4 %
+off with them in 4 bits, 1.9 % without, for 7 % of the layers' numbers)."""
 TOLERANCES: dict[WeightBits, Tolerance] = {
     "int8": Tolerance(shift=0.02, noise=0.15),
     "int4": Tolerance(shift=0.05, noise=0.6),
 }
-"""Seen with the starter: NOISE_SEEN."""
+"""Seen with a tuned starter: 0.0 % off and 3 % noise in 8 bits, 3.4 % and 16 % in 4."""
 
 
 def write_openvino(source: Source, folder: Path, bits: WeightBits) -> Figures:
@@ -194,4 +194,8 @@ def _check(source: Source, folder: Path, bits: WeightBits) -> Figures:
     written = torch.from_numpy(core.compile_model(model, "CPU", exact)(inputs)["logits"][0])
     paged_attention_transformation(model)
     before = streamed_logits(source.config, source.weights, ids)
-    return accept(compare(before, written, ids), TOLERANCES[bits], "OpenVINO's form")
+    figures = compare(before, written, ids)
+    if bits == "int4":
+        advice = "Four bits are too few for this model: take --weights int8."
+        return accept(figures, TOLERANCES[bits], "OpenVINO's form", advice)
+    return accept(figures, TOLERANCES[bits], "OpenVINO's form")

@@ -11,18 +11,21 @@ from acepilot.fim import FimFormat
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
+CPU_KV_CACHE_GB = 2
+
 
 @dataclass(frozen=True)
 class EngineOptions:
     """How to run a model; an engine reads what it has a use for.
 
-    `kv_cache_gb` bounds the KV cache, `max_streams` how many sequences share a step, `threads` the cores
-    (0: all). `dtype` is the weights' (`torch` only; auto: what the device does best). `prompt_lookup` drafts
-    tokens from the prompt, which changes no greedy output. `upstream`: base URLs of OpenAI-style servers, as
-    one writes them before `/v1`.
+    `kv_cache_gb` bounds the KV cache (None: `CPU_KV_CACHE_GB`, and on a card what is free beside the
+    weights), `max_streams` how many sequences share a step, `threads` the cores (0: all). `dtype` is the
+    weights' (`torch` only; auto: what the device does best). `prompt_lookup` drafts tokens from the prompt,
+    which changes no greedy output. `upstream`: base URLs of OpenAI-style servers, as one writes them before
+    `/v1`.
     """
 
-    kv_cache_gb: int = 2
+    kv_cache_gb: int | None = None
     max_streams: int = 16
     threads: int = 0
     dtype: Dtype = "auto"

@@ -23,7 +23,7 @@ from openvino import opset13 as ops
 from openvino._offline_transformations import paged_attention_transformation
 
 from acepilot.errors import EngineFailed, ModelBroken
-from server.engine.base import EngineOptions
+from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
 from server.engine.step import Chunk
 
 BLOCK_TOKENS = 32
@@ -64,7 +64,8 @@ class OpenVinoRunner:
         self._request = compiled.create_infer_request()
         self.vocabulary = int(compiled.output(0).get_partial_shape()[2].get_length())
         caches = [_Cache.of(port) for port in compiled.inputs if "_cache." in port.any_name]
-        blocks = options.kv_cache_gb * 10**9 // sum(cache.block_bytes for cache in caches)
+        cache_bytes = (options.kv_cache_gb or CPU_KV_CACHE_GB) * 10**9
+        blocks = cache_bytes // sum(cache.block_bytes for cache in caches)
         usual = min(USUAL_ROW_TOKENS, most_row_tokens) // BLOCK_TOKENS
         self.slots = min(options.max_streams + SPARE_ROWS, blocks // usual)
         if not self.slots:

@@ -6,6 +6,7 @@ torch and transformers are imported in the worker's process only: this end encod
 # tokenizers and transformers are typed in part
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import os
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ _SENTINELS = {text for fim in FORMATS for text in (fim.prefix, fim.suffix, fim.m
 
 def run(pipe: Connection, model: ModelFolder, options: WorkerOptions) -> None:
     """The worker's process."""
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; transformers has a bar that it cannot hide
 
     def open_model() -> ServedModel:
         from server.engine.torch_model import open_runner

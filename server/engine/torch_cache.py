@@ -9,7 +9,7 @@ import structlog
 import torch
 
 from acepilot.errors import ModelBroken
-from server.engine.base import EngineOptions
+from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
 from server.engine.torch_linear import Numbers
 
 LONGEST_ROW_TOKENS = 8192
@@ -64,15 +64,19 @@ class KvCache:
 
 def affordable_slots(shape: CacheShape, numbers: Numbers, options: EngineOptions) -> int:
     """Rows that `kv_cache_gb` and, on a card, its free memory hold. Raises ModelBroken when not even one."""
-    budget = options.kv_cache_gb << 30
+    on_card = numbers.device.type == "cuda"
+    allowed_gb = options.kv_cache_gb or (None if on_card else CPU_KV_CACHE_GB)
     row = shape.row_bytes(numbers.dtype)
+    budget = row * ROWS_A_STREAM * options.max_streams
+    if allowed_gb:
+        budget = min(budget, allowed_gb << 30)
     if row > budget:
         needed = -(-row // (1 << 30))
         raise ModelBroken(
             f"The KV cache of one sequence of this model takes {row / 2**30:.1f} GB, and "
-            f"kv_cache_gb={options.kv_cache_gb} allows less: set it to {needed} or more."
+            f"kv_cache_gb={allowed_gb} allows less: set it to {needed} or more."
         )
-    if numbers.device.type == "cuda":
+    if on_card:
         free = torch.cuda.mem_get_info(numbers.device)[0] - CUDA_RESERVE_BYTES
         if row > free:
             raise ModelBroken(
@@ -80,7 +84,7 @@ def affordable_slots(shape: CacheShape, numbers: Numbers, options: EngineOptions
                 f"one sequence takes {row / 2**30:.1f} GB: use dtype=int8, a smaller model or a larger card."
             )
         budget = min(budget, free)
-    slots = min(budget // row, ROWS_A_STREAM * options.max_streams)
+    slots = budget // row
     if slots < options.max_streams:
         _log.warning(
             "kv_cache_is_small",

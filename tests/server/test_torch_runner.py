@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from acepilot.errors import ModelBroken
 from acepilot.registry import ModelFolder
-from server.engine.base import EngineOptions
+from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
 from server.engine.step import Chunk
 from server.engine.torch_cache import CacheShape, affordable_slots
 from server.engine.torch_linear import Numbers
@@ -214,13 +214,20 @@ def test_memory_for_less_than_one_row_is_refused() -> None:
         affordable_slots(WIDE, CPU, EngineOptions(kv_cache_gb=1))
 
 
-@pytest.mark.parametrize(("free_gb", "slots"), [(6.5, 2), (64, 8)])
+@pytest.mark.parametrize(
+    ("free_gb", "allowed_gb", "slots"), [(6.5, None, 2), (64, None, 8), (64, 6, 3), (6.5, 32, 2)]
+)
 def test_rows_fit_what_is_free_on_the_card(
-    free_gb: float, slots: int, monkeypatch: pytest.MonkeyPatch
+    free_gb: float, allowed_gb: int | None, slots: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """1 GB of it is kept for what a step computes; nobody needs to say how much of a card to use."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_gb * 2**30), 80 << 30))
     card = Numbers(torch.device("cuda"), torch.float32)
-    assert affordable_slots(WIDE, card, EngineOptions(kv_cache_gb=32, max_streams=4)) == slots
+    assert affordable_slots(WIDE, card, EngineOptions(kv_cache_gb=allowed_gb, max_streams=4)) == slots
+
+
+def test_a_cpus_memory_is_shared_with_others() -> None:
+    assert affordable_slots(WIDE, CPU, EngineOptions(max_streams=4)) == CPU_KV_CACHE_GB // 2
 
 
 def test_a_full_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
