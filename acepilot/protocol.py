@@ -5,7 +5,7 @@ The completion request is OpenAI's `POST /v1/completions`, plus what a code edit
 OpenAI's clients ignore.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -36,7 +36,12 @@ class CompletionRequest(BaseModel):
     model: str | None = Field(default=None, description="Informative: one server serves one model.")
     prompt: str = Field(max_length=MAX_TEXT_CHARS, description="Text before the cursor.")
     suffix: str | None = Field(default=None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
-    max_tokens: int = Field(default=64, ge=1, le=4096)
+    max_tokens: int = Field(
+        default=64,
+        ge=0,
+        le=4096,
+        description="0 only reads the prompt into the KV cache, so that what is asked next comes sooner.",
+    )
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, ge=0.0, le=1.0)
     n: int = Field(default=1, ge=1, le=8)
@@ -70,17 +75,38 @@ class CompletionRequest(BaseModel):
         description="True when `prompt` is laid out for the model already, as another Acepilot sends it: its "
         "sentinels then steer the model; else they are taken for text of a file, and broken up.",
     )
-    echo: bool = False
-    logprobs: int | None = None
-    best_of: int | None = None
+    time_limit_ms: int | None = Field(
+        default=None,
+        ge=0,
+        le=600_000,
+        description="Counted from the first token. When it is over, the text ends with its last whole line, "
+        "as soon as there is one.",
+    )
+    echo: bool = Field(default=False, description="The prompt comes first in the text; `raw` mode only.")
+    logprobs: int | None = Field(
+        default=None,
+        ge=0,
+        le=5,
+        description="0: each token's natural log-probability, in `raw` mode. More, its rivals, are refused.",
+    )
+    best_of: int | None = Field(default=None, description="Refused, unless it is `n`.")
+
+    @property
+    def asked_mode(self) -> Mode:
+        return self.mode or ("auto" if self.language or self.path else "raw")
 
     @field_validator("prompt", mode="before")
     @classmethod
     def _one_prompt(cls, value: object) -> object:
-        """OpenAI allows a list of prompts; one server call answers one."""
-        if isinstance(value, list) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
-            return value[0]  # pyright: ignore[reportUnknownVariableType]
-        return value  # pyright: ignore[reportUnknownVariableType]
+        """OpenAI allows a list of prompts, or of tokens; one call here answers one text."""
+        if not isinstance(value, list):
+            return value
+        items = cast(list[object], value)
+        if any(isinstance(item, int | list) for item in items):
+            raise ValueError("token numbers are not taken, since they are another model's: send text")
+        if len(items) != 1:
+            raise ValueError("one request answers one prompt: send several requests")
+        return items[0]
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -99,12 +125,17 @@ class CompletionRequest(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_what_is_not_served(self) -> Self:
-        if self.echo:
-            raise ValueError("`echo` is not supported: leave it out")
-        if self.logprobs is not None:
-            raise ValueError("`logprobs` is not supported: leave it out")
         if self.best_of is not None and self.best_of != self.n:
             raise ValueError("`best_of` is not supported: ask for `n` candidates instead")
+        if self.echo and (self.suffix or self.asked_mode != "raw"):
+            raise ValueError("`echo` is for plain prompts: leave it out with `suffix`, `language` or `path`")
+        if self.logprobs is not None:
+            if self.logprobs > 0:
+                raise ValueError("`logprobs` beyond 0 are not supported: 0 tells the chosen tokens' own")
+            if self.echo or self.stream or self.asked_mode != "raw":
+                raise ValueError(
+                    "`logprobs` are for plain, whole answers: leave out `echo`, `stream`, `language`, `path`"
+                )
         return self
 
 
@@ -185,11 +216,20 @@ class AcepilotInfo(BaseModel):
     reason: str = ""
 
 
+class LogProbs(BaseModel):
+    """Natural log-probabilities of a text's tokens. A character of several tokens is one, with their sum."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: None = None
+    text_offset: list[int] = Field(description="Where each begins in the text, in characters.")
+
+
 class Choice(BaseModel):
     index: int
     text: str
     finish_reason: Literal["stop", "length"] | None = None
-    logprobs: None = None
+    logprobs: LogProbs | None = None
 
 
 class CompletionResponse(BaseModel):

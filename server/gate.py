@@ -1,5 +1,6 @@
 """Reads along while service.py generates: how much of the text may be shown, and when it is over."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,15 +23,22 @@ class Draft:
 
 
 class Gate:
-    """Asks stop strings, and early stops where there is a `context`. `over`: no more is needed."""
+    """Asks stop strings, early stops where there is a `context`, and the clock. `over`: no more is needed.
 
-    def __init__(self, stops: Sequence[str], context: Context | None) -> None:
+    A time limit counts from the first token, and ends a text with its last whole line, once there is one.
+    """
+
+    def __init__(
+        self, stops: Sequence[str], context: Context | None, time_limit_ms: int | None = None
+    ) -> None:
         self._text = ""
         self._shown = 0
         self._finish_reason: FinishReason = "stop"
         self._stopped_by: str | None = None
         self._strings = StopStrings(stops)
         self._early = EarlyStop(context) if context is not None else None
+        self._time_limit_ms = time_limit_ms
+        self._began: float | None = None
 
     @property
     def over(self) -> bool:
@@ -55,4 +63,23 @@ class Gate:
             if delta.finish is not None:
                 visible = len(self._text)
         before, self._shown = self._shown, max(self._shown, visible)
+        if not self.over and delta.finish is None and self._time_is_over():
+            self._end_with_last_line()
         return self._text[before : self._shown]
+
+    def _time_is_over(self) -> bool:
+        if self._time_limit_ms is None:
+            return False
+        now = time.perf_counter()
+        if self._began is None:
+            self._began = now
+        if (now - self._began) * 1000 < self._time_limit_ms:
+            return False
+        return "\n" in self._text.lstrip() and bool(self._text[: self._shown].strip())
+
+    def _end_with_last_line(self) -> None:
+        """The newline stays: it tells the filters that the line before it is whole."""
+        end = min(self._text.rindex("\n"), self._shown)
+        self._text = self._text[:end] + "\n"
+        self._shown = len(self._text)
+        self._finish_reason, self._stopped_by = "length", "time_limit"

@@ -52,7 +52,7 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int, suffix_
             field="max_tokens",
         )
     suffix = request.suffix or ""
-    mode = request.mode or ("auto" if request.language or request.path else "raw")
+    mode = request.asked_mode
     context = None
     language = language_for(request.language, request.path)
     if mode != "raw":
@@ -90,6 +90,8 @@ def _gap(request: CompletionRequest, composed: ComposedPrompt, engine: Engine) -
     """Only where one greedy completion is asked for, and the model has not been shown the suffix."""
     info, suffix = engine.info, request.suffix or ""
     if info.fim or request.n > 1 or request.temperature or request.rendered or not suffix.strip():
+        return None
+    if not request.max_tokens or request.logprobs is not None:
         return None
     if info.context_tokens < 2 * request.max_tokens + ROOM_TOKENS:
         return None

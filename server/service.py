@@ -9,16 +9,25 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from acepilot.completion_cache import CompletionCache
 from acepilot.postprocess.chain import finish
-from acepilot.protocol import AcepilotInfo, CacheSource, CompletionRequest, FinishReason, Trail, Usage
+from acepilot.protocol import (
+    AcepilotInfo,
+    CacheSource,
+    CompletionRequest,
+    FinishReason,
+    LogProbs,
+    Trail,
+    Usage,
+)
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
 from server.gate import Draft, Gate
+from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.plan import Plan, plan
 from server.suffix_choice import Gap, candidates, choose, together
@@ -44,6 +53,7 @@ class Done:
     index: int
     text: str
     finish_reason: FinishReason
+    log_probs: LogProbs | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +160,7 @@ class CompletionService:
 
     def _cached(self, completion: Completion) -> str | None:
         request, plan = completion.request, completion.plan
-        if plan.context is None or request.temperature > 0 or request.n > 1:
+        if plan.context is None or request.temperature > 0 or request.n > 1 or not request.max_tokens:
             return None
         hit = self._cache.get(request.prompt, request.suffix or "", plan.salt)
         if hit is None:
@@ -163,6 +173,11 @@ class CompletionService:
 
     async def _generate_all(self, completion: Completion) -> AsyncGenerator[Piece | Done, None]:
         """Merges the streams of all `n` choices."""
+        if completion.request.max_tokens == 0:
+            await self._read_ahead(completion)
+            for index in range(completion.request.n):
+                yield Done(index, "", "length")
+            return
         if completion.request.n == 1:
             gap = completion.plan.gap
             only = self._choose(completion, gap) if gap else self._generate(completion, 0)
@@ -194,6 +209,18 @@ class CompletionService:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _read_ahead(self, completion: Completion) -> None:
+        """Leaves the prompt in the engine's KV cache. Engines read by generating; that token is nobody's."""
+        trail = completion.trail
+        gate = Gate((), None)
+        generation = GenerationRequest(completion.plan.prompt, max_tokens=1)
+        async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
+            async for _ in texts:
+                pass
+        completion.completion_tokens = 0
+        trail.finish_reason = "length"
+        trail.reason = "Nothing: the prompt was only read ahead, as asked (max_tokens is 0)."
+
     async def _generate(self, completion: Completion, index: int) -> AsyncGenerator[Piece | Done, None]:
         """One choice, shown as it grows."""
         request = completion.request
@@ -205,18 +232,22 @@ class CompletionService:
             top_p=request.top_p,
             seed=(seed + index) % 2**31,
         )
-        gate = Gate(request.stop, completion.plan.context)
+        gate = Gate(request.stop, completion.plan.context, request.time_limit_ms)
         async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
             async for text in texts:
                 yield Piece(index, text)
-        yield self._finish(completion, index, gate.draft)
+        done = self._finish(completion, index, gate.draft)
+        if request.logprobs is not None:
+            async with self._admission.place():
+                done = replace(done, log_probs=await log_probs(self.engine, generation.prompt, done.text))
+        yield done
 
     async def _choose(self, completion: Completion, gap: Gap) -> AsyncGenerator[Piece | Done, None]:
         """One choice among several drafts, known when they are all there: see suffix_choice.py."""
         plan, trail = completion.plan, completion.trail
 
         async def whole(generation: GenerationRequest) -> Draft:
-            gate = Gate(completion.request.stop, plan.context)
+            gate = Gate(completion.request.stop, plan.context, completion.request.time_limit_ms)
             async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
                 async for _ in texts:
                     pass

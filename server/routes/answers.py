@@ -1,0 +1,174 @@
+"""One completion for any route, in OpenAI's words: whole, or chunk by chunk. Other protocols reword these.
+
+A client that leaves ends its completion, and frees the engine.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import structlog
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+
+from acepilot.errors import AcepilotError
+from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
+from server.errors import error_response
+from server.service import Completed, Completion, Done, Event
+from server.state import ServerState
+
+_log = structlog.get_logger()
+
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+Events = AsyncGenerator[Event, None]
+Reword = Callable[[CompletionResponse], BaseModel]
+_Result = TypeVar("_Result")
+
+
+def translated(**fields: Any) -> CompletionRequest:
+    """Another protocol's request as our own. What is wrong with it is told by our fields' names."""
+    try:
+        return CompletionRequest(**fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from None
+
+
+async def whole(body: CompletionRequest, request: Request, state: ServerState) -> CompletionResponse:
+    service = state.service
+    completion = service.accept(body)
+    return await _unless_client_leaves(request, _collected(completion, service.stream(completion)))
+
+
+async def streamed(
+    body: CompletionRequest,
+    request: Request,
+    state: ServerState,
+    *,
+    reword: Reword = lambda chunk: chunk,
+    as_it_grows: bool = True,
+) -> StreamingResponse:
+    """Server-sent events. Unless sent `as_it_grows`, each choice's text comes once, after the filters."""
+    service = state.service
+    completion = service.accept(body)
+    events = service.stream(completion)
+    # The first event comes before the status line, so that a failure until then has its own status.
+    first = await _unless_client_leaves(request, anext(events))
+    chunks = _chunks(completion, _chained(first, events), as_it_grows)
+    lines = _server_sent(completion, chunks, reword)
+    return StreamingResponse(lines, media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def _collected(completion: Completion, stream: Events) -> CompletionResponse:
+    choices: list[Choice] = []
+    response = _envelope(completion)
+    async with contextlib.aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, Done):
+                choice = _choice(event)
+                choice.text = _echoed(completion) + choice.text
+                choices.append(choice)
+            elif isinstance(event, Completed):
+                response.usage = event.usage
+                response.acepilot = event.info.model_copy(update={"text": None})
+    response.choices = sorted(choices, key=lambda choice: choice.index)
+    return response
+
+
+async def _chunks(
+    completion: Completion, stream: Events, as_it_grows: bool
+) -> AsyncGenerator[CompletionResponse, None]:
+    """Deltas; then each choice's end; `acepilot` with the last of them; usage if asked for."""
+    options = completion.request.stream_options
+    last_done: CompletionResponse | None = None
+    if echoed := _echoed(completion):
+        choices = [Choice(index=index, text=echoed) for index in range(completion.request.n)]
+        yield _envelope(completion, choices)
+    async with contextlib.aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, Completed):
+                if last_done is not None:
+                    last_done.acepilot = event.info
+                    yield last_done
+                if options is not None and options.include_usage:
+                    yield _envelope(completion, usage=event.usage)
+            elif isinstance(event, Done):
+                if last_done is not None:
+                    yield last_done
+                choice = _choice(event)
+                if as_it_grows:
+                    choice.text = ""
+                last_done = _envelope(completion, [choice])
+            elif as_it_grows:
+                yield _envelope(completion, [Choice(index=event.index, text=event.text)])
+
+
+async def _server_sent(
+    completion: Completion, chunks: AsyncGenerator[CompletionResponse, None], reword: Reword
+) -> AsyncGenerator[str, None]:
+    try:
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                yield f"data: {reword(chunk).model_dump_json()}\n\n"
+    except AcepilotError as error:  # the status line is sent already, so the stream itself tells
+        _log.warning("stream_failed", id=completion.id, code=error.code)
+        yield f"data: {error_response(error).model_dump_json()}\n\n"
+        return
+    yield "data: [DONE]\n\n"
+
+
+async def _chained(first: Event, rest: Events) -> Events:
+    async with contextlib.aclosing(rest):
+        yield first
+        async for event in rest:
+            yield event
+
+
+def _envelope(
+    completion: Completion, choices: list[Choice] | None = None, usage: Usage | None = None
+) -> CompletionResponse:
+    return CompletionResponse(
+        id=completion.id,
+        created=completion.created,
+        model=completion.trail.model,
+        choices=choices or [],
+        usage=usage,
+    )
+
+
+def _choice(done: Done) -> Choice:
+    return Choice(
+        index=done.index,
+        text=done.text,
+        finish_reason="length" if done.finish_reason == "length" else "stop",
+        logprobs=done.log_probs,
+    )
+
+
+def _echoed(completion: Completion) -> str:
+    return completion.request.prompt if completion.request.echo else ""
+
+
+async def _unless_client_leaves(request: Request, work: Awaitable[_Result]) -> _Result:
+    """The work's result; when the client leaves first, the work is cancelled, and nobody reads the answer."""
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.create_task(_client_left(request))
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for pending in (task, leaving):
+            pending.cancel()
+        await asyncio.gather(task, leaving, return_exceptions=True)
+
+
+async def _client_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

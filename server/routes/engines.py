@@ -1,0 +1,46 @@
+"""Copilot-style plugins -> `POST /v1/engines/{engine}/completions`: OpenAI's words, an editor's filters."""
+
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from pydantic import model_validator
+
+from acepilot.protocol import CompletionRequest, CompletionResponse
+from server.routes.access import State
+from server.routes.answers import streamed, whole
+
+router = APIRouter(prefix="/v1", tags=["completions"])
+
+MOST_CHOICES = 8
+
+
+class EngineRequest(CompletionRequest):
+    """OpenAI's request as these plugins send it: the language is in `extra`; `logprobs` are asked for and not
+    missed; a panel of suggestions asks for 10 choices."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_is_meant(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = cast(dict[str, Any], value)
+        fields = {name: given[name] for name in given if name not in ("logprobs", "best_of", "echo")}
+        extra = fields.pop("extra", None)
+        if isinstance(extra, dict) and fields.get("language") is None:
+            fields["language"] = cast(dict[str, Any], extra).get("language")
+        if isinstance(fields.get("n"), int):
+            fields["n"] = min(fields["n"], MOST_CHOICES)
+        if fields.get("mode") is None:
+            fields["mode"] = "auto"
+        return fields
+
+
+@router.post("/engines/{engine}/completions", response_model=CompletionResponse)
+async def engine_completions(
+    engine: str, body: EngineRequest, request: Request, state: State
+) -> CompletionResponse | StreamingResponse:
+    """`engine` is whatever the plugin was told: one server serves one model."""
+    if body.stream:  # these clients insert the deltas, so they must be what the filters left
+        return await streamed(body, request, state, as_it_grows=False)
+    return await whole(body, request, state)

@@ -1,0 +1,155 @@
+"""llama.vim and llama.vscode -> llama.cpp's `POST /infill`."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from acepilot.protocol import CompletionRequest, CompletionResponse, Trail
+from server.routes.access import State
+from server.routes.answers import STREAM_HEADERS, translated, whole
+
+router = APIRouter(tags=["infill"])
+
+DEFAULT_PREDICT, MOST_PREDICT = 128, 4096
+MAX_SNIPPETS = 64
+
+ANY_SUFFIX = "\n#"
+"""For warming up: with a suffix, snippets are laid out as the next request will have them."""
+
+
+class InfillExtra(BaseModel):
+    filename: str = ""
+    text: str
+
+
+class InfillRequest(BaseModel):
+    """What steers llama.cpp's own sampling and slots is ignored: `top_k`, `samplers`, `cache_prompt`,
+    `id_slot`, `n_indent`, `n_cmpl`, `t_max_prompt_ms`, `lora`, `model`. Without `temperature` it is 0."""
+
+    input_prefix: str = Field(default="", description="The lines above the cursor's.")
+    prompt: str = Field(default="", description="The cursor's own line, up to the cursor.")
+    input_suffix: str = Field(default="", description="All that follows the cursor.")
+    input_extra: list[InfillExtra] = Field(
+        default_factory=list[InfillExtra], description="Chunks of other files, oldest first."
+    )
+    n_predict: int = Field(
+        default=DEFAULT_PREDICT,
+        description="0 only reads the prompt into the KV cache; below 0 is the default.",
+    )
+    t_max_predict_ms: int | None = Field(
+        default=None, description="Counted from the first token; then whole lines are offered."
+    )
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: list[str] | None = None
+    stream: bool = False
+    response_fields: list[str] = Field(
+        default_factory=list[str], description="Answer with these alone, flat: `timings/prompt_n` is a name."
+    )
+
+
+class Timings(BaseModel):
+    """`prompt_n` and `predicted_n` are tokens."""
+
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+
+
+class InfillResponse(BaseModel):
+    """`id` opens `/v1/explain/{id}`."""
+
+    content: str
+    id: str
+    model: str
+    stop: bool = True
+    stop_type: Literal["eos", "limit"]
+    tokens_predicted: int
+    tokens_evaluated: int
+    truncated: bool
+    timings: Timings
+
+
+@router.post("/infill", response_model=InfillResponse)
+async def infill(body: InfillRequest, request: Request, state: State) -> Response:
+    answer = await whole(_our_request(body), request, state)
+    given = _their_response(answer, state.trails.get(answer.id)).model_dump()
+    if body.response_fields:
+        given = {"id": given["id"], **_picked(given, body.response_fields)}
+    response = JSONResponse(given)  # compact: llama.vim looks for `"content":"`
+    if body.stream:  # the filters judge a whole text, so the stream has one event
+        events = b"data: " + bytes(response.body) + b"\n\n"
+        return Response(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+    return response
+
+
+def _our_request(body: InfillRequest) -> CompletionRequest:
+    warms_up = body.n_predict == 0
+    return translated(
+        prompt=body.input_prefix + body.prompt,
+        suffix=body.input_suffix if body.input_suffix.strip() or not warms_up else ANY_SUFFIX,
+        snippets=[{"path": each.filename, "text": each.text} for each in body.input_extra[-MAX_SNIPPETS:]],
+        max_tokens=min(body.n_predict if body.n_predict >= 0 else DEFAULT_PREDICT, MOST_PREDICT),
+        time_limit_ms=body.t_max_predict_ms if (body.t_max_predict_ms or 0) > 0 else None,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        seed=body.seed if (body.seed or 0) >= 0 else None,
+        stop=[text for text in body.stop or [] if text],
+        mode="auto",
+    )
+
+
+def _their_response(answer: CompletionResponse, trail: Trail) -> InfillResponse:
+    choice, usage = answer.choices[0], answer.usage
+    prompt_tokens = usage.prompt_tokens if usage else 0
+    predicted_tokens = usage.completion_tokens if usage else 0
+    return InfillResponse(
+        content=choice.text,
+        id=answer.id,
+        model=answer.model,
+        stop_type="limit" if choice.finish_reason == "length" else "eos",
+        tokens_predicted=predicted_tokens,
+        tokens_evaluated=prompt_tokens,
+        truncated=answer.acepilot is not None and answer.acepilot.clipped,
+        timings=_timings(trail, prompt_tokens, predicted_tokens),
+    )
+
+
+def _timings(trail: Trail, prompt_tokens: int, predicted_tokens: int) -> Timings:
+    """Up to the first token the prompt is read; an answer from the cache took no time for either."""
+    prompt_ms = max(0.0, trail.first_token_ms - trail.queue_ms) if trail.first_token_ms is not None else 0.0
+    predicted_ms = (trail.total_ms or 0.0) - (trail.first_token_ms or trail.total_ms or 0.0)
+    return Timings(
+        prompt_n=prompt_tokens,
+        prompt_ms=prompt_ms,
+        prompt_per_token_ms=_ratio(prompt_ms, prompt_tokens),
+        prompt_per_second=_ratio(1000 * prompt_tokens, prompt_ms),
+        predicted_n=predicted_tokens,
+        predicted_ms=predicted_ms,
+        predicted_per_token_ms=_ratio(predicted_ms, predicted_tokens),
+        predicted_per_second=_ratio(1000 * predicted_tokens, predicted_ms),
+    )
+
+
+def _ratio(amount: float, by: float) -> float:
+    return amount / by if by else 0.0
+
+
+def _picked(given: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The named fields, `a/b` for `b` within `a`; unknown names are left out, as llama.cpp does."""
+    picked: dict[str, Any] = {}
+    for name in names:
+        value: Any = given
+        for part in name.split("/"):
+            value = value.get(part) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType]
+        if value is not None:
+            picked[name] = value
+    return picked
