@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from acepilot.completion_cache import PREFIX_LINES
@@ -13,6 +14,7 @@ from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, FittedPrompt, compo
 from acepilot.protocol import CompletionRequest, PromptReport
 from server.engine.base import Engine
 from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
+from server.window import Windows
 
 MIN_PROMPT_TOKENS = 32
 
@@ -38,8 +40,17 @@ class Plan:
         return self.report.prefix_tokens + self.report.suffix_tokens + self.report.snippet_tokens
 
 
-def plan(request: CompletionRequest, engine: Engine, budget_tokens: int, suffix_candidates: int) -> Plan:
-    """`suffix_candidates` drafts are for models that have no use for a suffix themselves; 0: one will do.
+@dataclass(frozen=True)
+class Limits:
+    """`budget_tokens` of an editor's prompt. `suffix_candidates` drafts are for models that have no use for a
+    suffix themselves; 0: one will do."""
+
+    budget_tokens: int
+    suffix_candidates: int
+
+
+def plan(request: CompletionRequest, engine: Engine, limits: Limits, windows: Windows, in_hand: int) -> Plan:
+    """`in_hand`: sequences of others that wait or run.
 
     Raises BadRequest when the prompt is empty, or `max_tokens` leaves no room for it in the context.
     """
@@ -59,8 +70,8 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int, suffix_
         if mode == "auto":
             mode = choose_mode(request.prompt, suffix, language)
         context = Context(request.prompt, suffix, language, mode)
-        room = min(room, budget_tokens)
-    composed = compose(
+    within = partial(
+        compose,
         request.prompt,
         suffix,
         request.snippets,
@@ -68,12 +79,15 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int, suffix_
         comment=language.line_comment or "#",
         fim=info.fim,
         special_tokens=() if request.rendered else info.special_tokens,
-        budget_tokens=room,
         count_tokens=engine.count_tokens,
     )
+    if context is None:
+        composed = within(budget_tokens=room)
+    else:
+        composed = windows.choose(within, min(room, limits.budget_tokens), in_hand)
     if not composed.text:
         raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
-    gap = _gap(request, composed, engine) if suffix_candidates else None
+    gap = _gap(request, composed, engine) if limits.suffix_candidates else None
     return Plan(
         mode=mode,
         context=context,
@@ -81,7 +95,7 @@ def plan(request: CompletionRequest, engine: Engine, budget_tokens: int, suffix_
         prompt=composed.text,
         report=_report(composed),
         salt=_salt(request, mode, composed.fitted),
-        sequences=suffix_candidates if gap else request.n,
+        sequences=limits.suffix_candidates if gap else request.n,
         gap=gap,
     )
 

@@ -29,9 +29,10 @@ from server.engine.base import Engine, GenerationRequest
 from server.gate import Draft, Gate
 from server.log_probs import log_probs
 from server.metrics import Metrics
-from server.plan import Plan, plan
+from server.plan import Limits, Plan, plan
 from server.suffix_choice import Gap, candidates, choose, together
 from server.trails import Trails
+from server.window import Windows
 
 CACHE_CAPACITY = 512
 
@@ -101,8 +102,8 @@ class CompletionService:
         self._admission = admission
         self._metrics = metrics
         self._trails = trails
-        self._budget_tokens = budget_tokens
-        self._suffix_candidates = suffix_candidates
+        self._limits = Limits(budget_tokens, suffix_candidates)
+        self._windows = Windows()
         self._cache = CompletionCache(CACHE_CAPACITY)
 
     def accept(self, request: CompletionRequest) -> Completion:
@@ -113,7 +114,8 @@ class CompletionService:
         """
         info = self.engine.info
         try:
-            planned = plan(request, self.engine, self._budget_tokens, self._suffix_candidates)
+            in_hand = self._admission.active + self._admission.waiting
+            planned = plan(request, self.engine, self._limits, self._windows, in_hand)
             self._admission.reserve(planned.sequences)
         except Exception:
             self._metrics.completions.labels("refused").inc()

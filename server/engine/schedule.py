@@ -17,6 +17,10 @@ from server.engine.step import Chunk
 READING_SHARE = 4
 """Prompts get at least 1 of so many tokens of a step, however many sequences get their next token in it."""
 
+STEPS_BETWEEN = 3
+"""Steps without prompts after one that read some, while others generate: these wait for all of a step.
+Measured with the starter on two cores: a step of 256 prompt tokens takes 270 ms, one without 25 to 35."""
+
 
 @dataclass(frozen=True)
 class StepLimits:
@@ -117,6 +121,7 @@ class Schedule:
         self._ends = ends
         self._waiting: list[ScheduledSequence] = []
         self._running: dict[ScheduledSequence, Row] = {}
+        self._steps_since_reading = STEPS_BETWEEN
 
     @property
     def has_work(self) -> bool:
@@ -142,11 +147,16 @@ class Schedule:
         return failed
 
     def plan(self) -> Step:
-        """Those that generate come first, each with its drafts; what is left of the step reads prompts."""
+        """Those that generate come first, each with its drafts; what is left of the step reads prompts, if it
+        is their turn."""
         copies = self._admit()
         generating = [sequence for sequence in self._running if sequence.is_generating]
         reading = [sequence for sequence in self._running if not sequence.is_generating]
         parts = [self._part(sequence, 1) for sequence in generating]
+        self._steps_since_reading += 1
+        if not reading or (generating and self._steps_since_reading <= STEPS_BETWEEN):
+            return Step(copies, parts)
+        self._steps_since_reading = 0
         taken = sum(len(part.chunk.token_ids) for part in parts)
         budget = max(self._limits.tokens - taken, self._limits.tokens // READING_SHARE)
         parts += [self._part(sequence, tokens) for sequence, tokens in _shares(reading, budget)]

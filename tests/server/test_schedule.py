@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 )
 
 from server.engine.messages import Close
-from server.engine.schedule import Generate, Score
+from server.engine.schedule import STEPS_BETWEEN, Generate, Score
 from server.engine.worker import FAILURES_IN_A_ROW
 from tests.server.fake_runner import FakeRunner, Heard, alone, served
 
@@ -26,10 +26,10 @@ def test_a_long_prompt_stalls_nobody() -> None:
     heard.add(1, [5, 6], Generate(max_tokens=30, temperature=1.0, seed=3))
     heard.run(steps=1)
     heard.add(2, LONG, GREEDY)
-    heard.run(steps=8)
-    for chunks in runner.steps[1:]:
-        assert [chunk.slot for chunk in chunks] == [0, 1]
-        assert [len(chunk.token_ids) for chunk in chunks] == [1, 7]
+    heard.run(steps=3 * (STEPS_BETWEEN + 1))
+    turn = [*[[(0, 1)]] * STEPS_BETWEEN, [(0, 1), (1, 7)]]
+    sizes = [[(chunk.slot, len(chunk.token_ids)) for chunk in chunks] for chunks in runner.steps[1:]]
+    assert sizes == turn * 3
 
 
 def test_prompts_are_read_however_many_generate() -> None:
@@ -37,10 +37,11 @@ def test_prompts_are_read_however_many_generate() -> None:
     heard = Heard(served(runner, tokens=8, drafts=0, streams=12))
     for number in range(10):
         heard.add(number, [number + 1, 2], Generate(max_tokens=40, temperature=1.0, seed=number))
-    heard.run(steps=4)
+    heard.run(steps=4 * (STEPS_BETWEEN + 1))
     heard.add(10, LONG, GREEDY)
-    heard.run(steps=3)
-    assert all(len(chunks[-1].token_ids) == 2 for chunks in runner.steps[-3:])
+    heard.run(steps=STEPS_BETWEEN + 1)
+    sizes = [len(chunks[-1].token_ids) for chunks in runner.steps[-STEPS_BETWEEN - 1 :]]
+    assert sorted(sizes) == [1] * STEPS_BETWEEN + [2]
 
 
 def test_a_short_prompt_overtakes_and_the_first_comer_goes_on() -> None:
@@ -49,10 +50,10 @@ def test_a_short_prompt_overtakes_and_the_first_comer_goes_on() -> None:
     heard.add(1, LONG, GREEDY)
     heard.add(2, LONG[60:], GREEDY)
     heard.add(3, [9, 9, 9, 9, 9, 9], GREEDY)
-    heard.run(steps=2)
+    heard.run(steps=STEPS_BETWEEN + 2)
     shares = [{chunk.slot: len(chunk.token_ids) for chunk in chunks} for chunks in runner.steps]
     assert shares[0] == {0: 8, 1: 2, 2: 6}
-    assert shares[1] == {0: 8, 1: 7, 2: 1}
+    assert shares[-1] == {0: 8, 1: 7, 2: 1}
 
 
 def test_what_runs_together_is_bounded_by_streams_and_by_rows() -> None:
