@@ -39,6 +39,7 @@ class Live:
         self.completion_id = ""
         self.model = ""
         self.reason = ""
+        self.began_s = time.monotonic()
         self.elapsed_ms = 0.0
         self._on_final = on_final
         self._watchers: set[asyncio.Event] = set()
@@ -79,7 +80,6 @@ class Live:
         await asyncio.wait([self._task])
 
     async def _read(self, client: CompletionClient, request: CompletionRequest) -> None:
-        started = time.monotonic()
         try:
             async with aclosing(client.stream(request)) as chunks:
                 async for chunk in chunks:
@@ -91,7 +91,7 @@ class Live:
                         self.final = chunk.acepilot.text if chunk.acepilot.text is not None else self.final
                     self._tell()
             self.final = self.text if self.final is None else self.final
-            self.elapsed_ms = (time.monotonic() - started) * 1000
+            self.elapsed_ms = (time.monotonic() - self.began_s) * 1000
             self._on_final(self)
         except ServerError as trouble:
             self.trouble = trouble

@@ -25,6 +25,9 @@ from lsp.live import Live
 
 CACHE_ENTRIES = 256
 MAX_TOKENS = 96
+WHOLE_TEXT_S = 0.75
+"""So long a stream may take before its first whole lines are shown without the rest, which the cache has
+when they are accepted."""
 
 logger = logging.getLogger("acepilot.lsp")
 
@@ -161,18 +164,24 @@ class Suggester:
     async def _follow(
         self, live: Live, snapshot: Snapshot, turn: Turn, deadline_s: float
     ) -> Suggestion | Nothing:
-        """Wait for the stream's end. Raises DivergedError as soon as it cannot answer `snapshot` any more."""
+        """Wait for the stream's end, or for whole lines where that takes long.
+
+        Raises DivergedError as soon as it cannot answer `snapshot` any more.
+        """
         live.join(turn.woken)
         finish = False
         try:
             while not live.done and not turn.superseded:
                 if (typed := live.typed_since(snapshot)) is None:
                     raise DivergedError
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0:
+                now_s, lines_at_s = time.monotonic(), live.began_s + WHOLE_TEXT_S
+                if now_s >= min(lines_at_s, deadline_s) and (lines := _whole_lines(live.text, typed)):
                     finish = True
-                    return self._what_is_there(live, typed, snapshot)
-                await turn.sleep(left_s)
+                    return Suggestion(lines, snapshot, live.completion_id)
+                if now_s >= deadline_s:
+                    finish = True
+                    return self._too_slow()
+                await turn.sleep((lines_at_s if now_s < lines_at_s < deadline_s else deadline_s) - now_s)
         finally:
             live.leave(turn.woken, finish=finish)
         if turn.superseded:
@@ -217,12 +226,8 @@ class Suggester:
         self._debounce.answered(live.elapsed_ms)
         self._report(None)
 
-    def _what_is_there(self, live: Live, typed: str, snapshot: Snapshot) -> Suggestion | Nothing:
-        """The time budget is spent: whole lines, if there are any. The stream goes on, for the cache."""
-        lines_end = live.text.rfind("\n")
-        whole = live.text[len(typed) : lines_end] if lines_end > len(typed) else ""
-        if whole.strip():
-            return Suggestion(whole, snapshot, live.completion_id)
+    def _too_slow(self) -> Nothing:
+        """The time budget is spent, and there is no whole line. The stream goes on, for the cache."""
         slow = ServerError(
             "slow",
             f"No completion within {self._budget_s * 1000:.0f} ms: the server is slow or overloaded. Raise "
@@ -242,3 +247,9 @@ class Suggester:
 
     def _salt(self, snapshot: Snapshot) -> str:
         return f"{self._model}\n{snapshot.language}\n{snapshot.uri}"
+
+
+def _whole_lines(text: str, typed: str) -> str:
+    """Of a stream's text so far, what follows `typed` up to the end of the last whole line; "" for none."""
+    lines = text[len(typed) : max(text.rfind("\n"), len(typed))]
+    return lines if lines.strip() else ""
