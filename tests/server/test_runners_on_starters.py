@@ -1,76 +1,49 @@
-"""The torch engine's runner on real weights: greedy text as transformers writes it, and what int8 costs."""
+"""Both engines' runners on real weights: greedy text as transformers writes it, and what fewer bits cost."""
 
 import copy
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from acepilot.registry import is_whole, resolve
-from server.engine.base import EngineOptions
+from acepilot.registry import ModelFolder, is_whole, resolve
+from server.engine.base import Dtype, EngineOptions
+from server.engine.openvino_model import prepared_folder
+from server.engine.openvino_runner import OpenVinoRunner
 from server.engine.step import Chunk
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
 from server.engine.torch_weights import load_pretrained
+from tests.server.runners import CODES, greedy, mean_log_likelihood
 
-CODES = {
-    "python": '''def fibonacci(count):
-    """The first numbers of the sequence."""
-    numbers = [0, 1]
-    while len(numbers) < count:
-        numbers.append(numbers[-1] + numbers[-2])
-    return numbers[:count]
-
-
-class Stack:
-    def __init__(self):
-        self.items = []
-
-    def pop(self):
-        if not self.items:
-            raise IndexError("pop from an empty stack")
-        return self.items.pop()
-''',
-    "typescript": """export interface Todo { id: number; title: string; done: boolean }
-
-export function toggle(todos: Todo[], id: number): Todo[] {
-  return todos.map((todo) => (todo.id === id ? { ...todo, done: !todo.done } : todo));
-}
-
-export async function load(url: string): Promise<Todo[]> {
-  const response = await fetch(url);
-  if (!response.ok) {
-    throw new Error(`cannot load ${url}: ${response.status}`);
-  }
-  return (await response.json()) as Todo[];
-}
-""",
-    "vue": """<template>
-  <ul>
-    <li v-for="item in items" :key="item.id" @click="$emit('select', item)">{{ item.name }}</li>
-  </ul>
-</template>
-
-<script setup lang="ts">
-import { computed } from 'vue'
-
-const props = defineProps<{ items: { id: number; name: string }[] }>()
-const total = computed(() => props.items.length)
-</script>
-""",
-}
 INT8_LOSS = 0.02
 FLOAT32 = Numbers(torch.device("cpu"), torch.float32)
 
 
 @dataclass(frozen=True)
 class Starter:
+    """`exact`: the mean log-likelihood of `codes` (token ids of CODES) in float32."""
+
+    folder: ModelFolder
     model: Any
     tokenizer: Any
+
+    @cached_property
+    def codes(self) -> list[list[int]]:
+        return [self.tokenizer(code)["input_ids"] for code in CODES.values()]
+
+    @cached_property
+    def exact(self) -> float:
+        return mean_log_likelihood(self.runner(FLOAT32), self.codes, step_tokens=1000)
+
+    def openvino(self, dtype: Dtype) -> OpenVinoRunner:
+        options = EngineOptions(max_streams=1, threads=1, dtype=dtype)
+        return OpenVinoRunner(prepared_folder(self.folder), options, most_row_tokens=1024)
 
     def runner(self, numbers: Numbers) -> TorchRunner:
         model = copy.deepcopy(self.model).to(numbers.dtype)
@@ -84,7 +57,8 @@ def starter(request: pytest.FixtureRequest) -> Iterator[Starter]:
         pytest.skip(f"{request.param} is not here: python scripts/fetch_model.py {request.param}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield Starter(*load_pretrained(resolve(request.param), torch.float32))
+    folder = resolve(request.param)
+    yield Starter(folder, *load_pretrained(folder, torch.float32))
     torch.set_num_threads(threads)
 
 
@@ -95,40 +69,44 @@ def test_greedy_equals_transformers(starter: Starter) -> None:
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, min_new_tokens=24, do_sample=False,
         eos_token_id=None, pad_token_id=0, repetition_penalty=1.0,
     )  # fmt: skip
-    runner = starter.runner(FLOAT32)
-    found = [int(runner.step([Chunk(0, 0, prompt, 1)])[0].argmax())]
-    while len(found) < 24:
-        chunk = Chunk(0, len(prompt) + len(found) - 1, found[-1:], 1)
-        found.append(int(runner.step([chunk])[0].argmax()))
-    assert found == out[0, len(prompt) :].tolist()
+    wanted: list[int] = out[0, len(prompt) :].tolist()
+    assert greedy(starter.runner(FLOAT32), prompt, 24) == wanted
+    assert greedy(starter.openvino("float32"), prompt, 24) == wanted
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_int8_weights_keep_the_likelihood_of_code(starter: Starter, dtype: torch.dtype) -> None:
-    exact = mean_log_likelihood(starter, FLOAT32, step_tokens=1000)
     rounded = dataclasses.replace(FLOAT32, dtype=dtype, int8=True)
     for step_tokens in (1000, 16):  # each has a way of its own through the weights
-        assert mean_log_likelihood(starter, rounded, step_tokens) == pytest.approx(exact, rel=INT8_LOSS)
+        found = mean_log_likelihood(starter.runner(rounded), starter.codes, step_tokens)
+        assert found == pytest.approx(starter.exact, rel=INT8_LOSS)
 
 
 def test_bfloat16_keeps_the_likelihood_of_code(starter: Starter) -> None:
-    exact = mean_log_likelihood(starter, FLOAT32, step_tokens=1000)
-    half = dataclasses.replace(FLOAT32, dtype=torch.bfloat16)
+    half = starter.runner(dataclasses.replace(FLOAT32, dtype=torch.bfloat16))
     for step_tokens in (1000, 64, 16):
-        assert mean_log_likelihood(starter, half, step_tokens) == pytest.approx(exact, rel=INT8_LOSS / 2)
+        found = mean_log_likelihood(half, starter.codes, step_tokens)
+        assert found == pytest.approx(starter.exact, rel=INT8_LOSS / 2)
 
 
-def mean_log_likelihood(starter: Starter, numbers: Numbers, step_tokens: int) -> float:
-    """Natural, a token, over CODES; read in steps of so many tokens."""
-    runner = starter.runner(numbers)
-    found: list[float] = []
-    for code in CODES.values():
-        token_ids: list[int] = starter.tokenizer(code)["input_ids"]
-        for start in range(0, len(token_ids) - 1, step_tokens):
-            piece = token_ids[start : start + step_tokens]
-            logits = runner.step([Chunk(0, start, piece, len(piece))])
-            following = token_ids[start + 1 : start + 1 + len(piece)]
-            shifted = logits - logits.max(axis=1, keepdims=True)
-            log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            found += [float(log_probs[at, token]) for at, token in enumerate(following)]
-    return float(np.mean(found))
+def test_openvino_s_own_numbers_keep_the_likelihood_of_code(starter: Starter) -> None:
+    """Weights of 8 bits, products in bfloat16 where the processor has it, a KV cache of 16 bits."""
+    runner = starter.openvino("auto")
+    for step_tokens in (1000, 16):
+        found = mean_log_likelihood(runner, starter.codes, step_tokens)
+        assert found == pytest.approx(starter.exact, rel=INT8_LOSS)
+
+
+def test_openvino_s_rows_hold_what_was_computed(starter: Starter) -> None:
+    """A prompt read in pieces, one whose beginning was copied, and one beside another: all as one alone."""
+    runner = starter.openvino("float32")
+    prompt, other = starter.codes[:2]
+    middle = len(prompt) // 2
+    alone = runner.step([Chunk(0, 0, prompt, 1)])[0].copy()
+    runner.step([Chunk(1, 0, prompt[:middle], 0)])
+    in_pieces = runner.step([Chunk(1, middle, prompt[middle:], 1)])[0].copy()
+    runner.copy_prefix(0, 2, middle)
+    copied = runner.step([Chunk(2, middle, prompt[middle:], 1)])[0].copy()
+    beside = runner.step([Chunk(3, 0, prompt, 1), Chunk(4, 0, other, 1)])[0]
+    for logits in (in_pieces, copied, beside):
+        np.testing.assert_allclose(logits, alone, atol=2e-3)
