@@ -24,7 +24,8 @@ class CompletionEvent(BaseModel):
 
     `shown` comes first and once. Then one of: `accepted` (the whole text), `partly_accepted` (again whenever
     it grows; `chars` is cumulative), `typed_through` (its whole text was typed by hand), `rejected`. After an
-    acceptance, one `survived` for each of `SURVIVAL_S`.
+    acceptance, one `survived` for each of `SURVIVAL_S`. Where the first lines of a completion were offered
+    alone and accepted, and then the rest, `accepted` comes again, with all `chars`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
