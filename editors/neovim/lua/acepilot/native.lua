@@ -1,0 +1,54 @@
+-- Neovim 0.12 and later: vim.lsp.inline_completion shows the ghost text; here it gets our keys.
+local Suggestion = require('acepilot.suggestion')
+
+local inline = vim.lsp.inline_completion
+
+local M = { enabled = true }
+
+function M.start()
+  vim.api.nvim_create_autocmd('LspAttach', {
+    group = vim.api.nvim_create_augroup('acepilot', {}),
+    callback = function(event)
+      local client = vim.lsp.get_client_by_id(event.data.client_id)
+      if client and client.name == 'acepilot' then inline.enable(M.enabled, { client_id = client.id }) end
+    end,
+  })
+end
+
+function M.enable(enabled)
+  M.enabled = enabled
+  for _, client in ipairs(vim.lsp.get_clients({ name = 'acepilot' })) do
+    inline.enable(enabled, { client_id = client.id })
+  end
+end
+
+--- Take 'all', a 'line' or a 'word' of what is shown. False where nothing is shown.
+function M.accept(size)
+  if size == 'all' then return inline.get() end
+  return inline.get({
+    on_accept = function(item)
+      local client = assert(vim.lsp.get_client_by_id(item.client_id))
+      local suggestion = Suggestion.new(client, vim.api.nvim_get_current_buf(), {
+        insertText = item.insert_text,
+        range = item.range:to_lsp(client.offset_encoding),
+        command = item.command,
+      })
+      if suggestion:typed() then suggestion:take(suggestion:piece(size)) end
+    end,
+  })
+end
+
+function M.next()
+  inline.select()
+  return true
+end
+
+--- Neovim has no call for this; off and on again is what its documentation offers.
+function M.dismiss()
+  local buffer = { bufnr = vim.api.nvim_get_current_buf() }
+  inline.enable(false, buffer)
+  inline.enable(true, buffer)
+  return true
+end
+
+return M
