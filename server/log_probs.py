@@ -46,6 +46,6 @@ def _first_end(window: str, count_tokens: CountTokens) -> tuple[int, int]:
     total = count_tokens(window)
     for end in range(1, len(window)):
         count = count_tokens(window[:end])
-        if count + count_tokens(window[end:]) == total:
+        if count and count + count_tokens(window[end:]) == total:
             return end, count
     return len(window), total

@@ -89,11 +89,13 @@ def test_a_long_prompt_is_clipped_from_the_left_and_says_so(serve: Serve, script
     ("body", "field"),
     [
         ({}, "prompt"),
-        ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": -1}, "max_tokens"),
         ({"prompt": "x", "max_tokens": 4096}, "max_tokens"),
         ({"prompt": "x", "temperature": "hot"}, "temperature"),
         ({"prompt": "x", "n": 99}, "n"),
         ({"prompt": ["a", "b"]}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": "x", "time_limit_ms": -1}, "time_limit_ms"),
         ({"prompt": "x", "stop": [""]}, "stop.0"),
         ({"prompt": "x", "snippets": [{"path": "a"}]}, "snippets.0.text"),
         ({"prompt": ""}, "prompt"),
@@ -119,11 +121,115 @@ def test_what_is_not_json_is_422(serve: Serve, scripted: Any) -> None:
     assert response.status_code == 422
 
 
-@pytest.mark.parametrize("field", ["echo", "logprobs", "best_of"])
-def test_what_is_not_served_is_refused_by_name(serve: Serve, scripted: Any, field: str) -> None:
-    response = serve(scripted).complete(prompt="x", **{field: 3 if field != "echo" else True})
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"best_of": 3}, "ask for `n` candidates"),
+        ({"logprobs": 3}, "`logprobs` beyond 0"),
+        ({"logprobs": 0, "stream": True}, "leave out"),
+        ({"logprobs": 0, "language": "python"}, "leave out"),
+        ({"logprobs": 0, "echo": True}, "leave out"),
+        ({"echo": True, "suffix": "y"}, "`echo` is for plain prompts"),
+        ({"echo": True, "path": "a.py"}, "`echo` is for plain prompts"),
+        ({"prompt": [1, 2, 3]}, "token numbers are not taken"),
+        ({"prompt": [[1, 2, 3]]}, "token numbers are not taken"),
+        ({"prompt": ["a", "b"]}, "one request answers one prompt"),
+    ],
+)
+def test_what_is_not_served_is_refused_in_a_sentence(
+    serve: Serve, scripted: Any, body: dict[str, object], sentence: str
+) -> None:
+    response = serve(scripted).complete(**{"prompt": "x", **body})
     assert response.status_code == 422
-    assert field in response.json()["error"]["message"]
+    assert sentence in response.json()["error"]["message"]
+
+
+def test_what_openai_s_clients_send_besides_is_let_through(serve: Serve, scripted: Any) -> None:
+    response = serve(scripted).complete(
+        prompt=["count:"],
+        model="text-davinci-003",
+        user="someone",
+        presence_penalty=0.5,
+        frequency_penalty=0,
+        logit_bias={"50256": -100},
+        best_of=1,
+        logprobs=None,
+        max_tokens=None,
+    )
+    assert response.json()["choices"][0]["text"] == "one two three"
+
+
+def test_echo_puts_the_prompt_first(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    body = {"prompt": "count: ", "echo": True, "n": 2}
+    choices = server.complete(**body).json()["choices"]
+    assert [choice["text"] for choice in choices] == ["count: one two three"] * 2
+    streamed = [c for event in events_of(server.complete(**body, stream=True)) for c in event["choices"]]
+    for index in (0, 1):
+        texts = [choice["text"] for choice in streamed if choice["index"] == index]
+        assert (texts[0], "".join(texts)) == ("count: ", "count: one two three")
+
+
+def test_logprobs_are_each_token_s_own(serve: Serve, scripted: Any) -> None:
+    choice = serve(scripted).complete(prompt="count:", logprobs=0, n=2).json()["choices"][1]
+    assert choice["text"] == "one two three"
+    logprobs = choice["logprobs"]
+    assert "".join(logprobs["tokens"]) == choice["text"]
+    assert [token.strip() for token in logprobs["tokens"]] == ["one", "two", "three"]
+    assert logprobs["token_logprobs"] == [-1.0, -1.0, -1.0]
+    assert [choice["text"][at:][:1] for at in logprobs["text_offset"]] == [
+        token[0] for token in logprobs["tokens"]
+    ]
+
+
+def test_logprobs_of_the_real_tokenizer_cover_the_text(serve: Serve, tiny_engine: Any) -> None:
+    body = {"prompt": "def add(a, b):\n    return", "max_tokens": 24, "logprobs": 0}
+    choice = serve(tiny_engine).complete(**body).json()["choices"][0]
+    logprobs = choice["logprobs"]
+    assert "".join(logprobs["tokens"]) == choice["text"]
+    assert len(logprobs["tokens"]) > 12
+    assert all(value <= 0 for value in logprobs["token_logprobs"])
+    assert min(logprobs["token_logprobs"]) > -5, "greedy tokens are likely ones"
+
+
+def test_no_tokens_asked_for_reads_the_prompt_ahead(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    answer = server.complete(prompt="x = ", suffix="\n", language="python", max_tokens=0).json()
+    assert answer["choices"][0] == {"index": 0, "text": "", "finish_reason": "length", "logprobs": None}
+    assert answer["usage"]["completion_tokens"] == 0
+    assert "read ahead" in server.get(f"/v1/explain/{answer['id']}").json()["reason"]
+    warmed = scripted.prompts[-1]
+    steps = scripted.steps
+    later = server.complete(prompt="x = ", suffix="\n", language="python").json()
+    assert later["choices"][0]["text"]
+    assert scripted.prompts[-1] == warmed
+    assert scripted.steps > steps, "an empty answer must not have been cached"
+
+
+@pytest.mark.parametrize("language", ["javascript", None])
+def test_a_time_limit_ends_with_the_last_whole_line(
+    serve: Serve, scripted: Any, language: str | None
+) -> None:
+    scripted.step_s = 0.02
+    scripted.script = " ".join(f"let a{number} = {number};\n" for number in range(200))
+    server = serve(scripted)
+    answer = server.complete(
+        prompt="{\n", suffix="\n}\n", language=language, max_tokens=2000, time_limit_ms=300
+    ).json()
+    lines = answer["choices"][0]["text"].rstrip("\n").split("\n")
+    assert 1 <= len(lines) < 100
+    assert all(line.strip().startswith("let") and line.endswith(";") for line in lines)
+    assert answer["choices"][0]["finish_reason"] == "length"
+    trail = server.get(f"/v1/explain/{answer['id']}").json()
+    assert trail["early_stop"] == "time_limit"
+    assert server.wait_for(lambda: scripted.open_streams == 0)
+
+
+def test_a_time_limit_waits_for_the_first_line(serve: Serve, scripted: Any) -> None:
+    scripted.step_s = 0.01
+    scripted.script = "a and b and c\nd and e and f"
+    answer = serve(scripted).complete(prompt="x = ", time_limit_ms=1).json()
+    assert answer["choices"][0]["text"] == "a and b and c\n"
 
 
 def test_beyond_the_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -> None:
