@@ -92,7 +92,7 @@ local function ask(trigger)
       candidates = found
       show(index)
     elseif trigger == INVOKED then
-      vim.api.nvim_echo({ { 'Acepilot has no other completion here; :Acepilot tells more.' } }, false, {})
+      vim.notify('Acepilot has no other completion here; :Acepilot tells more.')
     end
   end
   _, this.id = client:request('textDocument/inlineCompletion', params, answered, buffer)
