@@ -217,7 +217,10 @@ class AcepilotInfo(BaseModel):
 
 
 class LogProbs(BaseModel):
-    """Natural log-probabilities of a text's tokens. A character of several tokens is one, with their sum."""
+    """Natural log-probabilities of a text's tokens. A character of several tokens is one, with their sum.
+
+    Where a token ends is found by counting: some are told a few characters early, the values all the same.
+    """
 
     tokens: list[str]
     token_logprobs: list[float]
