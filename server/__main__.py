@@ -6,6 +6,7 @@
     python -m server --model OWNER/NAME              by hub id: fetched at the first start, here from then on
     python -m server --model ./my-model --engine upstream --upstream http://gpu1:8000   docs/upstream.md
     ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must show the token
+    python -m server stats                           what became of completions: accepted, kept, how fast
 
 Every flag can also be an ACEPILOT_* variable (ACEPILOT_PORT=9000) or a line under [server] in acepilot.toml.
 Open the address in a browser for the playground. Stop with Ctrl-C.
@@ -25,9 +26,16 @@ from server.engine.base import Engine
 from server.engine.opening import open_engine
 from server.settings import ServerSettings
 
+SECRETS = ("token", "upstream_token", "events_url")
+"""Settings that are no flags: a command line shows in `ps`."""
+
 
 def main() -> int:
     """Exit code 0 after Ctrl-C, 3 when the port is taken, 2 when settings or the model's name are wrong."""
+    if sys.argv[1:2] == ["stats"]:
+        from server.stats import main as print_stats  # rich is slow to import, and a server needs none of it
+
+        return print_stats(sys.argv[2:])
     try:
         settings = ServerSettings.load(vars(_parser().parse_args()))
         _configure_logging(settings.log_level)
@@ -62,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, field in ServerSettings.model_fields.items():
-        if name in ("token", "upstream_token"):  # a token on a command line shows in `ps`
+        if name in SECRETS:
             continue
         described = f"{field.description} (default: {field.default})"
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper(), help=described)

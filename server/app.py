@@ -11,7 +11,7 @@ from acepilot import __version__
 from server.engine.base import Engine
 from server.errors import install_error_handlers
 from server.guard import Guard
-from server.routes import chat, engines, health, infill, models, openai, playground, tabby
+from server.routes import chat, engines, events, health, infill, models, openai, playground, tabby
 from server.settings import ServerSettings
 from server.state import ServerState
 
@@ -38,6 +38,6 @@ def create_app(settings: ServerSettings, load_engine: Callable[[], Engine]) -> F
         # Without a token, a web page could reach this server under a host name of its own (DNS rebinding).
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
     install_error_handlers(app)
-    for routes in (health, models, openai, tabby, infill, engines, chat, playground):
+    for routes in (health, models, openai, tabby, infill, engines, chat, events, playground):
         app.include_router(routes.router)
     return app

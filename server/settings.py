@@ -49,6 +49,11 @@ class ServerSettings(ProgramSettings):
         (), description="for --engine upstream: comma-separated URLs of OpenAI-style servers, before /v1"
     )
     upstream_token: SecretStr | None = Field(None, description="bearer token for those servers")
+    events_url: SecretStr | None = Field(
+        None,
+        description="database for what became of completions; else events.sqlite3 in ACEPILOT_HOME: "
+        "postgresql://user:password@host/name or sqlite:////path",
+    )
     log_level: Literal["info", "warning", "error"] = Field(
         "info", description="`info` has a line a completion: counts and times, never code"
     )
@@ -59,6 +64,14 @@ class ServerSettings(ProgramSettings):
         return (
             tuple(url.strip() for url in given.split(",") if url.strip()) if isinstance(given, str) else given
         )
+
+    @field_validator("events_url")
+    @classmethod
+    def _known_database(cls, given: SecretStr | None) -> SecretStr | None:
+        scheme = given.get_secret_value().partition("://")[0].partition("+")[0] if given else "sqlite"
+        if scheme not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError("it must begin with postgresql:// or sqlite:///")
+        return given
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:

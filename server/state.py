@@ -1,4 +1,4 @@
-"""What the app's routes share: the settings, and the model that is loading, ready or failed."""
+"""What the app's routes share: settings, events, and the model that is loading, ready or failed."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,8 @@ from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
 from acepilot.protocol import Ready
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
+from server.event_database import database_url
+from server.event_store import EventStore
 from server.metrics import Metrics
 from server.service import CompletionService
 from server.settings import ServerSettings
@@ -27,6 +29,8 @@ class ServerState:
         self.settings = settings
         self.metrics = Metrics()
         self.trails = Trails()
+        events_url = settings.events_url.get_secret_value() if settings.events_url else None
+        self.events = EventStore(database_url(events_url), self.metrics.events)
         self.admission = Admission(settings.max_streams, settings.max_waiting)
         self._load_engine = load_engine
         self._service: CompletionService | None = None
@@ -90,6 +94,7 @@ class ServerState:
         return Ready(status=status, model=self.settings.model, detail=self._failure or self._waits_for)
 
     def close(self) -> None:
+        self.events.close()
         if self._service is not None:
             self._service.engine.close()
 

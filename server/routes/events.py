@@ -1,0 +1,76 @@
+"""`POST /v1/events`: what became of completions, from Acepilot's language server or from Tabby's clients.
+
+Answered at once: server/event_store.py writes later. Tabby's clients know neither model nor language nor how
+long a completion took; what the completion's trail still knows of that is put in.
+"""
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Request
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from acepilot.errors import NotFound
+from acepilot.events import CompletionEvent, EventBatch, Kind
+from server.routes.access import State
+from server.state import ServerState
+
+router = APIRouter(prefix="/v1", tags=["events"])
+
+TABBY_KINDS: dict[str, Kind] = {"view": "shown", "select": "accepted", "dismiss": "rejected"}
+
+
+class TabbyEvent(BaseModel):
+    """One event of Tabby's agent. `view_id` and `elapsed`, which it sends as well, are not kept."""
+
+    type: Literal["view", "select", "dismiss"]
+    completion_id: str = Field(min_length=1, max_length=128)
+    choice_index: int = Field(default=0, ge=0, le=64)
+    select_kind: str | None = Field(
+        default=None, max_length=16, description="Of `select`: `line` where only a part was accepted."
+    )
+
+
+class EventsTaken(BaseModel):
+    taken: int = Field(description="How many events were understood. Known ones are not counted again.")
+
+
+def _shape(body: Any) -> str:
+    return (
+        "batch" if isinstance(body, EventBatch) or (isinstance(body, dict) and "events" in body) else "tabby"
+    )
+
+
+Events = Annotated[
+    Annotated[EventBatch, Tag("batch")] | Annotated[TabbyEvent, Tag("tabby")], Discriminator(_shape), Body()
+]
+
+
+@router.post("/events")
+async def events(body: Events, request: Request, state: State) -> EventsTaken:
+    if isinstance(body, EventBatch):
+        found = body.events
+    else:
+        found = [_from_tabby(body, request.headers.get("User-Agent", ""), state)]
+    state.events.put(found)
+    return EventsTaken(taken=len(found))
+
+
+def _from_tabby(event: TabbyEvent, client: str, state: ServerState) -> CompletionEvent:
+    kind = TABBY_KINDS[event.type]
+    if kind == "accepted" and event.select_kind:
+        kind = "partly_accepted"
+    try:
+        trail = state.trails.get(event.completion_id)
+    except NotFound:  # it was before the last restart
+        trail = None
+    return CompletionEvent(
+        completion_id=event.completion_id,
+        choice=event.choice_index,
+        kind=kind,
+        at=time.time(),
+        model=trail.model[:128] if trail else "",
+        language=(trail.language or "") if trail else "",
+        client=client[:128],
+        latency_ms=trail.total_ms if trail and kind == "shown" else None,
+    )

@@ -1,0 +1,217 @@
+"""`python -m server stats`: what became of completions, from the database of events.
+
+    python -m server stats          tables by language, by model and by day (UTC)
+    python -m server stats --json   the same figures, for programs
+
+Reads the database that a server with the same settings writes: ACEPILOT_EVENTS_URL, else events.sqlite3 in
+ACEPILOT_HOME. The server may run meanwhile.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from acepilot.errors import AcepilotError
+from acepilot.events import SURVIVAL_S
+from server.event_database import database_url, events, is_there, open_database
+from server.event_store import TAKEN
+from server.settings import ServerSettings
+
+By = Literal["language", "model", "day"]
+GROUPS: tuple[By, ...] = ("language", "model", "day")
+DAYS_SHOWN = 31
+"""Of the table alone: `--json` has all."""
+
+_Group = tuple[str, str, str]
+
+
+@dataclass
+class Figures:
+    """Of one language, model or day, or of all."""
+
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    taken: int = 0
+    """Completions of which all or a part was accepted."""
+    accepted_chars: int = 0
+    looked_at_chars: dict[int, float] = field(default_factory=dict[int, float])
+    kept_chars: dict[int, float] = field(default_factory=dict[int, float])
+    latencies_ms: list[float] = field(default_factory=list[float])
+
+    def latency_ms(self, share: float) -> float | None:
+        """The smallest latency that `share` of all do not exceed."""
+        if not self.latencies_ms:
+            return None
+        ordered = sorted(self.latencies_ms)
+        return ordered[math.ceil(share * len(ordered)) - 1]
+
+    def acceptance(self) -> float | None:
+        shown = self.counts.get("shown", 0)
+        return self.taken / shown if shown else None
+
+    def kept(self, after_s: int) -> float | None:
+        looked_at = self.looked_at_chars.get(after_s)
+        return self.kept_chars[after_s] / looked_at if looked_at else None
+
+    def as_json(self) -> dict[str, Any]:
+        kinds = ("shown", "accepted", "partly_accepted", "typed_through", "rejected")
+        return {
+            **{kind: self.counts.get(kind, 0) for kind in kinds},
+            "acceptance_rate": self.acceptance(),
+            "accepted_chars": self.accepted_chars,
+            "kept_ratio": {str(after_s): self.kept(after_s) for after_s in SURVIVAL_S},
+            "latency_p50_ms": self.latency_ms(0.5),
+            "latency_p95_ms": self.latency_ms(0.95),
+        }
+
+
+@dataclass
+class Stats:
+    total: Figures = field(default_factory=Figures)
+    by: dict[By, dict[str, Figures]] = field(default_factory=lambda: {name: {} for name in GROUPS})
+
+    def of(self, group: _Group) -> Iterator[Figures]:
+        """Everything that a row of this language, model and day counts for."""
+        yield self.total
+        for name, value in zip(GROUPS, group, strict=True):
+            yield self.by[name].setdefault(value, Figures())
+
+
+def read(connection: sa.Connection) -> Stats:
+    stats = Stats()
+    of = events.c
+    group = (of.language, of.model, of.day)
+    counted = sa.select(
+        *group,
+        of.kind,
+        of.after_s,
+        sa.func.count(),
+        sa.func.sum(of.chars),
+        sa.func.sum(of.chars * of.kept_ratio),
+    ).group_by(*group, of.kind, of.after_s)
+    for *names, kind, after_s, count, chars, kept in _rows(connection, counted):
+        for figures in stats.of(_group(names)):
+            figures.counts[kind] = figures.counts.get(kind, 0) + count
+            if kind == "survived":
+                figures.looked_at_chars[after_s] = figures.looked_at_chars.get(after_s, 0) + chars
+                figures.kept_chars[after_s] = figures.kept_chars.get(after_s, 0) + (kept or 0)
+    for *names, count, chars in _rows(connection, _taken()):
+        for figures in stats.of(_group(names)):
+            figures.taken += count
+            figures.accepted_chars += chars
+    latencies = sa.select(*group, of.latency_ms).where(of.kind == "shown", of.latency_ms.is_not(None))
+    for *names, latency_ms in _rows(connection, latencies):
+        for figures in stats.of(_group(names)):
+            figures.latencies_ms.append(latency_ms)
+    return stats
+
+
+def _rows(connection: sa.Connection, statement: sa.Executable) -> Iterator[tuple[Any, ...]]:
+    for row in connection.execute(statement.execution_options(yield_per=10_000)):
+        yield tuple(row)
+
+
+def _taken() -> sa.Executable:
+    """A completion counts once, whether accepted whole, in parts, or first the one and then the other."""
+    of = events.c
+    each = (
+        sa.select(
+            sa.func.max(of.language).label("language"),
+            sa.func.max(of.model).label("model"),
+            sa.func.min(of.day).label("day"),
+            sa.func.max(of.chars).label("chars"),
+        )
+        .where(of.kind.in_(TAKEN))
+        .group_by(of.completion_id, of.choice)
+        .subquery()
+    )
+    group = (each.c.language, each.c.model, each.c.day)
+    return sa.select(*group, sa.func.count(), sa.func.sum(each.c.chars)).group_by(*group)
+
+
+def _group(names: list[Any]) -> _Group:
+    language, model, day = names
+    return language or "unknown", model or "unknown", str(day)
+
+
+def main(words: list[str]) -> int:
+    """Exit code 0, also where there is nothing yet; 2 where settings are wrong or the database fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server stats",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    flags = parser.parse_args(words)
+    try:
+        settings = ServerSettings.load()
+        url = database_url(settings.events_url.get_secret_value() if settings.events_url else None)
+        stats = _read_from(url) if is_there(url) else Stats()
+    except (AcepilotError, SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        print(f"error: the events cannot be read: {cause}", file=sys.stderr)
+        return 2
+    if flags.json:
+        by = {
+            f"by_{name}": {key: one.as_json() for key, one in sorted(groups.items())}
+            for name, groups in stats.by.items()
+        }
+        print(json.dumps({"total": stats.total.as_json(), **by}, indent=2))
+    elif stats.total.counts:
+        _print_tables(stats)
+    else:
+        where = url.render_as_string(hide_password=True)
+        print(f"No events yet in {where}: they come from editors that use this server.")
+    return 0
+
+
+def _read_from(url: sa.URL) -> Stats:
+    engine = open_database(url)
+    try:
+        with engine.connect() as connection:
+            return read(connection)
+    finally:
+        engine.dispose()
+
+
+def _print_tables(stats: Stats) -> None:
+    console = Console()
+    for name, groups in stats.by.items():
+        table = Table(title=f"by {name}" + (" (UTC)" if name == "day" else ""), title_justify="left")
+        table.add_column(name)
+        columns = "shown", "accepted", "chars", *(f"kept {after_s} s" for after_s in SURVIVAL_S), "p50", "p95"
+        for column in columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        newest = sorted(groups.items())[-DAYS_SHOWN:] if name == "day" else sorted(groups.items())
+        for key, figures in newest:
+            table.add_row(key, *_cells(figures))
+        if name == "day":
+            table.add_section()
+            table.add_row("all days", *_cells(stats.total))
+        console.print(table)
+    console.print(
+        "accepted: whole or in part, of those shown. kept: of the accepted characters, so much later."
+    )
+
+
+def _cells(figures: Figures) -> list[str]:
+    times = (figures.latency_ms(0.5), figures.latency_ms(0.95))
+    return [
+        str(figures.counts.get("shown", 0)),
+        _percent(figures.acceptance()),
+        str(figures.accepted_chars),
+        *(_percent(figures.kept(after_s)) for after_s in SURVIVAL_S),
+        *("-" if time is None else f"{time:.0f} ms" for time in times),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
