@@ -1,6 +1,6 @@
 """Programs that a benchmark starts: each in a session of its own, which ends with it, whatever happens.
 
-`/proc` says what they have cost: CPU seconds of a whole session.
+`/proc` says what they have cost: CPU seconds and memory of a whole session.
 """
 
 import contextlib
@@ -84,6 +84,11 @@ def cpu_seconds(session: int) -> float:
     return sum(sum(stat[11:15]) for stat in _members(session)) / _TICKS
 
 
+def memory_bytes(session: int) -> int:
+    """Resident memory of all living processes of `session`; what two share counts twice."""
+    return sum(stat[21] for stat in _members(session)) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _members(session: int) -> list[list[int]]:
     """`/proc/<pid>/stat` after the name (state as 0), of each living process of the session."""
     found: list[list[int]] = []
@@ -91,5 +96,5 @@ def _members(session: int) -> list[list[int]]:
         with contextlib.suppress(OSError):
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(fields[3]) == session and fields[0] not in "ZX":
-                found.append([0, *(int(field) for field in fields[1:16])])
+                found.append([0, *(int(field) for field in fields[1:22])])
     return found

@@ -1,0 +1,66 @@
+"""Sends the server and the language server what no client should: `make fuzz`.
+
+    python scripts/fuzz.py                                   some minutes
+    python scripts/fuzz.py --examples 1000 --messages 20000 --seed 7
+
+The HTTP surface is fuzzed from its own OpenAPI by schemathesis, on a real server with the small starter;
+nothing may be answered with 5xx, and answers must be what the description says. The language server gets
+malformed, out-of-order and unexpected messages over stdio; it must still answer an honest request after
+them, and print nothing of a document. Exit code 1 where anything failed.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.figures import leave
+from benchmarks.peers import Contestant, serving
+from hardening.lsp_fuzz import fuzz_language_server
+from rich.console import Console
+
+from acepilot.errors import AcepilotError
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--examples", type=int, default=100, help="of each HTTP operation (100)")
+    parser.add_argument("--messages", type=int, default=4000, help="to the language server (4000)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
+    console = Console(highlight=False)
+    logs = Path(tempfile.mkdtemp(prefix="acepilot-fuzz-"))
+    command = [sys.executable, "-m", "server", "--model", "starter-tiny", "--port", "{port}"]
+    server = Contestant("server", "", "", (*command, "--log-level", "error"), ready_path="/ready")
+    try:
+        with serving(server, logs) as running:
+            http = subprocess.run(
+                [Path(sys.executable).with_name("schemathesis"), "run", f"{running.url}/openapi.json",
+                 "--checks", CHECKS, "--max-examples", str(options.examples), "--seed", str(options.seed)],
+                check=False,
+            )  # fmt: skip
+            spoken = fuzz_language_server(running.url, options.messages, options.seed)
+    except AcepilotError as error:
+        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    console.print(
+        f"language server: {spoken.inputs:,} messages, {spoken.answers:,} answers, "
+        f"{len(spoken.failures)} failures",
+        *spoken.failures,
+        sep="\n",
+        markup=False,
+    )
+    return int(bool(http.returncode or spoken.failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

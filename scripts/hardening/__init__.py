@@ -1,0 +1,1 @@
+"""What scripts/fuzz.py and scripts/soak.py are made of."""

@@ -1,0 +1,193 @@
+"""Twenty developers type for ten minutes, and the server is killed in the middle: `make soak`.
+
+    python scripts/soak.py
+    python scripts/soak.py --developers 4 --minutes 2
+
+Each developer has a language server process of his own and types real files at human speed (the replay of
+scripts/replay_typing.py); all share one server with the starter. Half way the server is killed with -9 and
+started again on its port. Printed: requests, faults, errors by kind, memory after the restart and at the end,
+acceptances and how many of them the events' store has. Exit code 1 for errors beyond 429s and the outage
+itself, for memory that grows, or for events that are lost.
+"""
+
+import argparse
+import asyncio
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.editor import Developer, NoAnswer, Session
+from benchmarks.figures import describe, leave, setting
+from benchmarks.language_server import LanguageServer
+from benchmarks.processes import PeerFailed, free_port, memory_bytes
+from benchmarks.sources import SourceFile, source_files
+from benchmarks.traces import developer_traces
+from hardening.phoenix import Phoenix
+from rich.console import Console
+from rich.table import Table
+
+from acepilot.errors import AcepilotError
+
+KEYSTROKES = 210
+GROWTH_ALLOWED = 1.1
+SPARE_BYTES = 30_000_000
+"""Allocators keep what they once had: growth below this in all is none."""
+SETTLE_S = 30.0
+"""After the restart, before memory is compared: caches fill once."""
+EXPECTED = frozenset({"busy", "slow"})
+"""429 and a spent time budget: what an overloaded server owes its clients."""
+OUTAGE = frozenset({"off", "loading", "error"})
+
+
+@dataclass
+class Seen:
+    """Of all developers. `troubles` by state, outside the outage and within it."""
+
+    asked: int = 0
+    taken: int = 0
+    expected: Counter[str] = field(default_factory=Counter[str])
+    outage: Counter[str] = field(default_factory=Counter[str])
+    errors: Counter[str] = field(default_factory=Counter[str])
+
+
+class WatchedServer(LanguageServer):
+    """A language server whose failures are told apart by when they came."""
+
+    def __init__(self, command: Sequence[str], log: Path, seen: Seen, phoenix: Phoenix) -> None:
+        super().__init__(command, log)
+        self._seen = seen
+        self._phoenix = phoenix
+
+    async def ask(self) -> str:
+        self._seen.asked += 1
+        try:
+            return await super().ask()
+        except NoAnswer as error:
+            state = str(error)
+            if state in EXPECTED:
+                self._seen.expected[state] += 1
+            elif self._phoenix.is_away and state in OUTAGE:
+                self._seen.outage[state] += 1
+            else:
+                self._seen.errors[state] += 1
+            raise
+
+
+async def soak(
+    phoenix: Phoenix, developers: int, minutes: float, logs: Path
+) -> tuple[Seen, dict[str, list[int]]]:
+    """What was seen, and resident bytes every few seconds since the restart settled."""
+    seen, memory = Seen(), dict[str, list[int]](server=[], language_servers=[])
+    files = source_files()
+    end = time.monotonic() + minutes * 60
+    async with AsyncExitStack() as stack:
+        command = [sys.executable, "-m", "lsp", "--server-url", phoenix.url]
+        servers = [WatchedServer(command, logs / "lsp.log", seen, phoenix) for _ in range(developers)]
+        for server in servers:
+            await stack.enter_async_context(server)
+        typing = [
+            asyncio.create_task(_type(server, files, number, end, seen))
+            for number, server in enumerate(servers)
+        ]
+        await asyncio.sleep(minutes * 30)
+        await asyncio.to_thread(phoenix.die_and_rise)
+        await asyncio.sleep(SETTLE_S)
+        while time.monotonic() < end:
+            memory["server"].append(memory_bytes(phoenix.session))
+            memory["language_servers"].append(sum(memory_bytes(server.pid) for server in servers))
+            await asyncio.sleep(5)
+        await asyncio.gather(*typing)
+    return seen, memory
+
+
+async def _type(server: WatchedServer, files: list[SourceFile], number: int, end: float, seen: Seen) -> None:
+    for round_number in range(1_000):
+        traces = developer_traces(files, number, KEYSTROKES, seed=round_number + 1)
+        for trace in traces:
+            left_s = end - time.monotonic()
+            if left_s <= 0:
+                return
+            session = Session()
+            typing = asyncio.create_task(Developer(server, session).work([trace]))
+            await asyncio.wait([typing], timeout=left_s)
+            if not typing.done():
+                typing.cancel()
+                await asyncio.wait([typing])
+            elif typing.exception() is not None:
+                raise typing.exception() or PeerFailed("A developer stopped.")
+            seen.taken += session.taken
+
+
+def stored_acceptances(database: Path) -> int:
+    """Completions of which at least a part was accepted, as the store has them."""
+    query = (
+        "SELECT COUNT(DISTINCT completion_id) FROM completion_events "
+        "WHERE kind IN ('accepted', 'partly_accepted')"
+    )
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        return int(connection.execute(query).fetchone()[0])
+
+
+def grew(sizes: Sequence[int]) -> bool:
+    """Whether the last tenth is above the first by more than is allowed."""
+    tenth = max(len(sizes) // 10, 1)
+    first, last = sum(sizes[:tenth]) / tenth, sum(sizes[-tenth:]) / tenth
+    return last > first * GROWTH_ALLOWED and last - first > SPARE_BYTES
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--developers", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
+    console = Console(highlight=False)
+    console.print(describe(setting()), markup=False, soft_wrap=True)
+    logs = Path(tempfile.mkdtemp(prefix="acepilot-soak-"))
+    database = logs / "events.db"
+    port = free_port()
+    command = [sys.executable, "-m", "server", "--model", options.model, "--port", str(port)]
+    command += ["--log-level", "error", "--events-url", f"sqlite:///{database}"]
+    try:
+        with Phoenix(command, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
+            seen, memory = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
+            time.sleep(2)  # the store writes once a second
+        stored = stored_acceptances(database)
+    except AcepilotError as error:
+        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    table = Table("", "", show_header=False)
+    table.add_row("developers, minutes", f"{options.developers}, {options.minutes:g}")
+    table.add_row("requests of the editors", f"{seen.asked:,}")
+    table.add_row("faults injected", f"kill -9 of the server once; it was away for {phoenix.away_s:.1f} s")
+    table.add_row("told to wait (429), or out of time", _told(seen.expected))
+    table.add_row("without the server", _told(seen.outage))
+    table.add_row("errors beyond these", _told(seen.errors))
+    for name, sizes in memory.items():
+        table.add_row(
+            f"memory of {name.replace('_', ' ')}", f"{sizes[0] / 1e6:,.0f} MB, then {sizes[-1] / 1e6:,.0f} MB"
+        )
+    table.add_row("acceptances, of these stored", f"{seen.taken:,}, {stored:,}")
+    console.print(table, f"logs: {logs}")
+    failed = bool(seen.errors) or any(map(grew, memory.values())) or stored < seen.taken
+    return int(failed)
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
