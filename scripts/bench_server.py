@@ -55,7 +55,8 @@ async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) 
     tokenizer = Tokenizer.from_file(str(Path(prepare_source(model, None)) / "tokenizer.json"))
     prompts = Prompts(source_files(), tokenizer, seed=1)
     sizes, clients = (QUICK_PROMPT_TOKENS, QUICK_CLIENTS) if quick else (PROMPT_TOKENS, CLIENTS)
-    limits = httpx.Limits(max_connections=None)
+    # A kept connection may be closed by the server just as it is used again: that is no failure under load.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, limits=limits) as http:
         load = Load(http, contestant, model)
         await load.ask("def greet(name):\n    return ", 4)
