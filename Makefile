@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train web web-check clean
+.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train fuzz soak web web-check clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -47,6 +47,17 @@ bench-sandbox: .venv/.installed-dev
 
 bench-train: .venv/.installed-dev
 	$(BIN)/python scripts/bench_train.py
+
+# What no client should send, to both servers.
+fuzz: .venv/.installed-dev
+	$(BIN)/pip install --quiet 'schemathesis>=4.20,<5'
+	$(BIN)/python scripts/fetch_model.py starter-tiny
+	$(BIN)/python scripts/fuzz.py
+
+# Twenty developers for ten minutes, and the server killed in the middle.
+soak: .venv/.installed-dev
+	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/python scripts/soak.py
 
 # What Node builds is committed, so that users need no npm; these two do.
 BUNDLES := server/playground eval_humaneval/runtime
