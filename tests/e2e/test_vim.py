@@ -1,0 +1,147 @@
+"""llama.vim in a real Vim, in a terminal of its own, over this server's `/infill`.
+
+Needs Vim 9 and a folder that holds llama.vim, named by ACEPILOT_TEST_LLAMA_VIM.
+"""
+
+import fcntl
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.server.conftest import RunningServer, ScriptedEngine
+
+pytestmark = pytest.mark.e2e
+
+CONFIG = Path(__file__).parents[2] / "editors" / "vim" / "acepilot.vim"
+PYTHON = "import os\n\n\ndef size(path):\n"
+
+VIMRC = """\
+set nocompatible noswapfile viminfo= autoindent expandtab shiftwidth=4 backspace=indent,eol,start
+set packpath^={folder}
+source {config}
+let g:llama_config.endpoint_fim = '{url}/infill'
+function Screen(timer)
+  let rows = []
+  for row in range(1, &lines)
+    let cells = map(range(1, &columns), {{_, column -> screenstring(row, column)}})
+    call add(rows, substitute(join(cells, ''), ' *$', '', ''))
+  endfor
+  call writefile(rows + ['END'], '{folder}/screen')
+endfunction
+call timer_start(100, 'Screen', {{'repeat': -1}})
+"""
+
+
+@pytest.fixture
+def plugin() -> Path:
+    given = os.environ.get("ACEPILOT_TEST_LLAMA_VIM", "")
+    if not given or not (Path(given) / "autoload" / "llama.vim").is_file():
+        pytest.skip("llama.vim is missing: clone it, and name its folder in ACEPILOT_TEST_LLAMA_VIM")
+    for program in ("vim", "curl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is missing: apt install {program}")
+    return Path(given)
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine(script="os.stat(path).st_size")
+
+
+@pytest.fixture
+def vim(plugin: Path, engine: ScriptedEngine, tmp_path: Path) -> Iterator["Vim"]:
+    file = tmp_path / "size.py"
+    file.write_text(PYTHON)
+    package = tmp_path / "pack" / "acepilot" / "opt" / "llama.vim"
+    package.parent.mkdir(parents=True)
+    package.symlink_to(plugin, target_is_directory=True)
+    with RunningServer(engine) as server:
+        (tmp_path / "vimrc").write_text(VIMRC.format(config=CONFIG, url=server.url, folder=tmp_path))
+        session = Vim(tmp_path, file)
+        yield session
+        session.close()
+
+
+class Vim:
+    """Vim with its own terminal, 24 lines by 80."""
+
+    def __init__(self, folder: Path, file: Path) -> None:
+        self.file = file
+        self._screen = folder / "screen"
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self._process = subprocess.Popen(
+            ["vim", "-N", "-u", str(folder / "vimrc"), str(file)],
+            env={**os.environ, "TERM": "xterm", "HOME": str(folder)},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        threading.Thread(target=self._drain, daemon=True).start()
+        self.until_shown("def size(path):")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        os.close(self._master)
+
+    def keys(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    @property
+    def screen(self) -> str:
+        """Empty where Vim is just writing it."""
+        seen = self._screen.read_text() if self._screen.exists() else ""
+        return seen.removesuffix("END\n") if seen.endswith("END\n") else ""
+
+    def until_shown(self, text: str) -> None:
+        self.until(lambda: text in self.screen)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > end:
+                pytest.fail(f"did not come true within 20 s\n{self.screen}")
+            time.sleep(0.05)
+
+    def _drain(self) -> None:
+        """Vim waits for a terminal that does not read."""
+        with suppress(OSError):
+            while os.read(self._master, 65536):
+                pass
+
+
+def test_a_completion_is_shown_and_tab_takes_it(vim: Vim, engine: ScriptedEngine) -> None:
+    vim.keys("Go    return ")
+    vim.until_shown("    return os.stat(path).st_size")
+    vim.keys("\t")
+    vim.until_shown("    return os.stat(path).st_size")
+    vim.keys("\x1b:write\r")
+    vim.until(lambda: "st_size" in vim.file.read_text())
+    assert vim.file.read_text() == PYTHON + "    return os.stat(path).st_size\n"
+    assert any("def size(path):" in prompt for prompt in engine.prompts)
+
+
+def test_a_line_of_several_is_taken(vim: Vim, engine: ScriptedEngine) -> None:
+    engine.script = "    if path is None:\n        return 0"  # llama.vim asks for the indentation, too
+    vim.keys("Go    x = 1\r")
+    vim.until_shown("    if path is None:")
+    vim.until_shown("return 0")
+    vim.keys("\x1b[Z")  # Shift-Tab
+    vim.until(lambda: vim.screen.count("None") == 1)
+    vim.keys("\x1b:write\r")
+    vim.until(lambda: "None" in vim.file.read_text())
+    assert "    if path is None:\n" in vim.file.read_text()
+    assert "return 0" not in vim.file.read_text()
