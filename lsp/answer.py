@@ -1,9 +1,10 @@
 """What a request is answered with, and whether it is still true once it arrives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from acepilot.completion_cache import same_suffix
 from lsp.documents import Documents, Snapshot
+from lsp.offer import Key
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,13 @@ class Suggestion:
     text: str
     snapshot: Snapshot
     id: str
+    model: str
+    choice: int = 0
+    """Which of the candidates that this id stands for."""
+
+    @property
+    def key(self) -> Key:
+        return self.id, self.choice
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,7 @@ class Nothing:
 
 
 SUPERSEDED = Nothing("")
+STALE = Nothing("The text changed while the completion was on its way.")
 
 
 def as_of_now(suggestion: Suggestion, documents: Documents) -> Suggestion | Nothing:
@@ -31,12 +40,11 @@ def as_of_now(suggestion: Suggestion, documents: Documents) -> Suggestion | Noth
     document = documents.get(then.uri)
     if document is not None and document.version == then.version:
         return suggestion
-    stale = Nothing("The text changed while the completion was on its way.")
-    if document is None or then.line >= len(document.lines):
-        return stale
+    if document is None or then.line >= len(document.lines) or then.selected is not None:
+        return STALE
     now = document.snapshot_at(then.line, then.index, documents.encoding)
     if now.line_before != then.line_before:
-        return stale
+        return STALE
     for count in range(len(suggestion.text)):
         typed = suggestion.text[:count]
         if not now.suffix.startswith(typed):
@@ -45,5 +53,5 @@ def as_of_now(suggestion: Suggestion, documents: Documents) -> Suggestion | Noth
             lines = typed.split("\n")
             index = len(lines[-1]) + (now.index if len(lines) == 1 else 0)
             here = document.snapshot_at(now.line + len(lines) - 1, index, documents.encoding)
-            return Suggestion(suggestion.text[count:], here, suggestion.id)
-    return stale
+            return replace(suggestion, text=suggestion.text[count:], snapshot=here)
+    return STALE

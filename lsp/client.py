@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import Overloaded
+from acepilot.events import EventBatch
 from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready
 from acepilot.settings import is_loopback
 from lsp.settings import LspSettings
@@ -77,6 +78,25 @@ class CompletionClient:
             raise ServerError(
                 "off", "The completion server broke off in the middle of an answer; see its log."
             )
+
+    async def complete(self, request: CompletionRequest) -> CompletionResponse:
+        """A whole answer, with all of its choices. Cancelling the task cancels the generation.
+
+        Raises ServerError.
+        """
+        body = request.model_dump(mode="json", exclude_none=True)
+        async with self._troubles():
+            response = await self._http.post("/v1/completions", json=body)
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(response, self.url)
+        return _parse(CompletionResponse, response.content)
+
+    async def send_events(self, batch: EventBatch) -> None:
+        """Raises ServerError."""
+        async with self._troubles():
+            response = await self._http.post("/v1/events", json=batch.model_dump(mode="json"))
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(response, self.url)
 
     async def check(self) -> Ready:
         """The server's own word on whether it can complete, and a try of the token. Raises ServerError."""

@@ -11,13 +11,22 @@ long as the prompt begins with the same characters.
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types
 
-from lsp.positions import Encoding, content, index_from_units, join_surrogates, split_lines, units_from_index
+from lsp.edits import Edit, between, text_between, trimmed
+from lsp.positions import (
+    Encoding,
+    content,
+    index_from_units,
+    join_surrogates,
+    readable,
+    split_lines,
+    units_from_index,
+)
 
 PREFIX_CHARS = 48_000
 SUFFIX_CHARS = 8_000
@@ -25,12 +34,25 @@ WINDOW_STEP_LINES = 64
 LONG_LINE_STEP_CHARS = 4_096
 
 _UNTYPED = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The selected item of the editor's own menu: what would stand for `range`, which holds the cursor."""
+
+    text: str
+    range: types.Range
+    left: int
+    """Code points before the cursor that it would replace."""
+    right: int
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The text around a cursor at one version. Lines end in LF here, whatever they end in in the editor."""
+    """The text around a cursor at one version. Lines end in LF here, whatever they end in in the editor.
+
+    Where an item is `selected`, prefix and suffix are as if it had been accepted; the cursor is where it is.
+    """
 
     uri: str
     language: str
@@ -45,6 +67,16 @@ class Snapshot:
     line_after: str
     """From the cursor to the end of its line."""
     eol: str
+    selected: Selected | None = None
+
+    def with_selected(self, item: Selected) -> "Snapshot":
+        return replace(
+            self,
+            prefix=self.prefix[: len(self.prefix) - item.left] + item.text,
+            suffix=self.suffix[item.right :],
+            line_after=self.line_after[item.right :],
+            selected=item,
+        )
 
     @property
     def line_before(self) -> str:
@@ -68,17 +100,18 @@ class Document:
     changed_at: float = field(default_factory=time.monotonic)
     changed_line: int = 0
 
-    def apply(self, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> None:
-        """One change, of a range or of the whole document."""
+    def apply(self, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> Edit:
+        """One change, of a range or of the whole document; what it really changed."""
         self.changed_at = time.monotonic()
         if isinstance(change, types.TextDocumentContentChangeWholeDocument):
-            self.lines = split_lines(join_surrogates(change.text))
+            old, self.lines = self.lines, split_lines(join_surrogates(change.text))
             self.changed_line = 0
-            return
+            return between(old, self.lines)
         first, start = self.locate(change.range.start, encoding)
         last, end = self.locate(change.range.end, encoding)
         if (last, end) < (first, start):
             first, start, last, end = last, end, first, start
+        edit = trimmed((first, start), text_between(self.lines, (first, start), (last, end)), change.text)
         text = join_surrogates(self.lines[first][:start] + change.text + self.lines[last][end:])
         if first > 0 and text.startswith("\n") and self.lines[first - 1].endswith("\r"):
             # A lone CR and the LF that now follows it have become one line end.
@@ -89,6 +122,7 @@ class Document:
             new.pop()  # the end of the last changed line stands in `text`; what follows it is the next line
         self.lines[first : last + 1] = new
         self.changed_line = first + len(new) - 1
+        return edit
 
     def locate(self, position: types.Position, encoding: Encoding) -> tuple[int, int]:
         """Line and code point index of an LSP position; what lies outside is moved to the nearest end."""
@@ -97,9 +131,21 @@ class Document:
         line = content(self.lines[position.line])
         return position.line, index_from_units(line, position.character, encoding)
 
-    def snapshot(self, position: types.Position, encoding: Encoding) -> Snapshot:
+    def snapshot(
+        self,
+        position: types.Position,
+        encoding: Encoding,
+        selected: types.SelectedCompletionInfo | None = None,
+    ) -> Snapshot:
         line, index = self.locate(position, encoding)
-        return self.snapshot_at(line, index, encoding)
+        snapshot = self.snapshot_at(line, index, encoding)
+        if selected is None:
+            return snapshot
+        start, end = (self.locate(at, encoding) for at in (selected.range.start, selected.range.end))
+        if not (line, 0) <= start <= (line, index) <= end < (line + 1, 0):
+            return snapshot  # the cursor has moved on since
+        item = Selected(readable(selected.text), selected.range, index - start[1], end[1] - index)
+        return snapshot.with_selected(item)
 
     def snapshot_at(self, line: int, index: int, encoding: Encoding) -> Snapshot:
         """The window around the `index`th code point of `line`."""
@@ -113,9 +159,9 @@ class Document:
             line=line,
             index=index,
             column=units_from_index(current, index, encoding),
-            prefix=_readable(_prefix_window(self.lines, line, index)),
-            suffix=_readable(_suffix_window(self.lines, line, index)),
-            line_after=_readable(after[:SUFFIX_CHARS]),
+            prefix=readable(_prefix_window(self.lines, line, index)),
+            suffix=readable(_suffix_window(self.lines, line, index)),
+            line_after=readable(after[:SUFFIX_CHARS]),
             eol="\r\n" if nearby_ends.endswith("\r\n") else "\n",
         )
 
@@ -137,13 +183,14 @@ class Documents:
         lines = split_lines(join_surrogates(item.text))
         self._open[item.uri] = Document(item.uri, item.language_id, item.version, lines)
 
-    def change(self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]) -> None:
+    def change(
+        self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]
+    ) -> list[Edit]:
         document = self._open.get(uri)
         if document is None:
-            return  # the client changes what it never opened: there is no text to change
-        for change in changes:
-            document.apply(change, self.encoding)
+            return []  # the client changes what it never opened: there is no text to change
         document.version = version
+        return [document.apply(change, self.encoding) for change in changes]
 
     def close(self, uri: str) -> None:
         self._open.pop(uri, None)
@@ -164,12 +211,6 @@ def _path(uri: str) -> PurePosixPath:
         return PurePosixPath(unquote(urlsplit(uri).path))
     except ValueError:  # no URI at all; its last part still makes a name
         return PurePosixPath(uri)
-
-
-def _readable(text: str) -> str:
-    """LF line ends, and no halves of surrogate pairs, which no JSON encoder takes."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _prefix_window(lines: list[str], line: int, index: int) -> str:

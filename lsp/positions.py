@@ -4,6 +4,7 @@ Python's own `splitlines` also ends lines at form feeds, U+2028 and more, where 
 """
 
 import io
+import re
 from typing import Literal
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
@@ -13,6 +14,7 @@ _CODECS: dict[Encoding, tuple[str, int]] = {
     "utf-16": ("utf-16-le", 2),
     "utf-32": ("utf-32-le", 4),
 }
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def split_lines(text: str) -> list[str]:
@@ -64,6 +66,12 @@ def join_surrogates(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return text
+
+
+def readable(text: str) -> str:
+    """LF line ends, and no halves of surrogate pairs, which no JSON encoder takes."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _is_inside_character(encoded: bytes, cut: int, encoding: Encoding) -> bool:

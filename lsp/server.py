@@ -14,6 +14,8 @@ from lsp.context import Context
 from lsp.documents import Documents
 from lsp.features import completion, feedback, inline_completion, status
 from lsp.logs import describe
+from lsp.outbox import Outbox
+from lsp.outcomes import Outcomes
 from lsp.positions import Encoding
 from lsp.settings import LspSettings
 from lsp.suggest import Suggester
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pygls.server import ServerErrors  # it exists for type checkers only
 
 logger = logging.getLogger("acepilot.lsp")
+
+FLUSH_S = 1.0
 
 _ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
 
@@ -34,7 +38,9 @@ class AcepilotLanguageServer(LanguageServer):
         self.documents = Documents()
         self._client = CompletionClient(settings)
         self._status = status.Status(self._client, self._send_status, self._log_to_editor)
-        self._watch: asyncio.Task[None] | None = None
+        self._outbox = Outbox(self._client.send_events, lambda told: self._log_to_editor(told, True))
+        self._outcomes = Outcomes(self.documents, self._outbox.put)
+        self._tasks: list[asyncio.Task[None]] = []
         self.suggester = Suggester(
             self._client,
             self.documents,
@@ -43,16 +49,18 @@ class AcepilotLanguageServer(LanguageServer):
             report=self._status.report,
             explain=self._status.explain,
         )
-        self._feedback = feedback.Feedback()
-        feedback.register(self, self._feedback)
-        inline_completion.register(self, self.documents, self.suggester, self._feedback)
+        feedback.register(self, self._outcomes)
+        inline_completion.register(self, self.documents, self.suggester, self._outcomes)
         self._register_lifecycle()
         self._register_documents()
 
     async def aclose(self) -> None:
-        """Cancel everything that is in flight."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Cancel everything that is in flight, after a last word on what was offered."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._outcomes.finish()
+        await self._outbox.flush(FLUSH_S)
         await self.suggester.aclose()
         await self._client.aclose()
 
@@ -65,13 +73,17 @@ class AcepilotLanguageServer(LanguageServer):
         def initialize(params: types.InitializeParams) -> None:  # pyright: ignore[reportUnusedFunction]
             encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
             self.documents.encoding = _ENCODINGS[types.PositionEncodingKind(encoding).value]
+            if (client := params.client_info) is not None:
+                self._outcomes.client = f"{client.name} {client.version or ''}".strip()
             text_document = params.capabilities.text_document
             if text_document is None or text_document.inline_completion is None:
-                completion.register(self, self.documents, self.suggester, self._feedback)
+                completion.register(self, self.documents, self.suggester, self._outcomes)
 
         @self.feature(types.INITIALIZED)
         async def initialized(_: types.InitializedParams) -> None:  # pyright: ignore[reportUnusedFunction]
-            self._watch = asyncio.create_task(self._status.watch())
+            if not self._tasks:
+                works = (self._status.watch(), self._outbox.run())
+                self._tasks = [asyncio.create_task(work) for work in works]
 
         @self.feature(types.SHUTDOWN)
         async def shutdown(_: None) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -84,12 +96,15 @@ class AcepilotLanguageServer(LanguageServer):
             self.documents.open(params.text_document)
 
         def changed(params: types.DidChangeTextDocumentParams) -> None:
-            self.documents.change(
-                params.text_document.uri, params.text_document.version, params.content_changes
-            )
+            uri = params.text_document.uri
+            edits = self.documents.change(uri, params.text_document.version, params.content_changes)
+            if (document := self.documents.get(uri)) is not None:
+                self._outcomes.changed(document, edits)
             self.suggester.key_pressed()
 
         def closed(params: types.DidCloseTextDocumentParams) -> None:
+            if (document := self.documents.get(params.text_document.uri)) is not None:
+                self._outcomes.closed(document)
             self.documents.close(params.text_document.uri)
             self.suggester.forget(params.text_document.uri)
 

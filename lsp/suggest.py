@@ -4,24 +4,24 @@ A newer request for the same document supersedes the older one, which is answere
 "nothing" has a reason, which goes to the status.
 """
 
-import asyncio
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 
-from lsprotocol.types import Position
+from lsprotocol.types import Position, SelectedCompletionInfo
 
 from acepilot.completion_cache import CompletionCache
 from acepilot.protocol import CompletionRequest
 from lsp import trigger
-from lsp.answer import SUPERSEDED, Nothing, Suggestion, as_of_now
+from lsp.answer import STALE, SUPERSEDED, Nothing, Suggestion, as_of_now
+from lsp.candidates import Candidates
 from lsp.client import CompletionClient, ServerError
 from lsp.context import Context
 from lsp.debounce import Debounce
 from lsp.documents import Documents, Snapshot
 from lsp.live import Live
+from lsp.turn import Turn
 
 CACHE_ENTRIES = 256
 MAX_TOKENS = 96
@@ -30,25 +30,6 @@ WHOLE_TEXT_S = 0.75
 when they are accepted."""
 
 logger = logging.getLogger("acepilot.lsp")
-
-
-class Turn:
-    """One request of the editor, until it is answered or a newer one supersedes it."""
-
-    def __init__(self) -> None:
-        self.superseded = False
-        self.woken = asyncio.Event()
-
-    def supersede(self) -> None:
-        self.superseded = True
-        self.woken.set()
-
-    async def sleep(self, longest_s: float) -> None:
-        """Until it is woken, or the time is over."""
-        self.woken.clear()
-        if not self.superseded:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.woken.wait(), longest_s)
 
 
 class DivergedError(Exception):
@@ -74,6 +55,7 @@ class Suggester:
         self._budget_s = time_budget_ms / 1000
         self._report = report
         self._explain = explain
+        self._candidates = Candidates(client)
         self._cache = CompletionCache(CACHE_ENTRIES)
         self._ids: OrderedDict[str, str] = OrderedDict()
         self._model = ""
@@ -84,22 +66,29 @@ class Suggester:
 
     def key_pressed(self) -> None:
         self._debounce.key(time.monotonic() * 1000)
+        self._candidates.drop()
 
-    async def suggest(self, uri: str, position: Position, *, invoked: bool) -> Suggestion | None:
-        """The suggestion for this cursor, within the time budget; None where there is none."""
+    async def suggest(
+        self, uri: str, position: Position, *, invoked: bool, selected: SelectedCompletionInfo | None = None
+    ) -> list[Suggestion]:
+        """The suggestion for this cursor, within the time budget; where `invoked`, with others to choose.
+
+        Each goes on from the item that is `selected` in the editor's own menu, if there is one.
+        """
         try:
-            answer = await self._take_turn(uri, position, invoked=invoked)
+            answer = await self._take_turn(uri, position, selected, invoked=invoked)
         except Exception as error:
             logger.exception("A completion failed for an unexpected reason.")
             message = f"Acepilot's language server failed ({type(error).__name__}); please report it."
             self._report(ServerError("error", message))
             answer = Nothing(message)
-        if isinstance(answer, Suggestion):
-            self._explain("A completion was offered.")
+        if isinstance(answer, list):
+            many = len(answer) > 1
+            self._explain(f"{len(answer)} candidates were offered." if many else "A completion was offered.")
             return answer
         if answer is not SUPERSEDED:
             self._explain(answer.reason)
-        return None
+        return []
 
     def forget(self, uri: str) -> None:
         """The document was closed."""
@@ -107,28 +96,43 @@ class Suggester:
 
     async def aclose(self) -> None:
         """Cancel all that is in flight, and wait until the server can know."""
+        self._candidates.drop()
         lives, self._lives = list(self._lives.values()), {}
         for live in lives:
             await live.closed()
 
-    async def _take_turn(self, uri: str, position: Position, *, invoked: bool) -> Suggestion | Nothing:
+    async def _take_turn(
+        self, uri: str, position: Position, selected: SelectedCompletionInfo | None, *, invoked: bool
+    ) -> list[Suggestion] | Nothing:
         document = self._documents.get(uri)
         if document is None:
             return Nothing("The editor asked about a document that it has not opened here.")
+        deadline_s = time.monotonic() + self._budget_s
         turn = Turn()
         if (previous := self._turns.get(uri)) is not None:
             previous.supersede()
         self._turns[uri] = turn
         try:
-            snapshot = document.snapshot(position, self._documents.encoding)
-            answer = await self._answer(snapshot, turn, invoked=invoked)
+            snapshot = document.snapshot(position, self._documents.encoding, selected)
+            answer = await self._answer(snapshot, turn, deadline_s, invoked=invoked)
+            first = as_of_now(answer, self._documents) if isinstance(answer, Suggestion) else answer
+            if isinstance(first, Nothing):
+                return first
+            if not invoked:
+                return [first]
+            request = self._request(first.snapshot)
+            found = [first, *await self._candidates.others(first, request, turn, deadline_s)]
         finally:
             if self._turns.get(uri) is turn:
                 del self._turns[uri]
-        return as_of_now(answer, self._documents) if isinstance(answer, Suggestion) else answer
+        if turn.superseded:
+            return SUPERSEDED
+        answers = [as_of_now(one, self._documents) for one in found]
+        return [one for one in answers if isinstance(one, Suggestion)] or STALE
 
-    async def _answer(self, snapshot: Snapshot, turn: Turn, *, invoked: bool) -> Suggestion | Nothing:
-        deadline_s = time.monotonic() + self._budget_s
+    async def _answer(
+        self, snapshot: Snapshot, turn: Turn, deadline_s: float, *, invoked: bool
+    ) -> Suggestion | Nothing:
         refused = trigger.refusal(snapshot, invoked=invoked)
         if refused is not None:
             self._drop_live(snapshot.uri)
@@ -138,7 +142,7 @@ class Suggester:
             if not known.text:
                 return Nothing("The model had nothing to add here.")
             full = snapshot.prefix[len(snapshot.prefix) - known.typed :] + known.text
-            return Suggestion(known.text, snapshot, self._ids.get(full, ""))
+            return Suggestion(known.text, snapshot, self._ids.get(full, ""), self._model)
         live = self._lives.get(snapshot.uri)
         if live is not None and not live.done and live.typed_since(snapshot) is not None:
             try:
@@ -177,7 +181,7 @@ class Suggester:
                 now_s, lines_at_s = time.monotonic(), live.began_s + WHOLE_TEXT_S
                 if now_s >= min(lines_at_s, deadline_s) and (lines := _whole_lines(live.text, typed)):
                     finish = True
-                    return Suggestion(lines, snapshot, live.completion_id)
+                    return Suggestion(lines, snapshot, live.completion_id, live.model)
                 if now_s >= deadline_s:
                     finish = True
                     return self._too_slow()
@@ -193,14 +197,19 @@ class Suggester:
             return Nothing("The request was cancelled.")
         typed = live.typed_since(snapshot)
         if typed is not None and len(live.final) > len(typed):
-            return Suggestion(live.final[len(typed) :], snapshot, live.completion_id)
+            return Suggestion(live.final[len(typed) :], snapshot, live.completion_id, live.model)
         if typed == "":
             return Nothing(live.reason or "The model had nothing to add here.")
         raise DivergedError
 
     def _start(self, snapshot: Snapshot) -> Live:
         self._drop_live(snapshot.uri)
-        request = CompletionRequest.model_validate(
+        live = Live(self._client, self._request(snapshot), snapshot, self._keep)
+        self._lives[snapshot.uri] = live
+        return live
+
+    def _request(self, snapshot: Snapshot) -> CompletionRequest:
+        return CompletionRequest.model_validate(
             {
                 "prompt": snapshot.prefix,
                 "suffix": snapshot.suffix,
@@ -211,9 +220,6 @@ class Suggester:
                 "mode": "auto",
             }
         )
-        live = Live(self._client, request, snapshot, self._keep)
-        self._lives[snapshot.uri] = live
-        return live
 
     def _keep(self, live: Live) -> None:
         """A stream came to its end, watched or not."""

@@ -4,13 +4,15 @@ Announced only to those: an editor with both would show everything twice.
 """
 
 import re
+import time
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from lsp.documents import Documents
-from lsp.features.feedback import Feedback
+from lsp.features.feedback import when_accepted
 from lsp.features.inline_completion import replaced_range, with_editors_line_ends
+from lsp.outcomes import Outcomes
 from lsp.suggest import Suggester
 
 TRIGGER_CHARACTERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
@@ -19,17 +21,20 @@ LABEL_CHARS = 60
 _WORD_END = re.compile(r"\w*\Z")
 
 
-def register(server: LanguageServer, documents: Documents, suggester: Suggester, feedback: Feedback) -> None:
+def register(server: LanguageServer, documents: Documents, suggester: Suggester, outcomes: Outcomes) -> None:
     @server.feature(
         types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)
     )
     async def completion(  # pyright: ignore[reportUnusedFunction]
         params: types.CompletionParams,
     ) -> types.CompletionList:
+        asked = time.monotonic()
         # LSP's `Invoked` here also means "typed an identifier": nobody asked by hand for certain.
-        suggestion = await suggester.suggest(params.text_document.uri, params.position, invoked=False)
-        if suggestion is None:
+        suggestions = await suggester.suggest(params.text_document.uri, params.position, invoked=False)
+        if not suggestions:
             return types.CompletionList(is_incomplete=True, items=[])
+        outcomes.offered(suggestions, (time.monotonic() - asked) * 1000)
+        suggestion = suggestions[0]
         # Clients filter by the word left of the cursor, so the item covers and repeats that word.
         found = _WORD_END.search(suggestion.snapshot.line_before)
         word = found.group() if found else ""
@@ -54,6 +59,6 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
             insert_text_mode=types.InsertTextMode.AsIs,
             insert_text=text if is_plain else None,
             text_edit=None if is_plain else types.TextEdit(replaced, text),
-            command=feedback.offered(suggestion.id),
+            command=when_accepted(suggestion),
         )
         return types.CompletionList(is_incomplete=True, items=[item])

@@ -1,45 +1,62 @@
 """`textDocument/inlineCompletion`: ghost text."""
 
+import time
+
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from lsp.answer import Suggestion
 from lsp.documents import Documents
-from lsp.features.feedback import Feedback
+from lsp.features.feedback import when_accepted
+from lsp.outcomes import Outcomes
 from lsp.positions import Encoding, units_from_index
 from lsp.ranges import reach
 from lsp.suggest import Suggester
 
 
-def register(server: LanguageServer, documents: Documents, suggester: Suggester, feedback: Feedback) -> None:
+def register(server: LanguageServer, documents: Documents, suggester: Suggester, outcomes: Outcomes) -> None:
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline_completion(  # pyright: ignore[reportUnusedFunction]
         params: types.InlineCompletionParams,
     ) -> types.InlineCompletionList | None:
-        suggestion = await suggester.suggest(
+        asked = time.monotonic()
+        suggestions = await suggester.suggest(
             params.text_document.uri,
             params.position,
             invoked=params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked,
+            selected=params.context.selected_completion_info,
         )
-        if suggestion is None:
+        if not suggestions:
             return None
-        item = types.InlineCompletionItem(
-            insert_text=with_editors_line_ends(suggestion),
-            range=replaced_range(suggestion, documents.encoding),
-            command=feedback.offered(suggestion.id),
-        )
-        return types.InlineCompletionList(items=[item])
+        outcomes.offered(suggestions, (time.monotonic() - asked) * 1000)
+        return types.InlineCompletionList([_item(one, documents.encoding) for one in suggestions])
+
+
+def _item(suggestion: Suggestion, encoding: Encoding) -> types.InlineCompletionItem:
+    selected = suggestion.snapshot.selected
+    return types.InlineCompletionItem(
+        insert_text=with_editors_line_ends(suggestion, selected.text if selected else ""),
+        range=replaced_range(suggestion, encoding),
+        command=when_accepted(suggestion),
+    )
 
 
 def replaced_range(suggestion: Suggestion, encoding: Encoding, word_chars: int = 0) -> types.Range:
-    """From the cursor (`word_chars` before it) to the end of what the text brings itself, on one line."""
+    """From the cursor (`word_chars` before it) to the end of what the text brings itself, on one line.
+
+    Where an item of the editor's menu is selected, its range, and to the same end.
+    """
     here = suggestion.snapshot
     over = here.line_after[: reach(suggestion.text, here.line_after)]
+    over_units = units_from_index(over, len(over), encoding)
+    if here.selected is not None:
+        start, end = here.selected.range.start, here.selected.range.end
+        return types.Range(start, types.Position(end.line, end.character + over_units))
     word = here.line_before[len(here.line_before) - word_chars :]
-    start = here.column - units_from_index(word, len(word), encoding)
-    end = here.column + units_from_index(over, len(over), encoding)
-    return types.Range(types.Position(here.line, start), types.Position(here.line, end))
+    start_column = here.column - units_from_index(word, len(word), encoding)
+    end_column = here.column + over_units
+    return types.Range(types.Position(here.line, start_column), types.Position(here.line, end_column))
 
 
-def with_editors_line_ends(suggestion: Suggestion) -> str:
-    return suggestion.text.replace("\n", suggestion.snapshot.eol)
+def with_editors_line_ends(suggestion: Suggestion, before: str = "") -> str:
+    return (before + suggestion.text).replace("\n", suggestion.snapshot.eol)

@@ -58,7 +58,11 @@ async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
         )
         capabilities.general = types.GeneralClientCapabilities(position_encodings=encodings)
         folder = types.WorkspaceFolder(uri=tmp_path.as_uri(), name="work")
-        params = types.InitializeParams(capabilities=capabilities, workspace_folders=[folder])
+        params = types.InitializeParams(
+            capabilities=capabilities,
+            workspace_folders=[folder],
+            client_info=types.ClientInfo("test editor", "1.2"),
+        )
         editor.initialized = await client.initialize_session(params)
         return editor
 

@@ -41,21 +41,28 @@ class Editor:
 
     def type(self, text: str, units: int | None = None) -> None:
         """Insert one-line `text` (`units` wide) at the cursor, as one change."""
+        self.replace(text, over=0)
+        self.character += len(text) if units is None else units
+
+    def replace(self, text: str, over: int) -> None:
+        """Put `text` in place of so many units right of the cursor, which stays where it is."""
         self.version += 1
-        here = types.Position(self.line, self.character)
-        change = types.TextDocumentContentChangePartial(range=types.Range(here, here), text=text)
+        here, end = (types.Position(self.line, self.character + units) for units in (0, over))
+        change = types.TextDocumentContentChangePartial(range=types.Range(here, end), text=text)
         self.client.text_document_did_change(
             types.DidChangeTextDocumentParams(
                 types.VersionedTextDocumentIdentifier(self.version, self.uri), [change]
             )
         )
-        self.character += len(text) if units is None else units
 
     def ask(
-        self, trigger: types.InlineCompletionTriggerKind = INVOKED, request_id: str | None = None
+        self,
+        trigger: types.InlineCompletionTriggerKind = INVOKED,
+        request_id: str | None = None,
+        selected: types.SelectedCompletionInfo | None = None,
     ) -> asyncio.Future[types.InlineCompletionList | None]:
         params = types.InlineCompletionParams(
-            types.InlineCompletionContext(trigger),
+            types.InlineCompletionContext(trigger, selected),
             types.TextDocumentIdentifier(self.uri),
             types.Position(self.line, self.character),
         )

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from acepilot.events import CompletionEvent, EventBatch
 from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Ready
 
 Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loading"]
@@ -29,7 +30,10 @@ class Seen:
 
 @dataclass
 class FakeServer:
-    """Set `script`, `text` and `delay_s` at any time; they count for the next request."""
+    """Set `script`, `text` and `delay_s` at any time; they count for the next request.
+
+    `seen` are the streams; the requests for other candidates, which are none, are `asked_for_others`.
+    """
 
     text: str = "os.stat(path).st_size"
     final: str | None = None
@@ -38,6 +42,10 @@ class FakeServer:
     delay_s: float = 0.0
     token: str | None = None
     seen: list[Seen] = field(default_factory=list[Seen])
+    others: list[str] = field(default_factory=list[str])
+    asked_for_others: list[CompletionRequest] = field(default_factory=list[CompletionRequest])
+    events: list[CompletionEvent] = field(default_factory=list[CompletionEvent])
+    events_status: int = 200
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -93,9 +101,10 @@ class FakeServer:
 
         @app.post("/v1/completions")
         async def completions(request: Request) -> Response:
-            seen = Seen(
-                CompletionRequest.model_validate(await request.json()), request.headers.get("authorization")
-            )
+            body = CompletionRequest.model_validate(await request.json())
+            if not body.stream:
+                return await self._other_candidates(body)
+            seen = Seen(body, request.headers.get("authorization"))
             self.seen.append(seen)
             script = "401" if self._refuses(request) else self.script
             if script in ("stream", "die", "hang"):
@@ -116,7 +125,25 @@ class FakeServer:
                 case _:
                     return _error(500, "engine_failed", "The engine broke.")
 
+        @app.post("/v1/events")
+        async def events(request: Request) -> Response:
+            if self._refuses(request):
+                return _error(401, "unauthorized", "No.")
+            if self.events_status != 200:
+                return _error(self.events_status, "no_events", "Not here.")
+            batch = EventBatch.model_validate(await request.json())
+            self.events += batch.events
+            return JSONResponse({"taken": len(batch.events)})
+
         return app
+
+    async def _other_candidates(self, body: CompletionRequest) -> Response:
+        self.asked_for_others.append(body)
+        await asyncio.sleep(self.delay_s)
+        choices = [Choice(index=index, text=text) for index, text in enumerate(self.others[: body.n])]
+        name = f"cmpl-others-{len(self.asked_for_others)}"
+        response = CompletionResponse(id=name, created=int(time.time()), model="fake", choices=choices)
+        return Response(response.model_dump_json(), media_type="application/json")
 
     def _refuses(self, request: Request) -> bool:
         expected = f"Bearer {self.token}"

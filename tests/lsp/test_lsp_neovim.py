@@ -62,7 +62,7 @@ def test_neovim(fake: FakeServer, real_server_url: str | None, tmp_path: Path) -
     path = tmp_path / "double.ts"
     path.write_text(TYPESCRIPT, encoding="utf-8")
     answers = run_neovim(real_server_url or fake.url, path)
-    (inline,) = answers["inline"]["items"]
+    inline, *_ = answers["inline"]["items"]
     (offered,) = answers["menu"]["items"]
     assert inline["insertText"].strip()
     assert menu_text(offered) == inline["insertText"]

@@ -108,7 +108,7 @@ def test_neovim_is_answered_by_a_real_model(any_model_url: str, tmp_path: Path) 
     path = tmp_path / "double.ts"
     path.write_text(TYPESCRIPT, encoding="utf-8")
     answers = run_neovim(any_model_url, path)
-    (inline,) = answers["inline"]["items"]
+    inline, *_ = answers["inline"]["items"]
     (menu,) = answers["menu"]["items"]
     assert inline["insertText"].strip()
     assert menu_text(menu) == inline["insertText"]
