@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +29,7 @@ from server.settings import ServerSettings
 
 By = Literal["language", "model", "day"]
 GROUPS: tuple[By, ...] = ("language", "model", "day")
+KEPT_COLUMNS = ("30 s", "2 min", "6 min")
 DAYS_SHOWN = 31
 """Of the table alone: `--json` has all."""
 
@@ -185,10 +187,10 @@ def _read_from(url: sa.URL) -> Stats:
 def _print_tables(stats: Stats) -> None:
     console = Console()
     for name, groups in stats.by.items():
-        table = Table(title=f"by {name}" + (" (UTC)" if name == "day" else ""), title_justify="left")
-        table.add_column(name)
-        columns = "shown", "accepted", "chars", *(f"kept {after_s} s" for after_s in SURVIVAL_S), "p50", "p95"
-        for column in columns:
+        title = f"by {name}" + (" (UTC)" if name == "day" else "")
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column(name, min_width=10, overflow="fold")
+        for column in ("shown", "accepted", "chars", *KEPT_COLUMNS, "p50", "p95"):
             table.add_column(column, justify="right", no_wrap=True)
         newest = sorted(groups.items())[-DAYS_SHOWN:] if name == "day" else sorted(groups.items())
         for key, figures in newest:
@@ -198,7 +200,9 @@ def _print_tables(stats: Stats) -> None:
             table.add_row("all days", *_cells(stats.total))
         console.print(table)
     console.print(
-        "accepted: whole or in part, of those shown. kept: of the accepted characters, so much later."
+        "accepted: whole or in part, of those shown. 30 s, 2 min, 6 min: of the accepted characters, those "
+        "that still stood then. p50, p95: milliseconds from the request to the answer.",
+        highlight=False,
     )
 
 
@@ -209,7 +213,7 @@ def _cells(figures: Figures) -> list[str]:
         _percent(figures.acceptance()),
         str(figures.accepted_chars),
         *(_percent(figures.kept(after_s)) for after_s in SURVIVAL_S),
-        *("-" if time is None else f"{time:.0f} ms" for time in times),
+        *("-" if time is None else f"{time:.0f}" for time in times),
     ]
 
 

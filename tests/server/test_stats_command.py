@@ -83,14 +83,14 @@ def test_the_figures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_tables(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     a_history()
     assert stats.main([]) == 0
     out = capsys.readouterr().out
     for words in ("by language", "by model", "by day (UTC)"):
         assert words in out
     row = next(line for line in out.splitlines() if "python" in line)
-    for figure in ("20", "10.0%", "40", "80.0%", "100 ms", "190 ms"):
+    for figure in ("20", "10.0%", "40", "80.0%", " 100 ", " 190 "):
         assert figure in row
     assert "all days" in out
 
