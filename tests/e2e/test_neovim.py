@@ -43,12 +43,22 @@ def opened(fake: FakeServer, tmp_path: Path) -> Iterator[Open]:
         yield start
 
 
+def has_ghost_text() -> bool:
+    """Whether this Neovim shows ghost text itself: from 0.12 on."""
+    probe = [neovim(), "-u", "NONE", "--headless", "+lua io.write(tostring(vim.lsp.inline_completion))", "+q"]
+    return subprocess.run(probe, capture_output=True, text=True, timeout=60, check=True).stdout != "nil"
+
+
 @pytest.fixture
 def needs_own_ghost_text() -> None:
-    probe = [neovim(), "-u", "NONE", "--headless", "+lua io.write(tostring(vim.lsp.inline_completion))", "+q"]
-    done = subprocess.run(probe, capture_output=True, text=True, timeout=20, check=True)
-    if done.stdout != "nil":
+    if has_ghost_text():
         pytest.skip("this Neovim shows ghost text itself")
+
+
+@pytest.fixture
+def needs_neovims_ghost_text() -> None:
+    if not has_ghost_text():
+        pytest.skip("Neovim 0.12 is missing: name it in ACEPILOT_TEST_NVIM")
 
 
 def ghost_only(nvim: Neovim, text: str) -> None:
@@ -265,3 +275,34 @@ class TestOwnGhostText:
         nvim.keys("<M-]>")
         nvim.until(lambda: "Acepilot has no other completion here" in nvim.told)
         assert "return os.stat(path).st_size" in nvim.screen
+
+
+@pytest.mark.usefixtures("needs_neovims_ghost_text")
+class TestNeovimsGhostText:
+    """Our keys over vim.lsp.inline_completion: Neovim 0.12."""
+
+    def test_several_lines_by_word_by_line_and_whole(self, fake: FakeServer, opened: Open) -> None:
+        fake.text = "if path is None:\n        return 0\n    return os.stat(path).st_size"
+        nvim = opened(PYTHON)
+        nvim.keys("Go    ")
+        nvim.until_shown("    if path is None:\n        return 0\n    return os.stat(path).st_size")
+        nvim.keys("<M-Right>")
+        nvim.until(lambda: nvim.text.endswith("\n    if"))
+        nvim.until_shown("    if path is None:\n        return 0\n    return os.stat(path).st_size")
+        nvim.keys("<M-Down>")
+        nvim.until(lambda: nvim.text.endswith("\n    if path is None:"))
+        nvim.until_shown("        return 0\n    return os.stat(path).st_size")
+        nvim.keys("<Tab>")
+        nvim.until(lambda: nvim.text == PYTHON + "    " + fake.text)
+        nvim.until(lambda: len(nvim.said("workspace/executeCommand")) == 1)
+        told = nvim.said("textDocument/didPartiallyAcceptCompletion")
+        assert [one["acceptedLength"] for one in told] == [2, 14]
+
+    def test_closed_brackets_are_replaced(self, fake: FakeServer, opened: Open) -> None:
+        fake.text = "(value) => value * 2)"
+        nvim = opened("function double(values) {\n  return values.map()\n}\n", "double.ts")
+        nvim.keys("2G$i")
+        nvim.until_shown("  return values.map((value) => value * 2)")
+        nvim.keys("<Tab>")
+        want = "  return values.map((value) => value * 2)"
+        nvim.until(lambda: nvim.text.split("\n")[1] == want, lambda: nvim.text)

@@ -43,12 +43,7 @@ function M.next()
   return true
 end
 
---- Neovim has no call for this; off and on again is what its documentation offers.
-function M.dismiss()
-  local buffer = { bufnr = vim.api.nvim_get_current_buf() }
-  inline.enable(false, buffer)
-  inline.enable(true, buffer)
-  return true
-end
+--- Neovim has no call that hides one completion: the key does what it did before, and <Esc> hides.
+function M.dismiss() return false end
 
 return M
