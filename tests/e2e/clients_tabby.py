@@ -7,7 +7,7 @@ import queue
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 PATIENCE_S = 60
 
@@ -48,7 +48,15 @@ class Agent:
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        try:
+            self._greet()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(timeout=20)
         self._reader.join(timeout=20)
@@ -64,6 +72,9 @@ class Agent:
         while (message := self._read()) is not None:
             self._said.put(message)
 
+    def _greet(self) -> None:
+        raise NotImplementedError
+
     def _read(self) -> Any:
         raise NotImplementedError
 
@@ -71,8 +82,7 @@ class Agent:
 class JsonLinesAgent(Agent):
     """`[id, {"func", "args"}]` one way, `[id, result]` and `[0, event]` the other."""
 
-    def __init__(self, command: list[str], folder: Path, url: str) -> None:
-        super().__init__(command, folder, url)
+    def _greet(self) -> None:
         assert self.call("initialize", {}) is True
 
     def call(self, function: str, *arguments: object) -> Any:
@@ -93,6 +103,8 @@ class JsonLinesAgent(Agent):
 class LspAgent(Agent):
     def __init__(self, command: list[str], folder: Path, url: str) -> None:
         super().__init__([*command, "--lsp", "--stdio"], folder, url)
+
+    def _greet(self) -> None:
         client = {"name": "acepilot-tests", "version": "0"}
         self.ask("initialize", {"processId": None, "rootUri": None, "clientInfo": client, "capabilities": {}})
         self.tell("initialized", {})

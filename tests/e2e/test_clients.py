@@ -1,5 +1,6 @@
 """Other people's clients, unmodified, on the starter model: one URL is all that they are told."""
 
+import contextlib
 import mimetypes
 import os
 import subprocess
@@ -12,6 +13,7 @@ import httpx
 import openai
 import pytest
 from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.e2e.clients_install import entry_of, node, npm_folder, python_program
 from tests.e2e.clients_tabby import JsonLinesAgent, LspAgent
@@ -55,8 +57,7 @@ def tabby() -> list[str]:
 
 
 def test_tabby_s_agent_in_lines_of_json(url: str, tabby: list[str], tmp_path: Path) -> None:
-    agent = JsonLinesAgent(tabby, tmp_path, url)
-    try:
+    with JsonLinesAgent(tabby, tmp_path, url) as agent:
         assert agent.call("getStatus") == "ready"
         assert agent.call("getServerHealthState")["model"] == "starter"
         answer = agent.call(
@@ -67,13 +68,10 @@ def test_tabby_s_agent_in_lines_of_json(url: str, tabby: list[str], tmp_path: Pa
         assert choice["text"] == "a + b"
         trail = trail_of(url, answer["id"])
         assert (trail["language"], trail["mode"]) == ("python", "line")
-    finally:
-        agent.stop()
 
 
 def test_tabby_s_agent_as_a_language_server(url: str, tabby: list[str], tmp_path: Path) -> None:
-    agent = LspAgent(tabby, tmp_path, url)
-    try:
+    with LspAgent(tabby, tmp_path, url) as agent:
         document = {"uri": (tmp_path / "add.py").as_uri(), "languageId": "python", "version": 1}
         agent.tell("textDocument/didOpen", {"textDocument": {**document, "text": PREFIX + SUFFIX}})
         cursor = {"line": 1, "character": len("    return ")}
@@ -83,8 +81,6 @@ def test_tabby_s_agent_as_a_language_server(url: str, tabby: list[str], tmp_path
         (item,) = answer["items"]
         assert item["textEdit"] == {"newText": "a + b", "range": {"start": cursor, "end": cursor}}
         assert trail_of(url, item["data"]["completionId"])["language"] == "python"
-    finally:
-        agent.stop()
 
 
 def test_openai_s_client(url: str) -> None:
@@ -177,9 +173,17 @@ def test_monacopilot_in_a_page(url: str, page: Page) -> None:
     page.route(f"{url}/e2e/**", from_disk)
     page.goto(f"{url}/e2e/page.html")
     page.wait_for_function("window.editor !== undefined")
-    page.keyboard.type("return ")
+    page.wait_for_load_state("networkidle")  # Monaco drops what it asked for when its language arrives
+    page.keyboard.insert_text("return ")
     ghost = page.locator(".ghost-text-decoration, .ghost-text").first
-    expect(ghost).to_contain_text("a + b", timeout=30_000)
+    for _ in range(
+        4
+    ):  # as a user does where nothing comes: on a busy machine the page may cancel its own request
+        with contextlib.suppress(PlaywrightTimeout):
+            ghost.wait_for(timeout=8_000)
+            break
+        page.evaluate("window.registration.trigger()")
+    expect(ghost).to_contain_text("a + b")
     SCREENSHOT.parent.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOT)
     page.keyboard.press("Tab")
