@@ -130,7 +130,7 @@ class Neovim:
         return found
 
     def until(
-        self, condition: Callable[[], object], tell: Callable[[], str] = str, timeout_s: float = 40.0
+        self, condition: Callable[[], object], tell: Callable[[], str] = str, timeout_s: float = 60.0
     ) -> None:
         end = time.monotonic() + timeout_s
         while not condition():
@@ -143,7 +143,7 @@ class Neovim:
             [neovim(), "--server", str(self._socket), flag, value],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         if done.returncode or done.stderr:

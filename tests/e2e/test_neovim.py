@@ -129,7 +129,7 @@ def test_a_missing_program_is_told(tmp_path: Path) -> None:
         [neovim(), "--headless", "-u", "NONE", "-i", "NONE", f"+set rtp^={PLUGIN}", f"+lua {init}", "+q"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert "/nowhere/acepilot-lsp is not a program here. Install Acepilot" in done.stdout + done.stderr
