@@ -49,10 +49,9 @@ bench-train: .venv/.installed-dev
 	$(BIN)/python scripts/bench_train.py
 
 # What no client should send, to both servers.
-fuzz: .venv/.installed-dev
-	$(BIN)/pip install --quiet 'schemathesis>=4.20,<5'
+fuzz: .venv/.installed-dev .venv/fuzz/bin/schemathesis
 	$(BIN)/python scripts/fetch_model.py starter-tiny
-	$(BIN)/python scripts/fuzz.py
+	$(BIN)/python scripts/fuzz.py --schemathesis .venv/fuzz/bin/schemathesis
 
 # Twenty developers for ten minutes, and the server killed in the middle.
 soak: .venv/.installed-dev
@@ -80,6 +79,11 @@ clean:
 	$(MAKE) --no-print-directory .venv/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ .venv/.installed-run
+
+# In an environment of its own: it is a pytest plugin, too, and wants other versions than the tests.
+.venv/fuzz/bin/schemathesis: .venv/bin/pip
+	$(PYTHON) -m venv .venv/fuzz
+	.venv/fuzz/bin/pip install --quiet --disable-pip-version-check 'schemathesis>=4.20,<5'
 
 # pip comes last when an environment is made: without it, one that was cut short is made again.
 .venv/bin/pip:

@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=100, help="of each HTTP operation (100)")
     parser.add_argument("--messages", type=int, default=4000, help="to the language server (4000)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--schemathesis", default="schemathesis", metavar="PATH", help="its program")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
     console = Console(highlight=False)
@@ -42,8 +43,8 @@ def main() -> int:
     try:
         with serving(server, logs) as running:
             http = subprocess.run(
-                [Path(sys.executable).with_name("schemathesis"), "run", f"{running.url}/openapi.json",
-                 "--checks", CHECKS, "--max-examples", str(options.examples), "--seed", str(options.seed)],
+                [options.schemathesis, "run", f"{running.url}/openapi.json",
+                 "--checks", CHECKS, "--request-timeout", "120", "--max-examples", str(options.examples), "--seed", str(options.seed)],
                 check=False,
             )  # fmt: skip
             spoken = fuzz_language_server(running.url, options.messages, options.seed)

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from acepilot import __version__
+from acepilot.protocol import ErrorResponse
 from server.engine.base import Engine
 from server.errors import install_error_handlers
 from server.guard import Guard
@@ -16,6 +18,14 @@ from server.settings import ServerSettings
 from server.state import ServerState
 
 OPEN_PATHS = frozenset({"/health", "/ready", *playground.FILES})
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "model": ErrorResponse,
+        "description": "The request, or its time, is not right; says what to do.",
+    },
+    "5XX": {"model": ErrorResponse, "description": "The model is not there yet, or failed."},
+    422: {"model": ErrorResponse, "description": "Names each wrong field."},
+}
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -30,7 +40,14 @@ def create_app(settings: ServerSettings, load_engine: Callable[[], Engine]) -> F
         loading.cancel()
         state.close()
 
-    app = FastAPI(title="Acepilot", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Acepilot",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=REFUSALS,
+    )
     app.state.server = state
     token = settings.token.get_secret_value() if settings.token else None
     app.add_middleware(Guard, token=token, open_paths=OPEN_PATHS)

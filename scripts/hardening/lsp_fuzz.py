@@ -146,4 +146,4 @@ def _language_server(server_url: str) -> Generator[_Server]:
             yield _Server(process, log)
         finally:
             process.kill()
-            process.communicate()
+            process.wait()

@@ -13,7 +13,7 @@ URIS = ("file:///a.py", "file:///b.vue", "file:///никто.ts", "untitled:Unti
 TEXTS = ("", "x", "def f(:\n    \n", "é𝒳\r\nb\rc\u2028d", "\ud800", "\0\0\0", "(" * 300, "a\n" * 500)
 NUMBERS: tuple[Any, ...] = (0, 1, 2, 7, -1, 2**31 - 1, 2**31, 2**63, 1.5, "1", None, [], {})
 METHODS = (
-    "initialize", "initialized", "shutdown", "textDocument/didOpen", "textDocument/didChange",
+    "initialize", "initialized", "textDocument/didOpen", "textDocument/didChange",
     "textDocument/didClose", "textDocument/didSave", "textDocument/inlineCompletion",
     "textDocument/completion", "textDocument/didShowCompletion", "textDocument/didPartiallyAcceptCompletion",
     "workspace/executeCommand", "workspace/didChangeConfiguration", "workspace/didChangeWorkspaceFolders",

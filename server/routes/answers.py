@@ -25,6 +25,9 @@ _log = structlog.get_logger()
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+"""For the description of a route that streams where it is asked to."""
+
 Events = AsyncGenerator[Event, None]
 Reword = Callable[[CompletionResponse], BaseModel]
 _Result = TypeVar("_Result")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from acepilot.errors import BadRequest
 from acepilot.protocol import AcepilotInfo, CompletionRequest, CompletionResponse, StreamOptions, Usage
 from server.routes.access import State
-from server.routes.answers import streamed, translated, whole
+from server.routes.answers import STREAMED, streamed, translated, whole
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 
@@ -92,7 +92,7 @@ class ChatChunk(BaseModel):
     acepilot: AcepilotInfo | None = None
 
 
-@router.post("/chat/completions", response_model=ChatResponse)
+@router.post("/chat/completions", response_model=ChatResponse, responses=STREAMED)
 async def chat_completions(
     body: ChatRequest, request: Request, state: State
 ) -> ChatResponse | StreamingResponse:

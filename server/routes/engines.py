@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from acepilot.protocol import CompletionRequest, CompletionResponse
 from server.routes.access import State
-from server.routes.answers import streamed, whole
+from server.routes.answers import STREAMED, streamed, whole
 
 router = APIRouter(prefix="/v1", tags=["completions"])
 
@@ -36,7 +36,7 @@ class EngineRequest(CompletionRequest):
         return fields
 
 
-@router.post("/engines/{engine}/completions", response_model=CompletionResponse)
+@router.post("/engines/{engine}/completions", response_model=CompletionResponse, responses=STREAMED)
 async def engine_completions(
     engine: str, body: EngineRequest, request: Request, state: State
 ) -> CompletionResponse | StreamingResponse:

@@ -1,6 +1,7 @@
 """`/health`: the process lives. `/ready`: the model can serve. `/metrics`: for Prometheus."""
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from acepilot import __version__
@@ -23,6 +24,6 @@ async def ready(state: State, response: Response) -> Ready:
     return answer
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(state: State) -> Response:
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

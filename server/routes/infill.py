@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from acepilot.protocol import CompletionRequest, CompletionResponse, Trail
 from server.routes.access import State
-from server.routes.answers import STREAM_HEADERS, translated, whole
+from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
 
 router = APIRouter(tags=["infill"])
 
@@ -78,7 +78,7 @@ class InfillResponse(BaseModel):
     timings: Timings
 
 
-@router.post("/infill", response_model=InfillResponse)
+@router.post("/infill", response_model=InfillResponse, responses=STREAMED)
 async def infill(body: InfillRequest, request: Request, state: State) -> Response:
     answer = await whole(_our_request(body), request, state)
     given = _their_response(answer, state.trails.get(answer.id)).model_dump()

@@ -8,7 +8,7 @@ from pydantic import WrapValidator
 
 from acepilot.protocol import CompletionRequest, CompletionResponse
 from server.routes.access import State
-from server.routes.answers import streamed, whole
+from server.routes.answers import STREAMED, streamed, whole
 from server.routes.tabby import TabbyRequest, TabbyResponse, complete
 
 router = APIRouter(prefix="/v1", tags=["completions"])
@@ -20,7 +20,7 @@ def _told_apart(value: Any, _: object) -> CompletionRequest | TabbyRequest:
     return (TabbyRequest if is_tabby else CompletionRequest).model_validate(value)
 
 
-@router.post("/completions", response_model=CompletionResponse | TabbyResponse)
+@router.post("/completions", response_model=CompletionResponse | TabbyResponse, responses=STREAMED)
 async def completions(
     body: Annotated[CompletionRequest | TabbyRequest, Body(), WrapValidator(_told_apart)],
     request: Request,
