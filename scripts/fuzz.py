@@ -44,7 +44,8 @@ def main() -> int:
         with serving(server, logs) as running:
             http = subprocess.run(
                 [options.schemathesis, "run", f"{running.url}/openapi.json",
-                 "--checks", CHECKS, "--request-timeout", "120", "--max-examples", str(options.examples), "--seed", str(options.seed)],
+                 "--checks", CHECKS, "--request-timeout", "120",
+                 "--max-examples", str(options.examples), "--seed", str(options.seed)],
                 check=False,
             )  # fmt: skip
             spoken = fuzz_language_server(running.url, options.messages, options.seed)
