@@ -11,6 +11,9 @@ from typing import Any
 
 URIS = ("file:///a.py", "file:///b.vue", "file:///никто.ts", "untitled:Untitled-1", "", "::::", "file:///%zz")
 TEXTS = ("", "x", "def f(:\n    \n", "é𝒳\r\nb\rc\u2028d", "\ud800", "\0\0\0", "(" * 300, "a\n" * 500)
+ARGUMENTS: tuple[Any, ...] = ([], ["x"], [None], [{}], None, "x")
+SETTINGS: tuple[Any, ...] = ({}, None, [])
+OTHER_KINDS: tuple[Any, ...] = (None, 1, "x", [], {}, "2.0", True)
 NUMBERS: tuple[Any, ...] = (0, 1, 2, 7, -1, 2**31 - 1, 2**31, 2**63, 1.5, "1", None, [], {})
 METHODS = (
     "initialize", "initialized", "textDocument/didOpen", "textDocument/didChange",
@@ -77,11 +80,11 @@ class Fuzzer:
             "item": {"insertText": pick(TEXTS), "command": {"arguments": [pick(TEXTS)]}},
             "acceptedLength": pick(NUMBERS),
             "command": pick(("acepilot.accepted", "no.such")),
-            "arguments": pick(([], ["x"], [None], [{}], None, "x")),
+            "arguments": pick(ARGUMENTS),
             "id": self._number - self._chance.randrange(5),
             "capabilities": pick(({}, {"general": {"positionEncodings": ["utf-8"]}}, None)),
             "processId": None,
-            "settings": pick(({}, None, [])),
+            "settings": pick(SETTINGS),
         }
         for name in list(everything):
             if self._chance.random() < 0.15:
@@ -99,4 +102,4 @@ class Fuzzer:
         name = self._chance.choice(sorted(message))
         if self._chance.random() < 0.5:
             return {key: value for key, value in message.items() if key != name}
-        return message | {name: self._chance.choice((None, 1, "x", [], {}, "2.0", True))}
+        return message | {name: self._chance.choice(OTHER_KINDS)}
