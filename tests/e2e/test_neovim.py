@@ -306,3 +306,21 @@ class TestNeovimsGhostText:
         nvim.keys("<Tab>")
         want = "  return values.map((value) => value * 2)"
         nvim.until(lambda: nvim.text.split("\n")[1] == want, lambda: nvim.text)
+
+    def test_dismissed_it_is_gone_until_more_is_typed(self, opened: Open) -> None:
+        nvim = opened(PYTHON)
+        nvim.keys("Go    return ")
+        nvim.until_shown("st_size")
+        nvim.keys("<C-]>")
+        nvim.until_gone("st_size")
+        nvim.keys("o")
+        nvim.until(lambda: nvim.text.endswith("o"))
+        nvim.keys("s")  # Neovim, on again, asks at the second key
+        nvim.until_shown("st_size")
+
+    def test_toggled_off_it_goes(self, opened: Open) -> None:
+        nvim = opened(PYTHON)
+        nvim.keys("Go    return ")
+        nvim.until_shown("st_size")
+        nvim.keys("<C-o>:Acepilot toggle<CR>")
+        nvim.until_gone("st_size")

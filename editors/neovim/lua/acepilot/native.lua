@@ -10,7 +10,7 @@ function M.start()
     group = vim.api.nvim_create_augroup('acepilot', {}),
     callback = function(event)
       local client = vim.lsp.get_client_by_id(event.data.client_id)
-      if client and client.name == 'acepilot' then inline.enable(M.enabled, { client_id = client.id }) end
+      if client and client.name == 'acepilot' then inline.enable(M.enabled, { bufnr = event.buf }) end
     end,
   })
 end
@@ -18,7 +18,9 @@ end
 function M.enable(enabled)
   M.enabled = enabled
   for _, client in ipairs(vim.lsp.get_clients({ name = 'acepilot' })) do
-    inline.enable(enabled, { client_id = client.id })
+    for buffer in pairs(client.attached_buffers) do
+      inline.enable(enabled, { bufnr = buffer })
+    end
   end
 end
 
@@ -43,7 +45,16 @@ function M.next()
   return true
 end
 
---- Neovim has no call that hides one completion: the key does what it did before, and <Esc> hides.
-function M.dismiss() return false end
+--- Neovim has no call that hides one completion: off, until more is typed.
+function M.dismiss()
+  if not M.enabled then return false end
+  local buffer = { bufnr = vim.api.nvim_get_current_buf() }
+  inline.enable(false, buffer)
+  vim.api.nvim_create_autocmd({ 'TextChangedI', 'InsertLeave' }, {
+    once = true,
+    callback = function() inline.enable(M.enabled, buffer) end,
+  })
+  return true
+end
 
 return M
