@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train fuzz soak web web-check clean
+.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train fuzz soak web web-check vsix clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -26,7 +26,8 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Real editors and browsers; Debian's chromium is needed for the browser's part.
+# Real editors and browsers. What is not there is skipped, and says so: Debian's chromium, emacs-nox with elpa-eglot, vim;
+# Node for VS Code; llama.vim by ACEPILOT_TEST_LLAMA_VIM.
 e2e: .venv/.installed-dev
 	$(BIN)/python scripts/fetch_model.py starter
 	$(BIN)/pytest -m e2e
@@ -65,7 +66,11 @@ web:
 	for bundle in $(BUNDLES); do (cd $$bundle && npm ci --no-audit --no-fund && npm run build) || exit 1; done
 
 web-check:
-	for bundle in $(BUNDLES); do (cd $$bundle && npm ci --no-audit --no-fund && npm run check) || exit 1; done
+	for bundle in $(BUNDLES) editors/vscode; do (cd $$bundle && npm ci --no-audit --no-fund && npm run check) || exit 1; done
+
+# The extension for VS Code, as a file to install.
+vsix:
+	cd editors/vscode && npm ci --no-audit --no-fund && npm run package
 
 clean:
 	rm -rf .venv build *.egg-info
