@@ -126,7 +126,7 @@ def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path, expected: 
 
 def _check(source: Source, folder: Path) -> Figures:
     check_tokenizer(source.tokenizer, cut_by(AutoTokenizer.from_pretrained(folder)))
-    ids = probe_ids(source.tokenizer, source.config.n_positions)
+    ids = probe_ids(source.tokenizer, source.manifest.context_tokens)
     config = GPTJConfig.from_pretrained(folder)
     before = streamed_logits(source.config, source.weights, ids)
     after = streamed_logits(config, StoredWeights(folder), ids)

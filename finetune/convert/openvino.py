@@ -183,7 +183,7 @@ def _check(source: Source, folder: Path, bits: WeightBits) -> Figures:
         "KV_CACHE_PRECISION": "f32",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
-    ids = probe_ids(source.tokenizer, source.config.max_position_embeddings)
+    ids = probe_ids(source.tokenizer, source.manifest.context_tokens)
     row = ids[None].numpy()
     inputs = {
         "input_ids": row,
