@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ pytestmark = pytest.mark.e2e
 
 CONFIG = Path(__file__).parents[2] / "editors" / "emacs" / "acepilot.el"
 SESSION = Path(__file__).with_name("emacs_session.el")
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    server = FakeServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -21,14 +21,6 @@ Open = Callable[..., Neovim]
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    server = FakeServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def opened(fake: FakeServer, tmp_path: Path) -> Iterator[Open]:
     """Neovim with a file open and the language server ready: `opened(text, name, init=...)`."""
     with ExitStack() as stack:

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from lsprotocol import types
 from pytest_lsp import client_capabilities, make_test_lsp_client
@@ -15,14 +14,6 @@ from tests.lsp.editor import Editor
 from tests.lsp.fake_server import FakeServer
 
 Connect = Callable[..., Awaitable[Editor]]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    server = FakeServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,15 @@
+"""What tests of several parts share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lsp.fake_server import FakeServer
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    server = FakeServer()
+    server.start()
+    yield server
+    server.stop()
