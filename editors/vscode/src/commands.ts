@@ -2,6 +2,7 @@
 
 import {
   commands,
+  env,
   ProcessExecution,
   Task,
   TaskRevealKind,
@@ -46,7 +47,7 @@ export function registerCommands(
     "acepilot.showLog": () => {
       log.show();
     },
-    "acepilot.openSettings": () => commands.executeCommand("workbench.action.openSettings", "@ext:acepilot.acepilot"),
+    "acepilot.openSettings": openSettings,
     "acepilot.walkthrough": () => commands.executeCommand("workbench.action.openWalkthrough", "acepilot.acepilot#start", false),
     "acepilot.menu": () => showMenu(context, bar),
   };
@@ -56,10 +57,17 @@ export function registerCommands(
   return Object.entries(actions).map(([name, action]) => commands.registerCommand(name, action));
 }
 
+/** Where program and address are found: they belong to the machine with the files. */
+async function openSettings(): Promise<void> {
+  const query = "@ext:acepilot.acepilot";
+  if (env.remoteName === undefined) await commands.executeCommand("workbench.action.openSettings", query);
+  else await commands.executeCommand("workbench.action.openRemoteSettings", { query });
+}
+
 async function runDoctor(server: LanguageServer): Promise<void> {
   try {
-    const { command, args, env } = await server.program(readSettings());
-    const execution = new ProcessExecution(command, [...args, "--doctor"], { env });
+    const { command, args, ...options } = await server.program(readSettings());
+    const execution = new ProcessExecution(command, [...args, "--doctor"], options);
     const task = new Task({ type: "acepilot" }, TaskScope.Workspace, "doctor", "Acepilot", execution, []);
     task.presentationOptions = { reveal: TaskRevealKind.Always, clear: true, focus: false };
     await tasks.executeTask(task);

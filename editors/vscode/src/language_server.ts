@@ -6,6 +6,7 @@ import {
   ErrorAction,
   LanguageClient,
   RevealOutputChannelOn,
+  State,
   type CloseHandlerResult,
   type ErrorHandler,
   type ErrorHandlerResult,
@@ -20,8 +21,10 @@ const MAX_CRASHES = 4;
 const CRASH_WINDOW_MS = 180_000;
 
 export interface Launch extends Program {
+  /** Not the project's folder: what lies there must not decide what is imported. */
+  readonly cwd: string;
   /** Beyond what VS Code has in its own. */
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Record<string, string>;
 }
 
 export class LanguageServer {
@@ -66,7 +69,8 @@ export class LanguageServer {
     if (settings.serverUrl !== "") flags.push("--server-url", settings.serverUrl);
     if (settings.timeBudgetMs !== null) flags.push("--time-budget-ms", String(settings.timeBudgetMs));
     const token = await this.context.secrets.get(TOKEN);
-    return { command, args: [...args, ...flags], env: token === undefined ? {} : { ACEPILOT_TOKEN: token } };
+    const env: Record<string, string> = token === undefined ? {} : { ACEPILOT_TOKEN: token };
+    return { command, args: [...args, ...flags], cwd: this.context.extensionPath, env };
   }
 
   #enqueue(step: () => Promise<void>): Promise<void> {
@@ -77,13 +81,13 @@ export class LanguageServer {
   }
 
   async #run(settings: Settings): Promise<void> {
+    this.bar.phase = { name: "starting" };
     await this.#end();
     this.#runs = JSON.stringify(settings);
     if (settings.off !== undefined) {
       this.bar.phase = { name: "off", why: settings.off };
       return;
     }
-    this.bar.phase = { name: "starting" };
     try {
       const program = await this.program(settings);
       this.log.info(`Starting ${[program.command, ...program.args].join(" ")}`);
@@ -104,8 +108,7 @@ export class LanguageServer {
       {
         command: program.command,
         args: [...program.args],
-        // Not the project's folder: what lies there must not decide what is imported.
-        options: { env: { ...process.env, ...program.env }, cwd: this.context.extensionPath },
+        options: { env: { ...process.env, ...program.env }, cwd: program.cwd },
       },
       {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
@@ -121,10 +124,14 @@ export class LanguageServer {
       this.bar.serverStatus = status;
       void commands.executeCommand("setContext", "acepilot.ready", status.state === "ready");
     });
+    client.onDidChangeState(({ newState }) => {
+      if (newState === State.Starting) this.bar.phase = { name: "starting" };
+      if (newState !== State.Running) return;
+      crashes.isReady = true;
+      const version = client.initializeResult?.serverInfo?.version ?? "of no version";
+      this.bar.phase = { name: "running", version, own: extensionVersion(this.context) };
+    });
     await client.start();
-    crashes.isReady = true;
-    const version = client.initializeResult?.serverInfo?.version ?? "of no version";
-    this.bar.phase = { name: "running", version, own: extensionVersion(this.context) };
   }
 
   async #end(): Promise<void> {
