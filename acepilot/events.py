@@ -4,18 +4,20 @@ Counts, names and times only, never code. The language server infers these event
 (lsp/), Tabby's clients send their own (server/routes/events.py), and both end in one store.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal["shown", "accepted", "partly_accepted", "typed_through", "rejected", "survived"]
 
-SURVIVAL_S = (30, 120, 360)
+SurvivalS = Literal[30, 120, 360]
+SURVIVAL_S: tuple[SurvivalS, ...] = get_args(SurvivalS)
 """Seconds after an acceptance at which is looked what is left of the text."""
 
 MAX_EVENTS = 1_000
+MAX_NAME_CHARS = 128
 
-ShortName = Annotated[str, Field(max_length=128)]
+ShortName = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 Chars = Annotated[int, Field(ge=0, le=1_000_000, description="UTF-16 code units, as editors count.")]
 
 
@@ -30,7 +32,7 @@ class CompletionEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    completion_id: Annotated[str, Field(min_length=1, max_length=128)]
+    completion_id: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
     choice: int = Field(default=0, ge=0, le=64, description="Which of the candidates.")
     kind: Kind
     at: float = Field(gt=0, lt=1e11, description="When it happened: seconds since the epoch.")
@@ -42,7 +44,7 @@ class CompletionEvent(BaseModel):
     latency_ms: float | None = Field(
         default=None, ge=0, le=3_600_000, description="`shown`: since the editor asked."
     )
-    after_s: Literal[30, 120, 360] | None = Field(default=None, description="`survived`: when looked.")
+    after_s: SurvivalS | None = Field(default=None, description="`survived`: when looked.")
     kept_ratio: float | None = Field(
         default=None, ge=0, le=1, description="`survived`: how much of the accepted text still stands."
     )

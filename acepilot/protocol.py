@@ -13,6 +13,9 @@ Mode = Literal["auto", "line", "block", "raw"]
 FinishReason = Literal["stop", "length", "cancelled"]
 CacheSource = Literal["none", "response", "typed_through"]
 
+MAX_TOKENS = 4096
+MAX_CHOICES = 8
+MAX_SNIPPETS = 64
 MAX_TEXT_CHARS = 4_000_000
 """A body beyond this is refused before tokenising: about a thousand times any model's context."""
 
@@ -39,12 +42,12 @@ class CompletionRequest(BaseModel):
     max_tokens: int = Field(
         default=64,
         ge=0,
-        le=4096,
+        le=MAX_TOKENS,
         description="0 only reads the prompt into the KV cache, so that what is asked next comes sooner.",
     )
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, ge=0.0, le=1.0)
-    n: int = Field(default=1, ge=1, le=8)
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     stop: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
         default_factory=list[str], max_length=16
     )
@@ -61,7 +64,7 @@ class CompletionRequest(BaseModel):
     )
     snippets: list[Snippet] = Field(
         default_factory=list[Snippet],
-        max_length=64,
+        max_length=MAX_SNIPPETS,
         description="Oldest first, so that the KV prefix stays valid.",
     )
     mode: Mode | None = Field(

@@ -8,15 +8,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from acepilot.events import CompletionEvent
+from acepilot.events import MAX_NAME_CHARS, CompletionEvent
 from lsp.answer import Suggestion
 from lsp.documents import Document, Documents
 from lsp.edits import Edit
 from lsp.offer import Happening, Key, Offer
 from lsp.ranges import reach
 from lsp.watch import Watch
-
-NAME_CHARS = 128
 
 
 class Outcomes:
@@ -36,7 +34,7 @@ class Outcomes:
     def offered(self, suggestions: Sequence[Suggestion], latency_ms: float) -> None:
         """One answer, the first of it to be shown. A server that gives no ids leaves nothing to tell."""
         uri = suggestions[0].snapshot.uri
-        offers = [offer_of(one, latency_ms) for one in suggestions if 0 < len(one.id) <= NAME_CHARS]
+        offers = [offer_of(one, latency_ms) for one in suggestions if 0 < len(one.id) <= MAX_NAME_CHARS]
         self._tell(self._watches.setdefault(uri, Watch()).offered(offers, time.monotonic()))
 
     def changed(self, document: Document, edits: Sequence[Edit]) -> None:
@@ -105,9 +103,9 @@ class Outcomes:
                 "choice": offer.key[1],
                 "kind": happening.kind,
                 "at": time.time(),
-                "model": offer.model[:NAME_CHARS],
-                "language": offer.language[:NAME_CHARS],
-                "client": self.client[:NAME_CHARS],
+                "model": offer.model[:MAX_NAME_CHARS],
+                "language": offer.language[:MAX_NAME_CHARS],
+                "client": self.client[:MAX_NAME_CHARS],
                 "shown_chars": offer.chars,
                 "chars": happening.chars,
                 "latency_ms": offer.latency_ms if happening.kind == "shown" else None,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.event import listen
 
 from acepilot.errors import ConfigError
-from acepilot.events import CompletionEvent
+from acepilot.events import MAX_NAME_CHARS, CompletionEvent
 from acepilot.settings import home
 
 NUMBER: sa.Double[float] = sa.Double()
@@ -22,16 +22,16 @@ events = sa.Table(
     "completion_events",
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
-    sa.Column("completion_id", sa.String(128), nullable=False),
+    sa.Column("completion_id", sa.String(MAX_NAME_CHARS), nullable=False),
     sa.Column("choice", sa.SmallInteger(), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     # 0 where there is none: in SQL, two NULLs are never the same, and duplicates would pass.
     sa.Column("after_s", sa.SmallInteger(), nullable=False),
     sa.Column("at", NUMBER, nullable=False),
     sa.Column("day", sa.Date(), nullable=False),
-    sa.Column("model", sa.String(128), nullable=False),
-    sa.Column("language", sa.String(128), nullable=False),
-    sa.Column("client", sa.String(128), nullable=False),
+    sa.Column("model", sa.String(MAX_NAME_CHARS), nullable=False),
+    sa.Column("language", sa.String(MAX_NAME_CHARS), nullable=False),
+    sa.Column("client", sa.String(MAX_NAME_CHARS), nullable=False),
     sa.Column("shown_chars", sa.Integer(), nullable=False),
     sa.Column("chars", sa.Integer(), nullable=False),
     sa.Column("latency_ms", NUMBER),

@@ -33,11 +33,12 @@ class Windows:
     def choose(self, within: Within, budget_tokens: int, in_hand: int) -> ComposedPrompt:
         """`in_hand` sequences of others wait or run."""
         chosen = within(budget_tokens=budget_tokens)
-        if self._shown_before(chosen.text) is None:
-            short = within(budget_tokens=budget_tokens // SHORT_SHARE)
-            if in_hand >= OTHERS or self._shown_before(short.text) is not None:
-                chosen = short
         known = self._shown_before(chosen.text)
+        if known is None:
+            short = within(budget_tokens=budget_tokens // SHORT_SHARE)
+            known = self._shown_before(short.text)
+            if in_hand >= OTHERS or known is not None:
+                chosen = short
         if known is not None:
             self._shown.remove(known)
         self._shown.append(chosen.text)

@@ -6,13 +6,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import model_validator
 
-from acepilot.protocol import CompletionRequest, CompletionResponse
+from acepilot.protocol import MAX_CHOICES, CompletionRequest, CompletionResponse
 from server.routes.access import State
 from server.routes.answers import STREAMED, streamed, whole
 
 router = APIRouter(prefix="/v1", tags=["completions"])
-
-MOST_CHOICES = 8
 
 
 class EngineRequest(CompletionRequest):
@@ -30,7 +28,7 @@ class EngineRequest(CompletionRequest):
         if isinstance(extra, dict) and fields.get("language") is None:
             fields["language"] = cast(dict[str, Any], extra).get("language")
         if isinstance(fields.get("n"), int):
-            fields["n"] = min(fields["n"], MOST_CHOICES)
+            fields["n"] = min(fields["n"], MAX_CHOICES)
         if fields.get("mode") is None:
             fields["mode"] = "auto"
         return fields

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from acepilot.errors import NotFound
-from acepilot.events import CompletionEvent, EventBatch, Kind
+from acepilot.events import MAX_NAME_CHARS, CompletionEvent, EventBatch, Kind
 from server.routes.access import State
 from server.state import ServerState
 
@@ -24,7 +24,7 @@ class TabbyEvent(BaseModel):
     """One event of Tabby's agent. `view_id` and `elapsed`, which it sends as well, are not kept."""
 
     type: Literal["view", "select", "dismiss"]
-    completion_id: str = Field(min_length=1, max_length=128)
+    completion_id: str = Field(min_length=1, max_length=MAX_NAME_CHARS)
     choice_index: int = Field(default=0, ge=0, le=64)
     select_kind: str | None = Field(
         default=None, max_length=16, description="Of `select`: `line` where only a part was accepted."
@@ -69,8 +69,8 @@ def _from_tabby(event: TabbyEvent, client: str, state: ServerState) -> Completio
         choice=event.choice_index,
         kind=kind,
         at=time.time(),
-        model=trail.model[:128] if trail else "",
+        model=trail.model[:MAX_NAME_CHARS] if trail else "",
         language=(trail.language or "") if trail else "",
-        client=client[:128],
+        client=client[:MAX_NAME_CHARS],
         latency_ms=trail.total_ms if trail and kind == "shown" else None,
     )

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from acepilot.protocol import CompletionRequest, CompletionResponse, Trail
+from acepilot.protocol import MAX_SNIPPETS, MAX_TOKENS, CompletionRequest, CompletionResponse, Trail
 from server.routes.access import State
 from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
 
 router = APIRouter(tags=["infill"])
 
-DEFAULT_PREDICT, MOST_PREDICT = 128, 4096
-MAX_SNIPPETS = 64
+DEFAULT_PREDICT = 128
 
 ANY_SUFFIX = "\n#"
 """For warming up: with a suffix, snippets are laid out as the next request will have them."""
@@ -97,7 +96,7 @@ def _our_request(body: InfillRequest) -> CompletionRequest:
         prompt=body.input_prefix + body.prompt,
         suffix=body.input_suffix if body.input_suffix.strip() or not warms_up else ANY_SUFFIX,
         snippets=[{"path": each.filename, "text": each.text} for each in body.input_extra[-MAX_SNIPPETS:]],
-        max_tokens=min(body.n_predict if body.n_predict >= 0 else DEFAULT_PREDICT, MOST_PREDICT),
+        max_tokens=min(body.n_predict if body.n_predict >= 0 else DEFAULT_PREDICT, MAX_TOKENS),
         time_limit_ms=body.t_max_predict_ms if (body.t_max_predict_ms or 0) > 0 else None,
         temperature=body.temperature,
         top_p=body.top_p,

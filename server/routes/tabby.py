@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from acepilot import __version__
-from acepilot.protocol import CompletionRequest
+from acepilot.protocol import MAX_SNIPPETS, CompletionRequest
 from server.routes.access import State
 from server.routes.answers import translated, whole
 from server.state import ServerState
@@ -20,8 +20,6 @@ router = APIRouter(tags=["tabby"])
 
 SPOKEN_VERSION = "0.9.0"
 """The first Tabby with settings: agents ask an older one for none, and then report usage to its makers."""
-
-MAX_SNIPPETS = 64
 
 
 class TabbySnippet(BaseModel):
