@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from tests.e2e.chromium import chromium
 from tests.e2e.clients_install import entry_of, node, npm_folder, python_program
 from tests.e2e.clients_tabby import JsonLinesAgent, LspAgent
-from tests.e2e.test_playground import CHROMIUM, MODEL_LOAD_S, ROOT, SWITCHES, Server
+from tests.e2e.own_server import MODEL_LOAD_S, ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -29,19 +30,12 @@ PREFIX, SUFFIX = "def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n"
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    given = os.environ.get("ACEPILOT_E2E_URL")
-    server = None if given else Server("-m", "server", "--model", "starter", "--port")
-    address = given.rstrip("/") if given else server.url if server else ""
-    try:
-        until = time.monotonic() + MODEL_LOAD_S
-        while httpx.get(f"{address}/ready").status_code != 200:
-            assert time.monotonic() < until, httpx.get(f"{address}/ready").text
-            time.sleep(0.2)
-        yield address
-    finally:
-        if server:
-            server.stop()
+def url(real_url: str) -> str:
+    until = time.monotonic() + MODEL_LOAD_S
+    while httpx.get(f"{real_url}/ready").status_code != 200:
+        assert time.monotonic() < until, httpx.get(f"{real_url}/ready").text
+        time.sleep(0.2)
+    return real_url
 
 
 def trail_of(url: str, completion_id: str) -> dict[str, Any]:
@@ -151,14 +145,8 @@ def test_llm_on_the_command_line(url: str, tmp_path: Path, model: str, way: list
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[f"--{switch}" for switch in SWITCHES.split()]
-        )
+    with chromium() as browser:
         yield browser.new_page(viewport={"width": 760, "height": 220})
-        browser.close()
 
 
 def test_monacopilot_in_a_page(url: str, page: Page) -> None:

@@ -1,74 +1,17 @@
 """The playground in headless Chromium: on a scripted server for exact answers, once on the real one."""
 
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.own_server import MODEL_LOAD_S, ROOT, Server
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 STUB = Path(__file__).with_name("playground_stub.py")
 SCREENSHOT = ROOT / "artifacts" / "playground.png"
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
-SWITCHES += "disable-component-update disable-sync disable-dev-shm-usage"
-MODEL_LOAD_S = 90
-
-
-class Server:
-    """A server process of the test's own, and how to script it."""
-
-    def __init__(self, *arguments: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, *arguments, str(port)]
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        while self.process.poll() is None:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(self.url)
-                return
-            time.sleep(0.1)
-        pytest.fail("the server ended before it answered: its own words are on standard error")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=20)
-
-    def script(self, **script: Any) -> None:
-        httpx.put(f"{self.url}/stub", json=script).raise_for_status()
-
-    def seen(self) -> dict[str, Any]:
-        return httpx.get(f"{self.url}/stub").json()
-
-    def count(self) -> int:
-        return len(self.seen()["requests"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[f"--{switch}" for switch in SWITCHES.split()]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -371,17 +314,6 @@ def test_the_page_fits_its_window(page: Page, stub: Server, width: int, page_hei
     assert page.evaluate("document.querySelector('.cm-content').offsetHeight") > 3000
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.scrollHeight") <= page_height
-
-
-@pytest.fixture(scope="module")
-def real_url() -> Iterator[str]:
-    given = os.environ.get("ACEPILOT_E2E_URL")
-    if given:
-        yield given.rstrip("/")
-        return
-    server = Server("-m", "server", "--model", "starter", "--port")
-    yield server.url
-    server.stop()
 
 
 @pytest.mark.timeout(2 * MODEL_LOAD_S + 60)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e import vscode_install
-from tests.e2e.test_playground import CHROMIUM, MODEL_LOAD_S, ROOT, SWITCHES, Server
+from tests.e2e.own_server import MODEL_LOAD_S, ROOT
 from tests.e2e.vscode_editor import STATUS, CodeServer, Window, until
 from tests.lsp.fake_server import FakeServer
 
@@ -73,26 +73,6 @@ def terminal(code_server: CodeServer) -> None:
         pytest.skip(
             "code-server's terminals and logs need a C++ compiler when it is installed: apt-get install g++"
         )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[f"--{switch}" for switch in SWITCHES.split()]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    server = FakeServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -385,17 +365,6 @@ def test_two_folders_have_one_language_server(
     assert len(language_servers(fake)) == 1
     window.close()
     until(lambda: language_servers(fake) == [], 20)
-
-
-@pytest.fixture(scope="module")
-def real_url() -> Iterator[str]:
-    given = os.environ.get("ACEPILOT_E2E_URL")
-    if given:
-        yield given.rstrip("/")
-        return
-    server = Server("-m", "server", "--model", "starter", "--port")
-    yield server.url
-    server.stop()
 
 
 @pytest.mark.timeout(2 * MODEL_LOAD_S + 120)
