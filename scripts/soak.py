@@ -157,9 +157,10 @@ def main() -> int:
     database = logs / "events.db"
     port = free_port()
     command = [sys.executable, "-m", "server", "--model", options.model, "--port", str(port)]
-    command += ["--log-level", "error", "--events-url", f"sqlite:///{database}"]
+    command += ["--log-level", "error"]
+    environment = {"ACEPILOT_EVENTS_URL": f"sqlite:///{database}"}
     try:
-        with Phoenix(command, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
+        with Phoenix(command, environment, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
             seen, memory = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
             time.sleep(2)  # the store writes once a second
         stored = stored_acceptances(database)

@@ -2,14 +2,14 @@
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import httpx
-from benchmarks.processes import PeerFailed, end_group
+from benchmarks.processes import running
 
 START_S = 120.0
 ASKS_AGAIN_S = 12.0
@@ -17,20 +17,21 @@ ASKS_AGAIN_S = 12.0
 
 
 class Phoenix:
-    """`session` is the running server's in /proc; `away_s`: how long it was away. Raises PeerFailed."""
+    """`session` is the running server's in /proc; `away_s`: how long it was away. Raises PeerFailed.
 
-    def __init__(self, command: Sequence[str], url: str, log: Path) -> None:
+    Its output goes to `log`, and after its death to the same name with `.2` behind it.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
         self._command = command
+        self._environment = environment
         self._log = log
         self.url = url
+        self.session = 0
         self.away_s = 0.0
         self._killed_at: float | None = None
         self._back_at: float | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def session(self) -> int:
-        return self._process.pid if self._process else 0
+        self._life = ExitStack()
 
     @property
     def is_away(self) -> bool:
@@ -40,35 +41,31 @@ class Phoenix:
         return self._back_at is None or time.monotonic() < self._back_at + ASKS_AGAIN_S
 
     def __enter__(self) -> "Phoenix":
-        self._start()
+        self._start(self._log)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        if self._process is not None:
-            end_group(self._process)
+        self._life.close()
 
     def die_and_rise(self) -> None:
-        """Kills the server alone: its engine's process must end by itself, as after any crash."""
-        assert self._process is not None
+        """Kills the server alone; its engine's process can end by itself, as after any crash."""
         self._killed_at = time.monotonic()
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        os.kill(self.session, signal.SIGKILL)
         time.sleep(3)
-        self._start()
+        self._life.close()
+        self._start(self._log.with_name(f"{self._log.name}.2"))
         self._back_at = time.monotonic()
         self.away_s = self._back_at - self._killed_at
 
-    def _start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + START_S
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                end_group(self._process)
-                raise PeerFailed(f"The server does not start; its output is in {self._log}.")
-            time.sleep(0.2)
+    def _start(self, log: Path) -> None:
+        life = running(
+            self._command,
+            log=log,
+            ready=self._is_ready,
+            environment=self._environment,
+            patience_s=START_S,
+        )
+        self.session = self._life.enter_context(life)
 
     def _is_ready(self) -> bool:
         try:
