@@ -64,8 +64,12 @@ _BY_EXTENSION = {end: language for language in LANGUAGES.values() for end in lan
 
 
 def language_for(lsp_id: str | None = None, path: str | None = None) -> Language:
-    """A document's language: by its LSP id (or ours) where that is known, else by path, else plain text."""
-    if lsp_id and (known := _BY_LSP_ID.get(lsp_id.lower())):
+    """A document's language: by its LSP id (or ours) where that is known, else by path, else plain text.
+
+    An editor says `plaintext` of every file that it knows nothing of: the path knows better.
+    """
+    plain = LANGUAGES["plaintext"]
+    if lsp_id and (known := _BY_LSP_ID.get(lsp_id.lower(), plain)) is not plain:
         return known
     name = (path or "").replace("\\", "/").rpartition("/")[2]
     extension = "." + name.rpartition(".")[2] if "." in name else ""
@@ -73,7 +77,7 @@ def language_for(lsp_id: str | None = None, path: str | None = None) -> Language
         _BY_EXTENSION.get(name)
         or _BY_EXTENSION.get(extension)
         or _BY_EXTENSION.get(extension.lower())
-        or LANGUAGES["plaintext"]
+        or plain
     )
 
 

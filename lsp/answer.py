@@ -25,9 +25,13 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Nothing:
-    """No suggestion, and why. Without a reason it is nobody's business: a newer request took over."""
+    """No suggestion, and why. Without a reason it is nobody's business: a newer request took over.
+
+    `id` is as a Suggestion's, where the server was asked.
+    """
 
     reason: str
+    id: str = ""
 
 
 SUPERSEDED = Nothing("")

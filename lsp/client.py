@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import Overloaded
 from acepilot.events import EventBatch
-from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready
+from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready, Trail
 from acepilot.settings import is_loopback
 from lsp.settings import LspSettings
 
@@ -97,6 +97,14 @@ class CompletionClient:
             response = await self._http.post("/v1/events", json=batch.model_dump(mode="json"))
         if response.status_code != HTTPStatus.OK:
             raise _refusal(response, self.url)
+
+    async def explain(self, completion_id: str) -> Trail:
+        """Why the server gave this completion, or none. Raises ServerError."""
+        async with self._troubles():
+            response = await self._http.get(f"/v1/explain/{quote(completion_id, safe='')}")
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(response, self.url)
+        return _parse(Trail, response.content)
 
     async def check(self) -> Ready:
         """The server's own word on whether it can complete, and a try of the token. Raises ServerError."""

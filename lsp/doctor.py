@@ -29,7 +29,7 @@ SAMPLE = {
 }
 
 EDITORS = {
-    "VS Code": "any extension that runs a language server of your choice, with the command {command}",
+    "VS Code": "our extension, which `make vsix` packages, and {command} as its `acepilot.command`",
     "Neovim": "vim.lsp.config('acepilot', {{ cmd = {{ '{path}' }}, root_markers = {{ '.git' }} }}); "
     "vim.lsp.enable('acepilot')  -- 0.12: vim.lsp.inline_completion.enable()",
     "any LSP editor": "run {command} over stdio for all languages; ghost text needs LSP 3.18's "

@@ -12,7 +12,7 @@ from pygls.lsp.server import LanguageServer
 from lsp.client import CompletionClient
 from lsp.context import Context
 from lsp.documents import Documents
-from lsp.features import completion, feedback, inline_completion, status
+from lsp.features import completion, explain, feedback, inline_completion, status
 from lsp.logs import describe
 from lsp.outbox import Outbox
 from lsp.outcomes import Outcomes
@@ -49,6 +49,7 @@ class AcepilotLanguageServer(LanguageServer):
             report=self._status.report,
             explain=self._status.explain,
         )
+        explain.register(self, self.suggester)
         feedback.register(self, self._outcomes)
         inline_completion.register(self, self.documents, self.suggester, self._outcomes)
         self._register_lifecycle()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from lsprotocol.types import Position, SelectedCompletionInfo
 
 from acepilot.completion_cache import CompletionCache
-from acepilot.protocol import CompletionRequest
+from acepilot.protocol import CompletionRequest, Trail
 from lsp import trigger
 from lsp.answer import STALE, SUPERSEDED, Nothing, Suggestion, as_of_now
 from lsp.candidates import Candidates
@@ -59,6 +59,7 @@ class Suggester:
         self._cache = CompletionCache(CACHE_ENTRIES)
         self._ids: OrderedDict[str, str] = OrderedDict()
         self._model = ""
+        self._last_id = ""
         self._debounce = Debounce()
         self._busy_until_s = 0.0
         self._turns: dict[str, Turn] = {}
@@ -83,12 +84,24 @@ class Suggester:
             self._report(ServerError("error", message))
             answer = Nothing(message)
         if isinstance(answer, list):
+            self._last_id = answer[0].id
             many = len(answer) > 1
             self._explain(f"{len(answer)} candidates were offered." if many else "A completion was offered.")
             return answer
         if answer is not SUPERSEDED:
+            self._last_id = answer.id
             self._explain(answer.reason)
         return []
+
+    async def last_trail(self) -> Trail | None:
+        """The server's record of what the last request was answered with; None where it has none."""
+        if not self._last_id:
+            return None
+        try:
+            return await self._client.explain(self._last_id)
+        except ServerError as trouble:
+            logger.info("The last completion cannot be explained. %s", trouble.message)
+            return None
 
     def forget(self, uri: str) -> None:
         """The document was closed."""
@@ -199,7 +212,7 @@ class Suggester:
         if typed is not None and len(live.final) > len(typed):
             return Suggestion(live.final[len(typed) :], snapshot, live.completion_id, live.model)
         if typed == "":
-            return Nothing(live.reason or "The model had nothing to add here.")
+            return Nothing(live.reason or "The model had nothing to add here.", live.completion_id)
         raise DivergedError
 
     def _start(self, snapshot: Snapshot) -> Live:

@@ -6,18 +6,20 @@
 
 Prints each pair, its ratio, and what the machine would allow: a token reads every weight once, a prompt
 multiplies every weight with every token. What a busy machine shows is worthless, unless it is the CPU time of
-one thread. scripts/bench_gpu.py is for a card.
+one thread. Each side has a process of its own, as it would in use. scripts/bench_gpu.py is for a card.
 """
 
 # torch and transformers are typed in part: what they give is known by the tests
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import argparse
-import copy
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -28,7 +30,7 @@ from transformers import CodeGenConfig, CodeGenForCausalLM
 
 from server.engine.base import EngineOptions
 from server.engine.step import Chunk
-from server.engine.torch import CPU_STEP_TOKENS
+from server.engine.torch import CPU_STEP_TOKENS, before_torch
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
 from server.engine.torch_weights import best_numbers
@@ -54,16 +56,19 @@ class Timed:
         return f"first token {self.first_s:6.2f} s, {then}"
 
 
+def codegen_config(shape: str) -> CodeGenConfig:
+    width, layers, heads, rotary = SHAPES[shape]
+    return CodeGenConfig(n_embd=width, n_layer=layers, n_head=heads, rotary_dim=rotary, vocab_size=51200)
+
+
 def random_codegen(shape: str, numbers: Numbers) -> Any:
     """CodeGenForCausalLM, made where and as it is used."""
-    width, layers, heads, rotary = SHAPES[shape]
-    config = CodeGenConfig(n_embd=width, n_layer=layers, n_head=heads, rotary_dim=rotary, vocab_size=51200)
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(numbers.dtype)
     try:
         with numbers.device:
-            return CodeGenForCausalLM(config).eval().requires_grad_(False)
+            return CodeGenForCausalLM(codegen_config(shape)).eval().requires_grad_(False)
     finally:
         torch.set_default_dtype(before)
 
@@ -107,9 +112,11 @@ def time_transformers(model: Any, prompt: list[int], tokens: int, clock: Callabl
     return Timed(first_s, total_s, found)
 
 
-def limits(model: Any, numbers: Numbers, prompt_tokens: int) -> str:
+def limits(numbers: Numbers, shape: str, prompt_tokens: int) -> str:
     """Least times by memory and multipliers, all cores; measured now."""
     machine = measure_machine()
+    with torch.device("meta"):
+        model = CodeGenForCausalLM(codegen_config(shape))
     head = model.lm_head.weight.numel()
     layers = sum(weight.numel() for weight in model.transformer.h.parameters())
     weight_bytes = 1 if numbers.int8 else numbers.dtype.itemsize
@@ -119,6 +126,45 @@ def limits(model: Any, numbers: Numbers, prompt_tokens: int) -> str:
         f"limits        first token {first_s:6.2f} s ({machine.bf16 / 1e9:.0f} GFLOP/s in bfloat16), then "
         f"{token_ms:6.1f} ms a token ({machine.read / 1e9:.0f} GB/s)"
     )
+
+
+class Side:
+    """One side, in a process of its own, where `prepare` says what is timed; warm when this is made."""
+
+    def __init__(self, prepare: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._process = ProcessPoolExecutor(1, spawn, initializer=prepare, initargs=(options,))
+        self.time(list(range(options.prompt_tokens)))
+
+    def time(self, prompt: list[int]) -> Timed:
+        return self._process.submit(_time, prompt).result()
+
+
+_timed: Callable[[list[int]], Timed]
+
+
+def _time(prompt: list[int]) -> Timed:
+    return _timed(prompt)
+
+
+def prepare_ours(options: argparse.Namespace) -> None:
+    global _timed
+    torch.set_num_threads(options.threads)
+    numbers = best_numbers(options.dtype)
+    runner = make_runner(random_codegen(options.shape, numbers), numbers, EngineOptions(max_streams=1))
+    clock = clock_of(options)
+    _timed = partial(time_ours, runner, tokens=options.tokens, clock=clock, step_tokens=CPU_STEP_TOKENS)
+
+
+def prepare_transformers(options: argparse.Namespace) -> None:
+    global _timed
+    torch.set_num_threads(options.threads)
+    model = random_codegen(options.shape, best_numbers(options.dtype))
+    _timed = partial(time_transformers, model, tokens=options.tokens, clock=clock_of(options))
+
+
+def clock_of(options: argparse.Namespace) -> Callable[[], float]:
+    return time.process_time if options.cpu_time else time.perf_counter
 
 
 def main() -> None:
@@ -131,18 +177,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--cpu-time", action="store_true", help="of all threads, not the time that passes")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    clock = time.process_time if options.cpu_time else time.perf_counter
     numbers = best_numbers(options.dtype)
-    theirs = random_codegen(options.shape, numbers)
     print(describe(setting()), f"\n{options.shape}, {numbers.dtype}, int8 weights: {numbers.int8}")
-    print(limits(theirs, numbers, options.prompt_tokens), flush=True)
-    ours = make_runner(copy.deepcopy(theirs), numbers, EngineOptions(max_streams=1))
+    print(limits(numbers, options.shape, options.prompt_tokens), flush=True)
     prompt = torch.randint(0, 50_000, (options.prompt_tokens,)).tolist()
+    theirs = Side(prepare_transformers, options)
+    before_torch()  # for ours alone, as its worker does
+    ours = Side(prepare_ours, options)
     ratios: list[float] = []
     for _ in range(options.rounds):
-        peer = time_transformers(theirs, prompt, options.tokens, clock)
-        mine = time_ours(ours, prompt, options.tokens, clock, CPU_STEP_TOKENS)
+        peer, mine = theirs.time(prompt), ours.time(prompt)
         ratios.append(mine.total_s / peer.total_s)
         print(f"transformers  {peer}\nours          {mine}\nratio {ratios[-1]:.3f}", flush=True)
         print(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from acepilot.protocol import Trail
 from tests.e2e import vscode_install
 from tests.e2e.own_server import MODEL_LOAD_S, ROOT
 from tests.e2e.vscode_editor import STATUS, CodeServer, Window, until
@@ -313,19 +314,17 @@ def test_doctor_and_explanation(open_file: Open, fake: FakeServer, terminal: Non
     assert fake.seen[-1].body.path == "sample.py"
 
 
-def test_a_language_server_that_can_explain_is_asked(open_file: Open) -> None:
-    explains = """
-import lsp.__main__, lsp.server
-def created(self, settings, create=lsp.server.AcepilotLanguageServer.__init__):
-    create(self, settings)
-    self.command("acepilot.explain")(lambda: {"finish": "ended by line_end"})
-lsp.server.AcepilotLanguageServer.__init__ = created
-lsp.__main__.main()
-"""
-    window = open_file("size.py", SIZE, command=[sys.executable, "-c", explains])
+def test_the_record_of_the_last_completion(fake: FakeServer, open_file: Open) -> None:
+    window = open_file("size.py", SIZE)
     window.status("ready")
+    window.put_cursor(5, 11)
+    fake.trails = [
+        Trail(id="cmpl-1", model="fake", engine="fake", language=None, mode="line", reason="Why not.")
+    ]
+    window.press("Alt+\\")
+    window.status("ready. A completion was offered.")
     window.command("Acepilot: Explain the Last Completion")
-    until(lambda: '"finish": "ended by line_end"' in window.text(), 20, window.text)
+    until(lambda: '"reason": "Why not."' in window.text(), 20, window.text)
 
 
 def test_the_walkthrough_and_the_menu(open_file: Open) -> None:

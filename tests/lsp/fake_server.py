@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from acepilot.events import CompletionEvent, EventBatch
-from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Ready
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Ready, Trail
 
 Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loading"]
 
@@ -33,6 +33,7 @@ class FakeServer:
     """Set `script`, `text` and `delay_s` at any time; they count for the next request.
 
     `seen` are the streams; the requests for other candidates, which are none, are `asked_for_others`.
+    `trails` are what it explains; it has none of its own.
     """
 
     text: str = "os.stat(path).st_size"
@@ -44,6 +45,7 @@ class FakeServer:
     seen: list[Seen] = field(default_factory=list[Seen])
     others: list[str] = field(default_factory=list[str])
     asked_for_others: list[CompletionRequest] = field(default_factory=list[CompletionRequest])
+    trails: list[Trail] = field(default_factory=list[Trail])
     events: list[CompletionEvent] = field(default_factory=list[CompletionEvent])
     events_status: int = 200
     port: int = 0
@@ -124,6 +126,13 @@ class FakeServer:
                     return _error(503, "not_ready", "The model is loading.")
                 case _:
                     return _error(500, "engine_failed", "The engine broke.")
+
+        @app.get("/v1/explain/{completion_id}")
+        async def explain(completion_id: str) -> Response:
+            for trail in self.trails:
+                if trail.id == completion_id:
+                    return Response(trail.model_dump_json(), media_type="application/json")
+            return _error(404, "not_found", "Forgotten.")
 
         @app.post("/v1/events")
         async def events(request: Request) -> Response:

@@ -6,6 +6,7 @@ import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from acepilot.protocol import Trail
 from tests.lsp.conftest import Connect
 from tests.lsp.editor import AUTOMATIC, INVOKED
 from tests.lsp.fake_server import FakeServer
@@ -47,6 +48,31 @@ async def test_nothing_has_a_reason(fake: FakeServer, connect: Connect) -> None:
     editor.open(TEXT, CURSOR)
     assert await editor.text() is None
     await editor.until(lambda: editor.reason == "Every line repeats the suffix.")
+
+
+@pytest.mark.asyncio
+async def test_the_last_request_is_explained_by_the_servers_record(
+    fake: FakeServer, connect: Connect
+) -> None:
+    editor = await connect()
+    ask = types.ExecuteCommandParams("acepilot.explain")
+    assert await editor.client.workspace_execute_command_async(ask) is None
+    editor.open(TEXT, CURSOR)
+    await editor.text()
+    assert await editor.client.workspace_execute_command_async(ask) is None, "the server has forgotten it"
+    fake.trails = [
+        Trail(id=f"cmpl-{number}", model="fake", engine="fake", language=None, mode="line", reason=reason)
+        for number, reason in ((1, "Shown."), (2, "It repeats the line below."))
+    ]
+    told = await editor.client.workspace_execute_command_async(ask)
+    assert isinstance(told, dict)
+    assert told["reason"] == "Shown."
+    fake.text = ""
+    editor.type("z")
+    await editor.text()
+    told = await editor.client.workspace_execute_command_async(ask)
+    assert isinstance(told, dict)
+    assert told["reason"] == "It repeats the line below."
 
 
 @pytest.mark.asyncio
