@@ -6,30 +6,22 @@ these into its own form. Closing the stream frees the engine. Each completion le
 
 import asyncio
 import contextlib
-import time
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from acepilot.completion_cache import CompletionCache
 from acepilot.postprocess.chain import finish
-from acepilot.protocol import (
-    AcepilotInfo,
-    CacheSource,
-    CompletionRequest,
-    FinishReason,
-    LogProbs,
-    Trail,
-    Usage,
-)
+from acepilot.protocol import CacheSource, CompletionRequest, Trail
 from server.admission import Admission
+from server.completion import Completed, Completion, Done, Event, Piece, offered
 from server.engine.base import Engine, GenerationRequest
 from server.gate import Draft, Gate
 from server.log_probs import log_probs
 from server.metrics import Metrics
-from server.plan import Limits, Plan, plan
+from server.plan import Limits, plan
 from server.suffix_choice import Gap, candidates, choose, together
 from server.trails import Trails
 from server.window import Windows
@@ -37,54 +29,6 @@ from server.window import Windows
 CACHE_CAPACITY = 512
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Piece:
-    """New text of one choice."""
-
-    index: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """The end of one choice: its final text, after the filters."""
-
-    index: int
-    text: str
-    finish_reason: FinishReason
-    log_probs: LogProbs | None = None
-
-
-@dataclass(frozen=True)
-class Completed:
-    """The end of a request, after every choice is `Done`."""
-
-    usage: Usage
-    info: AcepilotInfo
-
-
-Event = Piece | Done | Completed
-
-
-class Completion:
-    """One accepted request; `id` is known before the first event, and opens its trail."""
-
-    def __init__(self, request: CompletionRequest, plan: Plan, trail: Trail) -> None:
-        self.request = request
-        self.plan = plan
-        self.trail = trail
-        self.began = time.perf_counter()
-        self.created = int(time.time())
-        self.completion_tokens = 0
-
-    @property
-    def id(self) -> str:
-        return self.trail.id
-
-    def elapsed_ms(self) -> float:
-        return (time.perf_counter() - self.began) * 1000
 
 
 class CompletionService:
@@ -149,9 +93,9 @@ class CompletionService:
                         if isinstance(event, Done) and event.index == 0:
                             final = event.text
                         yield event
-            trail.reason = trail.reason or _offer(final, trail)
+            trail.reason = trail.reason or offered(final, trail)
             outcome = "offered" if final else "nothing"
-            yield Completed(_usage(completion), _info(completion, final))
+            yield Completed(completion.usage(), completion.info(final))
         except Exception as error:
             outcome = "failed"
             trail.reason = f"Nothing: {error}"
@@ -329,31 +273,3 @@ class CompletionService:
             first_token_ms=round(trail.first_token_ms) if trail.first_token_ms is not None else None,
             total_ms=round(trail.total_ms),
         )
-
-
-def _usage(completion: Completion) -> Usage:
-    prompt_tokens, completion_tokens = completion.plan.prompt_tokens, completion.completion_tokens
-    return Usage(
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        total_tokens=prompt_tokens + completion_tokens,
-    )
-
-
-def _info(completion: Completion, final: str) -> AcepilotInfo:
-    trail = completion.trail
-    return AcepilotInfo(
-        clipped=completion.plan.report.clipped, text=final, cache=trail.cache, reason=trail.reason
-    )
-
-
-def _offer(final: str, trail: Trail) -> str:
-    if trail.cache != "none":
-        how = "from the cache"
-    elif trail.early_stop:
-        how = f"ended by {trail.early_stop}"
-    elif trail.finish_reason == "length":
-        how = "ended by max_tokens"
-    else:
-        how = "ended by the model itself"
-    return f"{'Offered' if final else 'Nothing to offer'}: {len(final)} characters, {how}."

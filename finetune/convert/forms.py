@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from acepilot.manifest import Manifest, ModelFormat
 from acepilot.registry import ModelFolder
@@ -11,9 +11,11 @@ from finetune.convert.check import Figures
 from finetune.convert.folder import check_target, write_folder
 from finetune.convert.source import open_source
 
+if TYPE_CHECKING:
+    from finetune.convert.gguf import GgufType
+    from finetune.convert.openvino_weights import WeightBits
+
 Form = Literal["gptj", "gguf", "openvino"]
-GgufType = Literal["F16", "Q8_0"]
-WeightBits = Literal["int8", "int4"]
 
 FORMATS: dict[Form, ModelFormat] = {"gptj": "safetensors", "gguf": "gguf", "openvino": "openvino"}
 
@@ -29,8 +31,8 @@ def export_model(
     form: Form,
     target: Path,
     *,
-    gguf_type: GgufType = "Q8_0",
-    bits: WeightBits = "int8",
+    gguf_type: "GgufType" = "Q8_0",
+    bits: "WeightBits" = "int8",
 ) -> Converted:
     """Writes the folder `target`, whole or not at all. Raises ConfigError when `model` cannot have this form,
     ModelBroken when it cannot be read, CheckFailed when what was written says something else."""

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -38,9 +38,10 @@ from finetune.convert.check import (
     probe_ids,
     streamed_logits,
 )
-from finetune.convert.forms import GgufType
 from finetune.convert.gguf_tokenizer import add_tokenizer, cut_as_gguf_says
 from finetune.convert.source import Source
+
+GgufType = Literal["F16", "Q8_0"]
 
 GGUF_FILE = "model.gguf"
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}

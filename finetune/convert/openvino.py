@@ -34,10 +34,9 @@ from finetune.convert.check import (
     probe_ids,
     streamed_logits,
 )
-from finetune.convert.forms import WeightBits
 from finetune.convert.gguf_tokenizer import control_tokens
 from finetune.convert.openvino_trace import FAMILIES, StoredMatrix, TracedModel
-from finetune.convert.openvino_weights import compressed
+from finetune.convert.openvino_weights import WeightBits, compressed
 from finetune.convert.source import Source
 
 MODEL_FILE = "openvino_model.xml"

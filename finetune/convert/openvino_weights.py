@@ -7,7 +7,7 @@ several that leaves the smallest squared error.
 # openvino is typed in part: what it gives is known by the tests
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import openvino
@@ -15,7 +15,7 @@ import torch
 from openvino import opset13 as ops
 from torch import Tensor
 
-from finetune.convert.forms import WeightBits
+WeightBits = Literal["int8", "int4"]
 
 GROUP = 32
 PART_NUMBERS = 2**24

@@ -15,12 +15,16 @@ WELL = ("ready", "")
 
 
 class LanguageServer:
-    """One language server process and one document at a time. See `Assistant` in editor.py."""
+    """One language server process and one document at a time. See `Assistant` in editor.py.
+
+    `offered_id` is the completion's that the last answer offered.
+    """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         """What it says on standard error goes to the end of `log`."""
         self._command = command
         self._log = log
+        self.offered_id = ""
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
@@ -96,6 +100,7 @@ class LanguageServer:
             if self._state not in WELL:
                 raise NoAnswer(self._state)
             return ""
+        self.offered_id = str(items[0]["command"]["arguments"][0])
         return str(items[0]["insertText"])
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """A server that is killed and comes back on its port, for soak.py."""
 
+import math
 import os
 import signal
 import time
@@ -17,9 +18,9 @@ ASKS_AGAIN_S = 12.0
 
 
 class Phoenix:
-    """`session` is the running server's in /proc; `away_s`: how long it was away. Raises PeerFailed.
+    """`session` is the running server's in /proc; `away_s`: how long it was away since `killed_at`.
 
-    Its output goes to `log`, and after its death to the same name with `.2` behind it.
+    Its output goes to `log`, and after its death to the same name with `.2` behind it. Raises PeerFailed.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
@@ -29,14 +30,14 @@ class Phoenix:
         self.url = url
         self.session = 0
         self.away_s = 0.0
-        self._killed_at: float | None = None
+        self.killed_at = math.inf
         self._back_at: float | None = None
         self._life = ExitStack()
 
     @property
     def is_away(self) -> bool:
         """It was killed, and clients cannot all know yet that it is back."""
-        if self._killed_at is None:
+        if self.killed_at == math.inf:
             return False
         return self._back_at is None or time.monotonic() < self._back_at + ASKS_AGAIN_S
 
@@ -49,13 +50,13 @@ class Phoenix:
 
     def die_and_rise(self) -> None:
         """Kills the server alone; its engine's process can end by itself, as after any crash."""
-        self._killed_at = time.monotonic()
+        self.killed_at = time.monotonic()
         os.kill(self.session, signal.SIGKILL)
         time.sleep(3)
         self._life.close()
         self._start(self._log.with_name(f"{self._log.name}.2"))
         self._back_at = time.monotonic()
-        self.away_s = self._back_at - self._killed_at
+        self.away_s = self._back_at - self.killed_at
 
     def _start(self, log: Path) -> None:
         life = running(

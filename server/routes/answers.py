@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 
 from acepilot.errors import AcepilotError
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
+from server.completion import Completed, Completion, Done, Event
 from server.errors import error_response
-from server.service import Completed, Completion, Done, Event
 from server.state import ServerState
 
 _log = structlog.get_logger()

@@ -15,8 +15,8 @@ from acepilot.fim import format_for
 from acepilot.manifest import verified_hashes
 from acepilot.registry import models_dir, resolve
 from finetune.convert.check import PROBE_CODE, PROBE_TOKENS, CheckFailed
-from finetune.convert.forms import WeightBits, export_model
-from finetune.convert.openvino_weights import GROUP, quantized
+from finetune.convert.forms import export_model
+from finetune.convert.openvino_weights import GROUP, WeightBits, quantized
 from finetune.modeling_tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine

