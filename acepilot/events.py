@@ -37,7 +37,7 @@ class CompletionEvent(BaseModel):
     kind: Kind
     at: float = Field(gt=0, lt=1e11, description="When it happened: seconds since the epoch.")
     model: ShortName = ""
-    language: ShortName = Field(default="", description="LSP language id.")
+    language: ShortName = Field(default="", description="Acepilot's own id (acepilot/languages.toml).")
     client: ShortName = Field(default="", description="The editor or plugin, with its version.")
     shown_chars: Chars = 0
     chars: Chars = Field(default=0, description="Of the text: accepted so far, or typed by hand.")
