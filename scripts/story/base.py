@@ -64,9 +64,11 @@ def write_problems(sets: str, languages: Sequence[str], target: Path) -> None:
 
 
 def write_own_repositories(target: Path) -> None:
-    """For `tiny`: the components of the built-in Vue problems and this repository's Python, under its licence."""
+    """For `tiny`: the components of the built-in Vue problems, and Python of this repository."""
     shutil.rmtree(target, ignore_errors=True)
-    texts = [f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems.problems()]
+    texts = [
+        f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems.problems()
+    ]
     for place, name in enumerate(VUE_REPOSITORIES):
         for number, text in enumerate(texts[place :: len(VUE_REPOSITORIES)][:6]):
             _write(target / name / f"src/Component{number}.vue", text)

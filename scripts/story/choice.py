@@ -1,4 +1,4 @@
-"""The careful model is chosen among the sweep's candidates, on the development split; called by steps.py's list.
+"""Chooses the careful model among the sweep's candidates, on the development split; from steps.py's list.
 
 Seen are only holes in repositories that were held out of tuning and are in none of the tables; the gate's
 problems have no part in it.
@@ -33,9 +33,12 @@ class Candidate:
         return self.others.value >= -TOLERATED_NATS
 
 
-def choose(base: Path, cells: Mapping[str, Path], models: Mapping[str, Path], name: str, target: Path) -> None:
-    """Registers the best candidate as `name`, and writes to `target` why it is that one."""
-    candidates = [_measured(base, cell, folder) for cell, folder in cells.items()]
+def choose(base: Path, dev: Path, models: Mapping[str, Path], name: str, target: Path) -> None:
+    """Registers the best of `models` as `name`, and writes to `target` why it is that one.
+
+    `dev` holds a folder for each, with its runs over the holes; `base` is the base model's.
+    """
+    candidates = [_measured(base, cell, dev / cell) for cell in models]
     best = best_of(candidates)
     must_run([PYTHON, "scripts/promote_model.py", "add", str(models[best.name]), "--name", name])
     document = {

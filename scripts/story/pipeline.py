@@ -166,8 +166,7 @@ class Story:
         if isinstance(one, Call):
             file.write(f"# {self.described(one)}\n".encode())
             file.flush()
-            arguments = {name: url if value == "{url}" else value for name, value in one.arguments.items()}
-            one.function(**arguments)
+            one.function(**one.arguments)
             return 0
         file.write(f"$ {self.described(one)}\n".encode())
         file.flush()

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from acepilot.errors import AcepilotError
 from benchmarks.processes import end_group, free_port, running
+
+from acepilot.errors import AcepilotError
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -27,7 +28,11 @@ class ProgramFailed(AcepilotError):
 
 
 def run_program(
-    words: Sequence[str], environment: Mapping[str, str], output: IO[bytes], log: Path, said: Callable[[str], None]
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    log: Path,
+    said: Callable[[str], None],
 ) -> int:
     """Its exit code. `output` is `log`, open; `said` hears the last line in it."""
     words = [word.replace("{port}", str(free_port())) for word in words]

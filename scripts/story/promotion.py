@@ -29,7 +29,9 @@ def attempt(name: str, gate: Path, keep: bool, target: Path) -> None:
     verdict = read_gate_report(gate).verdict
     code, said = run_quietly([PYTHON, PROMOTE, "promote", name, "--report", str(gate)])
     if (code == 0) != (verdict == "PASS"):
-        raise GateIgnored(f"The gate says {verdict} of {name}, and promote_model.py ended with {code}: {said}")
+        raise GateIgnored(
+            f"The gate says {verdict} of {name}, and promote_model.py ended with {code}: {said}"
+        )
     if code == 0 and not keep:
         must_run([PYTHON, PROMOTE, "rollback"])
     document = {
