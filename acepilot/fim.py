@@ -49,6 +49,18 @@ def neutralise(text: str, special_tokens: Collection[str]) -> str:
     return text
 
 
+def told(fim: FimFormat | None, snippet: Snippet, comment: str) -> str:
+    """One snippet as the model reads it."""
+    if fim and fim.file_separator:
+        return f"{fim.file_separator}{snippet.path}\n{snippet.text}\n"
+    return "".join(f"{comment} {line}\n" for line in (snippet.path, *snippet.text.splitlines()))
+
+
+def own_name(fim: FimFormat | None, path: str) -> str:
+    """What ends the snippets: from here on, it is the file itself."""
+    return f"{fim.file_separator}{path}\n" if path and fim and fim.file_separator else ""
+
+
 def render(
     fim: FimFormat | None,
     prefix: str,
@@ -63,18 +75,9 @@ def render(
     `path` names the file itself after them. Without `fim` the suffix is left out (the early stops use it
     instead), and snippets become comment lines behind `comment`, the language's line comment mark.
     """
-    parts: list[str] = []
-    for snippet in snippets:
-        if fim and fim.file_separator:
-            parts.append(f"{fim.file_separator}{snippet.path}\n{snippet.text}\n")
-        else:
-            lines = [
-                f"{comment} {snippet.path}",
-                *(f"{comment} {line}" for line in snippet.text.splitlines()),
-            ]
-            parts.append("\n".join(lines) + "\n")
-    if snippets and path and fim and fim.file_separator:
-        parts.append(f"{fim.file_separator}{path}\n")
+    parts = [told(fim, snippet, comment) for snippet in snippets]
+    if snippets:
+        parts.append(own_name(fim, path))
     if fim is None:
         parts.append(prefix)
     else:

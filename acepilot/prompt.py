@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from acepilot.fim import FimFormat, neutralise, render
+from acepilot.fim import FimFormat, neutralise, own_name, render, told
 from acepilot.protocol import Snippet
 
 CLIP_STEP_LINES = 32
@@ -20,7 +20,7 @@ SNIPPET_SHARE = 0.25
 MAX_CHARS_PER_TOKEN = 16
 """No code in practice exceeds this; it bounds what is tokenised before the first cut."""
 SENTINEL_TOKENS = 16
-"""Room for the sentinels and a path around a prompt, beside its budget."""
+"""Room for the sentinels around a prompt, beside its budget."""
 
 CountTokens = Callable[[str], int]
 
@@ -71,12 +71,16 @@ def compose(
     used = fim if clean_suffix.strip() else None
     clean_snippets = [
         Snippet(path=neutralise(snippet.path, special_tokens), text=neutralise(snippet.text, special_tokens))
-        for snippet in snippets
+        for snippet in _newest_of_a_size(snippets, budget_tokens)
     ]
+    clean_path = neutralise(path, special_tokens)
     fitted = fit(
         neutralise(prefix, special_tokens),
         clean_suffix if used else "",
         clean_snippets,
+        path=clean_path,
+        comment=comment,
+        fim=used,
         budget_tokens=budget_tokens,
         count_tokens=count_tokens,
     )
@@ -85,7 +89,7 @@ def compose(
         fitted.prefix,
         fitted.suffix,
         fitted.snippets,
-        path=neutralise(path, special_tokens),
+        path=clean_path,
         comment=comment,
     )
     return ComposedPrompt(text, fitted, used)
@@ -96,25 +100,32 @@ def fit(
     suffix: str,
     snippets: Sequence[Snippet],
     *,
+    path: str = "",
+    comment: str = "#",
+    fim: FimFormat | None = None,
     budget_tokens: int,
     count_tokens: CountTokens,
 ) -> FittedPrompt:
     """The parts, each within its share of `budget_tokens`.
 
-    The suffix gets at most `SUFFIX_SHARE`, snippets at most `SNIPPET_SHARE`, and only what the prefix
-    leaves over; the prefix gets the rest. At least one token of prefix budget always remains.
+    The suffix gets at most `SUFFIX_SHARE`, snippets (with the file's own `path`, which is told with them) at
+    most `SNIPPET_SHARE`, and only what the prefix leaves over; the prefix gets the rest. At least one token
+    of prefix budget always remains.
     """
     suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * SUFFIX_SHARE), count_tokens)
     prefix_kept, prefix_tokens = _clip_left(prefix, max(1, budget_tokens - suffix_tokens), count_tokens)
     room = min(int(budget_tokens * SNIPPET_SHARE), budget_tokens - suffix_tokens - prefix_tokens)
-    kept, snippet_tokens = _newest_that_fit(snippets, room, count_tokens)
+    name_tokens = count_tokens(own_name(fim, path)) if snippets else 0
+    kept, snippet_tokens = _newest_that_fit(
+        snippets, room - name_tokens, lambda snippet: count_tokens(told(fim, snippet, comment))
+    )
     return FittedPrompt(
         prefix=prefix_kept,
         suffix=suffix_kept,
         snippets=kept,
         prefix_tokens=prefix_tokens,
         suffix_tokens=suffix_tokens,
-        snippet_tokens=snippet_tokens,
+        snippet_tokens=snippet_tokens + name_tokens if kept else 0,
         dropped_chars=len(prefix) - len(prefix_kept) + len(suffix) - len(suffix_kept),
     )
 
@@ -164,14 +175,26 @@ def _largest_that_fits(
     return piece, count_tokens(piece)
 
 
+def _newest_of_a_size(snippets: Sequence[Snippet], budget_tokens: int) -> list[Snippet]:
+    """Those that could fit, by their length alone: a whole repository is not tokenised to be dropped."""
+    left_chars = int(budget_tokens * SNIPPET_SHARE) * MAX_CHARS_PER_TOKEN
+    kept: list[Snippet] = []
+    for snippet in reversed(snippets):
+        left_chars -= len(snippet.text)
+        if left_chars < 0:
+            break
+        kept.append(snippet)
+    return kept[::-1]
+
+
 def _newest_that_fit(
-    snippets: Sequence[Snippet], room: int, count_tokens: CountTokens
+    snippets: Sequence[Snippet], room: int, tokens_of: Callable[[Snippet], int]
 ) -> tuple[tuple[Snippet, ...], int]:
     """Snippets come oldest first; when room is short the oldest go, and the order of the rest stays."""
     kept: list[Snippet] = []
     used = 0
     for snippet in reversed(snippets):
-        tokens = count_tokens(f"{snippet.path}\n{snippet.text}\n") + 2
+        tokens = tokens_of(snippet)
         if used + tokens > room:
             break
         kept.append(snippet)

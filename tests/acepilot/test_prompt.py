@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acepilot.fim import FORMATS, format_for, neutralise, render
-from acepilot.prompt import CLIP_STEP_LINES, compose, fit
+from acepilot.fim import FORMATS, FimFormat, format_for, neutralise, render
+from acepilot.prompt import CLIP_STEP_LINES, SENTINEL_TOKENS, compose, fit
 from acepilot.protocol import Snippet
 
 
@@ -57,6 +57,42 @@ def test_when_room_is_short_the_oldest_snippets_go() -> None:
     snippets = [Snippet(path=f"{name}.py", text="w " * 10) for name in "abc"]
     fitted = fit("p", "", snippets, budget_tokens=112, count_tokens=words)
     assert [snippet.path for snippet in fitted.snippets] == ["b.py", "c.py"]
+
+
+def test_what_could_never_fit_is_not_tokenised() -> None:
+    """A client may send megabytes, and all others wait while they are counted."""
+    counted: list[int] = []
+
+    def count_tokens(text: str) -> int:
+        counted.append(len(text))
+        return words(text)
+
+    snippets = [Snippet(path=f"{name}.py", text="w " * 1_000_000) for name in "ab"]
+    snippets.append(Snippet(path="c.py", text="w " * 10))
+    composed = compose(
+        "p", "", snippets, fim=None, special_tokens=(), budget_tokens=400, count_tokens=count_tokens
+    )
+    assert [snippet.path for snippet in composed.fitted.snippets] == ["c.py"]
+    assert sum(counted) < 1_000
+
+
+@given(
+    path=st.text(alphabet=st.sampled_from("a b"), max_size=200),
+    snippets=SNIPPETS,
+    fim=st.sampled_from([None, *FORMATS]),
+    budget=st.integers(20, 200),
+)
+def test_all_that_comes_with_snippets_is_in_the_budget(
+    path: str, snippets: list[Snippet], fim: FimFormat | None, budget: int
+) -> None:
+    """The file's own path, and the comment marks of a model without files of its own."""
+    suffix = "s" if fim else ""
+    composed = compose(
+        "p", suffix, snippets, path=path, fim=fim, special_tokens=(), budget_tokens=budget, count_tokens=words
+    )
+    fitted = composed.fitted
+    assert fitted.prefix_tokens + fitted.suffix_tokens + fitted.snippet_tokens <= budget
+    assert words(composed.text) <= budget + SENTINEL_TOKENS
 
 
 def test_a_format_is_known_by_its_sentinels() -> None:
