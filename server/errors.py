@@ -35,6 +35,8 @@ def as_response(error: AcepilotError) -> Response:
         headers["Retry-After"] = str(LOADING_RETRY_AFTER_S)
     elif error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    elif error.status == 408:
+        headers["Connection"] = "close"  # the rest of the body would be taken for the next request
     return JSONResponse(error_response(error).model_dump(), status_code=error.status, headers=headers)
 
 

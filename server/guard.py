@@ -1,9 +1,11 @@
-"""The door: the token and the body's size, judged before a byte of the body is kept.
+"""The door: the token and the body's size, judged before a byte of the body is kept; then the body's time.
 
 An ASGI middleware, because a framework's own checks run after it has read the whole body.
 """
 
+import asyncio
 import secrets
+from typing import ClassVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +14,14 @@ from server.errors import as_response
 
 MAX_BODY_BYTES = 32_000_000
 """Twice what the protocol's longest texts need. Editors send some 60 kB."""
+
+BODY_S = 30.0
+"""For all of it to arrive. Who stops in the middle would hold what has come for ever."""
+
+
+class BodyTooSlow(AcepilotError):
+    code: ClassVar[str] = "body_too_slow"
+    status: ClassVar[int] = 408
 
 
 class Guard:
@@ -35,12 +45,21 @@ class Guard:
             await as_response(error)(scope, receive, send)
             return
         received_bytes = 0
+        is_whole = False
+        deadline = asyncio.get_running_loop().time() + BODY_S
 
         async def counted() -> Message:
-            nonlocal received_bytes
-            message = await receive()
+            nonlocal received_bytes, is_whole
+            if is_whole:  # what is waited for from now on is that the client leaves
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow(f"The body was not there within {BODY_S:.0f} s: send it again.") from None
             received_bytes += len(message.get("body", b""))
             _refuse_beyond(received_bytes)
+            is_whole = not message.get("more_body", False)
             return message
 
         await self._app(scope, counted, send)

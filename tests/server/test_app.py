@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from acepilot.errors import ConfigError, ModelBroken
+from server import guard
 from server.app import create_app
 from server.settings import ServerSettings
 
@@ -120,6 +121,102 @@ def test_a_body_is_judged_before_it_is_read(serve: Serve, scripted: Any) -> None
     assert b" 413 " in send_raw(server, token + b"Content-Length: 40000000\r\n", b"")
     chunk = b"%x\r\n%s\r\n" % (1 << 20, b" " * (1 << 20))
     assert b" 413 " in send_raw(server, token + b"Transfer-Encoding: chunked\r\n", chunk * 34)
+
+
+def test_a_body_that_stops_in_the_middle_is_not_waited_for(
+    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODY_S", 0.2)
+    server = serve(scripted)
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(head + b'Content-Length: 1000\r\n\r\n{"prompt": "x')
+        answer = b"".join(iter(lambda: client.recv(4096), b""))  # to its end: the connection is closed
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"body_too_slow"' in answer
+    assert server.complete(prompt="x").status_code == 200
+
+
+def test_a_request_may_take_longer_than_its_body(
+    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODY_S", 0.2)
+    scripted.step_s = 0.2
+    assert serve(scripted).complete(prompt="x").status_code == 200
+
+
+EVIL = {"Origin": "https://evil.example"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/", "/metrics", "/nothing"])
+def test_no_other_page_may_read_an_answer(serve: Serve, scripted: Any, path: str) -> None:
+    server = serve(scripted)
+    asked = server.get(path, headers=EVIL)
+    posted = httpx.post(f"{server.url}/v1/completions", json={"prompt": "x"}, headers=EVIL)
+    for answer in (asked, posted):
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/infill", "/v1/events", "/v1/chat/completions"])
+def test_a_page_that_asks_whether_it_may_post_is_told_no(serve: Serve, scripted: Any, path: str) -> None:
+    asks = {
+        **EVIL,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    answer = httpx.options(f"{serve(scripted).url}{path}", headers=asks)
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", b'{"prompt": "x"}'),
+        ("/infill", b'{"input_prefix": "x"}'),
+        ("/v1/engines/e/completions", b'{"prompt": "x"}'),
+        ("/v1/chat/completions", b'{"messages": [{"role": "user", "content": "x"}]}'),
+        ("/v1/events", b'{"events": []}'),
+    ],
+)
+def test_what_a_page_may_post_without_asking_is_refused(
+    serve: Serve, scripted: Any, path: str, body: bytes, content_type: str | None
+) -> None:
+    """These are the requests that browsers send to any address: the page cannot read the answer, but the
+    engine would be at work."""
+    server = serve(scripted)
+    prompts = len(scripted.prompts)
+    headers = {**EVIL, **({"Content-Type": content_type} if content_type else {})}
+    answer = httpx.post(f"{server.url}{path}", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert len(scripted.prompts) == prompts
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../../../../../../etc/passwd",
+        "/..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+        "/app.js/../../../../pyproject.toml",
+        "/app.js%00.html",
+        "/..\\..\\..\\pyproject.toml",
+        "/v1/explain/../../../../etc/passwd",
+        "/v1/explain/..%2f..%2f..%2fetc%2fpasswd",
+        "/v1/engines/..%2f..%2fetc%2fpasswd/completions",
+        "file:///etc/passwd",
+    ],
+)
+def test_no_path_leads_out_of_the_routes(serve: Serve, scripted: Any, target: str) -> None:
+    """As bytes: clients tidy such paths up before they send them."""
+    with socket.create_connection(("127.0.0.1", serve(scripted).port), timeout=10) as client:
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    status = int(answer.split(b" ", 2)[1])
+    assert status in (400, 404, 405)
+    assert len(answer) < 1_000, "an error's few words, and no file"
 
 
 def test_a_foreign_host_name_is_refused_without_token(serve: Serve, scripted: Any) -> None:
