@@ -20,6 +20,14 @@ MAX_TEXT_CHARS = 4_000_000
 """A body beyond this is refused before tokenising: about a thousand times any model's context."""
 
 
+def without_nulls(value: object) -> object:
+    """A body's fields that say something: null means the default, in OpenAI's protocol and llama.cpp's."""
+    if not isinstance(value, dict):
+        return value
+    given = cast(dict[str, object], value)
+    return {name: given[name] for name in given if given[name] is not None}
+
+
 class Snippet(BaseModel):
     """A piece of another file that helps: `path` as the user would name it, `text` whole lines."""
 
@@ -54,7 +62,7 @@ class CompletionRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     seed: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Holds whatever else runs, to the model's rounding."
+        default=None, description="Any number. Holds whatever else runs, to the model's rounding."
     )
     language: str | None = Field(
         default=None, max_length=64, description="LSP language id; else guessed from `path`."
@@ -98,6 +106,11 @@ class CompletionRequest(BaseModel):
     def asked_mode(self) -> Mode:
         return self.mode or ("auto" if self.language or self.path else "raw")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, value: object) -> object:
+        return without_nulls(value)
+
     @field_validator("prompt", mode="before")
     @classmethod
     def _one_prompt(cls, value: object) -> object:
@@ -114,17 +127,7 @@ class CompletionRequest(BaseModel):
     @field_validator("stop", mode="before")
     @classmethod
     def _stop_list(cls, value: object) -> object:
-        if value is None:
-            return []
         return [value] if isinstance(value, str) else value
-
-    @field_validator("max_tokens", "temperature", "top_p", "n", mode="before")
-    @classmethod
-    def _null_is_default(cls, value: object, info: object) -> object:
-        """OpenAI's fields are nullable: null means the default."""
-        if value is None:
-            return cls.model_fields[info.field_name].default  # type: ignore[attr-defined]
-        return value
 
     @model_validator(mode="after")
     def _refuse_what_is_not_served(self) -> Self:
@@ -200,6 +203,9 @@ class Trail(BaseModel):
     suffix_choice: SuffixChoice | None = None
     finish_reason: FinishReason | None = None
     generated_tokens: int = 0
+    offered_chars: list[int] = Field(
+        default_factory=list[int], description="Length of each choice as it is offered, in UTF-16 code units."
+    )
     queue_ms: float = 0.0
     first_token_ms: float | None = None
     total_ms: float | None = None

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 
 from acepilot.errors import BadRequest, Overloaded
 
+QUEUE_S = 300.0
+"""No editor waits that long; a program that sends many long requests at once may."""
+
 SMOOTHING = 0.1
 """Weight of the newest duration in the running mean that Retry-After is estimated from."""
 
@@ -48,14 +51,23 @@ class Admission:
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[float]:
-        """Holds one place in the engine; yields how long it was waited for, in seconds."""
+        """Holds one place in the engine; yields how long it was waited for, in seconds. Raises Overloaded."""
         asked = time.perf_counter()
-        async with self._places:
-            began = time.perf_counter()
-            self.active += 1
-            try:
-                yield began - asked
-            finally:
-                self.active -= 1
-                held_s = time.perf_counter() - began
-                self._mean_held_s += SMOOTHING * (held_s - self._mean_held_s)
+        try:
+            async with asyncio.timeout(QUEUE_S):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                f"No place came free in {QUEUE_S:.0f} s: ask for fewer or shorter completions at a time, or "
+                "raise max_streams.",
+                retry_after_s=max(1, math.ceil(self._mean_held_s)),
+            ) from None
+        began = time.perf_counter()
+        self.active += 1
+        try:
+            yield began - asked
+        finally:
+            self.active -= 1
+            self._places.release()
+            held_s = time.perf_counter() - began
+            self._mean_held_s += SMOOTHING * (held_s - self._mean_held_s)

@@ -1,10 +1,24 @@
 """One accepted request, and what is told of it as it goes: service.py tells, every route listens."""
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
+from acepilot.errors import AcepilotError
 from acepilot.protocol import AcepilotInfo, CompletionRequest, FinishReason, LogProbs, Trail, Usage
 from server.plan import Plan
+
+WHOLE_S = 900.0
+"""From a request's arrival to its end: 4,096 tokens at five a second. An engine that hangs is left then."""
+
+T = TypeVar("T")
+
+
+class CompletionTooSlow(AcepilotError):
+    code: ClassVar[str] = "completion_too_slow"
+    status: ClassVar[int] = 504
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,22 @@ class Completion:
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """What the engine does for this request, as long as there is time. Raises CompletionTooSlow."""
+        try:
+            async with asyncio.timeout(WHOLE_S - self.elapsed_ms() / 1000):
+                return await work
+        except TimeoutError:
+            raise CompletionTooSlow(
+                f"The completion was not at its end after {WHOLE_S:.0f} s: ask for fewer tokens, or see "
+                "whether the model's machine is overloaded."
+            ) from None
+
+    def note(self, done: Done) -> None:
+        """Keeps how long the text is that is offered, for what clients later tell of it."""
+        utf16 = done.text.encode("utf-16-le", "surrogatepass")
+        self.trail.offered_chars[done.index] = len(utf16) // 2
 
     def usage(self) -> Usage:
         return Usage(

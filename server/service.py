@@ -17,7 +17,7 @@ from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, CompletionRequest, Trail
 from server.admission import Admission
 from server.completion import Completed, Completion, Done, Event, Piece, offered
-from server.engine.base import Engine, GenerationRequest
+from server.engine.base import Engine, EngineInfo, GenerationRequest
 from server.gate import Draft, Gate
 from server.log_probs import log_probs
 from server.metrics import Metrics
@@ -50,6 +50,10 @@ class CompletionService:
         self._windows = Windows()
         self._cache = CompletionCache(CACHE_CAPACITY)
 
+    @property
+    def info(self) -> EngineInfo:
+        return self.engine.info
+
     def accept(self, request: CompletionRequest) -> Completion:
         """Plans the request and reserves its place in the queue, which `stream` gives back.
 
@@ -71,12 +75,16 @@ class CompletionService:
             language=planned.language_id,
             mode=planned.mode,
             prompt=planned.report,
+            offered_chars=[0] * request.n,
         )
         self._trails.put(trail)
         return Completion(request, planned, trail)
 
     async def stream(self, completion: Completion) -> AsyncGenerator[Event, None]:
-        """Pieces of all choices as they come, each choice's Done, and Completed. Raises EngineFailed."""
+        """Pieces of all choices as they come, each choice's Done, and Completed.
+
+        Raises EngineFailed, Overloaded after too long a wait in the queue, CompletionTooSlow.
+        """
         trail = completion.trail
         outcome = "cancelled"
         try:
@@ -85,13 +93,16 @@ class CompletionService:
                 if cached:
                     yield Piece(0, cached)
                 final = cached
-                yield Done(0, final, "stop")
+                done = Done(0, final, "stop")
+                completion.note(done)
+                yield done
             else:
                 final = ""
                 async with contextlib.aclosing(self._generate_all(completion)) as events:
                     async for event in events:
-                        if isinstance(event, Done) and event.index == 0:
-                            final = event.text
+                        if isinstance(event, Done):
+                            completion.note(event)
+                            final = event.text if event.index == 0 else final
                         yield event
             trail.reason = trail.reason or offered(final, trail)
             outcome = "offered" if final else "nothing"
@@ -185,7 +196,8 @@ class CompletionService:
         done = self._finish(completion, index, gate.draft)
         if request.logprobs is not None:
             async with self._admission.place():
-                done = replace(done, log_probs=await log_probs(self.engine, generation.prompt, done.text))
+                scored = log_probs(self.engine, generation.prompt, done.text)
+                done = replace(done, log_probs=await completion.in_time(scored))
         yield done
 
     async def _choose(self, completion: Completion, gap: Gap) -> AsyncGenerator[Piece | Done, None]:
@@ -202,7 +214,7 @@ class CompletionService:
         generations = candidates(plan.prompt, gap, completion.request.max_tokens, plan.sequences)
         drafts = await together(whole(generation) for generation in generations)
         async with self._admission.place():
-            chosen = await choose(self.engine, gap, drafts, plan.context)
+            chosen = await completion.in_time(choose(self.engine, gap, drafts, plan.context))
         trail.suffix_choice = chosen.report
         self._metrics.scored_tokens.inc(chosen.report.scored_tokens)
         done = self._finish(completion, 0, chosen.draft)
@@ -220,7 +232,7 @@ class CompletionService:
             self._metrics.queue.observe(waited_s)
             trail.queue_ms = max(trail.queue_ms, waited_s * 1000)
             async with contextlib.aclosing(self.engine.generate(generation)) as deltas:
-                async for delta in deltas:
+                while (delta := await completion.in_time(anext(deltas, None))) is not None:
                     completion.completion_tokens += delta.tokens
                     if trail.first_token_ms is None:
                         trail.first_token_ms = completion.elapsed_ms()

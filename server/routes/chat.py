@@ -41,7 +41,7 @@ class ChatRequest(BaseModel):
     top_p: float | None = None
     n: int | None = None
     stop: str | list[str] | None = None
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     seed: int | None = None
 

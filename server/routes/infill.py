@@ -4,9 +4,16 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
-from acepilot.protocol import MAX_SNIPPETS, MAX_TOKENS, CompletionRequest, CompletionResponse, Trail
+from acepilot.protocol import (
+    MAX_SNIPPETS,
+    MAX_TOKENS,
+    CompletionRequest,
+    CompletionResponse,
+    Trail,
+    without_nulls,
+)
 from server.routes.access import State
 from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
 
@@ -35,7 +42,8 @@ class InfillRequest(BaseModel):
     )
     n_predict: int = Field(
         default=DEFAULT_PREDICT,
-        description="0 only reads the prompt into the KV cache; below 0 is the default.",
+        description="0 only reads the prompt into the KV cache; below 0 is the default. Half of the model's "
+        "context at most: the prompt has the other.",
     )
     t_max_predict_ms: int | None = Field(
         default=None, description="Counted from the first token; then whole lines are offered."
@@ -48,6 +56,11 @@ class InfillRequest(BaseModel):
     response_fields: list[str] = Field(
         default_factory=list[str], description="Answer with these alone, flat: `timings/prompt_n` is a name."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, value: object) -> object:
+        return without_nulls(value)
 
 
 class Timings(BaseModel):
@@ -79,7 +92,7 @@ class InfillResponse(BaseModel):
 
 @router.post("/infill", response_model=InfillResponse, responses=STREAMED)
 async def infill(body: InfillRequest, request: Request, state: State) -> Response:
-    answer = await whole(_our_request(body), request, state)
+    answer = await whole(_our_request(body, state.service.info.context_tokens), request, state)
     given = _their_response(answer, state.trails.get(answer.id)).model_dump()
     if body.response_fields:
         given = {"id": given["id"], **_picked(given, body.response_fields)}
@@ -90,13 +103,14 @@ async def infill(body: InfillRequest, request: Request, state: State) -> Respons
     return response
 
 
-def _our_request(body: InfillRequest) -> CompletionRequest:
+def _our_request(body: InfillRequest, context_tokens: int) -> CompletionRequest:
     warms_up = body.n_predict == 0
+    max_tokens = body.n_predict if body.n_predict >= 0 else DEFAULT_PREDICT
     return translated(
         prompt=body.input_prefix + body.prompt,
         suffix=body.input_suffix if body.input_suffix.strip() or not warms_up else ANY_SUFFIX,
         snippets=[{"path": each.filename, "text": each.text} for each in body.input_extra[-MAX_SNIPPETS:]],
-        max_tokens=min(body.n_predict if body.n_predict >= 0 else DEFAULT_PREDICT, MAX_TOKENS),
+        max_tokens=min(max_tokens, MAX_TOKENS, context_tokens // 2),
         time_limit_ms=body.t_max_predict_ms if (body.t_max_predict_ms or 0) > 0 else None,
         temperature=body.temperature,
         top_p=body.top_p,

@@ -102,7 +102,7 @@ async def complete(body: TabbyRequest, request: Request, state: ServerState) -> 
 @router.post("/v1/health")
 async def tabby_health(state: State) -> TabbyHealth:
     """503 while the model loads: the agent then says so, and tries again."""
-    info = state.service.engine.info
+    info = state.service.info
     return TabbyHealth(
         model=info.model,
         device=info.engine,

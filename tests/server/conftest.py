@@ -42,6 +42,7 @@ class ScriptedEngine:
     seeds: list[int] = field(default_factory=list)
     open_streams: int = 0
     steps: int = 0
+    max_tokens: int = 0
     info: EngineInfo = SCRIPTED_INFO
 
     def count_tokens(self, text: str) -> int:
@@ -50,6 +51,7 @@ class ScriptedEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         self.prompts.append(request.prompt)
         self.seeds.append(request.seed)
+        self.max_tokens = request.max_tokens
         self.open_streams += 1
         try:
             words = _words(self.script)

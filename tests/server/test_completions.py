@@ -4,11 +4,14 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import openai
 import pytest
+
+from server import admission, completion
 
 Serve = Callable[..., Any]
 
@@ -153,10 +156,27 @@ def test_what_openai_s_clients_send_besides_is_let_through(serve: Serve, scripte
         frequency_penalty=0,
         logit_bias={"50256": -100},
         best_of=1,
-        logprobs=None,
-        max_tokens=None,
     )
     assert response.json()["choices"][0]["text"] == "one two three"
+
+
+def test_null_is_the_default(serve: Serve, scripted: Any) -> None:
+    nullable = (
+        "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n",
+        "presence_penalty", "seed", "stop", "stream", "stream_options", "suffix", "temperature", "top_p",
+    )  # fmt: skip
+    response = serve(scripted).complete(prompt="count:", **dict.fromkeys(nullable))
+    assert response.json()["choices"][0]["text"] == "one two three"
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 2**63, -(10**30)])
+def test_any_number_is_a_seed(serve: Serve, scripted: Any, seed: int) -> None:
+    server = serve(scripted)
+    for _ in range(2):
+        assert server.complete(prompt="x", seed=seed, temperature=1).status_code == 200
+    first, second = scripted.seeds[-2:]
+    assert first == second
+    assert 0 <= first < 2**31
 
 
 def test_echo_puts_the_prompt_first(serve: Serve, scripted: Any) -> None:
@@ -247,6 +267,51 @@ def test_beyond_the_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 1
     assert "try again" in refused.json()["error"]["message"]
+
+
+def test_nobody_waits_in_the_queue_for_ever(
+    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "QUEUE_S", 0.2)
+    scripted.script, scripted.step_s = "word " * 30, 0.05
+    server = serve(scripted, max_streams=1, max_waiting=4)
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.complete, prompt="a")
+        assert server.wait_for(lambda: server.metric("acepilot_active_requests") == 1)
+        for stream in (False, True):
+            refused = server.complete(prompt="b", stream=stream)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert "max_streams" in refused.json()["error"]["message"]
+        assert long.result().status_code == 200
+    assert server.metric("acepilot_waiting_requests") == 0
+    assert server.complete(prompt="c", max_tokens=1).status_code == 200
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_completion_has_an_end_whatever_the_engine_does(
+    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    server = serve(scripted)
+    monkeypatch.setattr(completion, "WHOLE_S", 0.2)
+    scripted.step_s = 20.0
+    late = server.complete(prompt="x", n=n)
+    assert (late.status_code, late.json()["error"]["code"]) == (504, "completion_too_slow")
+    assert server.wait_for(lambda: scripted.open_streams == 0)
+    assert server.metric("acepilot_active_requests") == 0
+    scripted.step_s = 0.0
+    assert server.complete(prompt="x").status_code == 200
+
+
+def test_a_stream_that_takes_too_long_says_so(
+    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(scripted)
+    monkeypatch.setattr(completion, "WHOLE_S", 0.4)
+    scripted.script, scripted.step_s = "word " * 1_000, 0.02
+    told = server.complete(prompt="x", stream=True, max_tokens=1_000).text
+    assert told.index('"word"') < told.index('"completion_too_slow"')
+    assert "[DONE]" not in told
 
 
 @pytest.mark.parametrize("stream", [True, False])

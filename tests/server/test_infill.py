@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -129,6 +130,25 @@ def test_an_answer_from_the_cache_says_that_it_took_no_time(serve: Serve, script
 def test_endless_predictions_have_an_end(serve: Serve, scripted: Any, n_predict: int) -> None:
     scripted.info = type(scripted.info)("scripted", "scripted", 100_000, None, frozenset())
     assert infill(serve(scripted), {**LLAMA_VIM, "n_predict": n_predict}).status_code == 200
+
+
+def test_a_short_context_keeps_half_of_it_for_the_prompt(serve: Serve, scripted: Any) -> None:
+    scripted.info = replace(scripted.info, context_tokens=2_048)
+    server = serve(scripted)
+    long = " ".join(f"word{number}" for number in range(3_000))
+    answer = infill(server, {**LLAMA_VSCODE, "input_prefix": long, "n_predict": 10**9})
+    assert answer.status_code == 200
+    assert scripted.max_tokens == 1_024
+    assert 900 < answer.json()["tokens_evaluated"] < 1_024
+
+
+def test_null_is_the_default(serve: Serve, scripted: Any) -> None:
+    scripted.script = "a + b"
+    told = {"input_prefix": LLAMA_VIM["input_prefix"], "prompt": LLAMA_VIM["prompt"]}
+    nulls = dict.fromkeys(
+        ["input_suffix", "input_extra", "n_predict", "temperature", "top_p", "seed", "stop", "stream"]
+    )
+    assert infill(serve(scripted), {**nulls, **told}).json()["content"] == "a + b"
 
 
 def test_a_stream_is_one_event(serve: Serve, scripted: Any) -> None:
