@@ -16,6 +16,9 @@ from acepilot.settings import home
 
 NUMBER: sa.Double[float] = sa.Double()
 
+PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
+"""For PostgreSQL, in s and ms. Left alone, its driver waits minutes for a host that answers nothing."""
+
 metadata = sa.MetaData()
 
 events = sa.Table(
@@ -42,17 +45,18 @@ events = sa.Table(
 
 
 def database_url(given: str | None) -> sa.URL:
-    """`events_url`, or events.sqlite3 in `ACEPILOT_HOME`."""
+    """`events_url`, or events.sqlite3 in `ACEPILOT_HOME`. What the URL says of time-outs holds."""
     if given is None:
         return sa.URL.create("sqlite", database=str(home() / "events.sqlite3"))
     url = sa.make_url(given)
-    plain = url.drivername in ("postgresql", "postgres")
-    return url.set(drivername="postgresql+psycopg") if plain else url
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        return url
+    return url.set(drivername="postgresql+psycopg", query={**PATIENCE, **url.query})
 
 
 def is_there(url: sa.URL) -> bool:
     """False for an SQLite file that nobody has written yet."""
-    return not url.drivername.startswith("sqlite") or Path(url.database or "").exists()
+    return not _is_sqlite(url) or Path(url.database or "").exists()
 
 
 def open_database(url: sa.URL) -> sa.Engine:
@@ -60,17 +64,10 @@ def open_database(url: sa.URL) -> sa.Engine:
 
     Raises ConfigError where a driver is missing.
     """
-    is_sqlite = url.drivername.startswith("sqlite")
-    if is_sqlite and url.database:
+    if _is_sqlite(url) and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Parameters stay out of errors, and so out of logs.
-        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=not is_sqlite)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"events_url wants {error.name}, which is not installed: pip install 'acepilot[postgres]'"
-        ) from error
-    if is_sqlite:
+    engine = _engine(url)
+    if _is_sqlite(url):
         listen(engine, "connect", _write_ahead)
     try:
         with engine.begin() as connection:
@@ -79,6 +76,31 @@ def open_database(url: sa.URL) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def open_to_read(url: sa.URL) -> sa.Engine:
+    """An engine that changes nothing, neither table nor file: it reads a copy on a read-only disk, too."""
+    if not _is_sqlite(url):
+        return _engine(url).execution_options(postgresql_readonly=True)
+    file = Path(url.database or "").absolute()
+    query = {**url.query, "uri": "true", "mode": "ro"}
+    if not Path(f"{file}-wal").exists():
+        query["immutable"] = "1"  # nobody has it open; else SQLite would leave files of its own beside it
+    return _engine(url.set(database=file.as_uri(), query=query))
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    try:
+        # Parameters stay out of errors, and so out of logs.
+        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url))
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"events_url wants {error.name}, which is not installed: pip install 'acepilot[postgres]'"
+        ) from error
+
+
+def _is_sqlite(url: sa.URL) -> bool:
+    return url.drivername.startswith("sqlite")
 
 
 def migrate(connection: sa.Connection) -> None:

@@ -39,6 +39,7 @@ class EventStore:
         self._url = url
         self._metrics = metrics
         self._waiting: deque[CompletionEvent] = deque()
+        self._in_hand = 0
         self._changed = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -47,8 +48,12 @@ class EventStore:
 
     def put(self, new: Iterable[CompletionEvent]) -> None:
         """Returns at once."""
+        fresh = list(new)
         with self._changed:
-            self._waiting.extend(new)
+            if self._closing:
+                self._say_lost(len(fresh))
+                return
+            self._waiting.extend(fresh)
             self._trim()
             if self._thread is None and self._waiting:
                 self._thread = threading.Thread(target=self._run, name="events", daemon=True)
@@ -56,12 +61,16 @@ class EventStore:
             self._changed.notify()
 
     def close(self) -> None:
-        """Writes what waits, if that can be done at once."""
+        """Writes what waits, if that can be done at once; the rest is lost, and said to be."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(CLOSE_S)
+        with self._changed:
+            self._say_lost(len(self._waiting) + self._in_hand)
+            self._waiting.clear()
+            self._in_hand = 0
 
     def _run(self) -> None:
         while True:
@@ -71,12 +80,14 @@ class EventStore:
                     break
                 self._changed.wait_for(lambda: self._closing, GATHER_S)
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            if not self._is_written(batch):
-                with self._changed:
+                self._in_hand = len(batch)
+            is_written = self._is_written(batch)
+            with self._changed:
+                self._in_hand = 0
+                if not is_written:
                     self._waiting.extendleft(reversed(batch))
                     self._trim()
                     if self._changed.wait_for(lambda: self._closing, RETRY_S):
-                        self._lose(len(self._waiting))
                         break
         if self._engine is not None:
             self._engine.dispose()
@@ -140,6 +151,11 @@ class EventStore:
             for _ in range(over):
                 self._waiting.popleft()
             self._lose(over)
+
+    def _say_lost(self, count: int) -> None:
+        if count:
+            self._lose(count)
+            _log.error("events_lost", count=count, why="the server ends, and they could not be written")
 
     def _lose(self, count: int) -> None:
         self._metrics.lost.inc(count)

@@ -110,6 +110,10 @@ class EventMetrics:
         self.lost = Counter("acepilot_events_lost", "Events that were never written", registry=registry)
         self._models: set[str] = set()
 
+    def always_tell(self, model: str) -> None:
+        """This one has a counter of its own, whatever names clients make up."""
+        self._models.add(model)
+
     def count(self, event: Mapping[str, Any]) -> None:
         """A row of the table of events that was not there before."""
         of = self._labels(event)

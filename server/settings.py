@@ -2,16 +2,42 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
+import sqlalchemy as sa
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import NoDecode
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from acepilot.settings import ProgramSettings, is_loopback
 from server.engine.base import Dtype, EngineOptions
 from server.engine.opening import EngineName
+from server.event_database import database_url
 
 
-class ServerSettings(ProgramSettings):
+class EventsSettings(ProgramSettings):
+    """All that `python -m server stats` asks for: it reads where a server's token, say, is not to be had."""
+
+    model_config = SettingsConfigDict(extra="ignore")
     table: ClassVar[str] = "server"
+
+    events_url: SecretStr | None = Field(
+        None,
+        description="database for what became of completions; else events.sqlite3 in ACEPILOT_HOME: "
+        "postgresql://user:password@host/name or sqlite:////path",
+    )
+
+    @field_validator("events_url")
+    @classmethod
+    def _known_database(cls, given: SecretStr | None) -> SecretStr | None:
+        scheme = given.get_secret_value().partition("://")[0].partition("+")[0] if given else "sqlite"
+        if scheme not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError("it must begin with postgresql:// or sqlite:///")
+        return given
+
+    def events_database(self) -> sa.URL:
+        return database_url(self.events_url.get_secret_value() if self.events_url else None)
+
+
+class ServerSettings(EventsSettings):
+    model_config = SettingsConfigDict(extra="forbid")
 
     model: str = Field(
         "starter",
@@ -49,11 +75,6 @@ class ServerSettings(ProgramSettings):
         (), description="for --engine upstream: comma-separated URLs of OpenAI-style servers, before /v1"
     )
     upstream_token: SecretStr | None = Field(None, description="bearer token for those servers")
-    events_url: SecretStr | None = Field(
-        None,
-        description="database for what became of completions; else events.sqlite3 in ACEPILOT_HOME: "
-        "postgresql://user:password@host/name or sqlite:////path",
-    )
     log_level: Literal["info", "warning", "error"] = Field(
         "info", description="`info` has a line a completion: counts and times, never code"
     )
@@ -64,14 +85,6 @@ class ServerSettings(ProgramSettings):
         return (
             tuple(url.strip() for url in given.split(",") if url.strip()) if isinstance(given, str) else given
         )
-
-    @field_validator("events_url")
-    @classmethod
-    def _known_database(cls, given: SecretStr | None) -> SecretStr | None:
-        scheme = given.get_secret_value().partition("://")[0].partition("+")[0] if given else "sqlite"
-        if scheme not in ("sqlite", "postgresql", "postgres"):
-            raise ValueError("it must begin with postgresql:// or sqlite:///")
-        return given
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:

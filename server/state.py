@@ -6,10 +6,10 @@ from collections.abc import Callable
 import structlog
 
 from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
+from acepilot.events import MAX_NAME_CHARS
 from acepilot.protocol import Ready
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
-from server.event_database import database_url
 from server.event_store import EventStore
 from server.metrics import Metrics
 from server.service import CompletionService
@@ -29,8 +29,7 @@ class ServerState:
         self.settings = settings
         self.metrics = Metrics()
         self.trails = Trails()
-        events_url = settings.events_url.get_secret_value() if settings.events_url else None
-        self.events = EventStore(database_url(events_url), self.metrics.events)
+        self.events = EventStore(settings.events_database(), self.metrics.events)
         self.admission = Admission(settings.max_streams, settings.max_waiting)
         self._load_engine = load_engine
         self._service: CompletionService | None = None
@@ -59,6 +58,7 @@ class ServerState:
             budget_tokens=self.settings.prompt_budget_tokens,
             suffix_candidates=self.settings.suffix_candidates,
         )
+        self.metrics.events.always_tell(engine.info.model[:MAX_NAME_CHARS])
         self._watch(engine)
         _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
 
@@ -88,7 +88,7 @@ class ServerState:
 
     def ready(self) -> Ready:
         if self._service is not None:
-            info = self._service.engine.info
+            info = self._service.info
             return Ready(status="ready", model=info.model, engine=info.engine)
         status = "failed" if self._failure else "loading"
         return Ready(status=status, model=self.settings.model, detail=self._failure or self._waits_for)

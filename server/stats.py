@@ -3,13 +3,12 @@
     python -m server stats          tables by language, by model and by day (UTC)
     python -m server stats --json   the same figures, for programs
 
-Reads the database that a server with the same settings writes: ACEPILOT_EVENTS_URL, else events.sqlite3 in
-ACEPILOT_HOME. The server may run meanwhile.
+Reads the database that a server with the same settings writes, and changes nothing in it:
+ACEPILOT_EVENTS_URL, else events.sqlite3 in ACEPILOT_HOME. The server may run meanwhile.
 """
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,13 +18,14 @@ import sqlalchemy as sa
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from acepilot.errors import AcepilotError
 from acepilot.events import SURVIVAL_S
-from server.event_database import database_url, events, is_there, open_database
+from server.event_database import events, is_there, open_to_read
 from server.event_store import TAKEN
-from server.settings import ServerSettings
+from server.settings import EventsSettings
 
 By = Literal["language", "model", "day"]
 GROUPS: tuple[By, ...] = ("language", "model", "day")
@@ -46,14 +46,17 @@ class Figures:
     accepted_chars: int = 0
     looked_at_chars: dict[int, float] = field(default_factory=dict[int, float])
     kept_chars: dict[int, float] = field(default_factory=dict[int, float])
-    latencies_ms: list[float] = field(default_factory=list[float])
+    latencies_ms: dict[float, int] = field(default_factory=dict[float, int])
+    """How often each was: to three digits, so that years of events are a few thousand numbers."""
 
     def latency_ms(self, share: float) -> float | None:
         """The smallest latency that `share` of all do not exceed."""
-        if not self.latencies_ms:
-            return None
-        ordered = sorted(self.latencies_ms)
-        return ordered[math.ceil(share * len(ordered)) - 1]
+        left = share * sum(self.latencies_ms.values())
+        for latency_ms, count in sorted(self.latencies_ms.items()):
+            left -= count
+            if left <= 0:
+                return latency_ms
+        return None
 
     def acceptance(self) -> float | None:
         shown = self.counts.get("shown", 0)
@@ -109,10 +112,16 @@ def read(connection: sa.Connection) -> Stats:
         for figures in stats.of(_group(names)):
             figures.taken += count
             figures.accepted_chars += chars
-    latencies = sa.select(*group, of.latency_ms).where(of.kind == "shown", of.latency_ms.is_not(None))
-    for *names, latency_ms in _rows(connection, latencies):
+    whole_ms = sa.func.round(of.latency_ms)
+    latencies = (
+        sa.select(*group, whole_ms, sa.func.count())
+        .where(of.kind == "shown", of.latency_ms.is_not(None))
+        .group_by(*group, whole_ms)
+    )
+    for *names, latency_ms, count in _rows(connection, latencies):
+        three_digits = float(f"{latency_ms:.3g}")
         for figures in stats.of(_group(names)):
-            figures.latencies_ms.append(latency_ms)
+            figures.latencies_ms[three_digits] = figures.latencies_ms.get(three_digits, 0) + count
     return stats
 
 
@@ -144,6 +153,11 @@ def _group(names: list[Any]) -> _Group:
     return language or "unknown", model or "unknown", str(day)
 
 
+def _readable(name: str) -> Text:
+    """Clients choose names: what is neither markup nor steers the terminal."""
+    return Text("".join(char if char.isprintable() else "\ufffd" for char in name))
+
+
 def main(words: list[str]) -> int:
     """Exit code 0, also where there is nothing yet; 2 where settings are wrong or the database fails."""
     parser = argparse.ArgumentParser(
@@ -154,8 +168,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     flags = parser.parse_args(words)
     try:
-        settings = ServerSettings.load()
-        url = database_url(settings.events_url.get_secret_value() if settings.events_url else None)
+        url = EventsSettings.load().events_database()
         stats = _read_from(url) if is_there(url) else Stats()
     except (AcepilotError, SQLAlchemyError, OSError) as error:
         cause = getattr(error, "orig", None) or error
@@ -176,10 +189,10 @@ def main(words: list[str]) -> int:
 
 
 def _read_from(url: sa.URL) -> Stats:
-    engine = open_database(url)
+    engine = open_to_read(url)
     try:
         with engine.connect() as connection:
-            return read(connection)
+            return read(connection) if sa.inspect(connection).has_table(events.name) else Stats()
     finally:
         engine.dispose()
 
@@ -194,7 +207,7 @@ def _print_tables(stats: Stats) -> None:
             table.add_column(column, justify="right", no_wrap=True)
         newest = sorted(groups.items())[-DAYS_SHOWN:] if name == "day" else sorted(groups.items())
         for key, figures in newest:
-            table.add_row(key, *_cells(figures))
+            table.add_row(_readable(key), *_cells(figures))
         if name == "day":
             table.add_section()
             table.add_row("all days", *_cells(stats.total))

@@ -1,13 +1,13 @@
 """`POST /v1/events`: what became of completions, from Acepilot's language server or from Tabby's clients.
 
 Answered at once: server/event_store.py writes later. Tabby's clients know neither model nor language nor how
-long a completion took; what the completion's trail still knows of that is put in.
+long a completion was or took; what the completion's trail still knows of that is put in.
 """
 
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from acepilot.errors import NotFound
@@ -20,15 +20,18 @@ router = APIRouter(prefix="/v1", tags=["events"])
 TABBY_KINDS: dict[str, Kind] = {"view": "shown", "select": "accepted", "dismiss": "rejected"}
 
 
+SelectKind = Annotated[
+    str | None, Field(max_length=16, description="Of `select`: `line` where only a part was accepted.")
+]
+
+
 class TabbyEvent(BaseModel):
     """One event of Tabby's agent. `view_id` and `elapsed`, which it sends as well, are not kept."""
 
     type: Literal["view", "select", "dismiss"]
     completion_id: str = Field(min_length=1, max_length=MAX_NAME_CHARS)
     choice_index: int = Field(default=0, ge=0, le=64)
-    select_kind: str | None = Field(
-        default=None, max_length=16, description="Of `select`: `line` where only a part was accepted."
-    )
+    select_kind: SelectKind = None
 
 
 class EventsTaken(BaseModel):
@@ -47,23 +50,29 @@ Events = Annotated[
 
 
 @router.post("/events")
-async def events(body: Events, request: Request, state: State) -> EventsTaken:
+async def events(
+    body: Events, request: Request, state: State, select_kind: Annotated[SelectKind, Query()] = None
+) -> EventsTaken:
+    """Some of Tabby's clients say `select_kind` in the address, some in the body, some in both."""
     if isinstance(body, EventBatch):
         found = body.events
     else:
-        found = [_from_tabby(body, request.headers.get("User-Agent", ""), state)]
+        is_part = bool(body.select_kind or select_kind)
+        found = [_from_tabby(body, is_part, request.headers.get("User-Agent", ""), state)]
     state.events.put(found)
     return EventsTaken(taken=len(found))
 
 
-def _from_tabby(event: TabbyEvent, client: str, state: ServerState) -> CompletionEvent:
+def _from_tabby(event: TabbyEvent, is_part: bool, client: str, state: ServerState) -> CompletionEvent:
     kind = TABBY_KINDS[event.type]
-    if kind == "accepted" and event.select_kind:
+    if kind == "accepted" and is_part:
         kind = "partly_accepted"
     try:
         trail = state.trails.get(event.completion_id)
     except NotFound:  # it was before the last restart
         trail = None
+    lengths = dict(enumerate(trail.offered_chars)) if trail else {}
+    shown_chars = lengths.get(event.choice_index, 0)
     return CompletionEvent(
         completion_id=event.completion_id,
         choice=event.choice_index,
@@ -72,5 +81,7 @@ def _from_tabby(event: TabbyEvent, client: str, state: ServerState) -> Completio
         model=trail.model[:MAX_NAME_CHARS] if trail else "",
         language=(trail.language or "") if trail else "",
         client=client[:MAX_NAME_CHARS],
+        shown_chars=shown_chars,
+        chars=shown_chars if kind == "accepted" else 0,  # how much a part was, nobody says
         latency_ms=trail.total_ms if trail and kind == "shown" else None,
     )

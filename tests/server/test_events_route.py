@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from acepilot.errors import ConfigError
 from server.event_database import database_url, events
+from server.metrics import MODELS
 from server.settings import ServerSettings
 
 Serve = Callable[..., Any]
@@ -66,6 +67,53 @@ def test_tabby_s_events_get_what_the_trail_knows(serve: Serve, scripted: Any) ->
         assert row.client == agent["User-Agent"]
         assert abs(row.at - time.time()) < 60
     assert found[0].latency_ms > 0
+
+
+def test_tabby_s_events_get_the_length_of_what_was_offered(serve: Serve, scripted: Any) -> None:
+    scripted.script = "name = '😀'"
+    server = serve(scripted)
+    for number, cached in enumerate((False, True)):
+        made = server.complete(prompt="the_", language="python", temperature=0).json()
+        trail = server.get(f"/v1/explain/{made['id']}").json()
+        assert (trail["cache"] != "none") == cached
+        assert trail["offered_chars"] == [len(scripted.script) + 1], "😀 is two of UTF-16's units"
+        told = {"completion_id": made["id"], "choice_index": 0}
+        for event in ({"type": "view"}, {"type": "select"}, {"type": "dismiss"}):
+            assert post(server, {**told, **event}).status_code == 200
+        shown, accepted, rejected = rows(server, 3 * (number + 1))[-3:]
+        assert shown.shown_chars == accepted.shown_chars == rejected.shown_chars == 11
+        assert (shown.chars, accepted.chars, rejected.chars) == (0, 11, 0)
+    assert server.metric("acepilot_accepted_chars_total") == 22
+
+
+def test_a_trail_has_a_length_a_choice(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    made = server.complete(prompt="x", n=2).json()
+    assert server.get(f"/v1/explain/{made['id']}").json()["offered_chars"] == [len(scripted.script)] * 2
+    told = {"type": "select", "completion_id": made["id"], "choice_index": 9}
+    assert post(server, told).status_code == 200
+    assert rows(server, 1)[0].chars == 0
+
+
+def test_tabby_s_part_may_be_told_in_the_address(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    told = {"type": "select", "completion_id": "c"}
+    assert post(server, told, params={"select_kind": "line"}).status_code == 200
+    assert [row.kind for row in rows(server, 1)] == ["partly_accepted"]
+    assert post(server, told, params={"select_kind": "l" * 17}).status_code == 422
+
+
+def test_the_served_model_has_its_own_counter(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted)
+    made_up = [
+        {"completion_id": f"c{number}", "kind": "shown", "at": 1.0, "model": f"m{number}"}
+        for number in range(MODELS + 10)
+    ]
+    post(server, {"events": made_up})
+    post(server, {"events": [{"completion_id": "c", "kind": "shown", "at": 1.0, "model": "scripted"}]})
+    assert server.wait_for(lambda: server.metric("acepilot_events_total") == MODELS + 11)
+    labels = 'acepilot_events_total{kind="shown",language="plaintext",model='
+    assert server.metric(f'{labels}"scripted"') == 1
 
 
 def test_tabby_s_event_about_an_unknown_completion(serve: Serve, scripted: Any) -> None:

@@ -1,6 +1,7 @@
 """The store of events: batches, duplicates, migrations, dialects, and disks and databases that fail."""
 
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -199,6 +200,47 @@ def test_closing_counts_what_cannot_be_written(file_store: Store, tmp_path: Path
     assert file_store.metric("acepilot_events_lost_total") == 2
 
 
+def test_what_comes_after_the_end_is_counted_as_lost(file_store: Store) -> None:
+    file_store.store.close()
+    with structlog.testing.capture_logs() as logs:
+        file_store.store.put([event(), event(name="c2")])
+    assert file_store.metric("acepilot_events_lost_total") == 2
+    assert told(logs, "events_lost")[0]["count"] == 2
+
+
+def test_a_database_that_holds_the_end_up_is_left(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was given is not known to be written: it counts as lost with the rest."""
+    monkeypatch.setattr(event_store, "CLOSE_S", 0.1)
+    file_store.store.put([event()])
+    file_store.until(lambda: file_store.metric("acepilot_events_total", kind="shown") == 1)
+    blocker = sqlite3.connect(file_store.url.database or "", isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    try:
+        file_store.store.put([event(name="c2"), event(name="c3")])
+        file_store.until(lambda: not file_store.store._waiting)
+        file_store.store.close()
+        assert file_store.metric("acepilot_events_lost_total") == 2
+    finally:
+        blocker.close()
+    thread = file_store.store._thread
+    assert thread is not None
+    thread.join(10)
+
+
+def test_a_host_that_answers_nothing_is_soon_said() -> None:
+    pytest.importorskip("psycopg")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        store = Store(database_url(f"postgresql://u:secret@127.0.0.1:{port}/d?connect_timeout=2"))
+        with structlog.testing.capture_logs() as logs:
+            store.store.put([event()])
+            store.until(lambda: store.metric("acepilot_events_store_failing") == 1)
+            store.store.close()
+    (failed,) = told(logs, "events_not_stored")
+    assert "secret" not in str(failed)
+    assert store.metric("acepilot_events_lost_total") == 1
+
+
 @pytest.mark.usefixtures("impatient")
 def test_waiting_events_are_bounded(
     file_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -241,7 +283,10 @@ def test_postgresql_s_dialect() -> None:
     assert "id BIGSERIAL NOT NULL" in made
     assert "latency_ms DOUBLE PRECISION" in made
     for given in ("postgresql://u:p@h/d", "postgres://u:p@h/d"):
-        assert database_url(given).drivername == "postgresql+psycopg"
+        url = database_url(given)
+        assert url.drivername == "postgresql+psycopg"
+        assert url.query["connect_timeout"] == "5"
+    assert database_url("postgresql://u:p@h/d?connect_timeout=60").query["connect_timeout"] == "60"
 
     class Engine:
         dialect = postgresql.dialect()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from acepilot.events import CompletionEvent
 from server import stats
-from server.event_database import database_url
+from server.event_database import database_url, open_to_read
 from server.event_store import EventStore
 from server.metrics import EventMetrics
 
@@ -101,6 +102,88 @@ def test_no_events_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stats.main(["--json"]) == 0
     assert json.loads(capsys.readouterr().out)["total"]["acceptance_rate"] is None
     assert not list(home.iterdir()), "a look leaves no file"
+
+
+def test_the_events_are_all_that_it_needs(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that other machines reach has its token from elsewhere, and perhaps newer settings."""
+    monkeypatch.delenv("ACEPILOT_TOKEN", raising=False)
+    where = home / "elsewhere.sqlite3"
+    (home / "acepilot.toml").write_text(
+        f'[server]\nhost = "0.0.0.0"\nnewer = 1\nevents_url = "sqlite:///{where}"\n'
+    )
+    write({"completion_id": "c", "kind": "shown"})
+    (home / "events.sqlite3").rename(where)
+    assert stats.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["shown"] == 1
+
+
+@pytest.mark.parametrize("folder", ["a", "b c?#%"])
+def test_a_look_changes_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    """Not even the version of a table that a newer server has made."""
+    home = home / folder
+    monkeypatch.setenv("ACEPILOT_HOME", str(home))
+    a_history()
+    connection = sqlite3.connect(home / "events.sqlite3")
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    before = {file.name: file.read_bytes() for file in home.iterdir()}
+    assert stats.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["shown"] == 21
+    assert {file.name: file.read_bytes() for file in home.iterdir()} == before
+
+
+def test_what_a_running_server_wrote_last_is_seen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may not be in the file yet, but only in the log beside it."""
+    a_history()
+    server = sqlite3.connect(home / "events.sqlite3")
+    server.execute("PRAGMA wal_autocheckpoint=0")
+    server.execute("UPDATE completion_events SET language = 'ruby' WHERE language = 'python'")
+    server.commit()
+    try:
+        assert (home / "events.sqlite3-wal").stat().st_size > 0
+        assert stats.main(["--json"]) == 0
+    finally:
+        server.close()
+    assert list(json.loads(capsys.readouterr().out)["by_language"]) == ["ruby", "vue"]
+
+
+def test_a_database_without_the_table(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "events.sqlite3").touch()
+    assert stats.main([]) == 0
+    assert "No events yet" in capsys.readouterr().out
+
+
+def test_names_are_neither_markup_nor_terminal_codes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(
+        {"completion_id": "a", "kind": "shown", "model": "[/x]", "language": "\x1b[31mred"},
+        {"completion_id": "b", "kind": "shown", "model": "[v2]", "language": "two\nlines"},
+    )
+    assert stats.main([]) == 0
+    out = capsys.readouterr().out
+    for name in ("[/x]", "[v2]", "\ufffd[31mred", "two\ufffdlines"):
+        assert name in out
+    assert "\x1b" not in out
+
+
+def test_latencies_of_years_are_few_numbers(home: Path) -> None:
+    write(
+        *(
+            {"completion_id": f"c{number}", "kind": "shown", "latency_ms": 100 + number * 7.77}
+            for number in range(5_000)
+        )
+    )
+    engine = open_to_read(database_url(None))
+    with engine.connect() as connection:
+        total = stats.read(connection).total
+    engine.dispose()
+    assert len(total.latencies_ms) < 2_300
+    assert total.latency_ms(0.5) == pytest.approx(100 + 2_500 * 7.77, rel=0.01)
+    assert total.latency_ms(0.95) == pytest.approx(100 + 4_750 * 7.77, rel=0.01)
 
 
 def test_a_database_that_cannot_be_read(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
