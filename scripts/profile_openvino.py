@@ -15,7 +15,7 @@ import argparse
 import random
 import statistics
 import time
-from collections import Counter
+from collections import defaultdict
 
 from benchmarks.figures import describe, setting
 from benchmarks.limits import measure_machine, model_needs
@@ -36,9 +36,9 @@ class CountingRunner(OpenVinoRunner):
 
     steps = 0
 
-    def total_ms(self) -> Counter[tuple[str, str]]:
+    def total_ms(self) -> dict[tuple[str, str], float]:
         """Of all steps so far, by the node's type and its kernel."""
-        total = Counter[tuple[str, str]]()
+        total: dict[tuple[str, str], float] = defaultdict(float)
         for node in self._request.profiling_info:
             total[node.node_type, node.exec_type] += node.real_time.total_seconds() * 1000 * self.steps
         return total
@@ -73,11 +73,11 @@ def main() -> None:
         for at in range(options.kept_tokens, options.kept_tokens + STEPS)
     ]
     after = runner.total_ms()
-    parts = Counter({kind: (after[kind] - before[kind]) / STEPS for kind in after})
+    parts = {kind: (after[kind] - before[kind]) / STEPS for kind in after}
     print(f"a token with {options.kept_tokens} before it: {statistics.mean(steps):.1f} ms")
-    for (node, kernel), ms in parts.most_common(6):
+    for (node, kernel), ms in sorted(parts.items(), key=lambda part: -part[1])[:6]:
         print(f"  {ms:5.1f} ms  {node} ({kernel})")
-    print(f"  {statistics.mean(steps) - parts.total():5.1f} ms  outside of the nodes")
+    print(f"  {statistics.mean(steps) - sum(parts.values()):5.1f} ms  outside of the nodes")
     read = measure_machine().read
     weights = model_needs(model.gguf).token_bytes
     print(
