@@ -8,8 +8,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
-SWITCHES += "disable-component-update disable-sync disable-dev-shm-usage"
+SWITCHES = """
+no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update
+disable-sync disable-dev-shm-usage
+"""
 
 
 @contextmanager

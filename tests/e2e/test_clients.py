@@ -16,8 +16,9 @@ from playwright.sync_api import Page, Route, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.e2e.chromium import chromium
-from tests.e2e.clients_install import entry_of, node, npm_folder, python_program
+from tests.e2e.clients_install import entry_of, npm_folder, python_program
 from tests.e2e.clients_tabby import JsonLinesAgent, LspAgent
+from tests.e2e.fetched import Node
 from tests.e2e.own_server import MODEL_LOAD_S, ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -47,7 +48,7 @@ def trail_of(url: str, completion_id: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def tabby() -> list[str]:
     modules = npm_folder(f"tabby-agent-{TABBY}", f"tabby-agent@{TABBY}")
-    return [node(), str(entry_of(modules, "tabby-agent"))]
+    return [str(Node().program), str(entry_of(modules, "tabby-agent"))]
 
 
 def test_tabby_s_agent_in_lines_of_json(url: str, tabby: list[str], tmp_path: Path) -> None:

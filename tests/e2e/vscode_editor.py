@@ -6,7 +6,10 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +17,21 @@ from urllib.parse import quote
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.vscode_install import LOG_WRITER
+from tests.e2e.vscode_install import has_terminals
+from tests.lsp.fake_server import FakeServer
+
+LANGUAGE_SERVER = [sys.executable, "-m", "lsp"]
+
+SIZE = """\
+import os
+
+
+def size_of(path: str) -> int:
+    return|
+"""
+"""A sample, with a bar for the cursor."""
+SIZE_REST = " os.stat(path).st_size"
+SIZE_WHOLE = SIZE.replace("|", SIZE_REST)
 
 STATUS = "[id='acepilot.acepilot.status'] a"
 GHOST = ".ghost-text-decoration, .ghost-text"
@@ -50,7 +67,7 @@ class CodeServer:
     """One process for all windows. `folder` holds everything that VS Code writes."""
 
     def __init__(self, node: Path, program: Path, extensions: list[Path], folder: Path) -> None:
-        self.has_terminals = any((program / LOG_WRITER).glob("build/Release/*.node"))
+        self.has_terminals = has_terminals(program)
         self._user = folder / "data" / "User"
         self._machine = folder / "data" / "Machine"
         for each in (self._user, self._machine):
@@ -60,7 +77,7 @@ class CodeServer:
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         clean = {n: v for n, v in os.environ.items() if not n.startswith(("ACEPILOT_", "VSCODE_", "XDG_"))}
-        environment = {**clean, "HOME": str(folder), "SHELL": "/bin/sh"}
+        environment = {**clean, "HOME": str(folder), "SHELL": "/bin/sh", "VIRTUAL_ENV": sys.prefix}
         places = ["--user-data-dir", str(folder / "data"), "--extensions-dir", str(folder / "extensions")]
         words = [
             str(node),
@@ -193,6 +210,28 @@ class Window:
     def close(self) -> None:
         """As a user closes a tab: VS Code ends the window's processes."""
         self.page.goto("about:blank")
+
+
+Open = Callable[..., Window]
+"""The fixture `open_file`."""
+
+
+def language_servers(fake: FakeServer) -> dict[int, list[str]]:
+    """The processes that were told this server's address, and their command lines."""
+    found: dict[int, list[str]] = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with suppress(OSError):
+                words = (each / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if fake.url in words:
+                    found[int(each.name)] = words
+    return found
+
+
+def cursor(text: str) -> tuple[int, int]:
+    """Where the bar is, counted from 1."""
+    before = text.partition("|")[0].split("\n")
+    return len(before), len(before[-1]) + 1
 
 
 def plain(text: str) -> str:

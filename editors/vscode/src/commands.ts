@@ -21,9 +21,8 @@ import { MissingProgramError } from "./program";
 import { languageIsOff, readSettings, toggleEverywhere, toggleLanguage, toggleWorkspace } from "./settings";
 import type { StatusBar } from "./status_bar";
 
-/** VS Code's own commands for ghost text, where one looks for Acepilot's. */
+/** VS Code's own commands for ghost text under our names: for keys, since ghost text is gone once the palette has the focus. */
 const EDITOR_COMMANDS = {
-  "acepilot.trigger": "editor.action.inlineSuggest.trigger",
   "acepilot.accept": "editor.action.inlineSuggest.commit",
   "acepilot.acceptWord": "editor.action.inlineSuggest.acceptNextWord",
   "acepilot.acceptLine": "editor.action.inlineSuggest.acceptNextLine",
@@ -37,6 +36,7 @@ export function registerCommands(
   log: LogOutputChannel,
 ): Disposable[] {
   const actions: Record<string, () => unknown> = {
+    "acepilot.trigger": suggestNow,
     "acepilot.toggle": toggleEverywhere,
     "acepilot.toggleLanguage": toggleLanguage,
     "acepilot.toggleWorkspace": toggleWorkspace,
@@ -55,6 +55,11 @@ export function registerCommands(
     actions[ours] = () => commands.executeCommand(theirs);
   }
   return Object.entries(actions).map(([name, action]) => commands.registerCommand(name, action));
+}
+
+async function suggestNow(): Promise<void> {
+  if (window.activeTextEditor !== undefined) await commands.executeCommand("editor.action.inlineSuggest.trigger");
+  else void window.showInformationMessage("Acepilot: open a file, and put the cursor where a suggestion is wanted.");
 }
 
 /** Where program and address are found: they belong to the machine with the files. */

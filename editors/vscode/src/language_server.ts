@@ -6,10 +6,7 @@ import {
   ErrorAction,
   LanguageClient,
   RevealOutputChannelOn,
-  State,
   type CloseHandlerResult,
-  type ErrorHandler,
-  type ErrorHandlerResult,
   type Middleware,
 } from "vscode-languageclient/node";
 import { findProgram, MissingProgramError, type Program } from "./program";
@@ -19,6 +16,8 @@ import type { ServerStatus, StatusBar } from "./status_bar";
 const TOKEN = "token";
 const MAX_CRASHES = 4;
 const CRASH_WINDOW_MS = 180_000;
+const MAX_BROKEN_MESSAGES = 3; // in a row
+const START_LIMIT_MS = 60_000;
 
 export interface Launch extends Program {
   /** Not the project's folder: what lies there must not decide what is imported. */
@@ -30,6 +29,7 @@ export interface Launch extends Program {
 export class LanguageServer {
   #client: LanguageClient | undefined;
   #runs = ""; // the settings that the client runs with
+  #crashes: number[] = []; // when, since the user or the settings last said "run"
   #queue: Promise<void> = Promise.resolve();
 
   constructor(
@@ -46,12 +46,17 @@ export class LanguageServer {
   align(): Promise<void> {
     return this.#enqueue(async () => {
       const settings = readSettings();
-      if (JSON.stringify(settings) !== this.#runs) await this.#run(settings);
+      if (JSON.stringify(settings) === this.#runs) return;
+      this.#crashes = [];
+      await this.#run(settings);
     });
   }
 
   restart(): Promise<void> {
-    return this.#enqueue(() => this.#run(readSettings()));
+    return this.#enqueue(() => {
+      this.#crashes = [];
+      return this.#run(readSettings());
+    });
   }
 
   stop(): Promise<void> {
@@ -94,15 +99,12 @@ export class LanguageServer {
       await this.#start(program, settings);
     } catch (error) {
       if (error instanceof MissingProgramError) this.bar.phase = { name: "missing", why: error.message };
-      else this.#failed("The language server ended before it was ready; its own words are in the log.");
+      else this.#failed("The language server ended before it was ready, or was not ready in time; its own words are in the log.");
     }
   }
 
   async #start(program: Launch, settings: Settings): Promise<void> {
-    const crashes = new Crashes((why) => {
-      this.#failed(why);
-    });
-    const client = new QuietClient(
+    const client: LanguageClient = new QuietClient(
       "acepilot",
       "Acepilot",
       {
@@ -114,7 +116,13 @@ export class LanguageServer {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
         outputChannel: this.log,
         revealOutputChannelOn: RevealOutputChannelOn.Never,
-        errorHandler: crashes,
+        errorHandler: {
+          error: (_error, _message, count) => {
+            if ((count ?? 0) > MAX_BROKEN_MESSAGES) client.serverProcess?.kill("SIGKILL");
+            return { action: ErrorAction.Continue, handled: true };
+          },
+          closed: () => this.#closed(client),
+        },
         initializationFailedHandler: () => false,
         middleware: onlyWhereOn(settings.disabledLanguages),
       },
@@ -124,14 +132,13 @@ export class LanguageServer {
       this.bar.serverStatus = status;
       void commands.executeCommand("setContext", "acepilot.ready", status.state === "ready");
     });
-    client.onDidChangeState(({ newState }) => {
-      if (newState === State.Starting) this.bar.phase = { name: "starting" };
-      if (newState !== State.Running) return;
-      crashes.isReady = true;
-      const version = client.initializeResult?.serverInfo?.version ?? "of no version";
-      this.bar.phase = { name: "running", version, own: extensionVersion(this.context) };
+    const overdue = setTimeout(() => client.serverProcess?.kill("SIGKILL"), START_LIMIT_MS);
+    await client.start().finally(() => {
+      clearTimeout(overdue);
     });
-    await client.start();
+    if (client !== this.#client) return; // it ended again already
+    const version = client.initializeResult?.serverInfo?.version ?? "of no version";
+    this.bar.phase = { name: "running", version, own: extensionVersion(this.context) };
   }
 
   async #end(): Promise<void> {
@@ -139,7 +146,26 @@ export class LanguageServer {
     this.#client = undefined;
     this.#runs = "";
     void commands.executeCommand("setContext", "acepilot.ready", false);
-    if (client?.isRunning() === true) await client.stop();
+    if (client?.isRunning() !== true) return;
+    await client.stop().catch((error: unknown) => {
+      this.log.error(String(error)); // it does not answer: the client ends the process two seconds later
+    });
+  }
+
+  /**
+   * A process that ended by itself: another one is started, unless it ended before it was ready, or again and again.
+   * Not by the client, whose own restart could be neither waited for nor stopped, but as a step like all others.
+   */
+  #closed(client: LanguageClient): CloseHandlerResult {
+    const ended = { action: CloseAction.DoNotRestart, handled: true, message: "The language server ended." };
+    if (client !== this.#client || !client.isRunning()) return ended;
+    this.#client = undefined;
+    const now = Date.now();
+    this.#crashes = [...this.#crashes.filter((each) => now - each < CRASH_WINDOW_MS), now];
+    const count = this.#crashes.length;
+    if (count <= MAX_CRASHES) void this.#enqueue(() => this.#run(readSettings()));
+    else this.#failed(`The language server ended ${count} times within three minutes; its own words are in the log.`);
+    return ended;
   }
 
   #failed(why: string): void {
@@ -151,27 +177,6 @@ export class LanguageServer {
 class QuietClient extends LanguageClient {
   override error(message: string, data?: unknown): void {
     super.error(message, data, false);
-  }
-}
-
-/** Restarts a language server that dies, unless it dies at once or again and again. */
-class Crashes implements ErrorHandler {
-  isReady = false;
-  #at: number[] = [];
-
-  constructor(private readonly giveUp: (why: string) => void) {}
-
-  error(_error: Error, _message: unknown, count: number | undefined): ErrorHandlerResult {
-    return { action: (count ?? 0) <= 3 ? ErrorAction.Continue : ErrorAction.Shutdown };
-  }
-
-  closed(): CloseHandlerResult {
-    if (!this.isReady) return { action: CloseAction.DoNotRestart, handled: true };
-    const now = Date.now();
-    this.#at = [...this.#at.filter((each) => now - each < CRASH_WINDOW_MS), now];
-    if (this.#at.length <= MAX_CRASHES) return { action: CloseAction.Restart, handled: true };
-    this.giveUp(`The language server ended ${this.#at.length} times within three minutes; its own words are in the log.`);
-    return { action: CloseAction.DoNotRestart, handled: true };
   }
 }
 

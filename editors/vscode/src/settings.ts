@@ -16,7 +16,7 @@ export function readSettings(): Settings {
   const all = workspace.getConfiguration("acepilot");
   return {
     off: offBecause(),
-    disabledLanguages: all.get<string[]>("disabledLanguages", []),
+    disabledLanguages: disabledLanguages(),
     serverUrl: all.get("serverUrl", "").trim(),
     timeBudgetMs: all.get<number | null>("timeBudgetMs", null),
     command: all.get<string[]>("command", []),
@@ -24,7 +24,7 @@ export function readSettings(): Settings {
 }
 
 export async function toggleEverywhere(): Promise<void> {
-  const off = enabledIn().globalValue === false;
+  const off = inspect<boolean>("enabled").globalValue === false;
   await update("enabled", off ? undefined : false, ConfigurationTarget.Global);
 }
 
@@ -33,8 +33,15 @@ export async function toggleWorkspace(): Promise<void> {
     void window.showInformationMessage("Acepilot: no folder is open, so there is no workspace to turn it off for.");
     return;
   }
-  const off = enabledIn().workspaceValue === false;
-  await update("enabled", off ? undefined : false, ConfigurationTarget.Workspace);
+  const { globalValue, workspaceValue } = inspect<boolean>("enabled");
+  if (globalValue === false) {
+    // To write something into the workspace now would change nothing, and surprise later.
+    const everywhere = "Turn on everywhere";
+    const said = "Acepilot: it is off everywhere, by the user's settings, so there is nothing to toggle in this workspace.";
+    if ((await window.showInformationMessage(said, everywhere)) === everywhere) await toggleEverywhere();
+    return;
+  }
+  await update("enabled", workspaceValue === false ? undefined : false, ConfigurationTarget.Workspace);
 }
 
 export async function toggleLanguage(): Promise<void> {
@@ -43,12 +50,12 @@ export async function toggleLanguage(): Promise<void> {
     void window.showInformationMessage("Acepilot: open a file of the language first.");
     return;
   }
-  const before = workspace.getConfiguration("acepilot").inspect<string[]>("disabledLanguages")?.globalValue ?? [];
+  const before = inspect<string[]>("disabledLanguages").globalValue ?? [];
   const others = before.filter((each) => each !== language);
   const after = others.length < before.length ? others : [...before, language];
   await update("disabledLanguages", after.length > 0 ? after : undefined, ConfigurationTarget.Global);
-  if (languageIsOff(language) !== after.includes(language)) {
-    void window.showWarningMessage(`Acepilot: this workspace's own acepilot.disabledLanguages decides about ${language}.`);
+  if (!after.includes(language) && languageIsOff(language)) {
+    void window.showWarningMessage(`Acepilot: ${language} stays off here, by this workspace's own acepilot.disabledLanguages.`);
   }
 }
 
@@ -56,15 +63,22 @@ export function languageIsOff(language: string): boolean {
   return readSettings().disabledLanguages.includes(language);
 }
 
+/** Of all scopes together: a workspace can add to the user's, and takes nothing away. */
+function disabledLanguages(): readonly string[] {
+  const { globalValue, workspaceValue } = inspect<string[]>("disabledLanguages");
+  return [...new Set([globalValue ?? [], workspaceValue ?? []].flat())];
+}
+
 function offBecause(): string | undefined {
-  const { globalValue, workspaceValue } = enabledIn();
+  const { globalValue, workspaceValue } = inspect<boolean>("enabled");
   if (globalValue === false) return "Acepilot is off everywhere: acepilot.enabled is false in the user's settings.";
   if (workspaceValue === false) return "Acepilot is off in this workspace: acepilot.enabled is false in its settings.";
   return undefined;
 }
 
-function enabledIn(): { globalValue?: boolean; workspaceValue?: boolean } {
-  return workspace.getConfiguration("acepilot").inspect<boolean>("enabled") ?? {};
+/** A setting by scope. VS Code's own merging lets the workspace's value replace the user's. */
+function inspect<T>(name: string): { readonly globalValue?: T; readonly workspaceValue?: T } {
+  return workspace.getConfiguration("acepilot").inspect<T>(name) ?? {};
 }
 
 async function update(name: string, value: unknown, target: ConfigurationTarget): Promise<void> {
