@@ -17,6 +17,7 @@ import yaml
 
 from acepilot.settings import is_loopback
 from server.app import OPEN_PATHS, create_app
+from server.event_database import database_url
 from server.metrics import Metrics
 from server.settings import ServerSettings
 
@@ -26,6 +27,7 @@ CHART = DEPLOY / "helm" / "acepilot"
 COMPOSE = [DEPLOY / "compose.yaml", DEPLOY / "compose.cpu.yaml"]
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 HOME = "/var/lib/acepilot"
+EVENTS_HOME = "/var/lib/acepilot-events"
 PORT = ServerSettings.model_fields["port"].default
 VARIABLES = {f"ACEPILOT_{name.upper()}" for name in ServerSettings.model_fields} | {"ACEPILOT_HOME"}
 
@@ -130,6 +132,23 @@ class TestImage:
         assert json.loads(instructions("ENTRYPOINT")[0]) == ["python", "-m", "server"]
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", instructions("USER")[0])
 
+    def test_has_a_driver_for_every_database_of_events(self) -> None:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        extras = re.search(r"'\.\[([\w,]+)\]'", DOCKERFILE)
+        assert extras
+        installed = [
+            each for extra in extras[1].split(",") for each in project["optional-dependencies"][extra]
+        ]
+        driver = database_url("postgresql://someone@somewhere/events").get_driver_name()
+        assert any(requirement.startswith(driver) for requirement in installed)
+
+    def test_its_user_may_write_to_what_is_for_writing(self) -> None:
+        made = re.search(
+            r"install --directory --owner acepilot --group acepilot (.+)$", DOCKERFILE, re.MULTILINE
+        )
+        assert made
+        assert made[1].split() == [HOME, EVENTS_HOME]
+
     def test_versions_are_those_of_the_project(self) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
             "optional-dependencies"
@@ -172,6 +191,16 @@ class TestCompose:
         assert all(HOME in volume for volume in service["volumes"])
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
+
+    @pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.name)
+    def test_events_go_to_a_volume_that_can_be_written(self, path: Path) -> None:
+        compose = document(path)
+        service = compose["services"]["acepilot"]
+        given = interpolated(service["environment"].get("ACEPILOT_EVENTS_URL", ""))
+        folder = str(Path(database_url(given).database or "").parent) if given else HOME
+        (volume,) = [each for each in service["volumes"] if each.split(":")[1:2] == [folder]]
+        assert volume.split(":")[0] in compose["volumes"]
+        assert not volume.endswith(":ro")
 
     def test_no_network_leads_out(self) -> None:
         for path in COMPOSE:
@@ -234,6 +263,7 @@ class TestChart:
         schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
         names = value_names(document(CHART / "values.yaml"), schema)
         assert names == property_names(schema) - {"global"}
+        assert set(schema["required"]) == set(document(CHART / "values.yaml"))
         used = set(re.findall(r"\.Values\.([\w.]+)", "\n".join(chart_templates().values())))
         assert {name for name in used if not any(name.startswith(f"{known}.") for known in names)} == {
             *names - {"vllm.resources"},
@@ -277,14 +307,46 @@ class TestChart:
         assert not [name for _, name in rendered if "vllm" in name]
         assert rendered["NetworkPolicy", "x-server"]["spec"]["egress"] == []
 
+    @pytest.mark.parametrize("cards", ["true", "false"])
+    def test_helm_without_a_database_keeps_events_off_the_shared_volume(self, cards: str) -> None:
+        pod = render("--set", f"vllm.enabled={cards}")["Deployment", "x-server"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        (url,) = [each["value"] for each in container["env"] if each["name"] == "ACEPILOT_EVENTS_URL"]
+        folder = str(Path(database_url(url).database or "").parent)
+        (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == folder]
+        assert not mount.get("readOnly")
+        assert {"name": mount["name"], "emptyDir": {}} in pod["volumes"]
+
+    @pytest.mark.parametrize(("cards", "ports"), [("true", [8000, 5433, 53]), ("false", [5433, 53])])
+    def test_helm_lets_servers_reach_the_database_of_events(self, cards: str, ports: list[int]) -> None:
+        rendered = render(
+            "--set", f"vllm.enabled={cards}",
+            "--set", "events.existingSecret=kept",
+            "--set", "events.databasePort=5433",
+            "--set", "events.databasePeers[0].podSelector.matchLabels.app=postgres",
+        )  # fmt: skip
+        (container,) = rendered["Deployment", "x-server"]["spec"]["template"]["spec"]["containers"]
+        (url,) = [each for each in container["env"] if each["name"] == "ACEPILOT_EVENTS_URL"]
+        assert url["valueFrom"]["secretKeyRef"] == {"name": "kept", "key": "url"}
+        rules = rendered["NetworkPolicy", "x-server"]["spec"]["egress"]
+        assert [rule["ports"][0]["port"] for rule in rules] == ports
+        assert rules[-2]["to"] == [{"podSelector": {"matchLabels": {"app": "postgres"}}}]
+
     def test_helm_refuses_a_misspelt_value(self) -> None:
-        found = subprocess.run(
-            [tool("helm"), "template", "x", CHART, "--set", "server.replica=3"],
-            capture_output=True,
-            text=True,
-        )
-        assert found.returncode != 0
-        assert "replica" in found.stderr
+        assert "replica" in refusal("--set", "server.replica=3")
+
+    def test_helm_refuses_a_database_that_the_policy_keeps_the_servers_from(self) -> None:
+        assert "events.databasePeers" in refusal("--set", "events.existingSecret=kept")
+        render("--set", "events.existingSecret=kept", "--set", "networkPolicy.enabled=false")
+        everywhere = ("--set", "events.existingSecret=kept", "--set-json", "events.databasePeers=[{}]")
+        assert "databasePeers" in refusal(*everywhere)
+
+
+def refusal(*flags: str) -> str:
+    """What `helm template` says when it will not."""
+    found = subprocess.run([tool("helm"), "template", "x", CHART, *flags], capture_output=True, text=True)
+    assert found.returncode != 0
+    return found.stderr
 
 
 def render(*flags: str) -> dict[tuple[str, str], Any]:
