@@ -35,6 +35,8 @@ class Hit:
 
     text: str
     typed: int
+    tag: str = ""
+    """What the suggestion was put with."""
 
 
 class CompletionCache:
@@ -42,18 +44,21 @@ class CompletionCache:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._texts: OrderedDict[_Key, str] = OrderedDict()
+        self._known: OrderedDict[_Key, tuple[str, str]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._known)
 
-    def put(self, prefix: str, suffix: str, salt: str, text: str) -> None:
-        """Remember `text` for the cursor between the two. `salt`: path, language, model, mode."""
+    def put(self, prefix: str, suffix: str, salt: str, text: str, tag: str = "") -> None:
+        """Remember `text` for the cursor between the two. `salt`: path, language, model, mode.
+
+        A hit gives `tag` back, such as the completion's id.
+        """
         key = (salt, _prefix_tail(prefix), suffix_head(suffix))
-        self._texts[key] = text
-        self._texts.move_to_end(key)
-        while len(self._texts) > self._capacity:
-            self._texts.popitem(last=False)
+        self._known[key] = (text, tag)
+        self._known.move_to_end(key)
+        while len(self._known) > self._capacity:
+            self._known.popitem(last=False)
 
     def get(self, prefix: str, suffix: str, salt: str) -> Hit | None:
         """The nearest suggestion that what was typed since follows. Typed to its end, it is a miss."""
@@ -64,11 +69,13 @@ class CompletionCache:
             tail = _prefix_tail(before)
             for head in _heads(suffix, typed):
                 key = (salt, tail, head)
-                text = self._texts.get(key)
-                if text is None or not text.startswith(typed) or (typed and len(text) == len(typed)):
+                if (known := self._known.get(key)) is None:
                     continue
-                self._texts.move_to_end(key)
-                return Hit(text[typed_chars:], typed_chars)
+                text, tag = known
+                if not text.startswith(typed) or (typed and len(text) == len(typed)):
+                    continue
+                self._known.move_to_end(key)
+                return Hit(text[typed_chars:], typed_chars, tag)
         return None
 
 

@@ -35,6 +35,7 @@ class Nothing:
 
 
 SUPERSEDED = Nothing("")
+NOTHING_TO_ADD = "The model had nothing to add here."
 STALE = Nothing("The text changed while the completion was on its way.")
 
 

@@ -6,7 +6,6 @@ A newer request for the same document supersedes the older one, which is answere
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from lsprotocol.types import Position, SelectedCompletionInfo
@@ -14,26 +13,20 @@ from lsprotocol.types import Position, SelectedCompletionInfo
 from acepilot.completion_cache import CompletionCache
 from acepilot.protocol import CompletionRequest, Trail
 from lsp import trigger
-from lsp.answer import STALE, SUPERSEDED, Nothing, Suggestion, as_of_now
+from lsp.answer import NOTHING_TO_ADD, STALE, SUPERSEDED, Nothing, Suggestion, as_of_now
 from lsp.candidates import Candidates
 from lsp.client import CompletionClient, ServerError
 from lsp.context import Context
 from lsp.debounce import Debounce
 from lsp.documents import Documents, Snapshot
+from lsp.follow import DivergedError, follow
 from lsp.live import Live
 from lsp.turn import Turn
 
 CACHE_ENTRIES = 256
 MAX_TOKENS = 96
-WHOLE_TEXT_S = 0.75
-"""So long a stream may take before its first whole lines are shown without the rest, which the cache has
-when they are accepted."""
 
 logger = logging.getLogger("acepilot.lsp")
-
-
-class DivergedError(Exception):
-    """The stream that was joined says something else than what the user typed: ask anew."""
 
 
 class Suggester:
@@ -57,7 +50,6 @@ class Suggester:
         self._explain = explain
         self._candidates = Candidates(client)
         self._cache = CompletionCache(CACHE_ENTRIES)
-        self._ids: OrderedDict[str, str] = OrderedDict()
         self._model = ""
         self._last_id = ""
         self._debounce = Debounce()
@@ -153,9 +145,8 @@ class Suggester:
         known = self._cache.get(snapshot.prefix, snapshot.suffix, self._salt(snapshot))
         if known is not None and (known.text or not invoked):
             if not known.text:
-                return Nothing("The model had nothing to add here.")
-            full = snapshot.prefix[len(snapshot.prefix) - known.typed :] + known.text
-            return Suggestion(known.text, snapshot, self._ids.get(full, ""), self._model)
+                return Nothing(NOTHING_TO_ADD, known.tag)
+            return Suggestion(known.text, snapshot, known.tag, self._model)
         live = self._lives.get(snapshot.uri)
         if live is not None and not live.done and live.typed_since(snapshot) is not None:
             try:
@@ -176,44 +167,26 @@ class Suggester:
         try:
             return await self._follow(live, snapshot, turn, deadline_s)
         except DivergedError:
-            return Nothing("The model had nothing to add here.")
+            return Nothing(NOTHING_TO_ADD)
 
     async def _follow(
         self, live: Live, snapshot: Snapshot, turn: Turn, deadline_s: float
     ) -> Suggestion | Nothing:
-        """Wait for the stream's end, or for whole lines where that takes long.
-
-        Raises DivergedError as soon as it cannot answer `snapshot` any more.
-        """
-        live.join(turn.woken)
-        finish = False
+        """Raises DivergedError as soon as the stream cannot answer `snapshot` any more."""
         try:
-            while not live.done and not turn.superseded:
-                if (typed := live.typed_since(snapshot)) is None:
-                    raise DivergedError
-                now_s, lines_at_s = time.monotonic(), live.began_s + WHOLE_TEXT_S
-                if now_s >= min(lines_at_s, deadline_s) and (lines := _whole_lines(live.text, typed)):
-                    finish = True
-                    return Suggestion(lines, snapshot, live.completion_id, live.model)
-                if now_s >= deadline_s:
-                    finish = True
-                    return self._too_slow()
-                await turn.sleep((lines_at_s if now_s < lines_at_s < deadline_s else deadline_s) - now_s)
-        finally:
-            live.leave(turn.woken, finish=finish)
-        if turn.superseded:
-            return SUPERSEDED
-        if live.trouble is not None:
-            self._fail(live.trouble)
-            return Nothing(live.trouble.message)
-        if live.final is None:
-            return Nothing("The request was cancelled.")
-        typed = live.typed_since(snapshot)
-        if typed is not None and len(live.final) > len(typed):
-            return Suggestion(live.final[len(typed) :], snapshot, live.completion_id, live.model)
-        if typed == "":
-            return Nothing(live.reason or "The model had nothing to add here.", live.completion_id)
-        raise DivergedError
+            return await follow(live, snapshot, turn, deadline_s)
+        except TimeoutError:
+            trouble = ServerError(
+                "slow",
+                f"No completion within {self._budget_s * 1000:.0f} ms: the server is slow or overloaded. "
+                "Raise --time-budget-ms, or serve a smaller model.",
+            )
+        except ServerError as error:
+            trouble = error
+        if trouble.retry_after_s is not None:
+            self._busy_until_s = time.monotonic() + trouble.retry_after_s
+        self._report(trouble)
+        return Nothing(trouble.message)
 
     def _start(self, snapshot: Snapshot) -> Live:
         self._drop_live(snapshot.uri)
@@ -238,27 +211,10 @@ class Suggester:
         """A stream came to its end, watched or not."""
         final = live.final or ""
         self._model = live.model
-        self._cache.put(live.snapshot.prefix, live.snapshot.suffix, self._salt(live.snapshot), final)
-        self._ids[final] = live.completion_id
-        while len(self._ids) > CACHE_ENTRIES:
-            self._ids.popitem(last=False)
+        there = live.snapshot
+        self._cache.put(there.prefix, there.suffix, self._salt(there), final, live.completion_id)
         self._debounce.answered(live.elapsed_ms)
         self._report(None)
-
-    def _too_slow(self) -> Nothing:
-        """The time budget is spent, and there is no whole line. The stream goes on, for the cache."""
-        slow = ServerError(
-            "slow",
-            f"No completion within {self._budget_s * 1000:.0f} ms: the server is slow or overloaded. Raise "
-            "--time-budget-ms, or serve a smaller model.",
-        )
-        self._fail(slow)
-        return Nothing(slow.message)
-
-    def _fail(self, trouble: ServerError) -> None:
-        if trouble.retry_after_s is not None:
-            self._busy_until_s = time.monotonic() + trouble.retry_after_s
-        self._report(trouble)
 
     def _drop_live(self, uri: str) -> None:
         if (live := self._lives.pop(uri, None)) is not None:
@@ -266,9 +222,3 @@ class Suggester:
 
     def _salt(self, snapshot: Snapshot) -> str:
         return f"{self._model}\n{snapshot.language}\n{snapshot.uri}"
-
-
-def _whole_lines(text: str, typed: str) -> str:
-    """Of a stream's text so far, what follows `typed` up to the end of the last whole line; "" for none."""
-    lines = text[len(typed) : max(text.rfind("\n"), len(typed))]
-    return lines if lines.strip() else ""

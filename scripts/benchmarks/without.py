@@ -144,7 +144,7 @@ class _Forgetful:
     def __init__(self, capacity: int) -> None:
         pass
 
-    def put(self, prefix: str, suffix: str, salt: str, text: str) -> None:
+    def put(self, prefix: str, suffix: str, salt: str, text: str, tag: str = "") -> None:
         pass
 
     def get(self, prefix: str, suffix: str, salt: str) -> None:

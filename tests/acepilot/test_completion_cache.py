@@ -53,6 +53,14 @@ def test_an_empty_answer_is_an_answer(cache: CompletionCache) -> None:
     assert cache.get("x = 1\ny", "", "python") is None
 
 
+def test_a_tag_stays_with_its_suggestion(cache: CompletionCache) -> None:
+    cache.put("x = 1\n", SUFFIX, "python", TEXT, "of another place")
+    cache.put(PREFIX, SUFFIX, "python", TEXT, "of this one")
+    assert cache.get(PREFIX + "os.", SUFFIX, "python") == Hit("stat(path).st_size", 3, "of this one")
+    cache.put(PREFIX, SUFFIX, "python", TEXT)
+    assert cache.get(PREFIX, SUFFIX, "python") == Hit(TEXT, 0, "")
+
+
 def test_a_bracket_closed_by_the_editor_still_hits(cache: CompletionCache) -> None:
     assert cache.get(PREFIX + "os.stat(", ")" + SUFFIX, "python") == Hit("path).st_size", 8)
 

@@ -42,6 +42,31 @@ async def test_the_final_text_counts_not_the_deltas(fake: FakeServer, connect: C
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
+async def test_what_some_take_for_a_line_end_does_not_end_a_streams_line(
+    fake: FakeServer, connect: Connect, separator: str
+) -> None:
+    fake.text = f"os{separator}x = '{separator * 3}'"
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    assert await editor.text() == fake.text
+
+
+@pytest.mark.asyncio
+async def test_a_cached_suggestion_keeps_its_own_completions_id(fake: FakeServer, connect: Connect) -> None:
+    editor = await connect()
+    ids: list[object] = []
+    for name in ("a.py", "b.py", "a.py"):
+        editor.open(TEXT, CURSOR, name=name)
+        item = await editor.item()
+        assert item is not None
+        assert item.command is not None
+        ids += item.command.arguments or []
+    assert ids == ["cmpl-1", "cmpl-2", "cmpl-1"], "although both have the same text"
+    assert len(fake.seen) == 2
+
+
+@pytest.mark.asyncio
 async def test_nothing_has_a_reason(fake: FakeServer, connect: Connect) -> None:
     fake.final, fake.reason = "", "Every line repeats the suffix."
     editor = await connect()
@@ -70,9 +95,12 @@ async def test_the_last_request_is_explained_by_the_servers_record(
     fake.text = ""
     editor.type("z")
     await editor.text()
-    told = await editor.client.workspace_execute_command_async(ask)
-    assert isinstance(told, dict)
-    assert told["reason"] == "It repeats the line below."
+    for _ in range(2):
+        told = await editor.client.workspace_execute_command_async(ask)
+        assert isinstance(told, dict)
+        assert told["reason"] == "It repeats the line below."
+        await editor.text(AUTOMATIC)  # known by now: the server is not asked
+    assert len(fake.seen) == 2
 
 
 @pytest.mark.asyncio
