@@ -14,7 +14,15 @@ from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import Overloaded
 from acepilot.events import EventBatch
-from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, ModelList, Ready, Trail
+from acepilot.protocol import (
+    CompletionRequest,
+    CompletionResponse,
+    ErrorResponse,
+    Health,
+    ModelList,
+    Ready,
+    Trail,
+)
 from acepilot.settings import is_loopback
 from lsp.settings import LspSettings
 
@@ -27,13 +35,19 @@ SILENCE_TIMEOUT_S = 30.0
 
 
 class ServerError(Exception):
-    """The server cannot complete now. `message` is a sentence for the user; it never holds code."""
+    """The server cannot complete now. `message` is a sentence for the user; it never holds code.
 
-    def __init__(self, state: State, message: str, *, retry_after_s: float | None = None) -> None:
+    `refused`: it said no to this very request, and would say the same next time.
+    """
+
+    def __init__(
+        self, state: State, message: str, *, retry_after_s: float | None = None, refused: bool = False
+    ) -> None:
         super().__init__(message)
         self.state: State = state
         self.message = message
         self.retry_after_s = retry_after_s
+        self.refused = refused
 
 
 class CompletionClient:
@@ -68,13 +82,17 @@ class CompletionClient:
             if response.status_code != HTTPStatus.OK:
                 await response.aread()
                 raise _refusal(response, self.url)
-            async for line in response.aiter_lines():
-                if not line.startswith("data:"):
-                    continue
-                data = line.removeprefix("data:").strip()
-                if data == "[DONE]":
-                    return
-                yield _chunk(data)
+            rest = b""
+            async for piece in response.aiter_bytes():
+                # Not `aiter_lines`: it splits at U+2028 and its like, too, which JSON holds as they are.
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    if not line.startswith(b"data:"):
+                        continue
+                    data = line.removeprefix(b"data:").strip()
+                    if data == b"[DONE]":
+                        return
+                    yield _chunk(data)
             raise ServerError(
                 "off", "The completion server broke off in the middle of an answer; see its log."
             )
@@ -105,6 +123,14 @@ class CompletionClient:
         if response.status_code != HTTPStatus.OK:
             raise _refusal(response, self.url)
         return _parse(Trail, response.content)
+
+    async def version(self) -> str:
+        """The server's own. Raises ServerError."""
+        async with self._troubles():
+            response = await self._http.get("/health", timeout=CONNECT_TIMEOUT_S)
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(response, self.url)
+        return _parse(Health, response.content).version
 
     async def check(self) -> Ready:
         """The server's own word on whether it can complete, and a try of the token. Raises ServerError."""
@@ -141,7 +167,7 @@ class CompletionClient:
             ) from error
 
 
-def _parse(model: type[_Body], data: str | bytes) -> _Body:
+def _parse(model: type[_Body], data: bytes) -> _Body:
     try:
         return model.model_validate_json(data)
     except ValidationError:
@@ -153,8 +179,8 @@ def _parse(model: type[_Body], data: str | bytes) -> _Body:
         ) from None
 
 
-def _chunk(data: str) -> CompletionResponse:
-    if data.startswith('{"error"'):
+def _chunk(data: bytes) -> CompletionResponse:
+    if data.startswith(b'{"error"'):
         failed = _parse(ErrorResponse, data).error
         if failed.code == Overloaded.code:
             raise ServerError("busy", f"The completion server is busy: {failed.message}", retry_after_s=1.0)
@@ -178,11 +204,18 @@ def _refusal(response: httpx.Response, url: str) -> ServerError:
             retry_after = response.headers.get("Retry-After", "1")
             seconds = float(retry_after) if retry_after.isdigit() else 1.0
             return ServerError("busy", f"The completion server is busy: {said}", retry_after_s=seconds)
+        case 502 | 504:
+            return ServerError(
+                "off", f"The proxy at {url} cannot reach the completion server ({said}): is it running?"
+            )
         case 503:
-            return ServerError("loading", f"The completion server is not ready yet: {said}")
+            return ServerError("loading", f"The completion server is not ready: {said}")
         case 422:
             return ServerError(
-                "error", "The completion server does not understand this client: use one version of both."
+                "error",
+                "The completion server does not understand this client: use one version of both.",
+                refused=True,
             )
-        case _:
-            return ServerError("error", f"The completion server failed: {said}")
+        case status:
+            refused = 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT
+            return ServerError("error", f"The completion server failed: {said}", refused=refused)

@@ -19,6 +19,7 @@ from rich.markup import escape
 from acepilot.protocol import CompletionRequest
 from lsp.client import CompletionClient, ServerError
 from lsp.settings import LspSettings
+from lsp.versions import difference
 
 SAMPLE = {
     "prompt": "def add(a: int, b: int) -> int:\n    return ",
@@ -76,7 +77,7 @@ async def _server_checks(client: CompletionClient, settings: LspSettings) -> lis
             ]
         return [Check("server", False, f"{client.url}: {trouble.state}", trouble.message)]
     token = "set, and not refused" if settings.token is not None else "none set, none asked for"
-    checks = [Check("server", True, f"{client.url} answers"), Check("token", True, token)]
+    checks = [await _answering(client), Check("token", True, token)]
     if ready.status == "ready":
         return [*checks, Check("model", True, f"{ready.model} is ready ({ready.engine})")]
     advice = (
@@ -85,6 +86,14 @@ async def _server_checks(client: CompletionClient, settings: LspSettings) -> lis
         else "See the server's log; `python -m server --help` says how to choose another model."
     )
     return [*checks, Check("model", False, f"{ready.model}: {ready.status}. {ready.detail}".strip(), advice)]
+
+
+async def _answering(client: CompletionClient) -> Check:
+    try:
+        version = await client.version()
+    except ServerError:
+        return Check("server", True, f"{client.url} answers, and does not say of what version it is")
+    return Check("server", True, f"{client.url} answers, version {version}", difference(version))
 
 
 async def _completion_check(client: CompletionClient, settings: LspSettings) -> list[Check]:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from itertools import islice
 
 from acepilot.events import MAX_EVENTS, CompletionEvent, EventBatch
@@ -53,10 +52,13 @@ class Outbox:
 
     async def flush(self, within_s: float) -> None:
         """A last try, before the program ends."""
-        with suppress(TimeoutError, ServerError):
+        try:
             async with asyncio.timeout(within_s):
                 await self._send()
-        self._waiting.clear()
+        except TimeoutError:
+            self._drop_all("The completion server did not take them in time.")
+        except ServerError as trouble:
+            self._drop_all(trouble.message)
 
     async def _send(self) -> None:
         while self._waiting:
@@ -66,7 +68,7 @@ class Outbox:
             try:
                 await self._post(EventBatch(events=batch))
             except ServerError as trouble:
-                if trouble.state == "error":  # it would say the same next time
+                if trouble.refused:
                     self._drop(len(batch), trouble.message)
                     continue
                 self._put_back(batch)
@@ -88,9 +90,17 @@ class Outbox:
         if over > 0:
             self._drop(over, "The completion server has been away for too long.")
 
+    def _drop_all(self, why: str) -> None:
+        self.dropped += len(self._waiting)
+        self._waiting.clear()
+        self._tell(why)
+
     def _drop(self, events: int, why: str) -> None:
         """Said at 1, 10, 100, ...: whoever looks sees how many, and no log is flooded."""
         self.dropped += events
         if self.dropped >= 10 * self._told_dropped:
-            self._told_dropped = self.dropped
-            self._log(f"Events about completions (counts, no code) dropped so far: {self.dropped}. {why}")
+            self._tell(why)
+
+    def _tell(self, why: str) -> None:
+        self._told_dropped = self.dropped
+        self._log(f"Events about completions (counts, no code) dropped so far: {self.dropped}. {why}")

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent
+from acepilot.languages import language_for
 from lsp.answer import Suggestion
-from lsp.documents import Document, Documents
+from lsp.documents import Document, Documents, relative_path
 from lsp.edits import Edit
 from lsp.offer import Happening, Key, Offer
 from lsp.ranges import reach
@@ -104,7 +105,7 @@ class Outcomes:
                 "kind": happening.kind,
                 "at": time.time(),
                 "model": offer.model[:MAX_NAME_CHARS],
-                "language": offer.language[:MAX_NAME_CHARS],
+                "language": offer.language,
                 "client": self.client[:MAX_NAME_CHARS],
                 "shown_chars": offer.chars,
                 "chars": happening.chars,
@@ -125,7 +126,7 @@ def offer_of(suggestion: Suggestion, latency_ms: float) -> Offer:
         suffix=here.suffix,
         over=reach(suggestion.text, here.line_after),
         own_from=len(selected),
-        language=here.language,
+        language=language_for(here.language, relative_path(here.uri, ())).id,
         model=suggestion.model,
         latency_ms=latency_ms,
     )

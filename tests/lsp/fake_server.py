@@ -13,10 +13,19 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from acepilot import __version__
 from acepilot.events import CompletionEvent, EventBatch
-from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Ready, Trail
+from acepilot.protocol import (
+    AcepilotInfo,
+    Choice,
+    CompletionRequest,
+    CompletionResponse,
+    Health,
+    Ready,
+    Trail,
+)
 
-Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loading"]
+Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loading", "failed"]
 
 
 @dataclass
@@ -48,6 +57,7 @@ class FakeServer:
     trails: list[Trail] = field(default_factory=list[Trail])
     events: list[CompletionEvent] = field(default_factory=list[CompletionEvent])
     events_status: int = 200
+    version: str = __version__
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -89,11 +99,14 @@ class FakeServer:
 
         @app.get("/ready")
         async def ready() -> Response:
-            loading = self.script == "loading"
-            body = Ready(
-                status="loading" if loading else "ready", model="fake", engine="fake", detail="Patience."
-            )
-            return Response(body.model_dump_json(), 503 if loading else 200, media_type="application/json")
+            status = self.script if self.script in ("loading", "failed") else "ready"
+            body = Ready(status=status, model="fake", engine="fake", detail="Patience.")
+            code = 200 if status == "ready" else 503
+            return Response(body.model_dump_json(), code, media_type="application/json")
+
+        @app.get("/health")
+        async def health() -> Health:
+            return Health(version=self.version)
 
         @app.get("/v1/models")
         async def models(request: Request) -> Response:
@@ -122,8 +135,8 @@ class FakeServer:
                     return _error(401, "unauthorized", "No.")
                 case "429":
                     return _error(429, "overloaded", "The queue is full.", {"Retry-After": "1"})
-                case "loading":
-                    return _error(503, "not_ready", "The model is loading.")
+                case "loading" | "failed":
+                    return _error(503, "not_ready", "There is no model.")
                 case _:
                     return _error(500, "engine_failed", "The engine broke.")
 

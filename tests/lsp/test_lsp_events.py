@@ -7,8 +7,9 @@ import pytest
 from lsprotocol import types
 
 from acepilot.events import MAX_EVENTS, CompletionEvent, EventBatch
-from lsp.client import ServerError
+from lsp.client import CompletionClient, ServerError
 from lsp.outbox import CAPACITY, Outbox
+from lsp.settings import LspSettings
 from tests.lsp.conftest import Connect
 from tests.lsp.editor import AUTOMATIC
 from tests.lsp.fake_server import FakeServer
@@ -40,6 +41,18 @@ async def test_accepted_ghost_text(fake: FakeServer, connect: Connect) -> None:
     assert not any(
         code in event.model_dump_json() for event in fake.events for code in ("stat", "a.py", "size(")
     )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("editors", "name"), [("plaintext", "a.vue"), ("vue", "a.txt"), ("VUE", "a")])
+async def test_an_event_has_the_language_that_was_completed(
+    fake: FakeServer, connect: Connect, editors: str, name: str
+) -> None:
+    editor = await connect()
+    editor.open(TEXT, CURSOR, name=name, language=editors)
+    await editor.text()
+    await editor.until(lambda: fake.events)
+    assert fake.events[0].language == "vue"
 
 
 @pytest.mark.asyncio
@@ -132,6 +145,37 @@ async def test_a_server_that_was_away_gets_them_later(fake: FakeServer, connect:
     editor.type("z")
     await asyncio.to_thread(fake.start)
     await editor.until(lambda: kinds(fake) == ["shown", "rejected"], timeout_s=10)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("status", [500, 502])
+async def test_what_a_server_or_a_proxy_in_trouble_did_not_take_comes_later(
+    fake: FakeServer, connect: Connect, status: int
+) -> None:
+    fake.events_status = status
+    editor = await connect()
+    editor.open(TEXT, CURSOR)
+    await editor.text()
+    await asyncio.sleep(1)
+    editor.type("z")
+    fake.events_status = 200
+    await editor.until(lambda: kinds(fake) == ["shown", "rejected"], timeout_s=10)
+    assert not [one for one in editor.client.log_messages if "dropped" in one.message]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("status", "refused"),
+    [(404, True), (413, True), (422, True)]
+    + [(status, False) for status in (401, 403, 408, 429, 500, 502, 503, 504)],
+)
+async def test_a_refusal_is_what_would_be_said_again(fake: FakeServer, status: int, refused: bool) -> None:
+    fake.events_status = status
+    client = CompletionClient(LspSettings.load({"server_url": fake.url}))
+    with pytest.raises(ServerError) as caught:
+        await client.send_events(EventBatch(events=[an_event(1)]))
+    await client.aclose()
+    assert caught.value.refused == refused
 
 
 @pytest.mark.asyncio
@@ -248,3 +292,34 @@ async def test_a_batch_that_was_on_its_way_is_not_lost() -> None:
     hangs = False
     await outbox.flush(1)
     assert sent == ["c1", "c2"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("answer_s", "trouble", "why"),
+    [
+        (0, ServerError("off", "No server."), "No server."),
+        (60, None, "in time"),
+        (0, ServerError("error", "Too large.", refused=True), "Too large."),
+    ],
+)
+async def test_what_the_last_try_could_not_send_is_counted_and_said(
+    answer_s: float, trouble: ServerError | None, why: str
+) -> None:
+    said: list[str] = []
+
+    async def post(batch: EventBatch) -> None:
+        await asyncio.sleep(answer_s)
+        if trouble is not None:
+            raise trouble
+
+    outbox = Outbox(post, said.append)
+    for number in range(3):
+        outbox.put(an_event(number))
+    await outbox.flush(0.05)
+    assert outbox.dropped == 3
+    (told,) = said
+    assert "so far: 3." in told
+    assert why in told
+    await outbox.flush(0.05)
+    assert len(said) == 1, "there is nothing left to tell"

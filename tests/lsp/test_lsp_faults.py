@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from lsprotocol import types
 
+from acepilot import __version__
+from lsp.versions import difference
 from tests.lsp.conftest import Connect
 from tests.lsp.editor import AUTOMATIC, Editor
 from tests.lsp.fake_server import FakeServer
@@ -145,6 +147,62 @@ async def test_a_model_that_is_still_loading(fake: FakeServer, connect: Connect)
     fake.script = "stream"
     await editor.until_state("ready")
     assert await editor.text() == fake.text
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_could_not_be_loaded_is_an_error_until_there_is_one(
+    fake: FakeServer, connect: Connect
+) -> None:
+    fake.script = "failed"
+    editor = await connect()
+    await editor.until_state("error")
+    assert "could not be loaded" in editor.statuses[-1].message
+    editor.open(TEXT, CURSOR)
+    for _ in range(2):
+        assert await editor.text() is None
+    await asyncio.sleep(1)  # it is asked again meanwhile
+    assert [status.state for status in editor.statuses if status.message] == ["error"] * len(editor.statuses)
+    assert len(problems(editor)) == 1
+    fake.script = "loading"
+    await editor.until_state("loading")
+    fake.script = "stream"
+    await editor.until_state("ready")
+    assert await editor.text() == fake.text
+
+
+@pytest.mark.asyncio
+async def test_versions_that_differ_are_said_once_and_refuse_nothing(
+    fake: FakeServer, connect: Connect
+) -> None:
+    fake.version = "98.7.6"
+    editor = await connect()
+    await editor.until(lambda: editor.statuses and "98.7.6" in editor.statuses[-1].message)
+    editor.open(TEXT, CURSOR)
+    assert await editor.text() == fake.text
+    await editor.until(lambda: editor.reason)
+    assert (editor.statuses[-1].state, "98.7.6" in editor.statuses[-1].message) == ("ready", True)
+    (told,) = problems(editor)
+    assert "install the same version" in told
+    fake.script = "429"
+    editor.type("z")
+    assert await editor.text() is None
+    fake.script, fake.version = "stream", __version__
+    await editor.until(lambda: (editor.statuses[-1].state, editor.statuses[-1].message) == ("ready", ""))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "differ"),
+    [
+        ("0.1.0", "0.1.0", False),
+        ("0.1.9", "0.1.0", False),
+        ("0.2.0", "0.1.0", True),
+        ("1.1.0", "0.1.0", True),
+        ("0.10.0", "0.1.0", True),
+        ("", "0.1.0", True),
+    ],
+)
+def test_the_last_number_of_a_version_may_differ(theirs: str, ours: str, differ: bool) -> None:
+    assert bool(difference(theirs, ours)) == differ
 
 
 @pytest.mark.asyncio

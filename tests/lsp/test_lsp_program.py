@@ -44,10 +44,21 @@ def test_doctor_finds_all_well(fake: FakeServer) -> None:
     assert [check["name"] for check in report["checks"]] == ["server", "token", "model", "completion"]
 
 
+def test_doctor_names_a_server_of_another_version_and_goes_on(fake: FakeServer) -> None:
+    fake.version = "98.7.6"
+    done = run("--doctor", "--json", "--server-url", fake.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    server = json.loads(done.stdout)["checks"][0]
+    assert "98.7.6" in server["seen"]
+    assert "install the same version" in server["advice"]
+
+
 def test_doctor_says_what_to_do(fake: FakeServer) -> None:
     doctor = ("--doctor", "--json", "--server-url", fake.url)
     fake.script = "loading"
     assert list(failing(run(*doctor))) == ["model"]
+    fake.script = "failed"
+    assert "log" in failing(run(*doctor))["model"]
     fake.script = "500"
     assert list(failing(run(*doctor))) == ["completion"]
     fake.script, fake.token = "stream", "right"
