@@ -5,6 +5,8 @@ AcepilotError
 ├── Unauthorized              401  the token is missing or wrong
 ├── NotFound                  404  no such id
 ├── BodyTooLarge              413  more than any request needs
+├── BodyTooSlow               408  a body that did not come to its end (server/guard.py)
+├── CompletionTooSlow         500  a completion that did not (server/completion.py)
 ├── Overloaded                429  the queue is full; carries how long to wait
 ├── ServerNotReady            503  the model is still loading, or failed to load
 ├── EngineFailed              500  the engine broke in the middle of a request

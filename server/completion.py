@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 class CompletionTooSlow(AcepilotError):
     code: ClassVar[str] = "completion_too_slow"
-    status: ClassVar[int] = 504
+    status: ClassVar[int] = 500  # not 504, which says that a proxy does not reach the server
 
 
 @dataclass(frozen=True)
