@@ -5,13 +5,15 @@
 
 Each developer has a language server process of his own and types real files at human speed (the replay of
 scripts/replay_typing.py); all share one server with the starter. Half way the server is killed with -9 and
-started again on its port. Printed: requests, faults, errors by kind, memory after the restart and at the end,
-accepted completions and how many of them the events' store has. Exit code 1 for errors beyond 429s and the
-outage itself, for memory that grows, or for acceptances lost, those of the server's last second aside.
+started again on its port. Printed: requests, faults, errors by kind, memory at the beginning and the end of
+both halves, accepted completions and how many of them the events' store lacks. Exit code 1 for errors beyond
+429s and the outage itself, for memory that grows, or for acceptances lost, those of the server's last second
+aside.
 """
 
 import argparse
 import asyncio
+import os
 import signal
 import sqlite3
 import sys
@@ -60,6 +62,14 @@ class Seen:
     errors: Counter[str] = field(default_factory=Counter[str])
 
 
+@dataclass
+class Memory:
+    """Resident bytes every few seconds; of all language servers together."""
+
+    server: list[int] = field(default_factory=list[int])
+    language_servers: list[int] = field(default_factory=list[int])
+
+
 class WatchedServer(LanguageServer):
     """A language server whose failures are told apart by when they came, and what was accepted of it."""
 
@@ -88,11 +98,9 @@ class WatchedServer(LanguageServer):
             raise
 
 
-async def soak(
-    phoenix: Phoenix, developers: int, minutes: float, logs: Path
-) -> tuple[Seen, dict[str, list[int]]]:
-    """What was seen, and resident bytes every few seconds since the restart settled."""
-    seen, memory = Seen(), dict[str, list[int]](server=[], language_servers=[])
+async def soak(phoenix: Phoenix, developers: int, minutes: float, logs: Path) -> tuple[Seen, Memory, Memory]:
+    """What was seen, and memory until the kill, and since the restart settled."""
+    seen = Seen()
     files = source_files()
     end = time.monotonic() + minutes * 60
     async with AsyncExitStack() as stack:
@@ -103,15 +111,22 @@ async def soak(
         typing = [
             asyncio.create_task(_type(server, files, number, end)) for number, server in enumerate(servers)
         ]
-        await asyncio.sleep(minutes * 30)
+        first = await _watch(phoenix, servers, end - minutes * 30)
         await asyncio.to_thread(phoenix.die_and_rise)
         await asyncio.sleep(SETTLE_S)
-        while time.monotonic() < end:
-            memory["server"].append(memory_bytes(phoenix.session))
-            memory["language_servers"].append(sum(memory_bytes(server.pid) for server in servers))
-            await asyncio.sleep(5)
+        second = await _watch(phoenix, servers, end)
         await asyncio.gather(*typing)
-    return seen, memory
+    return seen, first, second
+
+
+async def _watch(phoenix: Phoenix, servers: list[WatchedServer], until: float) -> Memory:
+    memory = Memory()
+    while True:
+        memory.server.append(memory_bytes(phoenix.session))
+        memory.language_servers.append(sum(memory_bytes(server.pid) for server in servers))
+        if time.monotonic() >= until:
+            return memory
+        await asyncio.sleep(5)
 
 
 async def _type(server: WatchedServer, files: list[SourceFile], number: int, end: float) -> None:
@@ -155,6 +170,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, leave)
     console = Console(highlight=False)
     console.print(describe(setting()), markup=False, soft_wrap=True)
+    for name in [name for name in os.environ if name.startswith("ACEPILOT_") and name != "ACEPILOT_HOME"]:
+        del os.environ[name]  # settings of the user's own server
     logs = Path(tempfile.mkdtemp(prefix="acepilot-soak-"))
     database = logs / "events.db"
     port = free_port()
@@ -163,7 +180,7 @@ def main() -> int:
     environment = {"ACEPILOT_EVENTS_URL": f"sqlite:///{database}"}
     try:
         with Phoenix(command, environment, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
-            seen, memory = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
+            seen, first, second = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
             time.sleep(2)  # the store writes once a second
         stored = stored_acceptances(database)
         lost = [at for completion_id, at in seen.taken.items() if completion_id not in stored]
@@ -180,15 +197,19 @@ def main() -> int:
     table.add_row("told to wait (429), or out of time", _told(seen.expected))
     table.add_row("without the server", _told(seen.outage))
     table.add_row("errors beyond these", _told(seen.errors))
-    for name, sizes in memory.items():
-        table.add_row(
-            f"memory of {name.replace('_', ' ')}", f"{sizes[0] / 1e6:,.0f} MB, then {sizes[-1] / 1e6:,.0f} MB"
-        )
+    table.add_row("memory of the server, until the kill", _from_to(first.server))
+    table.add_row("after it", _from_to(second.server))
+    table.add_row("of the language servers, until the kill", _from_to(first.language_servers))
+    table.add_row("after it", _from_to(second.language_servers))
     table.add_row("completions accepted, in whole or in part", f"{len(seen.taken):,}")
     table.add_row("of these not stored", f"{len(lost):,}, of the second before the kill: {late:,}")
     console.print(table, f"logs: {logs}")
-    failed = bool(seen.errors) or any(map(grew, memory.values())) or len(lost) > late
+    failed = bool(seen.errors) or grew(second.server) or grew(second.language_servers) or len(lost) > late
     return int(failed)
+
+
+def _from_to(sizes: Sequence[int]) -> str:
+    return f"{sizes[0] / 1e6:,.0f} MB, then {sizes[-1] / 1e6:,.0f} MB"
 
 
 def _told(counts: Counter[str]) -> str:
