@@ -1,6 +1,5 @@
 """The store of events: batches, duplicates, migrations, dialects, and disks and databases that fail."""
 
-import os
 import socket
 import sqlite3
 import time
@@ -298,25 +297,3 @@ def test_postgresql_s_dialect() -> None:
 def test_the_home_folder_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "a b?#%"))
     assert Path(database_url(None).database or "") == tmp_path / "a b?#%" / "events.sqlite3"
-
-
-@pytest.mark.skipif(
-    "ACEPILOT_TEST_POSTGRESQL_URL" not in os.environ, reason="ACEPILOT_TEST_POSTGRESQL_URL names no database"
-)
-def test_a_real_postgresql() -> None:
-    store = Store(database_url(os.environ["ACEPILOT_TEST_POSTGRESQL_URL"]))
-    other = Store(store.url)
-    for one in (store, other):
-        one.store.put([event(latency_ms=10), event("partly_accepted", chars=3), event(name="a\0b")])
-        time.sleep(0.6)
-        one.store.put([event("partly_accepted", chars=5), event("accepted", chars=9)])
-        one.store.close()
-    rows = sorted((row.completion_id, row.kind, row.chars) for row in store.rows())
-    assert rows == [
-        ("ab", "shown", 0),
-        ("c1", "accepted", 9),
-        ("c1", "partly_accepted", 5),
-        ("c1", "shown", 0),
-    ]
-    assert store.metric("acepilot_events_total", kind="shown") == 2
-    assert other.metric("acepilot_events_total", kind="shown") == 0
