@@ -10,6 +10,7 @@ them, and print nothing of a document. Exit code 1 where anything failed.
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, leave)
     console = Console(highlight=False)
     logs = Path(tempfile.mkdtemp(prefix="acepilot-fuzz-"))
+    # The events that it is sent must not be among the user's own.
+    os.environ["ACEPILOT_EVENTS_URL"] = f"sqlite:///{logs / 'events.sqlite3'}"
     command = [sys.executable, "-m", "server", "--model", "starter-tiny", "--port", "{port}"]
     server = Contestant("server", "", "", (*command, "--log-level", "error"), ready_path="/ready")
     try:

@@ -13,6 +13,11 @@ URIS = ("file:///a.py", "file:///b.vue", "file:///никто.ts", "untitled:Unti
 TEXTS = ("", "x", "def f(:\n    \n", "é𝒳\r\nb\rc\u2028d", "\ud800", "\0\0\0", "(" * 300, "a\n" * 500)
 ARGUMENTS: tuple[Any, ...] = ([], ["x"], [None], [{}], None, "x")
 SETTINGS: tuple[Any, ...] = ({}, None, [])
+FOLDERS: tuple[Any, ...] = (
+    [{"uri": "file:///", "name": "root"}], [{"uri": "file:///%zz", "name": ""}, {"uri": "::::", "name": "x"}],
+    [{"uri": "file:///a.py", "name": "x"}] * 2, [{"name": "x"}], [None], [], None, "x",
+)  # fmt: skip
+COMMANDS = ("acepilot.accepted", "acepilot.explain", "no.such", "")
 OTHER_KINDS: tuple[Any, ...] = (None, 1, "x", [], {}, "2.0", True)
 NUMBERS: tuple[Any, ...] = (0, 1, 2, 7, -1, 2**31 - 1, 2**31, 2**63, 1.5, "1", None, [], {})
 METHODS = (
@@ -76,20 +81,29 @@ class Fuzzer:
             "textDocument": document,
             "contentChanges": [change] * self._chance.randrange(4),
             "position": self._position(),
-            "context": {"triggerKind": pick((1, 2, 3, 0, None))},
+            "context": {"triggerKind": pick((1, 2, 3, 0, None))} | self._selected(),
             "item": {"insertText": pick(TEXTS), "command": {"arguments": [pick(TEXTS)]}},
             "acceptedLength": pick(NUMBERS),
-            "command": pick(("acepilot.accepted", "no.such")),
+            "command": pick(COMMANDS),
             "arguments": pick(ARGUMENTS),
             "id": self._number - self._chance.randrange(5),
             "capabilities": pick(({}, {"general": {"positionEncodings": ["utf-8"]}}, None)),
             "processId": None,
+            "rootUri": pick((*URIS, None)),
+            "workspaceFolders": pick(FOLDERS),
+            "event": {"added": pick(FOLDERS), "removed": pick(FOLDERS)},
             "settings": pick(SETTINGS),
         }
         for name in list(everything):
             if self._chance.random() < 0.15:
                 del everything[name]
         return everything if self._chance.random() < 0.95 else pick(([], None, "x", 1))
+
+    def _selected(self) -> dict[str, Any]:
+        """The item that is chosen in the editor's own menu, if any."""
+        pick = self._chance.choice
+        chosen = {"range": {"start": self._position(), "end": self._position()}, "text": pick(TEXTS)}
+        return pick(({}, {"selectedCompletionInfo": pick((chosen, chosen, *OTHER_KINDS))}))
 
     def _position(self) -> Any:
         pick = self._chance.choice
