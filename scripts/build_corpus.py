@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from acepilot.errors import AcepilotError
+from acepilot.languages import LANGUAGES
 from finetune.data.build import build
 from finetune.data.executors import Runner
 from finetune.data.licences import ALLOWED
@@ -37,6 +38,15 @@ def arguments() -> argparse.Namespace:
         default=[*ALLOWED],
         metavar="SPDX",
         help="one more licence",
+    )
+    add(
+        "--language",
+        dest="languages",
+        action="append",
+        default=[],
+        choices=sorted(LANGUAGES),
+        metavar="ID",
+        help="keep this language only, or these; replay is not asked",
     )
     add("--heldout-share", type=float, default=default.heldout_share, help="of the repositories (0.1)")
     add("--max-file-bytes", type=int, default=default.max_file_bytes, help="larger files are not opened")

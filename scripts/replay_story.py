@@ -12,19 +12,26 @@ what they were. Exit code 0 when the story came to its end, whatever it says; it
 
 import argparse
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from story.pipeline import Story
 from story.programs import ROOT
-from story.sizes import SIZES
+from story.sizes import SIZES, WIDE_MARGINS
 from story.steps import steps_of
 from story.telling import Telling, print_plan, print_result
 
 from acepilot.errors import AcepilotError
 from acepilot.settings import home
+
+
+def end(number: int, _: object) -> NoReturn:
+    """What was started must end, too."""
+    sys.exit(128 + number)
 
 
 def main() -> int:
@@ -34,11 +41,13 @@ def main() -> int:
     parser.add_argument("--model", choices=sorted(SIZES), default="starter", help="what is tuned (starter)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, and touch nothing")
     parser.add_argument("--folder", type=Path, help="everything goes there (artifacts/story/MODEL)")
-    parser.add_argument("--human-eval", metavar="SET", help="HumanEval as a file or folder of JSONL")
+    parser.add_argument(
+        "--human-eval", metavar="SET", help="a folder with mxeval's HumanEval in eight languages"
+    )
     given = parser.parse_args()
     size = SIZES[given.model]
     if given.human_eval:
-        size = replace(size, human_eval=given.human_eval)
+        size = replace(size, problems=("builtin", given.human_eval), margins=WIDE_MARGINS)
     console = Console(highlight=False, soft_wrap=True)
     folder: Path = (given.folder or ROOT / "artifacts" / "story" / size.name).resolve()
     story = Story(folder, home())
@@ -50,8 +59,9 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith("ACEPILOT_")]:
         del os.environ[name]
     os.environ["ACEPILOT_HOME"] = str(story.home)
+    signal.signal(signal.SIGTERM, end)
     try:
-        with Telling(story, steps, console) as telling:
+        with story.held(), Telling(story, steps, console) as telling:
             for step in steps:
                 if not story.is_done(step):
                     with telling.doing(step) as said:

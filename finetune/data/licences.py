@@ -42,7 +42,7 @@ _PHRASES = (
     ("0BSD", _ISC),
     ("MIT", r"permission is hereby granted, free of charge, to any person obtaining a copy"),
 )
-_LICENCE_FILE = re.compile(
+LICENCE_FILE = re.compile(
     r"(licen[cs]e|copying|unlicense)([-_.](md|txt|rst|mit|apache.*|bsd))?", re.IGNORECASE
 )
 _SPDX_TAG = re.compile(r"SPDX-License-Identifier:\s*([\w.+-]+(?:\s+(?:OR|AND|WITH)\s+[\w.+-]+)*)")
@@ -61,7 +61,7 @@ def licence_of(folder: Path) -> Licence:
     """The licence of a repository's or package's root folder."""
     declared = _declared(folder / "package.json")
     texts = [
-        path for path in sorted(folder.iterdir()) if _LICENCE_FILE.fullmatch(path.name) and path.is_file()
+        path for path in sorted(folder.iterdir()) if LICENCE_FILE.fullmatch(path.name) and path.is_file()
     ]
     found: list[Licence] = []
     for path in texts:
@@ -93,7 +93,7 @@ def nested_licences(folder: Path) -> dict[str, str]:
     """Subfolders with a licence text of their own, by path: what lies below them is under that one."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
-        if path.parent != folder and _LICENCE_FILE.fullmatch(path.name) and path.is_file():
+        if path.parent != folder and LICENCE_FILE.fullmatch(path.name) and path.is_file():
             found[path.parent.relative_to(folder).as_posix()] = licence_of(path.parent).spdx
     return found
 

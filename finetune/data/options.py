@@ -16,12 +16,14 @@ from finetune.data.scraped import SOURCES_FILE
 class BuildOptions:
     """Everything that changes a corpus. Shares and rates are in [0, 1]; how it is computed is not in here.
 
-    `replay`: folders of other corpora, and JSONL files of {text, language}; `instructions`: JSONL files of
-    {prompt, completion}; `problems`: JSONL files of evaluation problems; `model`: a folder with a tokenizer.
+    `languages`: of scraped code, ids; none means all. `replay`: folders of other corpora, and JSONL files of
+    {text, language}; `instructions`: JSONL files of {prompt, completion}; `problems`: JSONL files of
+    evaluation problems; `model`: a folder with a tokenizer.
     """
 
     scraped: tuple[Path, ...]
     allowed: tuple[str, ...] = ALLOWED
+    languages: tuple[str, ...] = ()
     heldout_share: float = 0.1
     max_file_bytes: int = 1_000_000
     problems: tuple[Path, ...] = ()
@@ -79,6 +81,8 @@ class BuildOptions:
             "model": _named(self.model / "tokenizer.json") if self.model else None,
             "allowed": sorted(self.allowed),
         }
+        if not self.languages:  # as it was before this option: the name of such a corpus stays
+            del described["languages"]
         if self.model is None:
             described = {
                 key: value for key, value in described.items() if key not in ("sequence_tokens", "fim_rate")

@@ -1,6 +1,7 @@
 """Scrape, step 1: what to fetch, read from the command line, a list file or a ready recipe.
 
 npm:buefy@3.1.0                  a package; without a version, the newest one
+pypi:rich@15.0.0                 the same, from its wheel for every platform
 github:vuejs/pinia@<commit>      a repository; without a commit, its default branch as it is now
 git:https://host/x.git@<ref>     any URL that git understands
 path:/some/folder                a folder, with its last commit where it is a git repository
@@ -14,11 +15,12 @@ from typing import Any, Literal, get_args
 
 from acepilot.errors import ConfigError
 
-SourceKind = Literal["npm", "github", "git", "path"]
+SourceKind = Literal["npm", "pypi", "github", "git", "path"]
 VUE40 = Path(__file__).with_name("vue40.toml")
 
 _GITHUB = re.compile(r"[\w.-]+/[\w.-]+")
 _NPM = re.compile(r"(@[\w.~-]+/)?[\w.~-]+")
+_PYPI = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def parse_source(text: str) -> Source:
     kind, _, rest = text.strip().partition(":")
     if kind not in get_args(SourceKind) or not rest:
         raise ConfigError(
-            f"{text!r} is no source: write npm:NAME@VERSION, github:OWNER/NAME@COMMIT, "
+            f"{text!r} is no source: write npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, "
             "git:URL@REF or path:FOLDER."
         )
     if kind == "path":
@@ -66,10 +68,10 @@ def parse_source(text: str) -> Source:
         url, ref = match.groups() if match else (rest, None)
         return Source("git", url, ref)
     name, at, ref = rest.rpartition("@") if rest.rfind("@") > 0 else (rest, "", "")
-    shape = _NPM if kind == "npm" else _GITHUB
+    shape = {"npm": _NPM, "pypi": _PYPI}.get(kind, _GITHUB)
     if not shape.fullmatch(name) or (at and not re.fullmatch(r"[\w.+/-]+", ref)):
         raise ConfigError(f"{text!r} is no source: {name!r} is not a name that {kind} gives.")
-    return Source("npm" if kind == "npm" else "github", name, ref or None)
+    return Source("npm" if kind == "npm" else "pypi" if kind == "pypi" else "github", name, ref or None)
 
 
 def read_list(path: Path) -> list[Source]:

@@ -21,6 +21,7 @@ from finetune.data.sfc import blocks_of
 
 LICENCE = "licence of its folder"
 DECONTAMINATE = "decontaminate"
+WANTED = "language"
 
 
 class CodeFilter(BaseFilter):
@@ -118,7 +119,27 @@ class FindBlocks(PipelineStep):
             yield document
 
 
-def cleaning(allowed: tuple[str, ...], problems: Sequence[Path], found: Path) -> list[PipelineStep]:
+class WantedLanguages(BaseFilter):
+    """Where only some languages are asked for: scraped files in others."""
+
+    name = WANTED
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        super().__init__()
+        self.languages = frozenset(languages)
+
+    def filter(self, doc: Document) -> bool:
+        if doc.metadata["kind"] != "code":
+            return True
+        wanted = doc.metadata["language"] in self.languages
+        self.stat_update(f"{self.name}|{doc.metadata['language']}|{'kept' if wanted else 'another language'}")
+        return wanted
+
+
+def cleaning(
+    allowed: tuple[str, ...], languages: Sequence[str], problems: Sequence[Path], found: Path
+) -> list[PipelineStep]:
     """All of it, in order."""
+    wanted = [WantedLanguages(languages)] if languages else []
     filters = [CodeFilter(name, check, allowed) for name, check in CHAIN]
-    return [FolderLicence(allowed), *filters, Decontaminate(problems, found), Redact(), FindBlocks()]
+    return [*wanted, FolderLicence(allowed), *filters, Decontaminate(problems, found), Redact(), FindBlocks()]

@@ -6,15 +6,25 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from acepilot.errors import AcepilotError
 from acepilot.manifest import MANIFEST_FILE, Manifest, write_atomically
 from acepilot.registry import models_dir, resolve
 from acepilot.starter import STARTERS
 from eval_humaneval import problem_sets, vue_problems
+from finetune.data.scraped import read_settled
+from finetune.data.sources import parse_source
 from story.programs import ROOT
 from story.sizes import TINY, Size
 
 VUE_REPOSITORIES = ("vue-a", "vue-b", "vue-c", "vue-unseen")
+PROBLEMS = 6
 OTHER_REPOSITORIES = {"others-a": "acepilot", "others-b": "lsp", "others-unseen": "server"}
+
+
+class SourceMissing(AcepilotError):
+    """A repository of the story could not be fetched."""
+
+    code = "source_missing"
 
 
 def is_starter(size: Size) -> bool:
@@ -52,6 +62,19 @@ def bring(model: str) -> None:
     write_folder(models_dir() / model, manifest, lambda folder: make_tiny_model(folder))
 
 
+def check_sources(folder: Path, wanted: Sequence[str]) -> None:
+    """scrape_repos.py goes on without a source that it cannot fetch; a story without it would be another one.
+
+    Raises SourceMissing. Sources that were refused for their licence, and those of a recipe, may be missing.
+    """
+    settled = {one.key for one in read_settled(folder)}
+    missing = [text for text in wanted if ":" in text and parse_source(text).key not in settled]
+    if missing:
+        raise SourceMissing(
+            f"Not fetched: {', '.join(missing)}. The step's log says why: mend that, and start again."
+        )
+
+
 def write_problems(sets: str, languages: Sequence[str], target: Path) -> None:
     """The problems of the gate as JSONL, for build_corpus.py to keep out what overlaps one."""
     found = problem_sets.load(sets.split(","), languages)
@@ -64,7 +87,7 @@ def write_problems(sets: str, languages: Sequence[str], target: Path) -> None:
 
 
 def write_own_repositories(target: Path) -> None:
-    """For `tiny`: the components of the built-in Vue problems, and Python of this repository."""
+    """For `tiny`: components of the built-in Vue problems, Python of this repository, and a few problems."""
     shutil.rmtree(target, ignore_errors=True)
     texts = [
         f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems.problems()
@@ -75,6 +98,17 @@ def write_own_repositories(target: Path) -> None:
     for name, package in OTHER_REPOSITORIES.items():
         for path in sorted((ROOT / package).glob("*.py"))[:6]:
             _write(target / name / package / path.name, path.read_text(encoding="utf-8"))
+    problems = [
+        {
+            "task_id": f"HumanEval/{number}",
+            "prompt": f"def plus_{number}(value: int) -> int:\n",
+            "entry_point": f"plus_{number}",
+            "canonical_solution": f"    return value + {number}\n",
+            "test": f"def check(candidate):\n    assert candidate(1) == {number + 1}",
+        }
+        for number in range(PROBLEMS)
+    ]
+    _write(target / "problems.jsonl", "".join(json.dumps(problem) + "\n" for problem in problems))
     for name in (*VUE_REPOSITORIES, *OTHER_REPOSITORIES):
         shutil.copyfile(ROOT / "LICENSE", target / name / "LICENSE")
 

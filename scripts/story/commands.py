@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from story import base
-from story.pipeline import Command
+from story.pipeline import Call, Command
 from story.programs import BIN, PYTHON, ROOT
 from story.sizes import TINY, Recipe, Size
 
@@ -20,15 +20,15 @@ class Commands:
         self._folder = folder
         self.base = base.name_to_serve(size)
         self.base_folder = base.folder_to_train(size, folder / "home")
-        self.sets = ",".join(filter(None, ("builtin", size.human_eval)))
+        self.sets = self._own(",".join(size.problems))
 
-    def scrape(self, name: str) -> Command:
-        size, own = self._size, str(self._folder / "own")
-        sources = dict(
-            zip(SOURCES, (size.vue, size.others, size.unseen_vue, size.unseen_others), strict=True)
-        )
-        words = [word.replace("{own}", own) for word in sources[name]]
-        return _python("scripts/scrape_repos.py", "--out", self._folder / "scraped" / name, *words)
+    def scrape(self, name: str) -> tuple[Command, Call]:
+        """With a look whether all of them came."""
+        size, folder = self._size, self._folder / "scraped" / name
+        lists = (size.vue, size.others, size.unseen_vue, size.unseen_others)
+        wanted = [self._own(word) for word in lists[SOURCES.index(name)]]
+        program = _python("scripts/scrape_repos.py", "--out", folder, *wanted)
+        return program, Call(base.check_sources, {"folder": folder, "wanted": wanted})
 
     def sample(self, target: Path) -> Command:
         """The base's own words, from the server that runs meanwhile."""
@@ -104,6 +104,9 @@ class Commands:
 
     def corpus_of(self, recipe: Recipe) -> Path:
         return self._folder / "corpora" / f"mixed-{100 * recipe.replay_share:.0f}"
+
+    def _own(self, word: str) -> str:
+        return word.replace("{own}", str(self._folder / "own"))
 
     def _build(self, name: str, target: Path, *words: object) -> Command:
         clean = ("--problems", self._folder / "problems.jsonl", "--out", target)

@@ -14,6 +14,8 @@ from eval_humaneval.metrics import RESAMPLES, SEED, TAIL
 from eval_humaneval.resampling import expanded, resample
 from eval_humaneval.results import HoleMeasures, Sample, read_samples
 
+LEAST_FILES = 20
+"""Fewer make an interval a hint, says docs/holes.md, and no gain."""
 Measure = Callable[[HoleMeasures], float | None]
 MEASURES: Mapping[str, Measure] = {
     "exact_match": lambda hole: 100.0 * hole.exact_match,
@@ -35,7 +37,7 @@ class Difference:
 
     @property
     def is_gain(self) -> bool:
-        return self.low > 0
+        return self.low > 0 and self.files >= LEAST_FILES
 
 
 def differences(base: Path, candidate: Path, measure: str) -> dict[str, Difference]:

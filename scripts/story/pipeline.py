@@ -13,10 +13,11 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -99,6 +100,22 @@ class Story:
         self.folder = folder
         self.home = folder / "home"
         self._user_home = user_home
+        self._lock = -1
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Nobody else may work on this folder. Raises StepFailed when somebody does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                flock(lock, LOCK_EX | LOCK_NB)
+            except BlockingIOError as error:
+                raise StepFailed(
+                    f"Another replay works on {self.folder}, or what a killed one had started still runs: "
+                    "wait for it, or end it; or name another --folder."
+                ) from error
+            self._lock = lock.fileno()
+            yield
 
     def record(self, step: Step) -> Record | None:
         path = self._record_path(step)
@@ -126,7 +143,7 @@ class Story:
         return str(word).replace(str(self.folder), "STORY").replace(f"{ROOT}/", "")
 
     def run(self, step: Step, said: Callable[[str], None]) -> float:
-        """Does one step; its seconds. `said` hears the last line of its log. Raises StepFailed."""
+        """Does one step, while `held`; its seconds. `said` hears its log's last line. Raises StepFailed."""
         missing = [self.plain(path) for path in step.inputs if not path.is_file()]
         if missing:
             raise StepFailed(f"{step.name} needs {', '.join(missing)}: an earlier step should have made it.")
@@ -174,7 +191,7 @@ class Story:
         if one.own_home:
             environment["ACEPILOT_HOME"] = str(self._user_home)
         words = [word.replace("{url}", url) for word in one.words]
-        code = run_program(words, environment, file, self._log_path(step), said)
+        code = run_program(words, environment, file, self._log_path(step), said, self._lock)
         if code not in one.accepted:
             raise StepFailed(
                 f"{step.name}: `{self.described(one)}` ended with {code}. Its last words are in "

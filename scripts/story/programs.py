@@ -33,12 +33,14 @@ def run_program(
     output: IO[bytes],
     log: Path,
     said: Callable[[str], None],
+    held: int,
 ) -> int:
-    """Its exit code. `output` is `log`, open; `said` hears the last line in it."""
+    """Its exit code. `output` is `log`, open; `said` hears the last line in it. `held` is a locked file that
+    the program keeps open: whoever kills this process leaves it running, and still locked."""
     words = [word.replace("{port}", str(free_port())) for word in words]
     process = subprocess.Popen(
         words, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(held,),
     )  # fmt: skip
     try:
         while process.poll() is None:
@@ -80,7 +82,7 @@ def serving(model: str, log: Path) -> Generator[str]:
 def run_quietly(words: Sequence[str]) -> tuple[int, str]:
     """The exit code of a short program, and all that it said, without line breaks at a terminal's width."""
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, (done.stdout + done.stderr).strip()
+    return done.returncode, (done.stderr + done.stdout).strip()
 
 
 def must_run(words: Sequence[str]) -> None:

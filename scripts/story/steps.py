@@ -58,7 +58,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
         Step(
             "sources",
             "Fetch packages under permissive licences, some to tune on and some never to be seen",
-            (*own, *(do.scrape(name) for name in SOURCES)),
+            (*own, *(one for name in SOURCES for one in do.scrape(name))),
             outputs=tuple(scraped / name / "sources.jsonl" for name in SOURCES),
             makes=(scraped,),
         ),

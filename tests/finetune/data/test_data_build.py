@@ -199,6 +199,23 @@ def test_replay_of_another_corpus_never_crosses_the_split(scraped: Scraped, tmp_
     assert not sides[0] & sides[1]
 
 
+def test_only_the_languages_that_are_asked_for_stay_and_replay_is_not_asked(
+    scraped: Scraped, tmp_path: Path
+) -> None:
+    replay = write_jsonl(tmp_path / "replay.jsonl", [{"text": "SELECT 1;\n" * 40, "language": "sql"}])
+    folder = scraped(SHOPS)
+    options = BuildOptions((folder,), languages=("vue",), replay=(replay,), replay_share=0.5)
+    manifest = build_here(options, tmp_path / "vue")
+    languages = {row["language"] for row in rows(tmp_path / "vue")}
+    assert languages == {"vue", "sql"}
+    wanted = next(one for one in manifest.filters if one.name == "language")
+    assert wanted.kept == {"vue": 3}
+    assert wanted.reasons["another language"] == sum(wanted.seen.values()) - 3
+    assert tuple(manifest.options["languages"]) == ("vue",)
+    # without it, a corpus has the name that it had before there was such an option
+    assert "languages" not in BuildOptions((folder,)).described()
+
+
 def test_instructions_keep_the_border_of_their_prompt(scraped: Scraped, tmp_path: Path) -> None:
     records = write_jsonl(
         tmp_path / "chat.jsonl",

@@ -14,6 +14,7 @@ from finetune.data.sources import VUE40, Source, parse_source, read_list
         ("npm:buefy@3.1.0", Source("npm", "buefy", "3.1.0"), "npm:buefy"),
         ("npm:@nuxt/ui", Source("npm", "@nuxt/ui"), "npm:@nuxt/ui"),
         ("npm:@nuxt/ui@4.11.2", Source("npm", "@nuxt/ui", "4.11.2"), "npm:@nuxt/ui"),
+        ("pypi:rich@15.0.0", Source("pypi", "rich", "15.0.0"), "pypi:rich"),
         ("github:vuejs/pinia@4f1a2b3", Source("github", "vuejs/pinia", "4f1a2b3"), "github:vuejs/pinia"),
         (
             "git:https://git.example.com/team/shop.git@main",
@@ -31,7 +32,7 @@ def test_a_source_is_read_as_it_is_written(text: str, source: Source, project: s
 
 
 @pytest.mark.parametrize(
-    "text", ["buefy", "npm:", "npm:a b", "github:justaname", "svn:somewhere", "npm:a@1;rm"]
+    "text", ["buefy", "npm:", "npm:a b", "github:justaname", "svn:somewhere", "npm:a@1;rm", "pypi:--index"]
 )
 def test_what_is_no_source_is_refused_with_the_forms_there_are(text: str) -> None:
     with pytest.raises(ConfigError, match="is no source"):
