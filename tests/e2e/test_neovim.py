@@ -1,7 +1,6 @@
-"""Acepilot's plugin in a real Neovim, over `python -m lsp` and the scripted server.
+"""Acepilot's plugin in real Neovims, over `python -m lsp` and the scripted server.
 
-ACEPILOT_TEST_NVIM names another Neovim: from 0.12 on the editor's own ghost text is what is tested, and the
-tests of ours are skipped.
+In 0.11 the ghost text is the plugin's own, from 0.12 on it is the editor's.
 """
 
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.neovim_editor import PLUGIN, Neovim, neovim
+from tests.e2e.neovim_editor import PLUGIN, Neovim, neovim_011, neovim_012
 from tests.lsp.fake_server import FakeServer
 
 pytestmark = pytest.mark.e2e
@@ -20,37 +19,24 @@ PYTHON = "import os\n\n\ndef size(path):\n"
 Open = Callable[..., Neovim]
 
 
+@pytest.fixture(scope="module", params=["0.11", "0.12"])
+def program(request: pytest.FixtureRequest) -> str:
+    return neovim_011() if request.param == "0.11" else neovim_012()
+
+
 @pytest.fixture
-def opened(fake: FakeServer, tmp_path: Path) -> Iterator[Open]:
+def opened(program: str, fake: FakeServer, tmp_path: Path) -> Iterator[Open]:
     """Neovim with a file open and the language server ready: `opened(text, name, init=...)`."""
     with ExitStack() as stack:
 
         def start(text: str, name: str = "size.py", init: str = "") -> Neovim:
             file = tmp_path / name
             file.write_bytes(text.encode())
-            nvim = stack.enter_context(Neovim(tmp_path, file, fake.url, init=init))
+            nvim = stack.enter_context(Neovim(program, tmp_path, file, fake.url, init=init))
             nvim.until_ready()
             return nvim
 
         yield start
-
-
-def has_ghost_text() -> bool:
-    """Whether this Neovim shows ghost text itself: from 0.12 on."""
-    probe = [neovim(), "-u", "NONE", "--headless", "+lua io.write(tostring(vim.lsp.inline_completion))", "+q"]
-    return subprocess.run(probe, capture_output=True, text=True, timeout=60, check=True).stdout != "nil"
-
-
-@pytest.fixture
-def needs_own_ghost_text() -> None:
-    if has_ghost_text():
-        pytest.skip("this Neovim shows ghost text itself")
-
-
-@pytest.fixture
-def needs_neovims_ghost_text() -> None:
-    if not has_ghost_text():
-        pytest.skip("Neovim 0.12 is missing: name it in ACEPILOT_TEST_NVIM")
 
 
 def ghost_only(nvim: Neovim, text: str) -> None:
@@ -115,10 +101,10 @@ def test_the_status_tells_state_and_reason(fake: FakeServer, opened: Open) -> No
     assert nvim.status()["message"][:30] in nvim.text
 
 
-def test_a_missing_program_is_told(tmp_path: Path) -> None:
+def test_a_missing_program_is_told(program: str) -> None:
     init = "require('acepilot').setup { cmd = { '/nowhere/acepilot-lsp' } }"
     done = subprocess.run(
-        [neovim(), "--headless", "-u", "NONE", "-i", "NONE", f"+set rtp^={PLUGIN}", f"+lua {init}", "+q"],
+        [program, "--headless", "-u", "NONE", "-i", "NONE", f"+set rtp^={PLUGIN}", f"+lua {init}", "+q"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -127,9 +113,9 @@ def test_a_missing_program_is_told(tmp_path: Path) -> None:
     assert "/nowhere/acepilot-lsp is not a program here. Install Acepilot" in done.stdout + done.stderr
 
 
-@pytest.mark.usefixtures("needs_own_ghost_text")
+@pytest.mark.parametrize("program", ["0.11"], indirect=True)
 class TestOwnGhostText:
-    """What only the plugin's own ghost text does: Neovim 0.11."""
+    """What only the plugin's own ghost text does."""
 
     def test_typing_along_keeps_it_and_asks_nothing(self, fake: FakeServer, opened: Open) -> None:
         nvim = opened(PYTHON)
@@ -269,9 +255,9 @@ class TestOwnGhostText:
         assert "return os.stat(path).st_size" in nvim.screen
 
 
-@pytest.mark.usefixtures("needs_neovims_ghost_text")
+@pytest.mark.parametrize("program", ["0.12"], indirect=True)
 class TestNeovimsGhostText:
-    """Our keys over vim.lsp.inline_completion: Neovim 0.12."""
+    """Our keys over vim.lsp.inline_completion."""
 
     def test_several_lines_by_word_by_line_and_whole(self, fake: FakeServer, opened: Open) -> None:
         fake.text = "if path is None:\n        return 0\n    return os.stat(path).st_size"

@@ -1,23 +1,14 @@
-"""llama.vim in a real Vim, in a terminal of its own, over this server's `/infill`.
+"""llama.vim in a real Vim, in a terminal of its own, over this server's `/infill`."""
 
-Needs Vim 9 and a folder that holds llama.vim, named by ACEPILOT_TEST_LLAMA_VIM.
-"""
-
-import fcntl
 import os
-import pty
 import shutil
-import struct
-import subprocess
-import termios
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import debian_unstable
+from tests.e2e.terminal import Terminal
 from tests.server.conftest import RunningServer, ScriptedEngine
 
 pytestmark = pytest.mark.e2e
@@ -44,13 +35,16 @@ call timer_start(100, 'Screen', {{'repeat': -1}})
 
 @pytest.fixture
 def plugin() -> Path:
-    given = os.environ.get("ACEPILOT_TEST_LLAMA_VIM", "")
-    if not given or not (Path(given) / "autoload" / "llama.vim").is_file():
-        pytest.skip("llama.vim is missing: clone it, and name its folder in ACEPILOT_TEST_LLAMA_VIM")
+    """The folder named by ACEPILOT_TEST_LLAMA_VIM, else Debian unstable's package."""
     for program in ("vim", "curl"):
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing: apt install {program}")
-    return Path(given)
+            pytest.skip(f"{program} is missing: apt-get install {program}")
+    if given := os.environ.get("ACEPILOT_TEST_LLAMA_VIM"):
+        return Path(given)
+    otherwise = "Or clone llama.vim, and name its folder in ACEPILOT_TEST_LLAMA_VIM."
+    root = debian_unstable.unpacked("vim-llama.cpp", otherwise, alone=True)
+    (script,) = root.rglob("autoload/llama.vim")
+    return script.parents[1]
 
 
 @pytest.fixture
@@ -67,38 +61,16 @@ def vim(plugin: Path, engine: ScriptedEngine, tmp_path: Path) -> Iterator["Vim"]
     package.symlink_to(plugin, target_is_directory=True)
     with RunningServer(engine) as server:
         (tmp_path / "vimrc").write_text(VIMRC.format(config=CONFIG, url=server.url, folder=tmp_path))
-        session = Vim(tmp_path, file)
-        yield session
-        session.close()
+        with Vim(tmp_path, file) as session:
+            session.until_shown("def size(path):")
+            yield session
 
 
-class Vim:
-    """Vim with its own terminal, 24 lines by 80."""
-
+class Vim(Terminal):
     def __init__(self, folder: Path, file: Path) -> None:
+        super().__init__(["vim", "-N", "-u", str(folder / "vimrc"), str(file)], folder)
         self.file = file
         self._screen = folder / "screen"
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self._process = subprocess.Popen(
-            ["vim", "-N", "-u", str(folder / "vimrc"), str(file)],
-            env={**os.environ, "TERM": "xterm", "HOME": str(folder)},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-        threading.Thread(target=self._drain, daemon=True).start()
-        self.until_shown("def size(path):")
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-        os.close(self._master)
-
-    def keys(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
 
     @property
     def screen(self) -> str:
@@ -107,20 +79,7 @@ class Vim:
         return seen.removesuffix("END\n") if seen.endswith("END\n") else ""
 
     def until_shown(self, text: str) -> None:
-        self.until(lambda: text in self.screen)
-
-    def until(self, condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 20
-        while not condition():
-            if time.monotonic() > end:
-                pytest.fail(f"did not come true within 20 s\n{self.screen}")
-            time.sleep(0.05)
-
-    def _drain(self) -> None:
-        """Vim waits for a terminal that does not read."""
-        with suppress(OSError):
-            while os.read(self._master, 65536):
-                pass
+        self.until(lambda: text in self.screen, lambda: self.screen)
 
 
 def test_a_completion_is_shown_and_tab_takes_it(vim: Vim, engine: ScriptedEngine) -> None:

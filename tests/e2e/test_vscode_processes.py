@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -146,15 +147,13 @@ def test_two_folders_have_one_language_server(
 ) -> None:
     space = folders(tmp_path, "one", "two")
     code_server.set_up({"acepilot.command": LANGUAGE_SERVER, "acepilot.serverUrl": fake.url})
-    window = Window(page, code_server, space, tmp_path / "two" / "src" / "size.py")
-    window.status("ready")
-    expect(page.locator(".explorer-folders-view")).to_contain_text("two")  # VS Code has read the file
+    window = open_workspace(page, code_server, space, tmp_path / "two" / "src" / "size.py")
     fake.text = "stat(path).st_size"
     window.put_cursor(5, 11)
     window.type(" os.")
     window.shows(SIZE_WHOLE)
     assert fake.seen[-1].body.path == "src/size.py"
-    assert len(language_servers(fake)) == 1
+    until(lambda: len(language_servers(fake)) == 1, 20)
     window.close()
     until(lambda: language_servers(fake) == {}, 20)
 
@@ -162,13 +161,13 @@ def test_two_folders_have_one_language_server(
 def test_a_folder_is_added(page: Page, code_server: CodeServer, fake: FakeServer, tmp_path: Path) -> None:
     space = folders(tmp_path, "one")
     code_server.set_up({"acepilot.command": LANGUAGE_SERVER, "acepilot.serverUrl": fake.url})
-    window = Window(page, code_server, space, tmp_path / "two" / "src" / "size.py")
-    window.status("ready")
+    window = open_workspace(page, code_server, space, tmp_path / "two" / "src" / "size.py")
     fake.text = " 0"
     window.put_cursor(5, 11)
     window.press("Alt+\\")
     window.shows(SIZE.replace("|", " 0"))
     assert fake.seen[-1].body.path == "size.py"
+    until(lambda: len(language_servers(fake)) == 1, 20)
     before = language_servers(fake)
     folders(tmp_path, "one", "two")
     expect(page.locator(".explorer-folders-view")).to_contain_text("two", timeout=20_000)
@@ -178,6 +177,18 @@ def test_a_folder_is_added(page: Page, code_server: CodeServer, fake: FakeServer
     assert fake.seen[-1].body.path == "src/size.py"
     assert language_servers(fake) == before
     window.close()
+
+
+def open_workspace(page: Page, code_server: CodeServer, space: Path, file: Path) -> Window:
+    """VS Code in a browser now and then (one in six) does not read the folders: then it is asked again."""
+    for _ in range(6):
+        window = Window(page, code_server, space, file)
+        window.status("ready")
+        with suppress(AssertionError):
+            expect(page.locator(".explorer-folders-view")).to_contain_text("one", timeout=5_000)
+            return window
+        window.close()
+    pytest.fail("VS Code does not read the workspace's folders")
 
 
 def folders(parent: Path, *names: str) -> Path:
