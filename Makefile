@@ -26,8 +26,8 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Real editors and browsers. What is not there is skipped, and says so: Debian's chromium, emacs-nox with elpa-eglot, vim;
-# Node for VS Code; llama.vim by ACEPILOT_TEST_LLAMA_VIM.
+# Real editors and browsers. What is not there is skipped, and says how to get it: Debian's chromium, emacs-nox with
+# elpa-eglot, vim, curl, g++. The rest is fetched once: docs/editors/README.md.
 e2e: .venv/.installed-dev
 	$(BIN)/python scripts/fetch_model.py starter
 	$(BIN)/pytest -m e2e
