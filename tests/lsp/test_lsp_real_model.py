@@ -5,6 +5,7 @@ asked.
 What a completion should mean is asked of the starter alone, in the tests marked e2e.
 """
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -91,8 +92,14 @@ async def offered(connect: Connect, url: str, marked: str, name: str, language: 
     last_line = before.rpartition("\n")[2]
     editor.open(before + after, at=(before.count("\n"), len(last_line)), name=name, language=language)
     item = await editor.item()
+    text = ""
+    while (
+        item is not None and item.insert_text != text
+    ):  # on a slow machine, the first whole lines come first
+        text = str(item.insert_text)
+        await asyncio.sleep(1.5)
+        item = await editor.item()
     assert item is not None, editor.statuses[-1]
-    text = str(item.insert_text)
     replaced = 0 if item.range is None else item.range.end.character - len(last_line)
     return text, before + text + after[replaced:]
 
