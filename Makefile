@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train fuzz soak web web-check vsix clean
+.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train fuzz soak story web web-check vsix clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -58,6 +58,11 @@ fuzz: .venv/.installed-dev .venv/fuzz/bin/schemathesis
 soak: .venv/.installed-dev
 	$(BIN)/python scripts/fetch_model.py starter
 	$(BIN)/python scripts/soak.py
+
+# A tune that hurts is stopped, one that helps is promoted: hours; again after a stop, it goes on. docs/story.md.
+# STORY='--human-eval FOLDER' adds flags; see them and the plan: make story STORY=--dry-run
+story: .venv/.installed-dev
+	$(BIN)/python scripts/replay_story.py $(STORY)
 
 # What Node builds is committed, so that users need no npm; these two do.
 BUNDLES := server/playground eval_humaneval/runtime

@@ -95,9 +95,9 @@ STARTER = Size(
     base="starter",
     what="Qwen2.5-Coder-0.5B-Instruct on two CPU cores: hours",
     guesses_s={
-        "base/model": 90, "sources": 240, "own-words": 480, "corpora": 150, "base/table": 3300,
-        "eager/train": 5400, "eager/table": 3300, "careful/train": 2700, "careful/share": 600,
-        "careful/table": 3300, "gate": 30, "seen": 90,
+        "base/model": 90, "sources": 120, "own-words": 480, "corpora": 60, "base/table": 3700,
+        "eager/train": 7200, "eager/table": 3100, "careful/train": 3000, "careful/share": 700,
+        "careful/table": 3100, "gate": 30, "seen": 90,
     },
 )  # fmt: skip
 
