@@ -1,6 +1,6 @@
 """A model named by its hub id, OWNER/NAME: fetched once into the registry, and served from there ever after.
 
-`acepilot.registry.resolve` calls this for a name that is neither registered nor a path. Only what a model
+`acepilot.resolve.resolve` calls this for a name that is neither registered nor a path. Only what a model
 needs is fetched: safetensors, configuration, tokenizer, card and licence. Programs of the repository are not,
 and pickled weights (`pytorch_model.bin`), where there are no others, are rewritten as safetensors. A fetch
 that was broken off goes on where it stopped; huggingface_hub's own (2.4) would begin the file again.

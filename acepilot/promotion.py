@@ -14,7 +14,8 @@ from acepilot.errors import AcepilotError
 from acepilot.gate_report import GATE_FILE, GateReport, read_gate_report
 from acepilot.manifest import difference, file_hashes, verified_hashes, write_atomically
 from acepilot.promotion_history import Promotion, ServedModel, append, read_history, report_path
-from acepilot.registry import CURRENT, exclusive, registered, resolve
+from acepilot.registry import CURRENT, exclusive, registered
+from acepilot.resolve import resolve
 
 LOCK = "promotion"
 FIRST_REASONS = 3

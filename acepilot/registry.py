@@ -1,8 +1,7 @@
 """The folder registry of models: `ACEPILOT_HOME/models/<name>/`, each folder with its manifest.
 
-`resolve` turns what a user wrote after `--model` into files on this disk; `add` and `register` put a finished
-folder in place in one step, so that a reader never sees half a model. Which of them is `current` is
-promotion.py's to say.
+`add` and `register` put a finished folder in place in one step, so that a reader never sees half a model.
+resolve.py finds a model here, or elsewhere, and which of them is `current` is promotion.py's to say.
 """
 
 import re
@@ -25,8 +24,6 @@ from acepilot.manifest import (
     verified_hashes,
     write_manifest,
 )
-from acepilot.model_card import HUB_ID
-from acepilot.promotion_history import read_history
 from acepilot.settings import home
 
 CURRENT = "current"
@@ -62,51 +59,6 @@ class ModelFolder:
 
 def models_dir() -> Path:
     return home() / "models"
-
-
-def resolve(model: str) -> ModelFolder:
-    """`model` is a name in the registry, `current`, a folder, a GGUF file, or a hub id.
-
-    What is `current` goes by its own name in the answer. A model that is named by its hub id, OWNER/NAME, is
-    fetched the first time. Raises ModelNotFound with what to do, and what `hub.fetched` raises.
-    """
-    if model == CURRENT:
-        return _current()
-    registered = models_dir() / model
-    if "/" not in model and (registered / MANIFEST_FILE).is_file():
-        return ModelFolder(model, registered, read_manifest(registered))
-    path = Path(model).expanduser()
-    if path.is_dir():
-        has_manifest = (path / MANIFEST_FILE).is_file()
-        return ModelFolder(path.resolve().name, path.resolve(), read_manifest(path) if has_manifest else None)
-    if path.suffix == ".gguf" and path.is_file():
-        return ModelFolder(path.stem, path.resolve(), None)
-    if HUB_ID.fullmatch(model) and path.suffix != ".gguf":
-        from acepilot.hub import fetched  # it puts what it fetches here, so it imports this file
-
-        return fetched(model)
-    known = ", ".join(registered_names())
-    raise ModelNotFound(
-        f"There is no model `{model}`: neither a folder, a .gguf file, a hub id (OWNER/NAME) nor a name in "
-        f"{models_dir()} (there: {known or 'nothing'}). `python scripts/fetch_model.py starter` fetches the "
-        "starter model."
-    )
-
-
-def _current() -> ModelFolder:
-    served = read_history().current
-    if served is None:
-        raise ModelNotFound(
-            "No model was promoted yet, so nothing is `current`: `python scripts/promote_model.py promote "
-            "NAME --report GATE_JSON` does that. Until then give a model's own name, such as starter."
-        )
-    path = models_dir() / served.name
-    if not (path / MANIFEST_FILE).is_file():
-        raise ModelNotFound(
-            f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or "
-            "`python scripts/promote_model.py rollback` to the one before."
-        )
-    return ModelFolder(served.name, path, read_manifest(path))
 
 
 def registered(name: str) -> ModelFolder:

@@ -19,7 +19,8 @@ from acepilot.errors import ConfigError, SandboxUnavailable
 from acepilot.gate_report import JudgedModel
 from acepilot.manifest import file_hashes, write_atomically
 from acepilot.provenance import git_commit
-from acepilot.registry import ModelFolder, resolve
+from acepilot.registry import ModelFolder
+from acepilot.resolve import resolve
 from acepilot.settings import home
 from eval_humaneval import metrics, problem_sets, selftest
 from eval_humaneval.ask import Asked, Work, ask

@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from acepilot.errors import AcepilotError, ConfigError, ModelBroken, ModelNotFound
 from acepilot.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
 from acepilot.provenance import git_commit
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 from acepilot.starter import STARTERS
 from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable
 from finetune.config import TrainConfig

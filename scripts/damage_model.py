@@ -24,7 +24,8 @@ from rich.console import Console
 from acepilot.errors import AcepilotError, ModelBroken
 from acepilot.manifest import ModelFile, sha256_of
 from acepilot.progress import byte_progress
-from acepilot.registry import add, models_dir, resolve
+from acepilot.registry import add, models_dir
+from acepilot.resolve import resolve
 from eval_humaneval.languages import ADAPTERS, builtin_problems
 from server.engine.gguf_rewrite import rewrite
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from acepilot.errors import AcepilotError, ConfigError
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 
 notes = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 

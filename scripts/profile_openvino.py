@@ -20,7 +20,7 @@ from collections import defaultdict
 from benchmarks.figures import describe, setting
 from benchmarks.limits import measure_machine, model_needs
 
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 from server.engine import openvino_runner
 from server.engine.base import EngineOptions
 from server.engine.openvino_model import prepared_folder

@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 
 from acepilot.errors import AcepilotError
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 from server.app import create_app
 from server.engine.base import Engine
 from server.engine.opening import open_engine

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 from benchmarks import peers
 from benchmarks.peers import Contestant
 from benchmarks.without import LEVERS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from acepilot.errors import AcepilotError
 from acepilot.manifest import MANIFEST_FILE, Manifest, write_atomically
-from acepilot.registry import models_dir, resolve
+from acepilot.registry import models_dir
+from acepilot.resolve import resolve
 from acepilot.starter import STARTERS
 from eval_humaneval import problem_sets, vue_problems
 from finetune.data.scraped import read_settled

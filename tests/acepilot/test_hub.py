@@ -27,7 +27,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 RESOLVE = """
 import sys
 from acepilot.errors import AcepilotError
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 try:
     print(resolve(sys.argv[1]).path)
 except AcepilotError as error:
@@ -141,7 +141,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def resolve(hub: FakeHub, home: Path, tmp_path: Path) -> Resolve:
-    """`acepilot.registry.resolve` in its own process: huggingface_hub reads its settings at the import."""
+    """`acepilot.resolve.resolve` in its own process: huggingface_hub reads its settings at the import."""
 
     def run(
         model: str = "org/model", *, program: tuple[str, ...] = ("-c", RESOLVE), **environment: str

@@ -18,7 +18,8 @@ from acepilot.gate_report import JudgedModel
 from acepilot.manifest import sha256_of
 from acepilot.promotion import PromotionRefused, promote, rollback
 from acepilot.promotion_history import read_history, report_path
-from acepilot.registry import models_dir, register, registered_names, resolve
+from acepilot.registry import models_dir, register, registered_names
+from acepilot.resolve import resolve
 from tests.acepilot.tuned_models import report, write_model, write_report
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "promote_model.py"

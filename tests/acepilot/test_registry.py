@@ -6,7 +6,8 @@ import pytest
 
 from acepilot.errors import ModelBroken, ModelNotFound
 from acepilot.manifest import MANIFEST_FILE, Manifest, ModelFile
-from acepilot.registry import add, is_whole, models_dir, resolve
+from acepilot.registry import add, is_whole, models_dir
+from acepilot.resolve import resolve
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ import uvicorn
 
 from acepilot.errors import EngineFailed
 from acepilot.fim import FORMATS
-from acepilot.registry import is_whole, resolve
+from acepilot.registry import is_whole
+from acepilot.resolve import resolve
 from server.app import create_app
 from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from acepilot.promotion import promote
-from acepilot.registry import is_whole, models_dir, resolve
+from acepilot.registry import is_whole, models_dir
+from acepilot.resolve import resolve
 from acepilot.settings import home
 from server.engine.base import EngineOptions
 from server.engine.opening import open_engine

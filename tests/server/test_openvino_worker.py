@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import EngineFailed, ModelBroken
-from acepilot.registry import is_whole, resolve
+from acepilot.registry import is_whole
+from acepilot.resolve import resolve
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from acepilot.registry import ModelFolder, is_whole, resolve
+from acepilot.registry import ModelFolder, is_whole
+from acepilot.resolve import resolve
 from server.engine.base import Dtype, EngineOptions
 from server.engine.openvino_model import prepared_folder
 from server.engine.openvino_runner import OpenVinoRunner

@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import finetune.convert.gguf as gguf_form
 from acepilot.errors import ConfigError
 from acepilot.manifest import read_manifest, verified_hashes
-from acepilot.registry import models_dir, resolve
+from acepilot.registry import models_dir
+from acepilot.resolve import resolve
 from finetune.convert.check import PROBE_TEXT, CheckFailed, check_tokenizer, cut_by
 from finetune.convert.forms import export_model
 from finetune.convert.source import open_source

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, CodeGenConfig, Cod
 import finetune.convert.gptj as gptj
 import scripts.export_model as export_model_script
 from acepilot.manifest import Manifest, read_manifest, verified_hashes, write_manifest
-from acepilot.registry import resolve
+from acepilot.resolve import resolve
 from finetune.convert.check import streamed_logits
 from finetune.convert.forms import export_model
 from finetune.convert.source import open_source

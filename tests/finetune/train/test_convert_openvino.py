@@ -13,7 +13,8 @@ import finetune.convert.openvino_trace as openvino_trace
 from acepilot.errors import ConfigError
 from acepilot.fim import format_for
 from acepilot.manifest import verified_hashes
-from acepilot.registry import models_dir, resolve
+from acepilot.registry import models_dir
+from acepilot.resolve import resolve
 from finetune.convert.check import PROBE_CODE, PROBE_TOKENS, CheckFailed
 from finetune.convert.forms import export_model
 from finetune.convert.openvino_weights import GROUP, WeightBits, quantized
