@@ -39,6 +39,7 @@ from eval_humaneval.resampling import resample
 LANGUAGES = ("vue", "typescript", "python")
 CANDIDATES = (0, 2, 4)
 MAX_TOKENS = 96
+TABLE_WIDTH = 110
 RESAMPLES = 10_000
 
 
@@ -150,6 +151,7 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
     console = Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
     about, results = setting(), dict[str, list[Filled]]()
     console.print(describe(about), markup=False, soft_wrap=True)
     logs = Path(tempfile.mkdtemp(prefix="acepilot-suffix-"))
