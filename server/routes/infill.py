@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acepilot.protocol import (
     MAX_SNIPPETS,
@@ -90,7 +90,15 @@ class InfillResponse(BaseModel):
     timings: Timings
 
 
-@router.post("/infill", response_model=InfillResponse, responses=STREAMED)
+class InfillFields(BaseModel):
+    """What `response_fields` asked for, by those names."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+
+
+@router.post("/infill", response_model=InfillResponse | InfillFields, responses=STREAMED)
 async def infill(body: InfillRequest, request: Request, state: State) -> Response:
     answer = await whole(_our_request(body, state.service.info.context_tokens), request, state)
     given = _their_response(answer, state.trails.get(answer.id)).model_dump()
