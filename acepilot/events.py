@@ -21,6 +21,11 @@ ShortName = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 Chars = Annotated[int, Field(ge=0, le=1_000_000, description="UTF-16 code units, as editors count.")]
 
 
+def utf16(text: str) -> int:
+    """The length of a text as editors count, and as `Chars` are."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 class CompletionEvent(BaseModel):
     """One thing that happened to one completion.
 

@@ -6,7 +6,7 @@ Whatever goes wrong becomes one `ServerError`: a state for the status and a sent
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -103,34 +103,19 @@ class CompletionClient:
         Raises ServerError.
         """
         body = request.model_dump(mode="json", exclude_none=True)
-        async with self._troubles():
-            response = await self._http.post("/v1/completions", json=body)
-        if response.status_code != HTTPStatus.OK:
-            raise _refusal(response, self.url)
-        return _parse(CompletionResponse, response.content)
+        return _parse(CompletionResponse, await self._ask("POST", "/v1/completions", json=body))
 
     async def send_events(self, batch: EventBatch) -> None:
         """Raises ServerError."""
-        async with self._troubles():
-            response = await self._http.post("/v1/events", json=batch.model_dump(mode="json"))
-        if response.status_code != HTTPStatus.OK:
-            raise _refusal(response, self.url)
+        await self._ask("POST", "/v1/events", json=batch.model_dump(mode="json"))
 
     async def explain(self, completion_id: str) -> Trail:
         """Why the server gave this completion, or none. Raises ServerError."""
-        async with self._troubles():
-            response = await self._http.get(f"/v1/explain/{quote(completion_id, safe='')}")
-        if response.status_code != HTTPStatus.OK:
-            raise _refusal(response, self.url)
-        return _parse(Trail, response.content)
+        return _parse(Trail, await self._ask("GET", f"/v1/explain/{quote(completion_id, safe='')}"))
 
     async def version(self) -> str:
         """The server's own. Raises ServerError."""
-        async with self._troubles():
-            response = await self._http.get("/health", timeout=CONNECT_TIMEOUT_S)
-        if response.status_code != HTTPStatus.OK:
-            raise _refusal(response, self.url)
-        return _parse(Health, response.content).version
+        return _parse(Health, await self._ask("GET", "/health", timeout=CONNECT_TIMEOUT_S)).version
 
     async def check(self) -> Ready:
         """The server's own word on whether it can complete, and a try of the token. Raises ServerError."""
@@ -145,6 +130,14 @@ class CompletionClient:
             elif models.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 raise _refusal(models, self.url)
         return ready
+
+    async def _ask(self, method: str, path: str, **options: Any) -> bytes:
+        """The body of an answer that is 200; `options` are httpx's. Raises ServerError."""
+        async with self._troubles():
+            response = await self._http.request(method, path, **options)
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(response, self.url)
+        return response.content
 
     @asynccontextmanager
     async def _troubles(self) -> AsyncGenerator[None]:

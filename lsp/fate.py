@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from acepilot.completion_cache import CLOSER_OF
+from acepilot.events import utf16
 from lsp.edits import Edit, Place, advanced, shared_start
-from lsp.offer import Happening, Key, Offer, utf16
+from lsp.offer import Happening, Key, Offer
 
 STANDS_S = 0.5
 """What is on the screen for less is not seen: Continue, too, counts from half a second on."""

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from acepilot.completion_cache import SUFFIX_CHARS, same_suffix
-from acepilot.events import Kind
+from acepilot.events import Kind, utf16
 from lsp.edits import Place, shared_start
-from lsp.positions import units_from_index
 
 Key = tuple[str, int]
 """A completion's id, and which of its candidates."""
@@ -59,8 +58,3 @@ class Happening:
     chars: int = 0
     after_s: int | None = None
     kept_ratio: float | None = None
-
-
-def utf16(text: str) -> int:
-    """The length of a text as editors count."""
-    return units_from_index(text, len(text), "utf-16")

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from acepilot.events import SURVIVAL_S
+from acepilot.events import SURVIVAL_S, utf16
 from lsp.edits import Edit, Place, advanced, text_between
-from lsp.offer import Happening, Offer, utf16
+from lsp.offer import Happening, Offer
 from lsp.positions import readable
 
 _WORD = re.compile(r"\w+|[^\w\s]")

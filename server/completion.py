@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from acepilot.errors import AcepilotError
+from acepilot.events import utf16
 from acepilot.protocol import AcepilotInfo, CompletionRequest, FinishReason, LogProbs, Trail, Usage
 from server.plan import Plan
 
@@ -81,8 +82,7 @@ class Completion:
 
     def note(self, done: Done) -> None:
         """Keeps how long the text is that is offered, for what clients later tell of it."""
-        utf16 = done.text.encode("utf-16-le", "surrogatepass")
-        self.trail.offered_chars[done.index] = len(utf16) // 2
+        self.trail.offered_chars[done.index] = utf16(done.text)
 
     def usage(self) -> Usage:
         return Usage(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from acepilot.errors import AcepilotError
 
 GRACE_S = 10.0
@@ -23,6 +25,14 @@ class PeerFailed(AcepilotError):
     """A program under measurement did not start, or ended by itself."""
 
     code = "peer_failed"
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200 within 5 s."""
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def free_port() -> int:

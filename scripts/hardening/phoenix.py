@@ -9,8 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import httpx
-from benchmarks.processes import running
+from benchmarks.processes import answers, running
 
 START_S = 120.0
 ASKS_AGAIN_S = 12.0
@@ -62,14 +61,8 @@ class Phoenix:
         life = running(
             self._command,
             log=log,
-            ready=self._is_ready,
+            ready=lambda: answers(f"{self.url}/ready"),
             environment=self._environment,
             patience_s=START_S,
         )
         self.session = self._life.enter_context(life)
-
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/ready", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False

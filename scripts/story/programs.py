@@ -3,14 +3,12 @@
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from benchmarks.processes import end_group, free_port, running
+from benchmarks.processes import answers, end_group, free_port, running
 
 from acepilot.errors import AcepilotError
 
@@ -67,15 +65,7 @@ def serving(model: str, log: Path) -> Generator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [PYTHON, "-m", "server", "--model", model, "--port", str(port), "--host", "127.0.0.1"]
-
-    def ready() -> bool:
-        try:
-            with urllib.request.urlopen(f"{url}/ready", timeout=5):
-                return True
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            return False
-
-    with running(command, log=log, ready=ready):
+    with running(command, log=log, ready=lambda: answers(f"{url}/ready")):
         yield url
 
 
