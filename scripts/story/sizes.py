@@ -96,7 +96,7 @@ STARTER = Size(
     what="Qwen2.5-Coder-0.5B-Instruct on two CPU cores: hours",
     guesses_s={
         "base/model": 90, "sources": 120, "own-words": 480, "corpora": 60, "base/table": 3700,
-        "eager/train": 7200, "eager/table": 3100, "careful/train": 3000, "careful/share": 700,
+        "eager/train": 3600, "eager/table": 3100, "careful/train": 3000, "careful/share": 700,
         "careful/table": 3100, "gate": 30, "seen": 90,
     },
 )  # fmt: skip
