@@ -51,7 +51,6 @@ bench-train: .venv/.installed-dev
 
 # What no client should send, to both servers.
 fuzz: .venv/.installed-dev .venv/fuzz/bin/schemathesis
-	$(BIN)/python scripts/fetch_model.py starter-tiny
 	$(BIN)/python scripts/fuzz.py --schemathesis .venv/fuzz/bin/schemathesis
 
 # Twenty developers for ten minutes, and the server killed in the middle.

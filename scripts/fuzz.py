@@ -3,8 +3,8 @@
     python scripts/fuzz.py                                   some minutes
     python scripts/fuzz.py --examples 1000 --messages 20000 --seed 7
 
-The HTTP surface is fuzzed from its own OpenAPI by schemathesis, on a real server with the small starter;
-nothing may be answered with 5xx, and answers must be what the description says. The language server gets
+The HTTP surface is fuzzed from its own OpenAPI by schemathesis, on a real server with a random model of
+256 tokens of context, so that no answer takes long; nothing may be answered with 5xx, and answers must be what the description says. The language server gets
 malformed, out-of-order and unexpected messages over stdio; it must still answer an honest request after
 them, and print nothing of a document. Exit code 1 where anything failed.
 """
@@ -23,6 +23,7 @@ from hardening.lsp_fuzz import fuzz_language_server
 from rich.console import Console
 
 from acepilot.errors import AcepilotError
+from finetune.modeling_tiny import make_tiny_model
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -41,7 +42,8 @@ def main() -> int:
     logs = Path(tempfile.mkdtemp(prefix="acepilot-fuzz-"))
     # The events that it is sent must not be among the user's own.
     os.environ["ACEPILOT_EVENTS_URL"] = f"sqlite:///{logs / 'events.sqlite3'}"
-    command = [sys.executable, "-m", "server", "--model", "starter-tiny", "--port", "{port}"]
+    model = make_tiny_model(logs / "tiny")
+    command = [sys.executable, "-m", "server", "--model", str(model), "--engine", "torch", "--port", "{port}"]
     server = Contestant("server", "", "", (*command, "--log-level", "error"), ready_path="/ready")
     try:
         with serving(server, logs) as running:
