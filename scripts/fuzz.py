@@ -4,9 +4,10 @@
     python scripts/fuzz.py --examples 1000 --messages 20000 --seed 7
 
 The HTTP surface is fuzzed from its own OpenAPI by schemathesis, on a real server with a random model of
-256 tokens of context, so that no answer takes long; nothing may be answered with 5xx, and answers must be what the description says. The language server gets
-malformed, out-of-order and unexpected messages over stdio; it must still answer an honest request after
-them, and print nothing of a document. Exit code 1 where anything failed.
+256 tokens of context, so that no answer takes long; nothing may be answered with 5xx, and answers must be
+what the description says. The language server gets malformed, out-of-order and unexpected messages over
+stdio; it must still answer an honest request after them, and print nothing of a document. Exit code 1 where
+anything failed.
 """
 
 import argparse
