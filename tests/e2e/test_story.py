@@ -19,7 +19,7 @@ from tests.e2e.vscode_editor import LANGUAGE_SERVER, CodeServer, Window, until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4 * MODEL_LOAD_S)]
 
 STORY = ROOT / "artifacts" / "story" / "starter"
-LOOK = {"editor.wordWrap": "on", "workbench.activityBar.location": "hidden"}
+LOOK = {"editor.stickyScroll.enabled": False, "workbench.activityBar.location": "hidden"}
 
 
 @pytest.mark.parametrize("side", ["base", "careful"])
@@ -30,7 +30,8 @@ def test_a_vue_file_before_and_after(
         pytest.skip("needs a story that was replayed to its end: make story")
     place, offered = _first_that_differs()
     monkeypatch.setenv("ACEPILOT_HOME", str(STORY / "home"))
-    file = tmp_path / "project" / Path(place.name.partition(":")[0]).name
+    named = next(part for part in place.name.split(":") if part.endswith(".vue"))
+    file = tmp_path / "project" / Path(named).name
     file.parent.mkdir()
     file.write_text(place.before + place.after)
     with _served(side) as server:
