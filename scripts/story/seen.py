@@ -1,7 +1,7 @@
 """What a person sees: Vue files completed through the language server, as an editor would; for the report.
 
-The places are the first of those that hole-filling draws from repositories which no model was tuned on, so
-that nobody picked them; before them, the sample that `make run` shows.
+The places are among those that hole-filling draws from repositories which no model was tuned on, evenly
+spread over them, so that nobody picked them; before them, the sample that `make run` shows.
 """
 
 import asyncio
@@ -65,9 +65,10 @@ def places(holes: Path) -> list[Place]:
         for hole in cut(holes, per_language=DRAWN, seed=SEED)
         if hole.problem.language == "vue" and hole.kind != "expression"  # one is not asked in mid-line
     ]
+    spread = drawn[:: max(1, len(drawn) // PLACES)][:PLACES]
     return [
         Place(SAMPLE.name, before, after),
-        *(Place(hole.problem.id, hole.before, hole.after, hole.truth) for hole in drawn[:PLACES]),
+        *(Place(hole.problem.id, hole.before, hole.after, hole.truth) for hole in spread),
     ]
 
 
