@@ -49,13 +49,17 @@ class Seen:
 
 
 def complete(model: str, attempt: Path | None, holes: Path, target: Path) -> None:
-    """Serves `model`, as `current` if `attempt` says that it was promoted, and asks at the sample and at
-    `PLACES` places of `holes`, a folder of repositories."""
-    promoted = attempt is not None and json.loads(attempt.read_text(encoding="utf-8"))["promoted"]
+    """Serves `model`, and asks at the sample and at `PLACES` places of `holes`, a folder of repositories."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with serving("current" if promoted else model, target.with_suffix(".server.log")) as url:
+    with serving(name_served(model, attempt), target.with_suffix(".server.log")) as url:
         seen = asyncio.run(_session(url, places(holes)))
     write_atomically(target, json.dumps([asdict(one) for one in seen], indent=2, ensure_ascii=False) + "\n")
+
+
+def name_served(model: str, attempt: Path | None) -> str:
+    """`current`, if `attempt`, what came of promoting `model`, says that it was promoted."""
+    promoted = attempt is not None and json.loads(attempt.read_text(encoding="utf-8"))["promoted"]
+    return "current" if promoted else model
 
 
 def places(holes: Path) -> list[Place]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-from story.seen import Place, places
+from story.seen import Place, name_served, places
 
 from tests.e2e.own_server import MODEL_LOAD_S, ROOT, Server
 from tests.e2e.vscode_editor import LANGUAGE_SERVER, CodeServer, Window, until
@@ -44,8 +44,7 @@ def test_a_vue_file_before_and_after(
         window.press("Alt+\\")
         if offered[side]:
             until(window.ghost, 60, lambda: f"nothing is shown, but {offered[side]!r} was offered")
-        page.wait_for_timeout(700)  # until nothing is fading in
-        page.screenshot(path=ROOT / "artifacts" / f"story-{side}.png")
+        window.picture(f"story-{side}")
         window.close()
 
 
@@ -62,8 +61,9 @@ def _first_that_differs() -> tuple[Place, dict[str, str]]:
 
 @contextmanager
 def _served(side: str) -> Generator[Server]:
-    promoted = json.loads((STORY / "attempts" / "careful.json").read_text())["promoted"]
-    model = "starter" if side == "base" else "current" if promoted else "story-careful"
-    server = Server("-m", "server", "--model", model, "--port")
-    yield server
-    server.stop()
+    careful = name_served("story-careful", STORY / "attempts" / "careful.json")
+    server = Server("-m", "server", "--model", "starter" if side == "base" else careful, "--port")
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from acepilot.protocol import Trail
-from tests.e2e.own_server import MODEL_LOAD_S, ROOT
+from tests.e2e.own_server import MODEL_LOAD_S
 from tests.e2e.vscode_editor import (
     LANGUAGE_SERVER,
     SIZE,
@@ -23,8 +23,6 @@ from tests.e2e.vscode_editor import (
 from tests.lsp.fake_server import FakeServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-PICTURES = ROOT / "artifacts"
 
 VUE = """\
 <script setup lang="ts">
@@ -158,7 +156,7 @@ def test_the_status_follows_the_server(open_file: Open, fake: FakeServer) -> Non
     assert f"No completion server at {fake.url}" in said
     assert "python -m server" in said
     expect(window.notification("No completion server at").get_by_text("Run the doctor")).to_be_visible()
-    picture(window, "vscode-down")
+    window.picture("vscode-down")
     fake.script = "loading"
     fake.start()
     assert "Patience." in window.status("loading")
@@ -253,14 +251,14 @@ def test_the_walkthrough_and_the_menu(open_file: Open) -> None:
     menu = window.page.locator(".quick-input-list")
     for entry in ("Acepilot: ready", "Turn off for python", "Run the doctor", "Open settings"):
         expect(menu).to_contain_text(entry)
-    picture(window, "vscode-menu")
+    window.picture("vscode-menu")
     window.press("Escape")
     window.command("Acepilot: Get Started")
     guide = window.page.locator(".gettingStartedContainer")
     expect(guide).to_contain_text("Accept all, a word, or a line", timeout=20_000)
     guide.get_by_text("Accept all, a word, or a line").click()
     expect(guide.get_by_text("Suggest now")).to_be_visible()
-    picture(window, "vscode-walkthrough")
+    window.picture("vscode-walkthrough")
 
 
 @pytest.mark.timeout(2 * MODEL_LOAD_S + 120)
@@ -278,15 +276,8 @@ def test_a_real_completion_in_a_vue_file(
     window.type(" computed(")
     until(lambda: "count" in window.ghost(), 60, lambda: f"the ghost text is {window.ghost()!r}")
     window.status("ready. A completion was offered.")
-    picture(window, "vscode")
+    window.picture("vscode")
     offered = window.ghost()
     window.press("Tab")
     assert f"const doubled = computed({offered}" in window.saved()
     window.close()
-
-
-def picture(window: Window, name: str) -> None:
-    """For the documentation, and for whoever wonders what a test saw."""
-    PICTURES.mkdir(exist_ok=True)
-    window.page.wait_for_timeout(700)  # until nothing is fading in
-    window.page.screenshot(path=PICTURES / f"{name}.png")

@@ -17,10 +17,12 @@ from urllib.parse import quote
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.own_server import ROOT
 from tests.e2e.vscode_install import has_terminals
 from tests.lsp.fake_server import FakeServer
 
 LANGUAGE_SERVER = [sys.executable, "-m", "lsp"]
+PICTURES = ROOT / "artifacts"
 
 SIZE = """\
 import os
@@ -206,6 +208,12 @@ class Window:
         found = self.page.locator(".notification-list-item").filter(has_text=words)
         expect(found).to_be_visible(timeout=20_000)
         return found
+
+    def picture(self, name: str) -> None:
+        """For the documentation, and for whoever wonders what a test saw."""
+        PICTURES.mkdir(exist_ok=True)
+        self.page.wait_for_timeout(700)  # until nothing is fading in
+        self.page.screenshot(path=PICTURES / f"{name}.png")
 
     def close(self) -> None:
         """As a user closes a tab: VS Code ends the window's processes."""
