@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from acepilot.gate_report import Comparison, Verdict
 from eval_humaneval.gate_plan import Size, size_to_show
 from eval_humaneval.gate_statistics import POWER, Evidence
+from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Results
 
 
@@ -61,10 +62,14 @@ def invalid_because(base: Results, candidate: Results) -> list[str]:
 
 
 def not_judged(run: Results) -> list[str]:
-    """What the verdict does not speak of."""
-    if not run.missing:
-        return []
-    return [f"Not judged, for their tools are missing: {', '.join(sorted(run.missing))}."]
+    """The languages that the verdict does not speak of."""
+    absent = [name for name in ADAPTERS if name not in run.config.languages and name not in run.missing]
+    found: list[str] = []
+    if run.missing:
+        found.append(f"Not judged, for their tools are missing: {', '.join(sorted(run.missing))}.")
+    if absent:
+        found.append(f"Not judged, for the runs were not asked in them: {', '.join(absent)}.")
+    return found
 
 
 def reasons(

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from acepilot.errors import AcepilotError, ConfigError, ModelBroken
+from acepilot.gate_report import read_gate_report
 from acepilot.manifest import Manifest, model_files, read_manifest
 from acepilot.progress import byte_progress
 from acepilot.promotion import promote, rollback
@@ -46,6 +47,9 @@ def promote_one(given: argparse.Namespace) -> None:
     promotion = promote(given.name, given.report, force_reason=given.reason)
     for objection in promotion.overruled:
         notes.print(f"overruled: {objection}", style="yellow")
+    if given.report and not promotion.overruled:
+        for reason in read_gate_report(given.report).reasons:
+            notes.print(f"the gate: {reason}")
     _tell(promotion)
 
 

@@ -358,7 +358,9 @@ def test_the_command_from_candidate_to_rollback(tmp_path: Path) -> None:
     unreasoned = run("promote", "ours-1", "--report", str(failed), "--force")
     assert (unreasoned.returncode, "--reason" in unreasoned.stderr) == (1, True)
     passed = write_report(tmp_path / "passed", report(base, tuned))
-    assert "ours-1 is current now" in run("promote", "ours-1", "--report", str(passed)).stdout
+    promoted = run("promote", "ours-1", "--report", str(passed))
+    assert "ours-1 is current now" in promoted.stdout
+    assert "the gate: No language lost more than its margin." in promoted.stderr
     assert run("rollback").returncode == 0
     forced = run("promote", "ours-1", "--report", str(failed), "--force", "--reason", "[why] not")
     assert "overruled: The gate says FAIL" in forced.stderr

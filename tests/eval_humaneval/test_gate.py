@@ -199,7 +199,7 @@ def test_given_margins_are_used() -> None:
     assert report.pool is not None
     assert (report.pool.margin, report.languages["go"].margin, report.languages["php"].margin) == (20, 30, 40)
     assert report.verdict == "PASS"
-    assert len(report.reasons) == 1  # the margins are the user's own, and need no reason
+    assert not any("Margins above" in reason for reason in report.reasons)  # they are the user's own
 
 
 def test_a_margin_that_cannot_be_shown_names_what_would_show_it() -> None:
@@ -265,4 +265,8 @@ def test_runs_that_cannot_be_compared(candidate: Results, told: str) -> None:
 
 def test_a_language_that_could_not_be_asked_is_named() -> None:
     report = judge(run(SOUND, missing={"rust": "apt"}), run(SOUND, missing={"rust": "apt"}))
-    assert report.reasons[-1] == "Not judged, for their tools are missing: rust."
+    assert report.reasons[-2:] == [
+        "Not judged, for their tools are missing: rust.",
+        "Not judged, for the runs were not asked in them: python, javascript, typescript, java, cpp, ruby, "
+        "csharp, bash, vue.",
+    ]
