@@ -1,4 +1,4 @@
-"""`python -m eval_humaneval`: from the command line to run, selftest or compare.
+"""`python -m eval_humaneval`: from the command line to run, selftest, compare or drift.
 
     python -m eval_humaneval                              the starter model on the built-in problems, greedy
     python -m eval_humaneval run --model FOLDER --problems human-eval --languages python
@@ -6,8 +6,10 @@
     python -m eval_humaneval run --holes ~/code/my-app    fill holes cut in your own code
     python -m eval_humaneval selftest                     do the problems' own solutions pass here?
     python -m eval_humaneval compare BASE CANDIDATE       the gate; each a model, or the folder of a run
+    python -m eval_humaneval drift BASE TUNED --texts own-words.jsonl    how far tuning has moved a model
 
-Exit code of run: 0. Of selftest: 0, or 1 when a solution fails. Of compare: 0 PASS, 1 FAIL, 2 INCONCLUSIVE.
+Exit code of run and drift: 0. Of selftest: 0, or 1 when a solution fails. Of compare: 0 PASS, 1 FAIL,
+2 INCONCLUSIVE.
 Of all: 3 when nothing could be judged (settings, sandbox, unequal runs), 130 after Ctrl-C.
 """
 
@@ -15,6 +17,7 @@ import argparse
 import asyncio
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -24,12 +27,13 @@ from acepilot.errors import AcepilotError, ConfigError
 from acepilot.manifest import write_atomically
 from eval_humaneval import problem_sets, selftest
 from eval_humaneval.compare import compare
+from eval_humaneval.drift import drift
 from eval_humaneval.examiner import Examiner
 from eval_humaneval.gate import EXIT_CODES, GateOptions
 from eval_humaneval.report import GATE_REPORT_FILE, REPORT_FILE
 from eval_humaneval.run import run
 from eval_humaneval.settings import EvalSettings
-from eval_humaneval.table import print_gate, print_results, print_selftest
+from eval_humaneval.table import print_drift, print_gate, print_results, print_selftest
 
 NOT_JUDGED = 3
 
@@ -116,6 +120,16 @@ def _compare(given: dict[str, Any], told: Console, out: Console) -> int:
     return EXIT_CODES[report.verdict]
 
 
+def _drift(given: dict[str, Any], told: Console, out: Console) -> int:
+    base, tuned, texts, target = (given.pop(name) for name in ("base", "tuned", "texts", "json"))
+    found = drift(base, tuned, Path(texts).expanduser(), EvalSettings.load(given), told)
+    if target:
+        document = {name: asdict(one) for name, one in found.items()}
+        write_atomically(Path(target), json.dumps(document, indent=2) + "\n")
+    print_drift(base, tuned, found, out)
+    return 0
+
+
 def _margins(given: list[str]) -> dict[str, float]:
     """`6` is for all languages (the empty name), `go=8` for one."""
     margins: dict[str, float] = {}
@@ -163,6 +177,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print gate.json instead of the table")
     one.add_argument("--to", metavar="FOLDER", help="of the report; made from both names otherwise")
     _add_settings(one, set(EvalSettings.model_fields) - {"model", "to", "server_url", "token"})
+
+    one = commands.add_parser("drift", help="how much less likely a tuned model finds what its base wrote")
+    one.add_argument("base", help="the model that was tuned")
+    one.add_argument("tuned", help="what became of it")
+    one.add_argument(
+        "--texts",
+        required=True,
+        metavar="FILE",
+        help="of scripts/sample_replay.py with the base, in no corpus",
+    )
+    one.add_argument("--json", metavar="OUT", help="write the figures to this file")
+    _add_settings(one, {"engine", "threads", "kv_cache_gb"})
     return parser
 
 
@@ -181,4 +207,4 @@ def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
             parser.add_argument(flag, metavar=name.upper(), help=f"{field.description}{told}")
 
 
-_COMMANDS = {"run": _run, "selftest": _selftest, "compare": _compare}
+_COMMANDS = {"run": _run, "selftest": _selftest, "compare": _compare, "drift": _drift}

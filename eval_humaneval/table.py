@@ -1,12 +1,14 @@
 """A run's figures and a gate's verdict for the terminal, on consoles without markup."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from acepilot.gate_report import Comparison, GateReport
+from eval_humaneval.drift import Drift
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Interval, LanguageScore, Results
 from eval_humaneval.selftest import Selftest
@@ -46,6 +48,22 @@ def print_results(results: Results, console: Console) -> None:
             f"not asked, for their own solutions fail here: {', '.join(results.selftest_failed)}",
             highlight=False,
         )
+
+
+def print_drift(base: str, tuned: str, found: Mapping[str, Drift], console: Console) -> None:
+    table = Table(
+        title=f"{base} -> {tuned}",
+        caption="Nats a token by which the base's own words became less likely, with 95 % intervals.",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("language", no_wrap=True)
+    for column in ("texts", "drift"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, one in found.items():
+        if name == "all":
+            table.add_section()
+        table.add_row(label(name), f"{one.texts}", f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]")
+    console.print(table)
 
 
 def print_gate(report: GateReport, console: Console) -> None:

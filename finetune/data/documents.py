@@ -5,8 +5,10 @@ is wanted is known only when everything is counted.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
@@ -63,25 +65,48 @@ def documents_writer(out: Path) -> ParquetWriter:
 
 
 def mix_replay(replay: Path, documents: Path, share: float, seed: int) -> None:
-    """Adds `replay.parquet` to a split's documents: texts in the order of their hashes, up to `share` of all.
+    """Adds `replay.parquet` to a split's documents, up to `share` of all; all of it where that is not enough.
 
-    `share` is of characters, in [0, 1). All of the replay is taken where it is not enough.
+    `share` is of characters, in [0, 1). The language of which least was taken comes next, since what a model
+    sees nothing of it forgets; its texts come in the order of their hashes, those that alone would be more
+    than its equal part last.
     """
     own = sum(
         len(row["text"]) for path in sorted(documents.glob("*.parquet")) for row in read_rows(path, ["text"])
     )
-    budget = share / (1 - share) * own
     files = sorted(replay.glob("*.parquet"))
-    ranked = sorted(
-        (place(row["id"], seed), row["id"], len(row["text"]))
+    texts = [
+        _Text(row["language"], row["id"], len(row["text"]))
         for path in files
-        for row in read_rows(path, ["id", "text"])
-    )
-    chosen: set[str] = set()
-    for _, document_id, characters in ranked:
-        if budget <= 0:
-            break
-        budget -= characters
-        chosen.add(document_id)
+        for row in read_rows(path, ["id", "text", "language"])
+    ]
+    chosen = _in_turns(texts, share / (1 - share) * own, seed)
     wanted = (row for path in files for row in read_rows(path) if row["id"] in chosen)
     write_rows(documents / "replay.parquet", DOCUMENT, wanted)
+
+
+class _Text(NamedTuple):
+    language: str
+    id: str
+    characters: int
+
+
+def _in_turns(texts: list[_Text], budget: float, seed: int) -> set[str]:
+    """The ids of those that are taken until there are `budget` characters."""
+    waiting: dict[str, list[_Text]] = defaultdict(list)
+    for text in texts:
+        waiting[text.language].append(text)
+    equal_part = budget / max(1, len(waiting))
+    for queue in waiting.values():  # the next one stands last
+        queue.sort(key=lambda text: (text.characters > equal_part, place(text.id, seed)), reverse=True)
+    taken = dict.fromkeys(sorted(waiting), 0)
+    chosen: set[str] = set()
+    while taken and budget > 0:
+        language = min(taken, key=taken.__getitem__)
+        text = waiting[language].pop()
+        chosen.add(text.id)
+        budget -= text.characters
+        taken[language] += text.characters
+        if not waiting[language]:
+            del taken[language]
+    return chosen

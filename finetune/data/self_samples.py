@@ -2,7 +2,8 @@
 
 Tuning on one language makes a model forget others; where its first training data is gone, mixing in what it
 says by itself keeps much of it (arXiv 2605.26097). Each sample begins with a file's name in a comment, so
-that the model writes a file of that language.
+that the model writes a file of that language. A model that was taught to chat closes a Markdown fence at the
+file's end, and goes on to explain it: there the sample ends.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ STEMS = (
     *("parser", "payment", "queue", "report", "router", "schedule", "search", "server", "session", "shape"),
     *("sorting", "storage", "table", "text", "token", "tree", "user", "validator", "window", "worker"),
 )
+FENCE = "\n```"
 REQUEST_TIMEOUT_S = 600.0
 
 
@@ -106,6 +108,7 @@ async def _one(client: httpx.AsyncClient, language: Language, seed: int, options
         "temperature": options.temperature,
         "top_p": 0.95,
         "seed": seed,
+        "stop": [FENCE],
     }
     response = await client.post("/v1/completions", json=body)
     response.raise_for_status()
@@ -116,7 +119,8 @@ def opening(language: Language, seed: int) -> str:
     """A comment with a file's name: what such files often begin with, and all that the model is told."""
     name = random.Random(f"{language.id} {seed}").choice(STEMS) + language.extensions[0]  # noqa: S311
     if language.line_comment:
-        return f"{language.line_comment} {name}\n"
+        tag = "<?php\n" if language.id == "php" else ""
+        return f"{tag}{language.line_comment} {name}\n"
     begin, end = language.block_comment or ("", "")
     return f"{begin} {name} {end}".strip() + "\n"
 

@@ -30,10 +30,10 @@ class Commands:
         program = _python("scripts/scrape_repos.py", "--out", folder, *wanted)
         return program, Call(base.check_sources, {"folder": folder, "wanted": wanted})
 
-    def sample(self, target: Path) -> Command:
+    def sample(self, target: Path, count: int, seed: int) -> Command:
         """The base's own words, from the server that runs meanwhile."""
         size = self._size
-        amount = ("--count", size.own_words_count, "--max-tokens", size.own_words_tokens)
+        amount = ("--count", count, "--max-tokens", size.own_words_tokens, "--seed", seed)
         given = ("--url", "{url}", "--out", target, "--languages", *size.own_words, *amount)
         return _python("scripts/sample_replay.py", *given)
 
@@ -95,6 +95,11 @@ class Commands:
             self._fill(model, to / "vue", corpora / "vue", ("vue",), size.dev_holes),
             self._fill(model, to / "others", corpora / "others", *others),
         ]
+
+    def drift(self, model: str | Path, cell: str) -> Command:
+        """How far it has moved from the base in what the base wrote, and no corpus holds."""
+        texts, target = self._folder / "drift-words.jsonl", self._folder / "dev" / cell / "drift.json"
+        return _python("-m", "eval_humaneval", "drift", self.base, model, "--texts", texts, "--json", target)
 
     def compare(self, side: str) -> Command:
         tables = self._folder / "tables"

@@ -75,8 +75,9 @@ def _interval(one: Difference) -> str:
 
 def _chosen(choice: Mapping[str, Any]) -> str:
     chosen = next(one for one in choice["candidates"] if one["name"] == choice["chosen"])
-    lost = "" if choice["admitted"] else " All candidates lost more elsewhere than is tolerated."
+    lost = "" if choice["admitted"] else " All candidates have moved further than is tolerated."
     return (
         f"Of {len(choice['candidates'])} candidates {choice['chosen']} was chosen on held-out repositories: "
-        f"Vue {chosen['vue']['value']:+.3f} nats a token, {chosen['others']['value']:+.3f} elsewhere.{lost}"
+        f"Vue {chosen['vue']['value']:+.3f} nats a token, other code {chosen['others']['value']:+.3f}; "
+        f"drift {chosen['drift']['all']:.3f}, where the eager tune has {choice['eager_drift']:.3f}.{lost}"
     )

@@ -30,7 +30,8 @@ LANGUAGES = (
     *("python", "javascript", "typescript", "java", "go", "cpp"),
     *("rust", "php", "ruby", "csharp", "bash"),
 )
-
+DRIFT_TEXTS = 8
+"""Of each language, in the base's own words; another seed than those that are replayed."""
 
 MARGINS = ("--pool-margin", "6", "--margin", "20", "--margin", "bash=25", "--margin", "python=10")
 """In points, for the built-in problems and HumanEval in Python; docs/story.md has the reasons."""
@@ -54,8 +55,8 @@ class Recipe:
 @dataclass(frozen=True)
 class Size:
     """`base`: a starter, `tiny`, or a hub id. `gguf`: whether the tuned model is served as one. `training`
-    is put over both recipes. `{own}` is the folder of what base.py writes. Holes are counted for each
-    language."""
+    is put over both recipes. `{own}` is the folder of what base.py writes. Holes and own words are counted
+    for each language."""
 
     name: str
     base: str
@@ -67,7 +68,7 @@ class Size:
     others: tuple[str, ...] = OTHERS
     unseen_others: tuple[str, ...] = UNSEEN_OTHERS
     own_words: tuple[str, ...] = LANGUAGES
-    own_words_count: int = 16
+    own_words_count: int = 24
     own_words_tokens: int = 256
     sequence_tokens: int = 512
     fim_rate: float = 0.5
@@ -75,7 +76,7 @@ class Size:
     careful_config: str = "story-careful"
     training: tuple[str, ...] = ()
     recipes: tuple[Recipe, ...] = (Recipe("a", 0.25, ("lora.r=16",)), Recipe("b", 0.5, ("lora.r=32",)))
-    shares: tuple[float, ...] = (1.0, 0.6)
+    shares: tuple[float, ...] = (1.0, 0.6, 0.3)
     problems: tuple[str, ...] = ("builtin", "human-eval")
     languages: tuple[str, ...] = ()
     samples: int = 2
@@ -95,9 +96,9 @@ STARTER = Size(
     base="starter",
     what="Qwen2.5-Coder-0.5B-Instruct on two CPU cores: hours",
     guesses_s={
-        "base/model": 90, "sources": 120, "own-words": 480, "corpora": 60, "base/table": 3700,
-        "eager/train": 3600, "eager/table": 3100, "careful/train": 3000, "careful/share": 700,
-        "careful/table": 3100, "gate": 30, "seen": 90,
+        "base/model": 90, "sources": 60, "own-words": 900, "corpora": 120, "base/table": 2700,
+        "eager/train": 3600, "eager/table": 2000, "eager/drift": 120, "careful/train": 2400,
+        "careful/share": 700, "careful/table": 2000, "gate": 30, "seen": 90,
     },
 )  # fmt: skip
 

@@ -5,7 +5,8 @@ runs with ACEPILOT_HOME=STORY/home.
 
     STORY/scraped/      repositories, as fetched       STORY/runs/    training, a folder an attempt
     STORY/corpora/      what is tuned on               STORY/tables/  evaluations: base, eager, careful
-    STORY/own-words.jsonl, problems.jsonl              STORY/dev/     the same on the development split
+    STORY/own-words.jsonl, drift-words.jsonl           STORY/dev/     the same on the development split
+    STORY/problems.jsonl
     STORY/gates/, attempts/, seen/                     STORY/report.json, report.html
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from story import base, choice, promotion, report, seen
 from story.commands import SOURCES, Commands, recipe_file
 from story.pipeline import Call, Step
-from story.sizes import TINY, Size
+from story.sizes import DRIFT_TEXTS, TINY, Size
 
 EAGER, CAREFUL = "story-eager", "story-careful"
 """Their names in the story's registry."""
@@ -41,6 +42,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
     """1. The base model, and what code there is to tune and to judge on."""
     do, scraped, corpora = Commands(size, folder), folder / "scraped", folder / "corpora"
     own_words, problems = folder / "own-words.jsonl", folder / "problems.jsonl"
+    drift_words = folder / "drift-words.jsonl"
     fetched = (do.fetch(), do.add(user_home / "models" / size.base, size.base))
     own = (Call(base.write_own_repositories, {"target": folder / "own"}),) if size.base == TINY.base else ()
     mixed = {do.corpus_of(recipe): recipe.replay_share for recipe in size.recipes}
@@ -64,11 +66,14 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
         ),
         Step(
             "own-words",
-            "Let the base model write files in other languages, to replay",
-            (do.sample(own_words),),
+            "Let the base model write files in other languages: to replay, and to see what moves it",
+            (
+                do.sample(own_words, size.own_words_count, seed=1),
+                do.sample(drift_words, DRIFT_TEXTS, seed=10_001),
+            ),
             inputs=(do.base_folder / "config.json",),
-            outputs=(own_words,),
-            makes=(own_words,),
+            outputs=(own_words, drift_words),
+            makes=(own_words, drift_words),
             served=do.base,
         ),
         Step(
@@ -105,7 +110,15 @@ def _fail(size: Size, folder: Path) -> list[Step]:
         makes=(run, registered),
         spare=(run / "checkpoints",),
     )
-    return [train, _table(size, folder, "eager"), _gate(size, folder, "eager")]
+    drift = Step(
+        "eager/drift",
+        "Measure how far it has moved from the base where it was not tuned",
+        (do.drift(EAGER, "eager"),),
+        inputs=(registered / "manifest.json", folder / "drift-words.jsonl"),
+        outputs=(_drift(folder, "eager"),),
+        makes=(folder / "dev" / "eager",),
+    )
+    return [train, _table(size, folder, "eager"), _gate(size, folder, "eager"), drift]
 
 
 def _sweep(size: Size, folder: Path) -> list[Step]:
@@ -128,9 +141,13 @@ def _sweep(size: Size, folder: Path) -> list[Step]:
             step = Step(
                 f"careful/{cell}",
                 told,
-                (first, *do.judge_on_dev(do.exported(made), cell)),
-                inputs=(*before, *_dev_corpora(folder)),
-                outputs=(do.exported(made) / "manifest.json", *_dev_results(folder, cell)),
+                (first, *do.judge_on_dev(do.exported(made), cell), do.drift(do.exported(made), cell)),
+                inputs=(*before, *_dev_corpora(folder), folder / "drift-words.jsonl"),
+                outputs=(
+                    do.exported(made) / "manifest.json",
+                    *_dev_results(folder, cell),
+                    _drift(folder, cell),
+                ),
                 makes=(made, folder / "dev" / cell),
                 spare=(made / "checkpoints",),
                 guess_s=size.guesses_s["careful/train" if share == 1 else "careful/share"],
@@ -152,9 +169,12 @@ def _choose(size: Size, folder: Path) -> Step:
     arguments = {"base": dev / "base", "dev": dev, "models": models, "name": CAREFUL, "target": chosen}
     return Step(
         "careful/choice",
-        "Choose: most likelihood gained in Vue with none lost elsewhere, on the development split",
+        "Choose: most likelihood gained in unseen Vue, of those that have moved little elsewhere",
         (Call(choice.choose, arguments),),
-        inputs=tuple(path for cell in ("base", *models) for path in _dev_results(folder, cell)),
+        inputs=(
+            *(path for cell in ("base", *models) for path in _dev_results(folder, cell)),
+            *(_drift(folder, cell) for cell in ("eager", *models)),
+        ),
         outputs=(chosen, registered / "manifest.json"),
         makes=(chosen, registered),
     )
@@ -237,6 +257,10 @@ def cell_name(recipe: str, share: float) -> str:
 
 def _dev_results(folder: Path, cell: str) -> tuple[Path, ...]:
     return tuple(folder / "dev" / cell / name / "results.json" for name in ("vue", "others"))
+
+
+def _drift(folder: Path, cell: str) -> Path:
+    return folder / "dev" / cell / "drift.json"
 
 
 def _dev_corpora(folder: Path) -> tuple[Path, ...]:

@@ -71,6 +71,7 @@ def test_a_tiny_model_walks_the_whole_path_and_again_for_nothing(tmp_path: Path)
     assert report["held_out"]["eager"]["method"] == "full"
     assert report["held_out"]["careful"]["method"] == "lora"
     assert "log_likelihood" in report["differences"]["vue"]["careful"]
+    assert set(report["choice"]["candidates"][0]["drift"]) == {"python", "all"}
     page = (tmp_path / "story/report.html").read_text()
     assert all(escape(line, quote=False).partition("'")[0] in page for line in report["findings"])
     # all of it went into the story's own home
@@ -81,5 +82,5 @@ def test_a_tiny_model_walks_the_whole_path_and_again_for_nothing(tmp_path: Path)
     began = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "story/state").iterdir()}
     again = replay(tmp_path, "--model", "tiny")
     assert again.returncode == 0, again.stdout
-    assert "15 of 15 steps are done already, and skipped" in again.stdout
+    assert "16 of 16 steps are done already, and skipped" in again.stdout
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "story/state").iterdir()} == began

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from story import promotion
-from story.choice import TOLERATED_NATS, Candidate, best_of
+from story.choice import TOLERATED_DRIFT, Candidate, best_of
 from story.curves import curve
 from story.difference import Difference, differences
 from story.findings import findings
@@ -130,16 +130,17 @@ def test_no_repository_is_both_tuned_on_and_judged_on() -> None:
     assert not seen & unseen
 
 
-def candidate(name: str, vue: float, others: float) -> Candidate:
-    return Candidate(name, Difference(vue, 0, 0, 9, 9), Difference(others, 0, 0, 9, 9), {})
+def candidate(name: str, vue: float, drift: float) -> Candidate:
+    return Candidate(name, Difference(vue, 0, 0, 9, 9), Difference(0.3, 0, 0, 9, 9), {"all": drift})
 
 
-def test_the_best_in_vue_is_chosen_of_those_that_forget_nothing() -> None:
-    forgets = candidate("forgets", 0.3, -2 * TOLERATED_NATS)
-    keeps = candidate("keeps", 0.1, 0.0)
-    better = candidate("better", 0.2, -TOLERATED_NATS / 2)
-    assert best_of([forgets, keeps, better]).name == "better"
-    assert best_of([forgets, candidate("worse", 0.5, -1.0)]).name == "forgets"
+def test_the_best_in_vue_is_chosen_of_those_that_moved_little() -> None:
+    eager = 0.1
+    far = candidate("far", 0.3, 2 * TOLERATED_DRIFT * eager)
+    near = candidate("near", 0.1, 0.0)
+    better = candidate("better", 0.2, 0.5 * TOLERATED_DRIFT * eager)
+    assert best_of([far, near, better], eager).name == "better"
+    assert best_of([far, candidate("farther", 0.5, eager)], eager).name == "far"
 
 
 def write_run(folder: Path, likelihoods: Mapping[str, float]) -> Path:
@@ -206,7 +207,8 @@ def test_findings_name_what_dropped_and_what_held() -> None:
     }
     differ["vue"]["eager"]["exact_match"] = differ["vue"]["careful"]["exact_match"] = {}
     ends = {"value": 0.1, "low": 0.05, "high": 0.2}
-    choice = {"chosen": "a-1", "admitted": True, "candidates": [{"name": "a-1", "vue": ends, "others": ends}]}
+    one = {"name": "a-1", "vue": ends, "others": ends, "drift": {"all": 0.02}}
+    choice = {"chosen": "a-1", "admitted": True, "eager_drift": 0.1, "candidates": [one]}
     told = "\n".join(findings(gates, attempts, differ, choice))
     assert "The eager tune dropped in Go: 40.0 to 20.0 (-20.0, p 0.004)." in told
     assert "The eager tune was refused, exit code 1." in told
