@@ -179,6 +179,23 @@ def test_replay_is_mixed_in_up_to_its_share(scraped: Scraped, tmp_path: Path) ->
     assert {row["language"] for row in rows(tmp_path / "corpus") if row["kind"] == "replay"} == {"python"}
 
 
+def test_replay_takes_its_languages_in_turns(scraped: Scraped, tmp_path: Path) -> None:
+    def steps(count: int, start: int) -> str:
+        return "".join(f"def step_{n}(value):\n    return value * {n}\n" for n in range(start, start + count))
+
+    long = {"text": steps(200, 5000), "language": "python"}
+    python = [{"text": steps(3, 7 * n), "language": "python"} for n in range(300)]
+    go = [
+        {"text": f"func step{n}(v int) int {{\n\treturn v*{n} + {n * n}\n}}\n", "language": "go"}
+        for n in range(9)
+    ]
+    sampled = write_jsonl(tmp_path / "sampled.jsonl", [long, *python, *go])
+    build_here(BuildOptions((scraped(SHOPS),), replay=(sampled,), replay_share=0.5), tmp_path / "corpus")
+    replay = [row for row in rows(tmp_path / "corpus") if row["kind"] == "replay"]
+    assert sum(row["language"] == "go" for row in replay) > 5  # all but what is held out
+    assert max(len(row["text"]) for row in replay) < 1000
+
+
 def test_replay_of_another_corpus_never_crosses_the_split(scraped: Scraped, tmp_path: Path) -> None:
     folder = scraped(SHOPS)
     other = build_here(BuildOptions((folder,), heldout_share=0.3, seed=1), tmp_path / "other")

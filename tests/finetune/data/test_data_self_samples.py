@@ -85,4 +85,5 @@ async def test_a_server_that_is_down_is_said(tmp_path: Path) -> None:
 def test_an_opening_names_a_file_of_the_language() -> None:
     assert opening(LANGUAGES["python"], 1).startswith("# ")
     assert opening(LANGUAGES["vue"], 1).endswith(".vue -->\n")
+    assert opening(LANGUAGES["php"], 1).startswith("<?php\n// ")
     assert opening(LANGUAGES["json"], 1).strip().endswith(".json")
