@@ -125,6 +125,7 @@ def _drift(given: dict[str, Any], told: Console, out: Console) -> int:
     found = drift(base, tuned, Path(texts).expanduser(), EvalSettings.load(given), told)
     if target:
         document = {name: asdict(one) for name, one in found.items()}
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(target), json.dumps(document, indent=2) + "\n")
     print_drift(base, tuned, found, out)
     return 0

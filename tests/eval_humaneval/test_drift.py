@@ -85,7 +85,7 @@ def test_what_is_no_file_of_own_words_is_told(content: str, tmp_path: Path) -> N
 def test_the_command_prints_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    texts, target = write_words(tmp_path / "own.jsonl"), tmp_path / "drift.json"
+    texts, target = write_words(tmp_path / "own.jsonl"), tmp_path / "new" / "drift.json"
     words = ["eval", "drift", "base", "tuned", "--texts", str(texts), "--json", str(target)]
     monkeypatch.setattr(sys, "argv", words)
     assert main() == 0
