@@ -94,7 +94,7 @@ def _selftest(given: dict[str, Any], told: Console, out: Console) -> int:
         result = asyncio.run(selftest.check_all(found, examiner, told))
         result_json = result.as_json() | {"sandbox": examiner.sandbox}
     if given["json"]:
-        write_atomically(Path(given["json"]), json.dumps(result_json, indent=2) + "\n")
+        _write(given["json"], result_json)
     print_selftest(result, out)
     return 1 if result.failed else 0
 
@@ -124,11 +124,15 @@ def _drift(given: dict[str, Any], told: Console, out: Console) -> int:
     base, tuned, texts, target = (given.pop(name) for name in ("base", "tuned", "texts", "json"))
     found = drift(base, tuned, Path(texts).expanduser(), EvalSettings.load(given), told)
     if target:
-        document = {name: asdict(one) for name, one in found.items()}
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(target), json.dumps(document, indent=2) + "\n")
+        _write(target, {name: asdict(one) for name, one in found.items()})
     print_drift(base, tuned, found, out)
     return 0
+
+
+def _write(target: str, document: dict[str, Any]) -> None:
+    path = Path(target).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(document, indent=2) + "\n")
 
 
 def _margins(given: list[str]) -> dict[str, float]:

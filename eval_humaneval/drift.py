@@ -16,8 +16,7 @@ from rich.console import Console
 from acepilot.errors import ConfigError
 from acepilot.progress import count_progress
 from acepilot.resolve import resolve
-from eval_humaneval.metrics import RESAMPLES, SEED, TAIL
-from eval_humaneval.resampling import expanded, resample
+from eval_humaneval.metrics import mean_interval
 from eval_humaneval.settings import EvalSettings
 from server.engine.base import Engine, EngineOptions
 from server.engine.opening import open_engine
@@ -54,9 +53,9 @@ def drift(base: str, tuned: str, texts: Path, settings: EvalSettings, console: C
 
 def _read(texts: Path) -> list[OwnWords]:
     try:
-        lines = texts.read_text(encoding="utf-8").splitlines()
+        lines = texts.read_bytes().splitlines()  # as text it would also split at U+2028, which JSON may hold
         found = [OwnWords.model_validate_json(line) for line in lines if line.strip()]
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+    except (OSError, ValidationError) as error:
         raise ConfigError(
             f"{texts} is no JSONL of {{text, language}}: `python scripts/sample_replay.py` writes it."
         ) from error
@@ -92,8 +91,6 @@ async def _all_of(engine: Engine, model: str, words: list[OwnWords], console: Co
 
 
 def _mean(rows: list[tuple[str, float, int]]) -> Drift:
-    sums, counts = (np.array([[row[column]] for row in rows], dtype=np.float64) for column in (1, 2))
-    drawn = resample(sums, counts, RESAMPLES, np.random.default_rng(SEED))
-    ends = [expanded(TAIL, len(rows)), expanded(1 - TAIL, len(rows))]
-    low, high = np.quantile(drawn.means(0), ends)
-    return Drift(float(sums.sum() / counts.sum()), float(low), float(high), len(rows))
+    sums, counts = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
+    found = mean_interval(sums, counts)
+    return Drift(found.value, found.low, found.high, len(rows))

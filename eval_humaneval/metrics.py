@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from acepilot.errors import ConfigError
-from eval_humaneval.resampling import expanded, resample
+from eval_humaneval.resampling import Array, Resamples, expanded, resample
 from eval_humaneval.results import Interval, LanguageScore, ProblemScore, Sample
 
 PASS_AT = (1, 10, 100)
@@ -136,10 +136,22 @@ def _intervals(table: Mapping[Key, Values], *, bounded: bool = True) -> dict[Key
             high = np.quantile(drawn.with_unseen(column, weights, 1.0), 1 - TAIL)
             found[key] = Interval(value=100 * value, low=100 * low, high=100 * high)
         else:
-            ends = [expanded(TAIL, clusters_held), expanded(1 - TAIL, clusters_held)]
-            low, high = np.quantile(drawn.means(column), ends)
+            low, high = _bounds(drawn, column)
             found[key] = Interval(value=value, low=low, high=high)
     return found
+
+
+def mean_interval(sums: Array, counts: Array) -> Interval:
+    """Of a mean without bounds, in its own unit: `sums` [clusters] of the values, `counts` of how many."""
+    drawn = resample(sums[:, None], counts[:, None], RESAMPLES, np.random.default_rng(SEED))
+    low, high = _bounds(drawn, 0)
+    return Interval(value=sums.sum() / counts.sum(), low=low, high=high)
+
+
+def _bounds(drawn: Resamples, group: int) -> tuple[float, float]:
+    clusters = int(drawn.clusters[group])
+    low, high = np.quantile(drawn.means(group), [expanded(TAIL, clusters), expanded(1 - TAIL, clusters)])
+    return float(low), float(high)
 
 
 def _by_problem(samples: Iterable[Sample]) -> list[list[Sample]]:

@@ -20,6 +20,7 @@ class Commands:
         self._folder = folder
         self.base = base.name_to_serve(size)
         self.base_folder = base.folder_to_train(size, folder / "home")
+        self.drift_words = folder / "drift-words.jsonl"
         self.sets = self._own(",".join(size.problems))
 
     def scrape(self, name: str) -> tuple[Command, Call]:
@@ -98,8 +99,8 @@ class Commands:
 
     def drift(self, model: str | Path, cell: str) -> Command:
         """How far it has moved from the base in what the base wrote, and no corpus holds."""
-        texts, target = self._folder / "drift-words.jsonl", self._folder / "dev" / cell / "drift.json"
-        return _python("-m", "eval_humaneval", "drift", self.base, model, "--texts", texts, "--json", target)
+        given = ("--texts", self.drift_words, "--json", self._folder / "dev" / cell / "drift.json")
+        return _python("-m", "eval_humaneval", "drift", self.base, model, *given)
 
     def compare(self, side: str) -> Command:
         tables = self._folder / "tables"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_humaneval.metrics import RESAMPLES, SEED, TAIL
-from eval_humaneval.resampling import expanded, resample
+from eval_humaneval.metrics import mean_interval
 from eval_humaneval.results import HoleMeasures, Sample, read_samples
 
 LEAST_FILES = 20
@@ -70,12 +69,9 @@ def _figures(samples: Iterable[Sample], measure: Measure) -> dict[tuple[str, str
 
 def _difference(values: list[tuple[str, float]]) -> Difference:
     clusters = {name: row for row, name in enumerate(sorted({cluster for cluster, _ in values}))}
-    sums, counts = np.zeros((2, len(clusters), 1))
+    sums, counts = np.zeros((2, len(clusters)))
     for cluster, value in values:
-        sums[clusters[cluster], 0] += value
-        counts[clusters[cluster], 0] += 1
-    drawn = resample(sums, counts, RESAMPLES, np.random.default_rng(SEED))
-    ends = [expanded(TAIL, len(clusters)), expanded(1 - TAIL, len(clusters))]
-    low, high = np.quantile(drawn.means(0), ends)
-    mean = float(sums.sum() / counts.sum())
-    return Difference(mean, float(low), float(high), len(values), len(clusters))
+        sums[clusters[cluster]] += value
+        counts[clusters[cluster]] += 1
+    found = mean_interval(sums, counts)
+    return Difference(found.value, found.low, found.high, len(values), len(clusters))

@@ -42,7 +42,6 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
     """1. The base model, and what code there is to tune and to judge on."""
     do, scraped, corpora = Commands(size, folder), folder / "scraped", folder / "corpora"
     own_words, problems = folder / "own-words.jsonl", folder / "problems.jsonl"
-    drift_words = folder / "drift-words.jsonl"
     fetched = (do.fetch(), do.add(user_home / "models" / size.base, size.base))
     own = (Call(base.write_own_repositories, {"target": folder / "own"}),) if size.base == TINY.base else ()
     mixed = {do.corpus_of(recipe): recipe.replay_share for recipe in size.recipes}
@@ -69,11 +68,11 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
             "Let the base model write files in other languages: to replay, and to see what moves it",
             (
                 do.sample(own_words, size.own_words_count, seed=1),
-                do.sample(drift_words, DRIFT_TEXTS, seed=10_001),
+                do.sample(do.drift_words, DRIFT_TEXTS, seed=10_001),
             ),
             inputs=(do.base_folder / "config.json",),
-            outputs=(own_words, drift_words),
-            makes=(own_words, drift_words),
+            outputs=(own_words, do.drift_words),
+            makes=(own_words, do.drift_words),
             served=do.base,
         ),
         Step(
@@ -114,7 +113,7 @@ def _fail(size: Size, folder: Path) -> list[Step]:
         "eager/drift",
         "Measure how far it has moved from the base where it was not tuned",
         (do.drift(EAGER, "eager"),),
-        inputs=(registered / "manifest.json", folder / "drift-words.jsonl"),
+        inputs=(registered / "manifest.json", do.drift_words),
         outputs=(_drift(folder, "eager"),),
         makes=(folder / "dev" / "eager",),
     )
@@ -142,7 +141,7 @@ def _sweep(size: Size, folder: Path) -> list[Step]:
                 f"careful/{cell}",
                 told,
                 (first, *do.judge_on_dev(do.exported(made), cell), do.drift(do.exported(made), cell)),
-                inputs=(*before, *_dev_corpora(folder), folder / "drift-words.jsonl"),
+                inputs=(*before, *_dev_corpora(folder), do.drift_words),
                 outputs=(
                     do.exported(made) / "manifest.json",
                     *_dev_results(folder, cell),

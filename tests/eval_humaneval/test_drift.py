@@ -49,11 +49,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def write_words(path: Path) -> Path:
     rows = [
-        {"text": f"# file.{name}\n" + "word " * (5 + number), "language": language, "seed": number}
+        {"text": f"# file.{name}\n" + "word " * (5 + number) + "\u2028", "language": language, "seed": number}
         for name, language in (("py", "python"), ("go", "go"))
         for number in range(4)
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return path
 
 
