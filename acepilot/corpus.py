@@ -51,13 +51,14 @@ class CorpusFile(_Part):
 
 
 class RepositoryEntry(_Part):
-    """One source. `content_sha256` covers each file's path and bytes, those that were filtered out too."""
+    """One source. `content_sha256` covers each file's path and bytes, those that were filtered out too.
+    `split` is None where it is the only one: its folders are split."""
 
     id: str
     source: str
     revision: str
     licence: str
-    split: Split
+    split: Split | None
     content_sha256: str
 
 

@@ -3,7 +3,7 @@
 python scripts/scrape_repos.py --out data/vue npm:buefy@3.1.0 npm:element-ui@2.15.14
 python scripts/scrape_repos.py --out data/vue --recipe vue40
 python scripts/scrape_repos.py --out data/others pypi:rich@15.0.0 npm:rxjs@7.8.2
-python scripts/scrape_repos.py --out data/ours path:/src/shop git:https://git.example.com/web.git@main
+python scripts/scrape_repos.py --out data/ours --own path:/src/shop git:https://git.example.com/web.git@main
 python scripts/scrape_repos.py --out data/go --search go --stars 2000 --pushed-after 2025-01-01 --limit 40
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from acepilot.errors import AcepilotError
+from acepilot.errors import AcepilotError, ConfigError
 from acepilot.progress import count_progress
 from finetune.data.github import API_URL, Search, search
 from finetune.data.licences import ALLOWED
@@ -46,6 +46,9 @@ def arguments() -> argparse.Namespace:
         help="npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER",
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder that is filled")
+    parser.add_argument(
+        "--own", action="store_true", help="all sources of this command are yours: no licence is asked"
+    )
     parser.add_argument("--list", type=Path, help="a file with a source a line")
     parser.add_argument("--recipe", choices=["vue40"], help="40 well-regarded Vue repositories")
     parser.add_argument("--search", metavar="LANGUAGE", help="search GitHub (GITHUB_TOKEN raises its limits)")
@@ -64,9 +67,13 @@ def main() -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     allowed = (*ALLOWED, *given.allow)
     try:
+        if given.own and (given.recipe or given.search):
+            raise ConfigError("--own is for your own sources: fetch a recipe or a search without it.")
         sources = sources_from(given, allowed, console)
         with count_progress("scraping", len(sources), console) as told:
-            settled = scrape(sources, given.out, allowed, told, lambda line: console.print(escape(line)))
+            settled = scrape(
+                sources, given.out, allowed, told, lambda line: console.print(escape(line)), own=given.own
+            )
     except AcepilotError as error:
         console.print(f"[red]error:[/red] {escape(error.message)}")
         return 1

@@ -27,7 +27,7 @@ from finetune.data.pack import PackDocuments, PackTask
 from finetune.data.read import ReadCleaned, ReadRecords, ReadRepositories, RecordFile, ScrapedFolder
 from finetune.data.report import write_report
 from finetune.data.scraped import read_settled
-from finetune.data.split import split_repositories
+from finetune.data.split import split_folders, split_repositories
 from finetune.data.steps import cleaning
 from finetune.data.tables import read_rows
 from finetune.data.vocabulary import prepare_tokenizer
@@ -42,12 +42,13 @@ PACK_CHARACTERS = 50_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build works on, once its inputs are known."""
+    """What a build works on, once its inputs are known. `sides` are the repositories': one that is alone has
+    none, its folders have."""
 
     options: BuildOptions
     folders: tuple[ScrapedFolder, ...]
     records: tuple[RecordFile, ...]
-    sides: dict[str, Split]
+    sides: dict[str, Split | None]
 
     @property
     def reading_tasks(self) -> int:
@@ -97,11 +98,18 @@ def _plan(options: BuildOptions) -> Plan:
             f"No repository is under an allowed licence (found: {', '.join(found) or 'nothing'}; allowed: "
             f"{', '.join(options.allowed)}). Scrape others, or add a licence with --allow if you may use it."
         )
-    sides = split_repositories([one.id for _, one in kept], options.heldout_share, options.seed)
+    names, share, seed = {one.id for _, one in kept}, options.heldout_share, options.seed
+    sides: dict[str, Split | None] = {**split_repositories(sorted(names), share, seed)}
+    if len(names) == 1:
+        sides = dict.fromkeys(names)
     unique = {(one.id, one.revision): (folder, one) for folder, one in kept}
     folders = [
-        ScrapedFolder(folder / one.folder, one, sides[one.id]) for _, (folder, one) in sorted(unique.items())
-    ]
+        ScrapedFolder(
+            path := folder / one.folder, one, sides[one.id],
+            {} if sides[one.id] else split_folders(path, share, seed),
+        )
+        for _, (folder, one) in sorted(unique.items())
+    ]  # fmt: skip
     missing = [str(folder.path) for folder in folders if not folder.path.is_dir()]
     if missing:
         raise CorpusUnusable(f"Scraped folders are gone: {', '.join(missing)}. Scrape again.")
@@ -154,6 +162,11 @@ def _stages(plan: Plan, staging: Path, runner: Runner, say: Callable[[str], None
     manifest = account_for(options, plan.folders, corpus, work, runner)
     if not manifest.documents["heldout"]:
         say("Nothing is held out: the loss on unseen code cannot be measured. Add a second repository.")
+    elif plan.folders[0].split is None:
+        say(
+            "There is one repository, so some of its folders are held out: what stands there resembles the "
+            "rest, and the loss on it flatters. Add a second repository."
+        )
     write_report(manifest, corpus)
     write_card(manifest, corpus)
     return manifest

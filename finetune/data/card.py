@@ -14,7 +14,10 @@ def write_card(manifest: CorpusManifest, corpus: Path) -> None:
             lines += [f"- config_name: {table}", "  data_files:"]
             for split in splits:
                 lines += [f"  - split: {split}", f"    path: {table}/{split}/*.parquet"]
-    sources = [f"- {entry.source} ({entry.licence}, {entry.split})" for entry in manifest.repositories]
+    sources = [
+        f"- {entry.source} ({entry.licence}, {entry.split or 'split by folder'})"
+        for entry in manifest.repositories
+    ]
     lines += ["---", "", "# A corpus made by Acepilot", "", f"Hash: `{manifest.hash}`", ""]
     lines += [
         "What was kept and why: `report.html`; the same for machines: `manifest.json`.",

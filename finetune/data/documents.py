@@ -6,7 +6,7 @@ is wanted is known only when everything is counted.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +26,14 @@ NEAR_DUPLICATES = "near-duplicates"
 class FinishRows(PipelineStep):
     """The side of records that came without one, hashes, and the last counts.
 
-    Replay from a repository that is on the other side here is dropped: it would leak held-out code.
+    Replay from a repository that is on the other side here, or on both, is dropped: it would leak held-out
+    code.
     """
 
     type = "mapper"
     name = "finish"
 
-    def __init__(self, sides: dict[str, Split], heldout_share: float, seed: int) -> None:
+    def __init__(self, sides: Mapping[str, Split | None], heldout_share: float, seed: int) -> None:
         super().__init__()
         self.sides = sides
         self.heldout_share = heldout_share

@@ -126,12 +126,12 @@ def _unzip(wheel: Path, target: Path) -> int:
             top, _, inside = member.filename.partition("/")
             if member.is_dir():
                 continue
-            if top.endswith((".dist-info", ".data")):
+            if member.file_size > MAX_FILE_BYTES:
+                dropped += 1
+            elif top.endswith((".dist-info", ".data")):
                 name = Path(inside).name
                 if LICENCE_FILE.fullmatch(name) and not (target / name).exists():
                     (target / name).write_bytes(archive.read(member))
-            elif member.file_size > MAX_FILE_BYTES:
-                dropped += 1
             else:
                 archive.extract(member, target)  # it takes `..` and absolute paths out of names
     return dropped

@@ -13,6 +13,8 @@ from typing import Any, cast
 ALLOWED = ("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0")
 """Permissive: code under them may be learnt from and redistributed. MPL-2.0 is for the user to add."""
 UNKNOWN = "unknown"
+OWN = "own code"
+"""Of sources that the user says are theirs: allowed, and nothing that a package can declare of itself."""
 
 _ISC = (
     r"permission to use, copy, modify, and(?:/or)? distribute this software "
@@ -106,9 +108,19 @@ def tagged_licence(head: str) -> str | None:
 
 def is_allowed(spdx: str, allowed: tuple[str, ...] = ALLOWED) -> bool:
     """Whether an SPDX expression leaves a way to use the code under an allowed licence."""
-    choices = re.split(r"\s+OR\s+", spdx.strip().strip("()"))
+    if spdx == OWN:
+        return True
+    while (inner := re.search(r"\(([^()]*)\)", spdx)) is not None:
+        verdict = allowed[0] if _leaves_a_way(inner.group(1), allowed) else "refused"
+        spdx = f"{spdx[: inner.start()]} {verdict} {spdx[inner.end() :]}"
+    return _leaves_a_way(spdx, allowed)
+
+
+def _leaves_a_way(choices: str, allowed: tuple[str, ...]) -> bool:
+    """Of an expression without parentheses: AND binds tighter than OR."""
     return any(
-        all(part.strip("() ") in allowed for part in re.split(r"\s+AND\s+", choice)) for choice in choices
+        all(part.strip() in allowed for part in re.split(r"\s+AND\s+", choice))
+        for choice in re.split(r"\s+OR\s+", choices)
     )
 
 
@@ -123,6 +135,8 @@ def _declared(package_json: Path) -> str | None:
     value: Any = cast(dict[str, Any], document).get("license")
     if isinstance(value, dict):  # the form of old packages
         value = cast(dict[str, Any], value).get("type")
-    if not isinstance(value, str) or value.upper().startswith("SEE LICENSE") or value == "UNLICENSED":
+    if not isinstance(value, str) or value.upper().startswith("SEE LICENSE"):
+        return None
+    if value in ("UNLICENSED", OWN):
         return None
     return value

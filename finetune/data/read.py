@@ -5,9 +5,9 @@ A document's metadata is the row of the final table, filled step by step.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datatrove.data import Document
@@ -28,11 +28,13 @@ Documents = Iterator[Document] | None
 
 @dataclass(frozen=True)
 class ScrapedFolder:
-    """A repository on disk, with its side of the split."""
+    """A repository on disk, with its side of the split. `sides` has those of its folders where it is the only
+    repository, and its own is None."""
 
     path: Path
     settled: Settled
-    split: Split
+    split: Split | None
+    sides: Mapping[str, Split] = field(default_factory=dict[str, Split])
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class ReadRepositories(PipelineStep):
             "revision": settled.revision,
             "licence": _licence(settled, inside),
             "path": inside,
-            "split": folder.split,
+            "split": folder.split or folder.sides[PurePosixPath(inside).parent.as_posix()],
         }
         return Document(text=text, id=document_id, metadata=metadata)
 

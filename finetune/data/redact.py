@@ -1,4 +1,5 @@
 """Build, step 4: secrets and personal data in a text are replaced, each value wherever it occurs in it.
+A password in a URL that could be any word is replaced there alone.
 
 The replacements are values that are reserved for documentation, so that the text still parses and a model
 that learns them gives nothing away. detect-secrets brings the patterns of tokens, its entropy measure and its
@@ -32,7 +33,8 @@ IPV6 = "2001:db8::1"  # RFC 3849
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.+?)-----END [A-Z0-9 ]*PRIVATE KEY", re.DOTALL
 )
-_BASIC_AUTH = re.compile(r"://[^\s:/?#\[\]@\"'`]+:([^\s:/?#\[\]@\"'`$<{]{3,})@")
+_BASIC_AUTH = re.compile(r"(://[^\s:/?#\[\]@\"'`]+:)([^\s:/?#\[\]@\"'`$<{]{3,})@")
+_NO_PASSWORDS = ("password", "pass", "secret", SECRET.lower())
 _ASSIGNED = re.compile(
     r"\b\w*(?:password|passwd|pwd|secret|token|api_?key|auth_?key|private_?key|access_?key|credential)\w*[\"']?"
     r"\s*(?:=>?|:|:=)\s*([\"'`])([^\"'`\s]{8,200})\1",
@@ -73,19 +75,31 @@ def redact(text: str) -> tuple[str, Counter[str]]:
         if value in text:
             text = text.replace(value, substitute)
             replaced[kind] += 1
-    return text, replaced
+    text, passwords = _without_passwords(text)
+    replaced["secret"] += passwords
+    return text, +replaced
+
+
+def _without_passwords(text: str) -> tuple[str, int]:
+    """Those of URLs, `scheme://user:password@host`; and how many there were."""
+    found: set[str] = set()
+
+    def redacted(match: re.Match[str]) -> str:
+        before, value = match.groups()
+        if value.lower() in _NO_PASSWORDS or is_sequential_string(value):
+            return match.group(0)
+        found.add(value)
+        return f"{before}{SECRET}@"
+
+    return _BASIC_AUTH.sub(redacted, text), len(found)
 
 
 def _secrets(text: str) -> Iterator[str]:
     for match in _PEM.finditer(text):
         yield match.group(1).strip("\\n \n\"'+")
     for match in _BASIC_AUTH.finditer(text):
-        if not is_sequential_string(match.group(1)) and match.group(1).lower() not in (
-            "password",
-            "pass",
-            "secret",
-        ):
-            yield match.group(1)
+        if _looks_random(match.group(2), least_entropy=2.5):
+            yield match.group(2)
     for pattern in _token_patterns():
         for match in pattern.finditer(text):
             value = max(

@@ -54,7 +54,10 @@ def render(manifest: CorpusManifest) -> str:
         "<h2>Sources</h2>",
         _table(
             ("source", "revision", "licence", "split"),
-            ((one.source, one.revision[:20], one.licence, one.split) for one in manifest.repositories),
+            (
+                (one.source, one.revision[:20], one.licence, one.split or "by folder")
+                for one in manifest.repositories
+            ),
         ),
         "<h2>Licences of what is kept</h2>",
         _table(

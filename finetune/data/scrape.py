@@ -13,7 +13,7 @@ from pathlib import Path
 from acepilot.corpus import CorpusUnusable
 from acepilot.errors import AcepilotError, ConfigError, DownloadFailed, NotEnoughDisk
 from finetune.data.fetch import fetch
-from finetune.data.licences import is_allowed, licence_of, nested_licences
+from finetune.data.licences import OWN, Licence, is_allowed, licence_of, nested_licences
 from finetune.data.scraped import REPOSITORIES, Settled, append_settled, read_settled
 from finetune.data.sources import Source
 
@@ -26,8 +26,11 @@ def scrape(
     allowed: tuple[str, ...],
     told: Callable[[float], None],
     say: Callable[[str], None],
+    *,
+    own: bool = False,
 ) -> list[Settled]:
     """All settled sources of `out`, earlier runs' too. `told` hears how many are done, `say` what happens.
+    With `own` the sources are the user's: no licence is asked, except of folders that have their own.
 
     A source that cannot be fetched does not stop the others. Raises DownloadFailed when none could be, and
     CorpusUnusable when none is under an allowed licence.
@@ -36,7 +39,7 @@ def scrape(
         raise ConfigError("No source was named: give some, a list file, or a search.")
     (out / REPOSITORIES).mkdir(parents=True, exist_ok=True)
     try:
-        failures = _settle_all(sources, out, allowed, told, say)
+        failures = _settle_all(sources, out, allowed, told, say, own)
     except OSError as error:
         if error.errno != ENOSPC:
             raise
@@ -53,7 +56,8 @@ def scrape(
         raise CorpusUnusable(
             "None of the sources is under an allowed licence ("
             + ", ".join(allowed)
-            + "). Name other sources, or add a licence with --allow if you may use it:\n  "
+            + "). Is the code yours? Then say --own. Else name other sources, or add a licence with --allow "
+            "if you may use it:\n  "
             + "\n  ".join(f"{settled.key}: {settled.licence}" for settled in everything)
         )
     return everything
@@ -65,15 +69,17 @@ def _settle_all(
     allowed: tuple[str, ...],
     told: Callable[[float], None],
     say: Callable[[str], None],
+    own: bool,
 ) -> list[str]:
     """Messages of the sources that could not be fetched. What was refused is judged again by `allowed`."""
     earlier = read_settled(out)
-    done = {one.key for one in earlier if one.status == "kept" or not is_allowed(one.licence, allowed)}
+    refused_again = {one.key for one in earlier if not own and not is_allowed(one.licence, allowed)}
+    done = {one.key for one in earlier if one.status == "kept"} | refused_again
     failures: list[str] = []
     for count, source in enumerate(dict.fromkeys(sources), 1):
         if source.key not in done:
             try:
-                settled = _settle(source, out, allowed)
+                settled = _settle(source, out, allowed, own)
                 append_settled(out, settled)
                 done.add(source.key)
                 say(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
@@ -86,12 +92,12 @@ def _settle_all(
     return failures
 
 
-def _settle(source: Source, out: Path, allowed: tuple[str, ...]) -> Settled:
+def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> Settled:
     partial = out / _PARTIAL / "files"
     shutil.rmtree(partial.parent, ignore_errors=True)
     partial.mkdir(parents=True)
     fetched = fetch(source, partial)
-    licence = licence_of(partial)
+    licence = Licence(OWN, "--own") if own else licence_of(partial)
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", source.key)[-80:].strip("_")
     folder = f"{REPOSITORIES}/{readable}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
     settled = Settled(
@@ -107,7 +113,9 @@ def _settle(source: Source, out: Path, allowed: tuple[str, ...]) -> Settled:
     )
     if settled.status == "refused":
         shutil.rmtree(partial)
-        return settled.model_copy(update={"reason": "its licence is not on the allow list"})
+        return settled.model_copy(
+            update={"reason": "its licence is not on the allow list; is it yours? --own"}
+        )
     files = [path.stat().st_size for path in partial.rglob("*") if path.is_file() and not path.is_symlink()]
     settled.nested_licences = nested_licences(partial)
     settled.files, settled.size_bytes = len(files), sum(files)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from acepilot.corpus import Split
 
@@ -14,6 +15,14 @@ def place(name: str, seed: int) -> float:
 
 def side_of(name: str, heldout_share: float, seed: int) -> Split:
     return "heldout" if place(name, seed) < heldout_share else "train"
+
+
+def split_folders(folder: Path, heldout_share: float, seed: int) -> dict[str, Split]:
+    """A side for each folder with files below `folder`, by its path: for a repository that is alone."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return split_repositories(
+        [path.parent.relative_to(folder).as_posix() for path in files], heldout_share, seed
+    )
 
 
 def split_repositories(ids: Sequence[str], heldout_share: float, seed: int) -> dict[str, Split]:

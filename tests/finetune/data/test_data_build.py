@@ -5,13 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import load_dataset  # pyright: ignore[reportUnknownVariableType]
 
-from acepilot.corpus import CorpusUnusable, read_corpus_manifest
+from acepilot.corpus import SPLITS, CorpusUnusable, read_corpus_manifest
 from acepilot.errors import ConfigError, NotEnoughDisk
 from finetune.data.options import BuildOptions
 from finetune.data.split import side_of, split_repositories
@@ -266,6 +267,26 @@ def test_a_repository_stays_on_its_side_as_others_join() -> None:
 def no_corpus(out: Path) -> bool:
     """Neither the corpus nor anything half-written beside it."""
     return not out.exists() and not list(out.parent.glob(f".{out.name}*"))
+
+
+def test_of_a_repository_that_is_alone_folders_are_held_out(scraped: Scraped, tmp_path: Path) -> None:
+    files: Files = {"LICENSE": MIT}
+    for name in SHOPS:
+        files |= {f"packages/{name}/{path}": text for path, text in repository(name).items()}
+    folder = scraped({"all": {**files, "LICENSE": MIT}})
+    options = BuildOptions((folder,), heldout_share=0.3)
+    manifest = build_here(options, tmp_path / "corpus")
+    folders = {
+        split: {row["path"].rpartition("/")[0] for row in rows(tmp_path / "corpus", split)}
+        for split in SPLITS
+    }
+    assert folders["train"]
+    assert folders["heldout"]
+    assert not folders["train"] & folders["heldout"]
+    assert [one.split for one in manifest.repositories] == [None]
+    # as replay for another corpus of the same code it could bring held-out files to the other side
+    again = replace(options, replay=(tmp_path / "corpus",), replay_share=0.5)
+    assert build_here(again, tmp_path / "again").kinds["train"].keys() == {"code"}
 
 
 def test_an_empty_repository_is_an_error_with_its_reasons(scraped: Scraped, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import DownloadFailed
+from finetune.data.fetch import MAX_FILE_BYTES
 from finetune.data.licences import ALLOWED
 from finetune.data.scrape import scrape
 from finetune.data.sources import parse_source
@@ -25,6 +26,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         wheel.writestr("totals_of_orders-1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr("totals_of_orders-1.2.dist-info/RECORD", "")
         wheel.writestr("totals_of_orders-1.2.dist-info/licenses/LICENSE", MIT)
+        wheel.writestr("totals_of_orders-1.2.dist-info/licenses/COPYING", " " * (MAX_FILE_BYTES + 1))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
@@ -40,6 +42,7 @@ def test_a_wheel_is_pinned_and_judged_by_the_licence_in_it(tmp_path: Path) -> No
     assert settled.revision.startswith("sha256:")
     folder = tmp_path / "out" / settled.folder
     there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert settled.dropped_files == 1
     assert there == ["LICENSE", "outside.py", "totals/sums.py"]
 
 

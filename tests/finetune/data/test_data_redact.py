@@ -52,6 +52,14 @@ def test_a_value_is_replaced_wherever_it_occurs() -> None:
     assert counts == {"secret": 1}
 
 
+@pytest.mark.parametrize("word", ["bar", "postgres", "100"])
+def test_a_password_that_could_be_any_word_goes_from_its_url_alone(word: str) -> None:
+    rest = f"import toolbar from 'postgres'\nconst port = 51004, name = '{word}'\n"
+    cleaned, counts = redact(f"{rest}connect('db://me:{word}@db.acme.io')\n")
+    assert cleaned == f"{rest}connect('db://me:{SECRET}@db.acme.io')\n"
+    assert counts == {"secret": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "kind"),
     [

@@ -9,10 +9,13 @@ from acepilot.corpus import CorpusUnusable
 from acepilot.errors import ConfigError, DownloadFailed
 from finetune.data import fetch
 from finetune.data.licences import ALLOWED
+from finetune.data.options import BuildOptions
 from finetune.data.scrape import scrape
 from finetune.data.scraped import SOURCES_FILE, Settled, read_settled
 from finetune.data.sources import Source, parse_source
-from tests.finetune.data.handmade import MIT, write_files
+from tests.finetune.data.handmade import MIT, build_here, repository, write_files
+
+GPL = "GNU General Public License"
 
 
 def run(sources: list[Source], out: Path) -> list[Settled]:
@@ -92,9 +95,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyte
 def test_a_repository_under_another_licence_is_refused_and_not_kept(tmp_path: Path) -> None:
     sources = [
         Source("path", str(write_files(tmp_path / "free", {"LICENSE": MIT, "a.ts": "1"}))),
-        Source(
-            "path", str(write_files(tmp_path / "gpl", {"COPYING": "GNU General Public License", "a.ts": "1"}))
-        ),
+        Source("path", str(write_files(tmp_path / "gpl", {"COPYING": GPL, "a.ts": "1"}))),
     ]
     free, gpl = run(sources, tmp_path / "out")
     assert (free.status, gpl.status, gpl.licence) == ("kept", "refused", "GPL-3.0")
@@ -111,8 +112,23 @@ def test_what_was_refused_is_judged_again_when_its_licence_is_added(tmp_path: Pa
     assert [one.status for one in settled] == ["kept", "kept"]
 
 
+def test_own_code_needs_no_licence_but_what_others_put_into_it_does(tmp_path: Path) -> None:
+    files = repository("ours") | {"LICENSE": "All rights reserved", "parts/x/COPYING": GPL}
+    files["parts/x/theirs.py"] = repository("theirs")["lib/totals.py"]
+    ours = Source("path", str(write_files(tmp_path / "ours", files)))
+    forged = {"package.json": '{"license": "own code"}', "a.ts": "1"}
+    theirs = Source("path", str(write_files(tmp_path / "theirs", forged)))
+    with pytest.raises(CorpusUnusable, match="--own"):
+        run([ours, theirs], tmp_path / "out")
+    settled = scrape([ours], tmp_path / "out", ALLOWED, lambda _: None, lambda _: None, own=True)
+    assert {one.key: one.status for one in settled} == {ours.key: "kept", theirs.key: "refused"}
+    corpus = build_here(BuildOptions((tmp_path / "out",)), tmp_path / "corpus")
+    assert [one.id for one in corpus.repositories] == ["path:ours"]
+    assert set(corpus.licences) == {"own code"}
+
+
 def test_no_permissive_repository_is_an_error_that_names_what_was_found(tmp_path: Path) -> None:
-    folder = write_files(tmp_path / "gpl", {"COPYING": "GNU General Public License"})
+    folder = write_files(tmp_path / "gpl", {"COPYING": GPL})
     with pytest.raises(CorpusUnusable, match=r"(?s)--allow.*gpl: GPL-3\.0"):
         run([Source("path", str(folder))], tmp_path / "out")
 
