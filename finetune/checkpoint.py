@@ -2,10 +2,12 @@
 
     RUN/
     ├── config.json          the recipe as it ran
+    ├── tokenizer/           the corpus' one, with sentinels that the base's may lack
     ├── losses.jsonl         the training loss of every step
     ├── resume.json          which checkpoint is whole, and what it belongs to: written last, in one step
     ├── checkpoints/step-N/  DeepSpeed's parts, one a process
-    └── weights/best, last/  safetensors: all weights, or the adapter as peft writes it
+    └── weights/best, last/  safetensors: all weights, or the adapter as peft writes it; and state.json, how
+                             far the run was then
 
 A kill at any moment leaves the previous checkpoint whole: the older one goes only after the new one is named.
 """
@@ -33,6 +35,8 @@ from finetune.config import TrainConfig
 
 RESUME_FILE = "resume.json"
 CONFIG_FILE = "config.json"
+TOKENIZER = "tokenizer"
+STATE_FILE = "state.json"
 LOSSES_FILE = "losses.jsonl"
 FREE = {
     "output", "name", "eval_every", "eval_rows", "save_every", "patience", "watch", "report", "threads",
@@ -133,6 +137,15 @@ def restore(engine: Any, run: Path, found: Resumable) -> None:
         raise CheckpointUnusable(f"DeepSpeed found nothing to load in {run / 'checkpoints' / found.tag}.")
 
 
+def note_recipe(run: Path, config: TrainConfig, corpus: Path) -> None:
+    """What export reads beside the weights: a resumed run may differ in `FREE` keys, and by the time of an
+    export the corpus may be gone."""
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(run / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")
+    if (corpus / TOKENIZER).is_dir():
+        shutil.copytree(corpus / TOKENIZER, run / TOKENIZER, dirs_exist_ok=True)
+
+
 def start_loss_log(run: Path, step: int) -> None:
     """Drops the lines of steps that will be run again: after a kill the log is ahead of the checkpoint."""
     path = run / LOSSES_FILE
@@ -167,8 +180,11 @@ def save(engine: Any, run: Path, config: TrainConfig, state: RunState, corpus: s
     comm.barrier()
 
 
-def save_weights(engine: Any, run: Path, which: Literal["best", "last"]) -> None:
-    """The trained weights, whole, under `weights/<which>`; every process calls it, the first one writes."""
+def save_weights(engine: Any, run: Path, which: Literal["best", "last"], state: RunState) -> None:
+    """The trained weights, whole, under `weights/<which>`; every process calls it, the first one writes.
+
+    `state` goes with them: after a kill that of the checkpoint is an older one.
+    """
     model: Any = engine.module.model
     is_adapter = hasattr(model, "peft_config")
     weights = _gathered(model, trained_only=is_adapter)
@@ -184,6 +200,7 @@ def save_weights(engine: Any, run: Path, which: Literal["best", "last"]) -> None
                 model.peft_config["default"].save_pretrained(staging)
             else:
                 save_file(weights, staging / "model.safetensors", {"format": "pt"})
+        write_atomically(staging / STATE_FILE, state.model_dump_json(indent=2) + "\n")
         shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
     comm.barrier()

@@ -28,9 +28,9 @@ from acepilot.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
 from acepilot.provenance import git_commit
 from acepilot.resolve import resolve
 from acepilot.starter import STARTERS
-from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, Resumable
+from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, STATE_FILE, TOKENIZER, Resumable, RunState
 from finetune.config import TrainConfig
-from finetune.convert.folder import write_folder
+from finetune.convert.folder import check_overwrites, write_folder
 from finetune.convert.forms import export_model
 from finetune.modeling import open_adapter
 from finetune.modeling_sources import prepare_source
@@ -66,7 +66,10 @@ def export_run(
     gguf: Literal["F16", "Q8_0"] | None = None,
     to: Path | None = None,
 ) -> Exported:
-    """What is None is as the run's recipe says. Raises ModelNotFound when `run` holds no weights."""
+    """What is None is as the run's recipe says. Raises ModelNotFound when `run` holds no weights, ConfigError
+    when `to` is a folder of something else."""
+    if to:
+        check_overwrites(to)
     config, resumable = _read_run(run)
     which = weights or config.export.weights
     share = config.export.alpha if alpha is None else alpha
@@ -77,16 +80,14 @@ def export_run(
             f"{run} has no weights/{which}: it has not come to its first evaluation or end yet."
         )
     target = to or run / "model"
+    tokenizer: Any = AutoTokenizer.from_pretrained(_tokenizer_source(run, config, resumable))
     model = tuned_model(config, trained, share)
-    manifest = _manifest(config, resumable, target.name, which, share, model)
+    state = _state(trained) or resumable.state
+    manifest = _manifest(config, resumable, state, target.name, which, share, model)
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder)
-        tokenizer_from = Path(config.corpus) / "tokenizer"  # it may have sentinels that the base's lacks
-        source: Any = (
-            tokenizer_from if tokenizer_from.is_dir() else prepare_source(config.model, config.revision)
-        )
-        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
     written, _ = write_folder(target, manifest, fill)
     gguf_folder = None
@@ -139,10 +140,34 @@ def _read_run(run: Path) -> tuple[TrainConfig, Resumable]:
     return config, resumable
 
 
+def _state(trained: Path) -> RunState | None:
+    """How far the run was when these weights were saved; None of a run from before that was noted."""
+    path = trained / STATE_FILE
+    return RunState.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _tokenizer_source(run: Path, config: TrainConfig, found: Resumable) -> str:
+    """The corpus' tokenizer: the base's may lack the sentinels that the corpus was packed with."""
+    for folder in (run / TOKENIZER, Path(config.corpus) / TOKENIZER):
+        if folder.is_dir():
+            return str(folder)
+    if found.corpus_hash:
+        raise ModelNotFound(
+            f"Neither {run} nor {config.corpus} has the tokenizer that the corpus was packed with: "
+            f"put that corpus' folder `tokenizer` into {run}."
+        )
+    return prepare_source(config.model, config.revision)
+
+
 def _manifest(
-    config: TrainConfig, found: Resumable, name: str, which: Literal["best", "last"], alpha: float, model: Any
+    config: TrainConfig,
+    found: Resumable,
+    state: RunState,
+    name: str,
+    which: Literal["best", "last"],
+    alpha: float,
+    model: Any,
 ) -> Manifest:
-    state = found.state
     return Manifest(
         id=config.name or (config.output.name if name == "model" else name),
         format="safetensors",

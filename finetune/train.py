@@ -42,14 +42,13 @@ from rich.console import Console  # noqa: E402
 from transformers.integrations.deepspeed import HfDeepSpeedConfig  # noqa: E402
 
 from acepilot.errors import AcepilotError, ConfigError  # noqa: E402
-from acepilot.manifest import write_atomically  # noqa: E402
 from acepilot.settings import home  # noqa: E402
 from finetune.batches import Rows, corpus_hash, indices_of  # noqa: E402
 from finetune.checkpoint import (  # noqa: E402
-    CONFIG_FILE,
     RunState,
     find_resumable,
     log_loss,
+    note_recipe,
     restore,
     save,
     save_weights,
@@ -143,10 +142,8 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
     if resumable:
         restore(engine, config.output, resumable)
         state = resumable.state
-    elif rank == 0:
-        config.output.mkdir(parents=True, exist_ok=True)
-        write_atomically(config.output / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")
     if rank == 0:
+        note_recipe(config.output, config, corpus)
         start_loss_log(config.output, state.step)
 
     # ---- loop
@@ -215,7 +212,7 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
                 if state.last_losses[config.watch] < state.best_losses.get(config.watch, math.inf):
                     state.best_losses, state.best_step = state.last_losses, state.step
                     state.evaluations_since_best = 0
-                    save_weights(engine, config.output, "best")
+                    save_weights(engine, config.output, "best", state)
                 else:
                     state.evaluations_since_best += 1
                 if config.patience and state.evaluations_since_best >= config.patience:
@@ -228,7 +225,7 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
                 state.finished = is_last
                 save(engine, config.output, config, state, data_hash)
                 telemetry.reset_clock()
-        save_weights(engine, config.output, "last")
+        save_weights(engine, config.output, "last", state)
     if rank != 0:
         return None
     del engine, model  # the export loads the base model beside the tuned weights

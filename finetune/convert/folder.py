@@ -18,6 +18,11 @@ def check_target(target: Path, source: Path) -> None:
     inside = target.resolve()
     if inside in (source.resolve(), *source.resolve().parents) or source.resolve() in inside.parents:
         raise ConfigError(f"{target} is where the model itself is: choose another folder.", field="out")
+    check_overwrites(target)
+
+
+def check_overwrites(target: Path) -> None:
+    """Raises ConfigError when at `target` is something else than a model's folder, which may be replaced."""
     if target.is_file() or (
         target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_FILE).is_file()
     ):

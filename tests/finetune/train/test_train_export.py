@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from acepilot.errors import ConfigError, ModelNotFound
 from acepilot.manifest import read_manifest
 from finetune.checkpoint import Resumable, RunState
 from finetune.config import LoraOptions, TrainConfig
 from finetune.export import export_run
 from finetune.modeling import add_lora, open_adapter
-from finetune.modeling_tiny import make_tiny_model
+from finetune.modeling_tiny import byte_tokenizer, make_tiny_model
 
 LOSSES = {"all": 2.0, "vue": 1.5}
 
@@ -31,6 +32,7 @@ def a_run(folder: Path, method: str) -> tuple[Path, Any]:
         method=method,
         lora=LoraOptions(r=4),  # pyright: ignore[reportArgumentType]
     )
+    byte_tokenizer().save_pretrained(run / "tokenizer")
     best = run / "weights" / "best"
     best.mkdir(parents=True)
     (run / "config.json").write_text(config.model_dump_json())
@@ -82,6 +84,31 @@ def test_the_merged_model_says_what_the_adapted_one_says(tmp_path: Path) -> None
     torch.testing.assert_close(
         merged(input_ids=ids).logits, adapted(input_ids=ids).logits, atol=1e-4, rtol=1e-4
     )
+
+
+def test_weights_are_described_by_what_was_noted_with_them(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path, "full")
+    noted = RunState(step=45, best_step=45, first_losses={"all": 3.0}, best_losses={"all": 1.0}, tokens=7)
+    (run / "weights/best/state.json").write_text(noted.model_dump_json())
+    tuning = export_run(run).manifest.tuning
+    assert tuning is not None
+    assert (tuning.step, tuning.tokens, tuning.heldout_loss_after) == (45, 7, {"all": 1.0})
+
+
+def test_without_the_tokenizer_of_its_corpus_nothing_is_exported(tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path, "full")
+    (run / "tokenizer").rename(tmp_path / "tokenizer")
+    with pytest.raises(ModelNotFound, match="put that corpus' folder"):
+        export_run(run)
+    assert not (run / "model").exists()
+
+
+@pytest.mark.parametrize("at", ["", "run", "run/weights"])
+def test_what_is_no_model_is_not_overwritten(at: str, tmp_path: Path) -> None:
+    run, _ = a_run(tmp_path, "full")
+    with pytest.raises(ConfigError, match="no model's folder"):
+        export_run(run, to=tmp_path / at)
+    assert export_run(run, to=run / "again").folder.is_dir()
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:

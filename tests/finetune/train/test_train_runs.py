@@ -85,10 +85,13 @@ def test_a_killed_run_goes_on_to_the_same_losses(
         kill(started)
     step = json.loads((run / "resume.json").read_text())["state"]["step"]
     assert step < 6
-    again = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2")
+    again = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2", "export.alpha=0.5")
     assert again.code == 0, again.told
     assert f"going on after step {step}" in again.told
     assert again.losses == plain_run.losses
+    tuning = read_manifest(run / "model").tuning
+    assert tuning is not None
+    assert tuning.alpha == 0.5  # what may change on resuming is not forgotten
 
     # what belongs to two processes is not silently loaded by one
     alone = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2", processes=1)
