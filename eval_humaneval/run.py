@@ -32,7 +32,7 @@ from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results
 from eval_humaneval.run_folder import held
 from eval_humaneval.settings import EvalSettings
 from server.engine.base import EngineOptions
-from server.engine.opening import open_engine
+from server.engine.opening import open_engine, suiting
 
 
 def run(settings: EvalSettings, console: Console) -> Results:
@@ -50,7 +50,9 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
     with Examiner(unsafe=settings.unsafe) as examiner:
         work = await _work(settings, examiner, console)
         config = _config(settings, work)
-        judged, same = _judged_model(settings, folder, config, examiner.sandbox)
+        versions = _versions() | ({} if settings.holes else examiner.versions(config.languages))
+        judged_by = {"sandbox": examiner.sandbox, "versions": versions}
+        judged, same = _judged_model(settings, folder, config, judged_by)
         with held(Path(judged.run), same):
             model = await asyncio.to_thread(_open, settings, folder)
             try:
@@ -70,7 +72,7 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
             excluded=work.excluded,
             created=datetime.now(UTC),
             git_commit=git_commit(),
-            versions=_versions() | examiner.versions(config.languages),
+            versions=versions,
             cost=Cost(
                 seconds=time.monotonic() - began,
                 generation_seconds=asked.seconds,
@@ -149,15 +151,15 @@ def _config(settings: EvalSettings, work: Work) -> EvalConfig:
 
 
 def _judged_model(
-    settings: EvalSettings, folder: ModelFolder | None, config: EvalConfig, sandbox: str
+    settings: EvalSettings, folder: ModelFolder | None, config: EvalConfig, judged_by: dict[str, Any]
 ) -> tuple[JudgedModel, dict[str, Any]]:
     """The model as it is now with the folder of its run, and all that the run's samples depend on: more
-    samples of the same share the folder."""
+    samples of the same share the folder. Verdicts by other tools, or of another engine, do not."""
     files = file_hashes(folder.path) if folder else {}
     name = folder.name if folder else settings.model
+    engine = suiting(folder) if folder and settings.engine == "auto" else settings.engine
     same = config.model_dump(mode="json", exclude={"samples"}) | {
-        "files": files, "server": settings.server_url, "engine": settings.engine, "sandbox": sandbox,
-        "seed": settings.seed,
+        "files": files, "server": settings.server_url, "engine": engine, "seed": settings.seed, **judged_by,
     }  # fmt: skip
     target = settings.to or home() / "eval" / f"{name}-{canonical_hash(same)[:12]}"
     return JudgedModel(name=name, files=files, run=str(target.resolve())), {"name": name} | same

@@ -46,8 +46,8 @@ def _claim(file: Path, folder: Path, asked: dict[str, Any]) -> None:
         return
     try:
         before: Any = json.loads(file.read_text(encoding="utf-8"))
-        unequal = [name for name in asked if asked[name] != before[name]]
-    except (ValueError, TypeError, KeyError) as error:
+        unequal = [name for name in asked if asked[name] != before.get(name)]
+    except (ValueError, AttributeError) as error:
         raise ConfigError(f"{file} is damaged: name another folder with --to, or remove {folder}.") from error
     if unequal:
         raise ConfigError(

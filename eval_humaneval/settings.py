@@ -1,22 +1,23 @@
 """What a run is made of: flags, `ACEPILOT_*` variables, the table [eval_humaneval] of acepilot.toml."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from acepilot.settings import ProgramSettings
-from server.engine.opening import EngineName
 
 
 class EvalSettings(ProgramSettings):
     table: ClassVar[str] = "eval_humaneval"
 
     model: str = Field("starter", description="a name in the registry, a folder, or a .gguf file")
-    engine: EngineName = Field("auto", description="what runs the model in this process")
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        "auto", description="what runs the model in this process"
+    )
     server_url: str | None = Field(
-        None, description="ask this OpenAI-style server instead, for the model named --model"
+        None, description="ask this OpenAI-style server instead, for the model named --model; a flag only"
     )
     token: SecretStr | None = Field(None, description="bearer token for that server")
     problems: Annotated[list[str], NoDecode] = Field(

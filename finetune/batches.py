@@ -59,7 +59,8 @@ class Rows:
         files = sorted((corpus / "packed" / split).glob("*.parquet"))
         if not files:
             raise CorpusUnusable(
-                f"{corpus} has no packed/{split}/*.parquet: build the corpus with scripts/build_corpus.py."
+                f"{corpus} has no packed/{split}/*.parquet: build it with scripts/build_corpus.py --model "
+                "MODEL; something is held out where there are two repositories, or two folders of one."
             )
         try:
             if not any(parquet.read_metadata(file).num_rows for file in files):

@@ -33,11 +33,17 @@ CODEGEN_SIZES = {
 
 
 def prepare_source(model: str, revision: str | None) -> str:
-    """A hub id or folder that transformers opens; converts a starter first. Raises ModelNotFound."""
+    """A hub id or folder that transformers opens; converts a starter first. Raises ModelNotFound.
+
+    A hub id that was fetched before, to be served, is that folder.
+    """
     if model in STARTERS:
         return str(_once(model, _convert_starter))
     if model == TINY:
         return str(_once(model, lambda _, folder: make_tiny_model(folder)))
+    registered = models_dir() / model.replace("/", "--")
+    if revision is None and (registered / "config.json").is_file():
+        return str(registered)
     try:
         AutoConfig.from_pretrained(model, revision=revision)
     except (OSError, ValueError) as error:

@@ -1,9 +1,11 @@
 """Builds a corpus from scraped folders: cleaned, deduplicated, split, packed, with a manifest and a report.
 
-python scripts/build_corpus.py data/vue --out corpora/vue
-python scripts/build_corpus.py data/vue --out corpora/vue --model models/codegen-2b --problems humaneval.jsonl
+python scripts/build_corpus.py data/vue --out corpora/vue --model starter --problems problems.jsonl
+python scripts/build_corpus.py data/vue --out corpora/vue --model Salesforce/codegen-2B-multi
 python scripts/build_corpus.py data/vue --out corpora/mixed --replay corpora/python --replay-share 0.3
 python scripts/build_corpus.py data/vue --out corpora/vue --executor slurm --partition cpu
+
+problems.jsonl: python -m eval_humaneval problems --out problems.jsonl
 """
 
 import argparse
@@ -17,6 +19,8 @@ from rich.markup import escape
 
 from acepilot.errors import AcepilotError
 from acepilot.languages import LANGUAGES
+from acepilot.resolve import resolve
+from acepilot.starter import STARTERS
 from finetune.data.build import build
 from finetune.data.executors import Runner
 from finetune.data.licences import ALLOWED
@@ -54,7 +58,7 @@ def arguments() -> argparse.Namespace:
     add("--replay", action="append", default=[], type=Path, help="a corpus, or JSONL of {text, language}")
     add("--replay-share", type=float, default=default.replay_share, help="of all characters (0.2)")
     add("--instructions", action="append", default=[], type=Path, help="JSONL of {prompt, completion}")
-    add("--model", type=Path, help="a model's folder: pack sequences with its tokenizer")
+    add("--model", help="to be tuned: pack sequences for it; starter, a folder, a name or a hub id")
     add("--sequence-tokens", type=int, default=default.sequence_tokens, help="length of a sequence (2048)")
     add("--fim-rate", type=float, default=default.fim_rate, help="share of pieces cut for infilling (0.5)")
     add("--seed", type=int, default=default.seed)
@@ -63,6 +67,15 @@ def arguments() -> argparse.Namespace:
     add("--partition", help="slurm: where to run")
     add("--time-limit", default="4:00:00", help="slurm: of each stage")
     return parser.parse_args()
+
+
+def model_folder(model: str) -> Path:
+    """Where its tokenizer is; what is only on a hub is fetched. Raises what `resolve` does."""
+    if model not in STARTERS:
+        return resolve(model).path
+    from finetune.modeling_sources import prepare_source  # torch, which nothing else here needs
+
+    return Path(prepare_source(model, None))
 
 
 def main() -> int:
@@ -80,6 +93,8 @@ def main() -> int:
             console.print(f"{stage}: {done}/{tasks}", end="\r" if done < tasks else "\n")
 
     try:
+        if given["model"]:
+            shaping["model"] = model_folder(given["model"])
         options = BuildOptions(**shaping)
         manifest = build(options, out, lambda logs: Runner(logs, told=told, **running), console.print)
     except AcepilotError as error:

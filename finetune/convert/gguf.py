@@ -55,9 +55,10 @@ UNREAD = ("head_dim", "rope_parameters", "attention_bias", "mlp_bias", "sliding_
 """Keys of a config that transformers does not look for in a GGUF: the check takes them from the source."""
 TOLERANCES: dict[GgufType, Tolerance] = {
     "F16": Tolerance(shift=0.002, noise=0.01),
-    "Q8_0": Tolerance(shift=0.02, noise=0.15),
+    "Q8_0": Tolerance(shift=0.05, noise=0.15),
 }
-"""Seen with a tuned starter: 0.00 % off and no noise for F16, 0.1 % and 2 % for Q8_0."""
+"""Seen with tuned starters: 0.00 % off and no noise for F16; 0.1 % to 2.4 % and 2 % to 5 % for Q8_0, most for
+those moved least from a base that was itself published in Q8_0."""
 
 
 def write_gguf(source: Source, folder: Path, kind: GgufType) -> Figures:

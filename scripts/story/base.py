@@ -1,5 +1,5 @@
-"""The story's beginnings that no program of the product makes: the base where it is no starter, the problems
-that must not be tuned on, and for the smallest replay a few repositories. Called by steps.py's list."""
+"""The story's beginnings that no program of the product makes: the base where it is no starter, and for the
+smallest replay a few repositories. Called by steps.py's list."""
 
 import json
 import shutil
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acepilot.errors import AcepilotError
-from acepilot.manifest import MANIFEST_FILE, Manifest, write_atomically
+from acepilot.manifest import MANIFEST_FILE, Manifest
 from acepilot.registry import models_dir
 from acepilot.resolve import resolve
 from acepilot.starter import STARTERS
-from eval_humaneval import problem_sets, vue_problems
+from eval_humaneval import vue_problems
 from finetune.data.scraped import read_settled
 from finetune.data.sources import parse_source
 from story.programs import ROOT
@@ -74,17 +74,6 @@ def check_sources(folder: Path, wanted: Sequence[str]) -> None:
         raise SourceMissing(
             f"Not fetched: {', '.join(missing)}. The step's log says why: mend that, and start again."
         )
-
-
-def write_problems(sets: str, languages: Sequence[str], target: Path) -> None:
-    """The problems of the gate as JSONL, for build_corpus.py to keep out what overlaps one."""
-    found = problem_sets.load(sets.split(","), languages)
-    rows = [
-        {"task_id": problem.id, "prompt": problem.prompt, "canonical_solution": problem.canonical or ""}
-        for problem in found.problems
-    ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_own_repositories(target: Path) -> None:

@@ -38,6 +38,12 @@ class Commands:
         given = ("--url", "{url}", "--out", target, "--languages", *size.own_words, *amount)
         return _python("scripts/sample_replay.py", *given)
 
+    def write_problems(self, target: Path) -> Command:
+        """The gate's, for what overlaps one to be kept out of the corpora."""
+        languages = ("--languages", ",".join(self._size.languages)) if self._size.languages else ()
+        given = ("--problems", self.sets, *languages, "--out", target)
+        return _python("-m", "eval_humaneval", "problems", *given)
+
     def build_vue(self, target: Path, *words: object) -> Command:
         size = self._size
         packed = ("--model", self.base_folder, "--sequence-tokens", size.sequence_tokens)

@@ -64,8 +64,9 @@ class Call:
 @dataclass(frozen=True)
 class Step:
     """`inputs` and `outputs` are files whose content counts: of a corpus or a model that is its manifest,
-    which holds the hashes of the rest. `makes` is removed before the step begins anew, `spare` once it is
-    done. While the work runs, `python -m server --model SERVED` is up, and `{url}` is where."""
+    which holds the hashes of the rest. `makes` is removed before the step begins anew, and before every start
+    where its programs do not go on (`goes_on`); `spare` once it is done. While the work runs, `python -m
+    server --model SERVED` is up, and `{url}` is where."""
 
     name: str
     title: str
@@ -74,6 +75,7 @@ class Step:
     outputs: tuple[Path, ...] = ()
     makes: tuple[Path, ...] = ()
     spare: tuple[Path, ...] = ()
+    goes_on: bool = True
     served: str | None = None
     guess_s: float = 10.0
 
@@ -148,9 +150,11 @@ class Story:
         if missing:
             raise StepFailed(f"{step.name} needs {', '.join(missing)}: an earlier step should have made it.")
         fingerprint, record = self.fingerprint(step), self.record(step)
-        if record is None or record.done or record.fingerprint != fingerprint:
+        anew = record is None or record.done or record.fingerprint != fingerprint
+        if anew or not step.goes_on:
             for path in step.makes:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if record is None or anew:
             record = Record(fingerprint=fingerprint, began=datetime.now(UTC), git_commit=git_commit())
             self._log_path(step).unlink(missing_ok=True)
         self._keep(step, record)

@@ -5,6 +5,7 @@ Called by steps.py's list. The story's home is its own, so no server of the user
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from acepilot.errors import AcepilotError
@@ -36,6 +37,7 @@ def attempt(name: str, gate: Path, keep: bool, target: Path) -> None:
         must_run([PYTHON, PROMOTE, "rollback"])
     document = {
         "name": name,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),  # each attempt begins a new history
         "verdict": verdict,
         "exit_code": code,
         "said": said,

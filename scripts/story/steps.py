@@ -79,7 +79,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
             "corpora",
             "Build the corpora: Vue alone, others, Vue with replay; what overlaps a problem is left out",
             (
-                Call(base.write_problems, {"sets": do.sets, "languages": size.languages, "target": problems}),
+                do.write_problems(problems),
                 do.build_vue(corpora / "vue"),
                 do.build_others(corpora / "others"),
                 *(do.build_mixed(corpus, share) for corpus, share in mixed.items()),
@@ -92,6 +92,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
                 corpus / "manifest.json" for corpus in (corpora / "vue", corpora / "others", *mixed)
             ),
             makes=(corpora, problems),
+            goes_on=False,
         ),
     ]
 

@@ -127,6 +127,43 @@ def test_a_killed_run_goes_on_where_it_stopped(problems, server, command, tmp_pa
     assert len(read_samples(to)) == 24
 
 
+def test_a_timeout_is_judged_again_and_not_asked_again(problems, server, command, tmp_path):
+    to = tmp_path / "run"
+    words = ("run", "--server-url", server.url, "--problems", problems, "--to", to)
+    command(*words)
+    first, *others = (to / "samples.jsonl").read_text().splitlines(keepends=True)
+    busy = json.loads(first) | {"outcome": "timeout", "detail": "5 s"}
+    (to / "samples.jsonl").write_text("".join([*others, json.dumps(busy) + "\n"]))
+    server.asked.clear()
+    assert command(*words) == 0
+    assert server.asked == []
+    assert read_results(to).pool.pass_at[1].value == 100
+    assert read_results(to).cost.samples_resumed == 23
+
+
+def test_verdicts_of_other_tools_are_not_taken_over(problems, server, command, tmp_path, capsys, monkeypatch):
+    words = ("run", "--server-url", server.url, "--problems", problems)
+    command(*words, "--to", tmp_path / "run")
+    monkeypatch.setattr("eval_humaneval.run._versions", lambda: {"python": "4.0"})
+    assert command(*words, "--to", tmp_path / "run") == 3
+    assert "holds another run (versions differ)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_editors_variable_sends_no_run_to_a_server(problems, server, command, capsys, monkeypatch):
+    monkeypatch.setenv("ACEPILOT_SERVER_URL", server.url)
+    assert command("run", "--model", "nowhere", "--problems", problems) == 3
+    assert "There is no model `nowhere`" in " ".join(capsys.readouterr().err.split())
+    assert server.asked == []
+
+
+def test_problems_are_written_for_a_corpus_to_leave_them_out(problems, command, tmp_path):
+    assert command("problems", "--problems", problems, "--out", tmp_path / "to/out.jsonl") == 0
+    rows = [json.loads(line) for line in (tmp_path / "to/out.jsonl").read_text().splitlines()]
+    assert len(rows) == 24
+    assert rows[1]["task_id"] == "humaneval/python/1"
+    assert rows[1]["canonical_solution"] == RIGHT["add_3"]
+
+
 def test_more_samples_are_added_to_those_that_are_there(problems, server, command, tmp_path):
     to = tmp_path / "run"
     words = ("run", "--server-url", server.url, "--problems", problems, "--to", to, "--temperature", "0.2")

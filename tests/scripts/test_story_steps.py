@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,12 @@ def test_a_step_that_was_stopped_goes_on_over_what_it_left(story: Story) -> None
     assert record is not None
     assert not record.done
     assert record.seconds > 0
+    # programs that refuse to write over what is there begin at the beginning
+    begun_again = replace(stopped, name="part/two", goes_on=False)
+    for _ in range(2):
+        with pytest.raises(StepFailed, match="ended with 3"):
+            story.run(begun_again, quiet)
+        assert (story.folder / "out").read_text() == "x"
     # other work than that which was stopped: anew
     assert run(story, step_of(story, "z")) == "z"
 

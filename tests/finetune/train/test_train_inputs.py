@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from build_corpus import model_folder
 from pyarrow import parquet
 
 from acepilot.corpus import CorpusUnusable
 from acepilot.errors import ConfigError, ModelNotFound, NotEnoughDisk
+from acepilot.manifest import Manifest, write_manifest
 from finetune import checkpoint
 from finetune.batches import Rows, indices_of
 from finetune.checkpoint import CheckpointUnusable, Resumable, RunState, find_resumable
@@ -181,6 +183,20 @@ def test_a_corrupt_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "resume.json").write_text('{"tag": ')
     with pytest.raises(CheckpointUnusable, match="damaged"):
         find_resumable(tmp_path, config, 2, "abc")
+
+
+def test_a_hub_id_that_was_fetched_to_be_served_is_not_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path))
+    folder = make_tiny_model(tmp_path / "models" / "me--small")
+    manifest = Manifest(
+        id="small", format="safetensors", files={}, base="me/small", licence="MIT", dtype="float32",
+        context_tokens=64,
+    )  # fmt: skip
+    write_manifest(manifest, folder)
+    assert prepare_source("me/small", None) == str(folder)
+    assert model_folder("me/small") == folder  # and its corpus is packed with the same tokenizer
 
 
 def test_a_run_without_weights_cannot_be_exported(tmp_path: Path) -> None:
