@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from acepilot.errors import ConfigError
 
 CONFIG_NAME = "acepilot.toml"
-TABLES = ("server", "lsp", "finetune", "eval_humaneval")
+TABLES = ("server", "lsp", "eval_humaneval")
 
 
 def home() -> Path:

@@ -133,12 +133,10 @@ def show(sample: Sample, offered: str, took_ms: float, why: str) -> None:
 def tell_how_to_connect(url: str) -> None:
     flags = [] if url == DEFAULT_URL else ["--server-url", url]
     command = " ".join([str(LANGUAGE_SERVER), *flags])
-    words = ", ".join(f"'{word}'" for word in [str(LANGUAGE_SERVER), *flags])
     console.rule("connect an editor", align="left")
     for line in (
-        f"VS Code   any extension that runs a language server of your choice: {command}",
-        f"Neovim    vim.lsp.start({{ name = 'acepilot', cmd = {{ {words} }} }})",
-        f"LSP 3.18  run this on stdio: {command}",
+        "VS Code, Neovim   our plugins, in editors/; Vim, Emacs, JetBrains, Helix: a page each in docs/editors/",
+        f"All of them run   {command}",
         f"\nPlayground: {url}/   Stop with Ctrl-C.",
     ):
         console.print(line, soft_wrap=True, markup=False)

@@ -95,7 +95,8 @@ def _engine(url: sa.URL) -> sa.Engine:
         return sa.create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url))
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"events_url wants {error.name}, which is not installed: pip install 'acepilot[postgres]'"
+            f"events_url wants {error.name}, which is not installed: pip install -e '.[postgres]' "
+            "in Acepilot's folder"
         ) from error
 
 

@@ -85,7 +85,7 @@ class TorchEngine(LocalEngine):
         if missing:
             raise ConfigError(
                 f"The torch engine needs {' and '.join(missing)}, which this environment lacks: "
-                'pip install "acepilot[torch]".'
+                "pip install -e '.[torch]' in Acepilot's folder."
             )
         super().__init__("torch", PROGRAM, model, options, _encoder)
 

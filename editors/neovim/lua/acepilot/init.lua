@@ -68,7 +68,7 @@ function M.setup(options)
     desc = 'How Acepilot is, and switching its completions off and on',
   })
   if vim.fn.executable(M.options.cmd[1]) == 0 then
-    local missing = '%s is not a program here. Install Acepilot (pip install "acepilot[lsp]"), or give its path: '
+    local missing = '%s is not a program here. Install Acepilot (docs/editors/neovim.md), or give its path: '
       .. 'require("acepilot").setup { cmd = { "/path/to/.venv/bin/acepilot-lsp" } }'
     return set_status({ state = 'error', message = missing:format(M.options.cmd[1]), reason = '' })
   end
