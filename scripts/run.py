@@ -135,7 +135,7 @@ def tell_how_to_connect(url: str) -> None:
     command = " ".join([str(LANGUAGE_SERVER), *flags])
     console.rule("connect an editor", align="left")
     for line in (
-        "VS Code, Neovim   our plugins, in editors/; Vim, Emacs, JetBrains, Helix: a page each in docs/editors/",
+        "VS Code, Neovim   our plugins in editors/; others: a page each in docs/editors/",
         f"All of them run   {command}",
         f"\nPlayground: {url}/   Stop with Ctrl-C.",
     ):
