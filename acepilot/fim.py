@@ -30,6 +30,15 @@ FORMATS = (
     FimFormat("deepseek", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
 )
 
+SENTINELS = frozenset(
+    text for fim in FORMATS for text in (fim.prefix, fim.suffix, fim.middle, fim.file_separator) if text
+)
+
+
+def is_sentinel(added: str) -> bool:
+    """Of a token that was added to a vocabulary: some models' files do not call theirs special (Qwen's)."""
+    return added in SENTINELS or (added.startswith("<|") and added.endswith("|>"))
+
 
 def format_for(special_tokens: Collection[str]) -> FimFormat | None:
     """The format whose sentinels are all among a tokenizer's special tokens; None: the model has no FIM."""

@@ -9,6 +9,7 @@ from typing import Any
 import openvino_genai as genai
 
 from acepilot.errors import ModelBroken
+from acepilot.fim import SENTINELS
 from acepilot.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.local import AboutModel, Encode, LocalEngine, WorkerOptions
@@ -70,13 +71,17 @@ def _encoder(folder: str) -> Encode:
 
 
 def _special_tokens(tokenizer: Any) -> dict[int, str]:
-    """Sentinels and end marks, by id: tokens that decode to nothing when special tokens are skipped."""
-    candidates = [
+    """Sentinels and end marks, by id: tokens that decode to nothing when special tokens are skipped.
+
+    Sentinels are taken as they are, too: who converted a published Qwen left them no special tokens.
+    """
+    vocabulary = [(_as_text(text), index) for text, index in tokenizer.get_vocab().items()]
+    special = {
         index
-        for text, index in tokenizer.get_vocab().items()
-        if _as_text(text).startswith("<") and _as_text(text).endswith(">")
-    ]
-    special = {index for index in candidates if tokenizer.decode([index]) == ""}
+        for text, index in vocabulary
+        if text in SENTINELS
+        or (text.startswith("<") and text.endswith(">") and tokenizer.decode([index]) == "")
+    }
     special.add(tokenizer.get_eos_token_id())
     return {index: tokenizer.decode([index], skip_special_tokens=False) for index in special}
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from acepilot.errors import ConfigError
-from acepilot.fim import FORMATS
+from acepilot.fim import is_sentinel
 from acepilot.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.local import AboutModel, Encode, LocalEngine, WorkerOptions
@@ -33,8 +33,6 @@ request goes."""
 CPU_DRAFTS = 16
 CUDA_DRAFTS = 128
 """Drafted tokens a step, all sequences together: more than the device verifies for little more than one."""
-
-_SENTINELS = {text for fim in FORMATS for text in (fim.prefix, fim.suffix, fim.middle, fim.file_separator)}
 
 
 def before_torch() -> None:
@@ -91,13 +89,11 @@ class TorchEngine(LocalEngine):
 
 
 def special_tokens(tokenizer: "Tokenizer") -> dict[int, str]:
-    """Sentinels and end marks, by id. Some models' files do not flag them all as special (Qwen's)."""
+    """Sentinels and end marks, by id."""
     return {
         token_id: token.content
         for token_id, token in tokenizer.get_added_tokens_decoder().items()
-        if token.special
-        or token.content in _SENTINELS
-        or (token.content.startswith("<|") and token.content.endswith("|>"))
+        if token.special or is_sentinel(token.content)
     }
 
 

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from acepilot.errors import ConfigError, ModelBroken
+from acepilot.fim import is_sentinel
 from acepilot.hub import CONTEXT_KEYS
 from acepilot.registry import ModelFolder
 
@@ -42,7 +43,8 @@ class FolderTokenizer:
                 f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
                 "(config.json and the tokenizer's files; not the weights), or its GGUF file."
             ) from error
-        marked = (str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special)
+        added = self._tokenizer.added_tokens_decoder.values()
+        marked = (str(token) for token in added if token.special or is_sentinel(str(token)))
         special = {*marked, *self._tokenizer.all_special_tokens}
         self.special_tokens: frozenset[str] = frozenset(token for token in special if token.strip())
         self.context_tokens = _context_tokens(model)

@@ -15,7 +15,7 @@ from acepilot.fim import render
 from acepilot.registry import ModelFolder
 from server.engine.base import Delta, EngineOptions, GenerationRequest
 from server.engine.upstream import UpstreamEngine
-from tests.server.upstream_fake import FakeUpstream, eventually_async, tokenizer_folder
+from tests.server.upstream_fake import FIM_TOKENS, FakeUpstream, eventually_async, tokenizer_folder
 
 REQUEST = GenerationRequest("def add(a, b):\n    ", max_tokens=100, temperature=0.7, top_p=0.9, seed=5)
 OPENAI_FIELDS = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stream", "stream_options"}
@@ -220,6 +220,19 @@ def test_the_context_is_the_smallest_that_is_told(
     assert info.fim is not None
     assert info.fim.name == "qwen"
     assert {"<|endoftext|>", "<|fim_prefix|>"} <= info.special_tokens
+
+
+@pytest.mark.asyncio
+async def test_sentinels_that_a_folder_does_not_call_special(fake: FakeUpstream, tmp_path: Path) -> None:
+    """As published Qwen2.5-Coder folders have theirs."""
+    fake.pieces = ["one", "<|fim_pre", "fix|>def"]
+    engine = UpstreamEngine(tokenizer_folder(tmp_path, special=False), EngineOptions(upstream=(fake.url,)))
+    try:
+        assert engine.info.fim is not None
+        assert set(FIM_TOKENS) <= engine.info.special_tokens
+        assert text_of(await collect(engine)) == "one"
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize(

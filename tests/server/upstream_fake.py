@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from tokenizers import AddedToken
 
 from acepilot.registry import ModelFolder
 from finetune.modeling_tiny import byte_tokenizer
@@ -23,10 +24,11 @@ from finetune.modeling_tiny import byte_tokenizer
 FIM_TOKENS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 
 
-def tokenizer_folder(path: Path, **config: Any) -> ModelFolder:
-    """What the engine needs of a model: one token a byte, and the sentinels."""
+def tokenizer_folder(path: Path, *, special: bool = True, **config: Any) -> ModelFolder:
+    """What the engine needs of a model: one token a byte, and the sentinels, called `special` or not."""
     tokenizer = byte_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": [*FIM_TOKENS, "<s>"]})
+    tokenizer.add_tokens([AddedToken(text, special=special, normalized=False) for text in FIM_TOKENS])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<s>"]})
     tokenizer.save_pretrained(path)
     (path / "config.json").write_text(json.dumps({"model_type": "gptj", "n_positions": 512, **config}))
     return ModelFolder("ours", path, None)

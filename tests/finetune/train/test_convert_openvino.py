@@ -5,8 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import openvino
+import openvino_genai
 import pytest
 import torch
+from openvino_tokenizers import convert_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config
 
 import finetune.convert.openvino_trace as openvino_trace
@@ -20,8 +23,8 @@ from finetune.convert.forms import export_model
 from finetune.convert.openvino_weights import GROUP, WeightBits, quantized
 from finetune.modeling_tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
-from server.engine.openvino import OpenVinoEngine
-from tests.finetune.train.convert_models import CONFIGS, SENTINELS, a_model
+from server.engine.openvino import OpenVinoEngine, _special_tokens
+from tests.finetune.train.convert_models import CONFIGS, SENTINELS, a_model, trained_tokenizer
 
 USUAL = {"codegen", "llama", "qwen2"}
 
@@ -70,6 +73,18 @@ def test_the_engine_says_what_the_check_read(family: str, tmp_path: Path) -> Non
         engine.close()
     assert len(scores) == figures.tokens
     assert sum(scores) / len(scores) == pytest.approx(figures.written, abs=1e-3)
+
+
+def test_a_foreign_folder_whose_sentinels_are_not_special(tmp_path: Path) -> None:
+    """As others convert a published Qwen."""
+    for part, name in zip(
+        convert_tokenizer(trained_tokenizer("qwen2"), with_detokenizer=True),
+        ("openvino_tokenizer.xml", "openvino_detokenizer.xml"),
+        strict=True,
+    ):
+        openvino.save_model(part, tmp_path / name)
+    special = _special_tokens(openvino_genai.Tokenizer(str(tmp_path)))
+    assert set(special.values()) == {"<|endoftext|>", *SENTINELS}
 
 
 def test_a_wrong_order_of_weights_is_told_by_the_check(
