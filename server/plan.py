@@ -23,6 +23,7 @@ MIN_PROMPT_TOKENS = 32
 class Plan:
     """One request, resolved. `context` is None in raw mode: no early stop, no filter.
 
+    An editor's `prompt` is empty where the cursor stands at the beginning and nothing else is known.
     `sequences` of the engine are needed: one a choice; or, where there is a `gap`, drafts to choose from.
     """
 
@@ -52,7 +53,7 @@ class Limits:
 def plan(request: CompletionRequest, engine: Engine, limits: Limits, windows: Windows, in_hand: int) -> Plan:
     """`in_hand`: sequences of others that wait or run.
 
-    Raises BadRequest when the prompt is empty, or `max_tokens` leaves no room for it in the context.
+    Raises BadRequest when a raw prompt is empty, or `max_tokens` leaves no room for one in the context.
     """
     info = engine.info
     room = info.context_tokens - request.max_tokens - (0 if request.rendered else SENTINEL_TOKENS)
@@ -85,9 +86,9 @@ def plan(request: CompletionRequest, engine: Engine, limits: Limits, windows: Wi
         composed = within(budget_tokens=room)
     else:
         composed = windows.choose(within, min(room, limits.budget_tokens), in_hand)
-    if not composed.text:
+    if not composed.text and context is None:
         raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
-    gap = _gap(request, composed, engine) if limits.suffix_candidates else None
+    gap = _gap(request, composed, engine) if limits.suffix_candidates and composed.text else None
     return Plan(
         mode=mode,
         context=context,

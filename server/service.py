@@ -130,6 +130,12 @@ class CompletionService:
 
     async def _generate_all(self, completion: Completion) -> AsyncGenerator[Piece | Done, None]:
         """Merges the streams of all `n` choices."""
+        if not completion.plan.prompt:  # a new file: no mistake of the editor's, and no work for the engine
+            completion.trail.finish_reason = "stop"
+            completion.trail.reason = "Nothing: there is nothing to go on from yet."
+            for index in range(completion.request.n):
+                yield Done(index, "", "stop")
+            return
         if completion.request.max_tokens == 0:
             await self._read_ahead(completion)
             for index in range(completion.request.n):

@@ -33,6 +33,8 @@ class Windows:
     def choose(self, within: Within, budget_tokens: int, in_hand: int) -> ComposedPrompt:
         """`in_hand` sequences of others wait or run."""
         chosen = within(budget_tokens=budget_tokens)
+        if not chosen.text:  # the engine will not be asked
+            return chosen
         known = self._shown_before(chosen.text)
         if known is None:
             short = within(budget_tokens=budget_tokens // SHORT_SHARE)

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -114,6 +115,41 @@ def test_a_bad_body_names_the_field(serve: Serve, scripted: Any, body: dict[str,
 def test_a_bad_body_is_not_echoed(serve: Serve, scripted: Any) -> None:
     response = serve(scripted).complete(prompt=["my secret code", "b"])
     assert "secret" not in response.text
+
+
+NOTHING_YET = "Nothing: there is nothing to go on from yet."
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "text_of"),
+    [
+        ("/v1/completions", {"prompt": "", "path": "new.py"}, lambda answer: answer["choices"][0]["text"]),
+        (
+            "/v1/completions",
+            {"segments": {"prefix": ""}, "language": "python"},
+            lambda answer: answer["choices"][0]["text"],
+        ),
+        ("/infill", {}, lambda answer: answer["content"]),
+    ],
+)
+def test_an_editor_at_the_beginning_of_a_new_file_gets_nothing_and_why(
+    serve: Serve, scripted: Any, path: str, body: dict[str, object], text_of: Callable[[Any], str]
+) -> None:
+    server = serve(scripted)
+    response = httpx.post(f"{server.url}{path}", json=body)
+    assert response.status_code == 200
+    assert text_of(response.json()) == ""
+    assert server.get(f"/v1/explain/{response.json()['id']}").json()["reason"] == NOTHING_YET
+    assert not scripted.prompts[1:], "the engine was asked all the same (the first prompt is the warm-up)"
+
+
+def test_without_fill_in_the_middle_a_file_s_first_character_has_nothing_before_it(
+    serve: Serve, scripted: Any
+) -> None:
+    scripted.info = replace(scripted.info, fim=None)
+    body = {"prompt": "", "suffix": "\nprint(1)\n", "language": "python", "stream": True}
+    *_, last = events_of(serve(scripted, suffix_candidates=2).complete(**body))
+    assert (last["acepilot"]["text"], last["acepilot"]["reason"]) == ("", NOTHING_YET)
 
 
 def test_what_is_not_json_is_422(serve: Serve, scripted: Any) -> None:

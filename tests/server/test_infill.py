@@ -162,7 +162,6 @@ def test_a_stream_is_one_event(serve: Serve, scripted: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({}, "prompt"),
         ({"input_prefix": 5}, "input_prefix"),
         ({"input_prefix": "x", "input_extra": [{"filename": "secret"}]}, "input_extra.0.text"),
         ({"input_prefix": "x", "temperature": 99}, "temperature"),

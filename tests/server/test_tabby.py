@@ -71,7 +71,7 @@ def test_windows_line_ends_come_back(serve: Serve, scripted: Any) -> None:
             {"segments": {"prefix": "my secret code", "declarations": [{}]}},
             "segments.declarations.0.filepath",
         ),
-        ({"segments": {"prefix": ""}}, "prompt"),
+        ({"segments": {"prefix": 5}}, "segments.prefix"),
         ({"segments": SEGMENTS, "temperature": 9}, "temperature"),
         ({"segments": SEGMENTS, "mode": "next_edit_suggestion"}, "mode"),
     ],

@@ -35,6 +35,13 @@ def test_what_was_shown_goes_on_whatever_the_load() -> None:
         assert shown_tokens(windows, other + "x " * count, 0) == short + count
 
 
+def test_an_empty_file_takes_no_other_s_place() -> None:
+    windows = Windows()
+    long = shown_tokens(windows, LINES, 0)
+    assert shown_tokens(windows, "", 0) == 0
+    assert shown_tokens(windows, LINES, OTHERS) == long
+
+
 def test_what_was_shown_long_ago_is_forgotten() -> None:
     windows = Windows()
     shown_tokens(windows, LINES, OTHERS)
