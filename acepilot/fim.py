@@ -6,14 +6,14 @@ sentinel is never cut away. A file that itself contains a sentinel has it broken
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from acepilot.protocol import Snippet
 
 
 @dataclass(frozen=True)
 class FimFormat:
-    """The sentinels of one family. `file_separator` introduces another file, where the family knows that."""
+    """The sentinels of one family. `file_separator` introduces another file, where the model knows that."""
 
     name: str
     prefix: str
@@ -41,10 +41,13 @@ def is_sentinel(added: str) -> bool:
 
 
 def format_for(special_tokens: Collection[str]) -> FimFormat | None:
-    """The format whose sentinels are all among a tokenizer's special tokens; None: the model has no FIM."""
+    """The format whose sentinels are all among a tokenizer's special tokens; None: the model has no FIM.
+
+    Without its family's `file_separator` where the tokenizer has no such token (StarCoder 1, Granite).
+    """
     for fim in FORMATS:
         if {fim.prefix, fim.suffix, fim.middle} <= set(special_tokens):
-            return fim
+            return fim if fim.file_separator in special_tokens else replace(fim, file_separator=None)
     return None
 
 

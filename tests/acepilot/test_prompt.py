@@ -1,5 +1,7 @@
 """Fitting a prompt into its budget: what is kept, what goes, and what stays put while one types."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,8 +99,19 @@ def test_all_that_comes_with_snippets_is_in_the_budget(
 
 def test_a_format_is_known_by_its_sentinels() -> None:
     for fim in FORMATS:
-        assert format_for({fim.prefix, fim.suffix, fim.middle, "<|x|>"}) is fim
+        tokens = {fim.prefix, fim.suffix, fim.middle, "<|x|>"}
+        assert format_for({*tokens, fim.file_separator or "<|y|>"}) == fim
+        assert format_for(tokens) == replace(fim, file_separator=None)
     assert format_for({"<|fim_prefix|>", "<|endoftext|>"}) is None
+
+
+def test_snippets_are_comments_where_a_tokenizer_has_no_separator_of_files() -> None:
+    """StarCoder 1 and Granite have `<filename>`: their family's `<file_sep>` would be mere text."""
+    fim = format_for({"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<filename>"})
+    assert fim is not None
+    snippets = [Snippet(path="a.ts", text="let a")]
+    prompt = render(fim, "p", "s", snippets, path="b.ts", comment="//")
+    assert prompt == "// a.ts\n// let a\n<fim_prefix>p<fim_suffix>s<fim_middle>"
 
 
 def test_snippets_become_files_or_comments() -> None:

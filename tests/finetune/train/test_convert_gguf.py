@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gguf import GGUFReader, TokenType
+from gguf import GGUFReader, GGUFWriter, TokenType
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -18,8 +18,9 @@ from acepilot.registry import models_dir
 from acepilot.resolve import resolve
 from finetune.convert.check import PROBE_TEXT, CheckFailed, check_tokenizer, cut_by
 from finetune.convert.forms import export_model
+from finetune.convert.gguf_tokenizer import add_tokenizer
 from finetune.convert.source import open_source
-from finetune.modeling_tiny import make_tiny_model
+from finetune.modeling_tiny import byte_tokenizer, make_tiny_model
 from tests.finetune.train.convert_models import SENTINELS, VOCABULARY, a_model, trained_tokenizer
 from tests.finetune.train.convert_peers import program, serving
 
@@ -54,6 +55,15 @@ def test_f16_is_the_source_but_for_rounding(family: str, cut: str, tmp_path: Pat
     assert [kinds[index] for index in ids] == [TokenType.CONTROL] * 4
     assert (len(kinds), kinds[-1]) == (VOCABULARY, TokenType.UNUSED)
     assert keys["tokenizer.ggml.eos_token_id"] == 0
+
+
+def test_sentinels_without_a_separator_of_files(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(SENTINELS[:3])
+    writer = GGUFWriter(tmp_path / "model.gguf", "llama")
+    add_tokenizer(writer, tokenizer, VOCABULARY)
+    told = {key for key in writer.kv_data[0] if ".fim_" in key}
+    assert told == {f"tokenizer.ggml.fim_{part}_token_id" for part in ("pre", "suf", "mid")}
 
 
 def test_q8_0_is_close_and_half_the_size(tmp_path: Path) -> None:
