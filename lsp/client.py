@@ -3,8 +3,9 @@
 Whatever goes wrong becomes one `ServerError`: a state for the status and a sentence that says what to do.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
@@ -32,6 +33,7 @@ _Body = TypeVar("_Body", bound=BaseModel)
 CONNECT_TIMEOUT_S = 2.0
 SILENCE_TIMEOUT_S = 30.0
 """A stream that says nothing for this long is given up, so that a server that hangs holds nothing here."""
+READ_OUT_S = 0.5
 
 
 class ServerError(Exception):
@@ -83,7 +85,8 @@ class CompletionClient:
                 await response.aread()
                 raise _refusal(response, self.url)
             rest = b""
-            async for piece in response.aiter_bytes():
+            pieces = response.aiter_bytes()
+            async for piece in pieces:
                 # Not `aiter_lines`: it splits at U+2028 and its like, too, which JSON holds as they are.
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
@@ -91,6 +94,7 @@ class CompletionClient:
                         continue
                     data = line.removeprefix(b"data:").strip()
                     if data == b"[DONE]":
+                        await _read_out(pieces)
                         return
                     yield _chunk(data)
             raise ServerError(
@@ -158,6 +162,14 @@ class CompletionClient:
                 "off",
                 f"The connection to the completion server at {self.url} broke ({type(error).__name__}).",
             ) from error
+
+
+async def _read_out(pieces: AsyncIterator[bytes]) -> None:
+    """To the end of a body that has said all: only then does httpx keep the connection for the next."""
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for _ in pieces:
+                pass
 
 
 def _parse(model: type[_Body], data: bytes) -> _Body:

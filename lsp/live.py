@@ -89,12 +89,12 @@ class Live:
                     if chunk.acepilot is not None:
                         self.reason = chunk.acepilot.reason or self.reason
                         self.final = chunk.acepilot.text if chunk.acepilot.text is not None else self.final
+                    if self.final is not None:  # nobody waits until the connection, too, is at its end
+                        self._finish()
                     self._tell()
-            self.final = self.text if self.final is None else self.final
-            self.elapsed_ms = (time.monotonic() - self.began_s) * 1000
-            self._on_final(self)
+            self._finish()
         except ServerError as trouble:
-            self.trouble = trouble
+            self.trouble = None if self.done else trouble
         except Exception as error:
             logger.exception("A completion failed for an unexpected reason.")
             self.trouble = ServerError(
@@ -103,6 +103,15 @@ class Live:
         finally:
             self.done = True
             self._tell()
+
+    def _finish(self) -> None:
+        """Once, at the server's last word."""
+        if self.done:
+            return
+        self.final = self.text if self.final is None else self.final
+        self.elapsed_ms = (time.monotonic() - self.began_s) * 1000
+        self._on_final(self)
+        self.done = True
 
     def _tell(self) -> None:
         for woken in self._watchers:

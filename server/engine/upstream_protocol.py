@@ -4,9 +4,11 @@ Servers differ in what they add to OpenAI's fields, in their defaults and in wha
 `EXTRAS` has what each kind needs to hear. The kind is what `/v1/models` says as `owned_by`.
 """
 
+import asyncio
+import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -18,6 +20,9 @@ from acepilot.errors import ConfigError
 from server.engine.base import GenerationRequest
 
 VLLM = "vllm"
+
+READ_OUT_S = 0.1
+"""The completion's end waits for it; a body's end comes with [DONE] where it comes at all."""
 
 EXTRAS: dict[str, dict[str, object]] = {
     # Its defaults are those of the model's generation_config.json: Qwen2.5-Coder's penalises repetition. The
@@ -176,11 +181,13 @@ def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
 async def read_stream(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
     """What the events until [DONE] tell. Raises BadAnswer for an error, and for an end before the end."""
     finished = False
-    async for line in _lines(response):
+    lines = _lines(response)
+    async for line in lines:
         if not line.startswith(b"data:"):
             continue
         data = line.removeprefix(b"data:").strip()
         if data == b"[DONE]":
+            await _read_out(lines)
             return
         chunk = _chunk(data)
         finished = finished or chunk.finish is not None
@@ -188,6 +195,14 @@ async def read_stream(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
             yield chunk
     if not finished:
         raise BadAnswer("broke off in the middle of an answer")
+
+
+async def _read_out(lines: AsyncIterator[bytes]) -> None:
+    """To the end of a body that has said all: only then does httpx keep the connection for the next."""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for _ in lines:
+                pass
 
 
 def _chunk(data: bytes) -> Chunk:

@@ -30,10 +30,11 @@ Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loa
 
 @dataclass
 class Seen:
-    """One request for a completion, and how it ended."""
+    """One request for a completion, the port it came from, and how it ended."""
 
     body: CompletionRequest
     authorization: str | None
+    port: int
     ended: Literal["", "whole", "cancelled", "refused", "died"] = ""
 
 
@@ -41,8 +42,9 @@ class Seen:
 class FakeServer:
     """Set `script`, `text` and `delay_s` at any time; they count for the next request.
 
-    `seen` are the streams; the requests for other candidates, which are none, are `asked_for_others`.
-    `trails` are what it explains; it has none of its own.
+    A stream's connection stays open for `lingers_s` after its end. `seen` are the streams; the requests
+    for other candidates, which are none, are `asked_for_others`. `trails` are what it explains; it has
+    none of its own.
     """
 
     text: str = "os.stat(path).st_size"
@@ -50,6 +52,7 @@ class FakeServer:
     reason: str = ""
     script: Script = "stream"
     delay_s: float = 0.0
+    lingers_s: float = 0.0
     token: str | None = None
     seen: list[Seen] = field(default_factory=list[Seen])
     others: list[str] = field(default_factory=list[str])
@@ -119,7 +122,8 @@ class FakeServer:
             body = CompletionRequest.model_validate(await request.json())
             if not body.stream:
                 return await self._other_candidates(body)
-            seen = Seen(body, request.headers.get("authorization"))
+            assert request.client is not None
+            seen = Seen(body, request.headers.get("authorization"), request.client.port)
             self.seen.append(seen)
             script = "401" if self._refuses(request) else self.script
             if script in ("stream", "die", "hang"):
@@ -189,6 +193,7 @@ class FakeServer:
             seen.ended = "whole"
             yield _chunk(name, "", AcepilotInfo(text=final, reason=self.reason), finish_reason="stop")
             yield "data: [DONE]\n\n"
+            await asyncio.sleep(self.lingers_s)
         finally:
             if not seen.ended:
                 seen.ended = "cancelled"

@@ -64,6 +64,23 @@ async def test_a_completion_streams_and_ends(opened: Open, fake: FakeUpstream) -
 
 
 @pytest.mark.asyncio
+async def test_completions_share_a_connection(opened: Open, fake: FakeUpstream) -> None:
+    engine = opened()
+    for _ in range(3):
+        await collect(engine)
+    assert len(fake.ports) < 3  # one; a health check may have just had it
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_stays_open_after_the_end_is_given_up(
+    opened: Open, fake: FakeUpstream
+) -> None:
+    fake.lingers_s = 600
+    assert text_of(await collect(opened())) == "one two three"
+    assert await eventually_async(lambda: fake.open_streams == 0)
+
+
+@pytest.mark.asyncio
 async def test_vllm_is_told_to_leave_prompt_and_sampling_as_they_are(
     opened: Open, fake: FakeUpstream
 ) -> None:

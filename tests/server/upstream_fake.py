@@ -45,6 +45,7 @@ class FakeUpstream:
     finish: str | None = "stop"
     usage: dict[str, int] | None = None
     says_done: bool = True
+    lingers_s: float = 0.0
     refuses: int | None = None
     refusal: dict[str, Any] = field(default_factory=lambda: {"error": {"message": "no"}})
     dies_after: int | None = None
@@ -55,6 +56,7 @@ class FakeUpstream:
     answer: dict[str, Any] = field(default_factory=dict[str, Any])
 
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    ports: set[int] = field(default_factory=set[int])
     open_streams: int = 0
     left_early: int = 0
     asked_health: int = 0
@@ -114,6 +116,8 @@ class FakeUpstream:
     async def _completions(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        assert request.client is not None
+        self.ports.add(request.client.port)
         if self.refuses:
             return JSONResponse(self.refusal, self.refuses)
         if not body.get("stream"):
@@ -141,6 +145,7 @@ class FakeUpstream:
             if self.says_done:
                 yield "data: [DONE]\n\n"
             whole = True
+            await asyncio.sleep(self.lingers_s)
         finally:
             self.open_streams -= 1
             self.left_early += not whole
