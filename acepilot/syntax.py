@@ -128,7 +128,7 @@ def longest_valid_prefix(prefix: str, text: str, suffix: str, language: Language
     return 0
 
 
-_OPEN_TAG = re.compile(r"<(script|style)\b((?:\"[^\"]*\"|'[^']*'|[^'\">])*)>")
+_OPEN_TAG = re.compile(r"<(?:script|style)(?=[\s/>])((?:\"[^\"]*\"|'[^']*'|[^'\"<>])*)(>?)")
 _LANG = re.compile(r"\b(?:lang|type)\s*=\s*[\"']?([\w/+-]+)")
 _BY_LANG = {
     "ts": "typescript",
@@ -155,16 +155,17 @@ def embedded_at(prefix: str, language: Language) -> Embedded | None:
         return None
     offset = max(len(prefix) - EMBEDDED_CHARS, 0)
     for tag in ("script", "style"):
-        opened = prefix.rfind(f"<{tag}", offset)
-        if opened < 0 or prefix.find(f"</{tag}", opened) >= 0:
-            continue
-        match = _OPEN_TAG.match(prefix, opened)
-        if match is None:
-            continue  # the cursor is still inside the opening tag
-        lang = _LANG.search(match.group(2))
-        default = "javascript" if tag == "script" else "css"
-        name = _BY_LANG.get(lang.group(1), default) if lang else default
-        return Embedded(tag, LANGUAGES[name], match.end())
+        closed, opened = prefix.rfind(f"</{tag}", offset), len(prefix)
+        while (opened := prefix.rfind(f"<{tag}", max(closed, offset), opened)) >= 0:
+            match = _OPEN_TAG.match(prefix, opened)
+            if match is None or match.group(1).endswith("/"):
+                continue  # <style-guide>, or <script src="./app.ts" />: an earlier one may be open
+            if not match.group(2):
+                break  # the cursor is still inside the opening tag
+            lang = _LANG.search(match.group(1))
+            default = "javascript" if tag == "script" else "css"
+            name = _BY_LANG.get(lang.group(1), default) if lang else default
+            return Embedded(tag, LANGUAGES[name], match.end())
     return None
 
 

@@ -98,13 +98,18 @@ def test_code_that_was_broken_before_does_not_count() -> None:
         ('<style scoped lang="scss">\n.a {', "style", "scss"),
         ("<style>\n", "style", "css"),
         ('<script lang="ts">\nconst a = 1\n</script>\n<style>\n', "style", "css"),
+        (
+            '<script lang="ts">\nconst a = "<script-like", b = \'<script src="b" />\'\n',
+            "script",
+            "typescript",
+        ),
     ],
 )
 def test_embedded_at(prefix: str, tag: str, language: str) -> None:
     embedded = embedded_at(prefix, VUE)
     assert embedded is not None
     assert (embedded.tag, embedded.language.id) == (tag, language)
-    assert prefix[embedded.start - 1] == ">"
+    assert prefix[embedded.start - 1 :].startswith(">\n")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,9 @@ def test_embedded_at(prefix: str, tag: str, language: str) -> None:
         "<template>\n  <p>",
         '<script lang="ts">\n</script>\n',
         '<script lang="',
+        '<script src="./app.ts" lang="ts" />\n<template>\n  <p>',
+        "<script src='a'/>\n",
+        '<template>\n  <style-guide :of="it" />\n  <script-list>\n',
         "<template>\n</template>\n",
     ],
 )
