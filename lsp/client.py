@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -53,22 +53,23 @@ class ServerError(Exception):
 
 
 class CompletionClient:
-    """Asks one server. Close it with `aclose`."""
+    """Asks one server. Close it with `aclose`. `url` is for messages: without a name and password in it."""
 
     def __init__(self, settings: LspSettings) -> None:
-        self.url = str(settings.server_url).rstrip("/")
+        address = httpx.URL(str(settings.server_url))
+        self.url = str(address.copy_with(userinfo=b"")).rstrip("/")
         headers = {"User-Agent": "acepilot-lsp"}
         if settings.token is not None:
             headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
         self._http = httpx.AsyncClient(
-            base_url=self.url,
+            base_url=address,
             headers=headers,
             timeout=httpx.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             # No cap: what is in flight is one request a document, and a cap would make a slot that is just
             # being given back look like a server that hangs.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=2),
             # A company's HTTP_PROXY must not be asked for this very machine.
-            trust_env=not is_loopback(urlsplit(self.url).hostname or ""),
+            trust_env=not is_loopback(address.host),
         )
 
     async def aclose(self) -> None:

@@ -1,12 +1,14 @@
 """The language server's end of a completion's connection, against the scripted server."""
 
 import asyncio
+import base64
 
 import pytest
 
 import lsp.client
 from acepilot.protocol import CompletionRequest
 from lsp.client import CompletionClient
+from lsp.doctor import examine
 from lsp.live import Live
 from lsp.settings import LspSettings
 from tests.lsp.fake_server import FakeServer
@@ -30,6 +32,20 @@ async def test_completions_share_a_connection(fake: FakeServer) -> None:
         assert await collect(client) == fake.text
     assert len({seen.port for seen in fake.seen}) == 1
     await client.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_password_in_the_address_is_used_and_never_shown(fake: FakeServer) -> None:
+    settings = LspSettings.load({"server_url": fake.url.replace("//", "//alice:hunter2@")})
+    checks = await examine(settings)
+    assert checks[-1].ok
+    assert fake.seen[0].authorization == f"Basic {base64.b64encode(b'alice:hunter2').decode()}"
+    fake.stop()
+    checks += await examine(settings)
+    assert not checks[-1].ok
+    shown = "".join(check.seen + check.advice for check in checks)
+    assert fake.url in shown
+    assert not [secret for secret in ("alice", "hunter2") if secret in shown]
 
 
 @pytest.mark.asyncio
