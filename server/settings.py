@@ -27,9 +27,17 @@ class EventsSettings(ProgramSettings):
     @field_validator("events_url")
     @classmethod
     def _known_database(cls, given: SecretStr | None) -> SecretStr | None:
-        scheme = given.get_secret_value().partition("://")[0].partition("+")[0] if given else "sqlite"
+        if given is None:
+            return None
+        scheme = given.get_secret_value().partition("://")[0].partition("+")[0]
         if scheme not in ("sqlite", "postgresql", "postgres"):
             raise ValueError("it must begin with postgresql:// or sqlite:///")
+        try:
+            is_address = "@" not in (database_url(given.get_secret_value()).host or "")
+        except (sa.exc.ArgumentError, ValueError):  # whose words may quote a part of the password
+            is_address = False
+        if not is_address:
+            raise ValueError("it cannot be read as an address: percent-encode @, : and / in the password")
         return given
 
     def events_database(self) -> sa.URL:

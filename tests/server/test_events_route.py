@@ -167,3 +167,14 @@ def test_the_database_s_url_is_checked_and_no_flag(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match=r"events_url.*postgresql://") as caught:
         ServerSettings.load()
     assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://acepilot:s3cr@t:hunter2@db/n", "postgresql://acepilot:s3cr@hunter2@db/n", "postgresql"],
+)
+def test_a_database_s_url_that_is_mistyped_is_not_quoted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACEPILOT_EVENTS_URL", url)
+    with pytest.raises(ConfigError, match=r"events_url.*percent-encode") as caught:
+        ServerSettings.load()
+    assert not [part for part in ("s3cr", "hunter2") if part in caught.value.message]
