@@ -4,7 +4,9 @@ import re
 
 from acepilot.postprocess.context import Draft
 
-_MARK = re.compile(r"<[|｜][\w▁ .-]{1,40}[|｜]>|<fim_\w{3,10}>|<EOT>|</s>$")
+_MARK = re.compile(r"<[|｜][\w▁ .-]{1,40}[|｜]>|<fim_\w{3,10}>|<EOT>")
+_MARK_IN_CODE = re.compile(rf"{_MARK.pattern}|</s>$")  # among tags, that ends an element
+_JSX = ("javascriptreact", "typescriptreact")
 _PARTIAL = re.compile(r"<(?:[|｜][\w▁ .-]{0,40}[|｜]?|f(?:i(?:m(?:_\w{0,10})?)?)?|EO?T?|/s?)?$")
 _CUT_SHORT = re.compile(r"<[|｜][\w▁ .-]{0,40}[|｜]?\s*$")
 _FENCE = re.compile(r"\s*```")
@@ -12,7 +14,9 @@ _FENCED = ("markdown", "plaintext")
 
 
 def cut(draft: Draft) -> int | None:
-    mark = _MARK.search(draft.line)
+    language = draft.context.cursor.language
+    has_tags = language.block_style == "tags" or language.id in _JSX
+    mark = (_MARK if has_tags else _MARK_IN_CODE).search(draft.line)
     if mark:
         return draft.line_start + mark.start()
     if draft.ended and (partial := _CUT_SHORT.search(draft.line)):
