@@ -69,10 +69,13 @@ class Completion:
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000
 
+    def left_s(self) -> float:
+        return WHOLE_S - self.elapsed_ms() / 1000
+
     async def in_time(self, work: Awaitable[T]) -> T:
         """What the engine does for this request, as long as there is time. Raises CompletionTooSlow."""
         try:
-            async with asyncio.timeout(WHOLE_S - self.elapsed_ms() / 1000):
+            async with asyncio.timeout(self.left_s()):
                 return await work
         except TimeoutError:
             raise CompletionTooSlow(

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from acepilot.errors import AcepilotError
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
@@ -24,6 +25,9 @@ from server.state import ServerState
 _log = structlog.get_logger()
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+LAST_WORDS_S = 10.0
+"""To read why a stream ends, when its completion's time is over."""
 
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 """For the description of a route that streams where it is asked to."""
@@ -63,8 +67,7 @@ async def streamed(
     # The first event comes before the status line, so that a failure until then has its own status.
     first = await _unless_client_leaves(request, anext(events))
     chunks = _chunks(completion, _chained(first, events), as_it_grows)
-    lines = _server_sent(completion, chunks, reword)
-    return StreamingResponse(lines, media_type="text/event-stream", headers=STREAM_HEADERS)
+    return _Stream(completion, _server_sent(completion, chunks, reword))
 
 
 async def _collected(completion: Completion, stream: Events) -> CompletionResponse:
@@ -89,10 +92,10 @@ async def _chunks(
     """Deltas; then each choice's end; `acepilot` with the last of them; usage if asked for."""
     options = completion.request.stream_options
     last_done: CompletionResponse | None = None
-    if echoed := _echoed(completion):
-        choices = [Choice(index=index, text=echoed) for index in range(completion.request.n)]
-        yield _envelope(completion, choices)
     async with contextlib.aclosing(stream) as events:
+        if echoed := _echoed(completion):
+            choices = [Choice(index=index, text=echoed) for index in range(completion.request.n)]
+            yield _envelope(completion, choices)
         async for event in events:
             if isinstance(event, Completed):
                 if last_done is not None:
@@ -123,6 +126,24 @@ async def _server_sent(
         yield f"data: {error_response(error).model_dump_json()}\n\n"
         return
     yield "data: [DONE]\n\n"
+
+
+class _Stream(StreamingResponse):
+    """Ends with the completion's time, read or not: who stops reading would else hold its place for ever."""
+
+    def __init__(self, completion: Completion, lines: AsyncGenerator[str, None]) -> None:
+        super().__init__(lines, media_type="text/event-stream", headers=STREAM_HEADERS)
+        self._completion = completion
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._completion.left_s() + LAST_WORDS_S):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            _log.warning("stream_not_read", id=self._completion.id)
+        finally:
+            await self._lines.aclose()
 
 
 async def _chained(first: Event, rest: Events) -> Events:

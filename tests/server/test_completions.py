@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from server import admission, completion
+from server.routes import answers
 
 Serve = Callable[..., Any]
 
@@ -348,6 +349,26 @@ def test_a_stream_that_takes_too_long_says_so(
     told = server.complete(prompt="x", stream=True, max_tokens=1_000).text
     assert told.index('"word"') < told.index('"completion_too_slow"')
     assert "[DONE]" not in told
+
+
+def test_a_client_that_stops_reading_holds_its_place_no_longer_than_a_completion_may_take(
+    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(scripted)
+    monkeypatch.setattr(completion, "WHOLE_S", 1.0)
+    monkeypatch.setattr(answers, "LAST_WORDS_S", 0.1)
+    more_than_any_buffer = "\x01" * 2_000_000  # six bytes each, in JSON
+    body = json.dumps({"prompt": more_than_any_buffer, "echo": True, "stream": True}).encode()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        cut_off = 'acepilot_completions_total{outcome="cancelled"}'
+        assert server.wait_for(lambda: server.metric(cut_off) == 1, within_s=20)
+        assert (server.metric("acepilot_active_requests"), scripted.open_streams) == (0, 0)
 
 
 @pytest.mark.parametrize("stream", [True, False])
