@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import sqlalchemy as sa
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
+from sqlalchemy.exc import ArgumentError
 
 from acepilot.settings import ProgramSettings, is_loopback
 from server.engine.base import Dtype, EngineOptions
@@ -34,7 +35,7 @@ class EventsSettings(ProgramSettings):
             raise ValueError("it must begin with postgresql:// or sqlite:///")
         try:
             is_address = "@" not in (database_url(given.get_secret_value()).host or "")
-        except (sa.exc.ArgumentError, ValueError):  # whose words may quote a part of the password
+        except (ArgumentError, ValueError):  # whose words may quote a part of the password
             is_address = False
         if not is_address:
             raise ValueError("it cannot be read as an address: percent-encode @, : and / in the password")
