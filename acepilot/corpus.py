@@ -52,7 +52,7 @@ class CorpusFile(_Part):
 
 class RepositoryEntry(_Part):
     """One source. `content_sha256` covers each file's path and bytes, those that were filtered out too.
-    `split` is None where it is the only one: its folders are split."""
+    `split` is None where it is the only one: its files are split."""
 
     id: str
     source: str

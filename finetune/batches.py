@@ -60,7 +60,7 @@ class Rows:
         if not files:
             raise CorpusUnusable(
                 f"{corpus} has no packed/{split}/*.parquet: build it with scripts/build_corpus.py --model "
-                "MODEL; something is held out where there are two repositories, or two folders of one."
+                "MODEL; something is held out where there are two repositories, or two files of one."
             )
         try:
             if not any(parquet.read_metadata(file).num_rows for file in files):

@@ -27,7 +27,7 @@ from finetune.data.pack import PackDocuments, PackTask
 from finetune.data.read import ReadCleaned, ReadRecords, ReadRepositories, RecordFile, ScrapedFolder
 from finetune.data.report import write_report
 from finetune.data.scraped import read_settled
-from finetune.data.split import split_folders, split_repositories
+from finetune.data.split import split_files, split_repositories
 from finetune.data.steps import cleaning
 from finetune.data.tables import read_rows
 from finetune.data.vocabulary import prepare_tokenizer
@@ -43,7 +43,7 @@ PACK_CHARACTERS = 50_000_000
 @dataclass(frozen=True)
 class Plan:
     """What a build works on, once its inputs are known. `sides` are the repositories': one that is alone has
-    none, its folders have."""
+    none, its files have."""
 
     options: BuildOptions
     folders: tuple[ScrapedFolder, ...]
@@ -106,7 +106,7 @@ def _plan(options: BuildOptions) -> Plan:
     folders = [
         ScrapedFolder(
             path := folder / one.folder, one, sides[one.id],
-            {} if sides[one.id] else split_folders(path, share, seed),
+            {} if sides[one.id] else split_files(path, share, seed),
         )
         for _, (folder, one) in sorted(unique.items())
     ]  # fmt: skip
@@ -164,8 +164,8 @@ def _stages(plan: Plan, staging: Path, runner: Runner, say: Callable[[str], None
         say("Nothing is held out: the loss on unseen code cannot be measured. Add a second repository.")
     elif plan.folders[0].split is None:
         say(
-            "There is one repository, so some of its folders are held out: what stands there resembles the "
-            "rest, and the loss on it flatters. Add a second repository."
+            "There is one repository, so some of its files are held out: they resemble the rest, and the "
+            "loss on them flatters. Add a second repository."
         )
     write_report(manifest, corpus)
     write_card(manifest, corpus)

@@ -15,7 +15,7 @@ def write_card(manifest: CorpusManifest, corpus: Path) -> None:
             for split in splits:
                 lines += [f"  - split: {split}", f"    path: {table}/{split}/*.parquet"]
     sources = [
-        f"- {entry.source} ({entry.licence}, {entry.split or 'split by folder'})"
+        f"- {entry.source} ({entry.licence}, {entry.split or 'split by file'})"
         for entry in manifest.repositories
     ]
     lines += ["---", "", "# A corpus made by Acepilot", "", f"Hash: `{manifest.hash}`", ""]

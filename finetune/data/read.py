@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from datatrove.data import Document
@@ -28,7 +28,7 @@ Documents = Iterator[Document] | None
 
 @dataclass(frozen=True)
 class ScrapedFolder:
-    """A repository on disk, with its side of the split. `sides` has those of its folders where it is the only
+    """A repository on disk, with its side of the split. `sides` has those of its files where it is the only
     repository, and its own is None."""
 
     path: Path
@@ -115,7 +115,7 @@ class ReadRepositories(PipelineStep):
             "revision": settled.revision,
             "licence": _licence(settled, inside),
             "path": inside,
-            "split": folder.split or folder.sides[PurePosixPath(inside).parent.as_posix()],
+            "split": folder.split or folder.sides[inside],
         }
         return Document(text=text, id=document_id, metadata=metadata)
 

@@ -55,7 +55,7 @@ def render(manifest: CorpusManifest) -> str:
         _table(
             ("source", "revision", "licence", "split"),
             (
-                (one.source, one.revision[:20], one.licence, one.split or "by folder")
+                (one.source, one.revision[:20], one.licence, one.split or "by file")
                 for one in manifest.repositories
             ),
         ),

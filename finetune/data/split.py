@@ -17,12 +17,10 @@ def side_of(name: str, heldout_share: float, seed: int) -> Split:
     return "heldout" if place(name, seed) < heldout_share else "train"
 
 
-def split_folders(folder: Path, heldout_share: float, seed: int) -> dict[str, Split]:
-    """A side for each folder with files below `folder`, by its path: for a repository that is alone."""
+def split_files(folder: Path, heldout_share: float, seed: int) -> dict[str, Split]:
+    """A side for each file below `folder`, by its path: for a repository that is alone."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return split_repositories(
-        [path.parent.relative_to(folder).as_posix() for path in files], heldout_share, seed
-    )
+    return split_repositories([path.relative_to(folder).as_posix() for path in files], heldout_share, seed)
 
 
 def split_repositories(ids: Sequence[str], heldout_share: float, seed: int) -> dict[str, Split]:
