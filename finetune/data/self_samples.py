@@ -18,6 +18,7 @@ import httpx
 
 from acepilot.errors import DownloadFailed
 from acepilot.languages import Language
+from acepilot.manifest import write_atomically
 
 STEMS = (
     *(
@@ -61,7 +62,8 @@ async def sample(
 ) -> int:
     """Appends to `out` (JSONL of {text, language, seed}) what it still lacks; how many samples it has then.
 
-    `told` hears that number as it grows. Raises DownloadFailed when the server does not answer.
+    In the end they are in the order of seed and language: the same seeds give the same file. `told` hears
+    that number as it grows. Raises DownloadFailed when the server does not answer.
     """
     have = _seeds(out)
     wanted = [
@@ -81,7 +83,7 @@ async def sample(
                 text = await _one(client, language, seed, options)
             record = {"text": text, "language": language.id, "seed": seed}
             with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.write(_line(record))
             done += 1
             told(done)
 
@@ -96,7 +98,14 @@ async def sample(
                 f"{url} does not give samples ({why!r}): start `python -m server --model BASE`, and run this "
                 f"again; the {done} samples in {out} are kept."
             ) from None
+    records = [json.loads(line) for line in out.read_bytes().splitlines()]
+    records.sort(key=lambda record: (record["seed"], record["language"]))
+    write_atomically(out, "".join(_line(record) for record in records))
     return done
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 async def _one(client: httpx.AsyncClient, language: Language, seed: int, options: SampleOptions) -> str:
