@@ -98,9 +98,7 @@ async def sample(
                 f"{url} does not give samples ({why!r}): start `python -m server --model BASE`, and run this "
                 f"again; the {done} samples in {out} are kept."
             ) from None
-    records = [json.loads(line) for line in out.read_bytes().splitlines()]
-    records.sort(key=lambda record: (record["seed"], record["language"]))
-    write_atomically(out, "".join(_line(record) for record in records))
+    _put_in_order(out)
     return done
 
 
@@ -132,6 +130,12 @@ def opening(language: Language, seed: int) -> str:
         return f"{tag}{language.line_comment} {name}\n"
     begin, end = language.block_comment or ("", "")
     return f"{begin} {name} {end}".strip() + "\n"
+
+
+def _put_in_order(out: Path) -> None:
+    records = [json.loads(line) for line in out.read_bytes().splitlines()]
+    records.sort(key=lambda record: (record["seed"], record["language"]))
+    write_atomically(out, "".join(_line(record) for record in records))
 
 
 def _seeds(out: Path) -> set[tuple[str, int]]:
