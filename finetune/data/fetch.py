@@ -56,7 +56,8 @@ def _git(source: Source, target: Path) -> Fetched:
     _run([*git, "checkout", "--quiet", "--detach", "FETCH_HEAD"], source)
     revision = _run([*git, "rev-parse", "HEAD"], source).strip()
     shutil.rmtree(target / ".git")
-    return Fetched(source.name if source.kind == "path" else url, revision, _drop_large(target))
+    location = source.clone_url if source.kind == "github" else source.plain_name
+    return Fetched(location, revision, _drop_large(target))
 
 
 def _npm(source: Source, target: Path) -> Fetched:

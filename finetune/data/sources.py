@@ -33,13 +33,17 @@ class Source:
 
     @property
     def key(self) -> str:
-        """How a user writes this source."""
-        return f"{self.kind}:{self.name}" + (f"@{self.ref}" if self.ref else "")
+        """How a user writes this source, without a password in its URL: it is printed, and kept."""
+        return f"{self.kind}:{self.plain_name}" + (f"@{self.ref}" if self.ref else "")
+
+    @property
+    def plain_name(self) -> str:
+        return re.sub(r"^(https?://)[^/]*@", r"\1", self.name)
 
     @property
     def id(self) -> str:
         """The same for all versions of one project, so that a split by repository never parts them."""
-        name = self.name
+        name = self.plain_name
         if self.kind == "git":
             name = re.sub(r"^\w+://([^@/]+@)?", "", name).removesuffix(".git")
         if self.kind == "path":

@@ -31,6 +31,14 @@ def test_a_source_is_read_as_it_is_written(text: str, source: Source, project: s
     assert project is None or source.id == project
 
 
+def test_a_password_in_a_url_is_for_git_alone() -> None:
+    source = parse_source("git:https://ci:glpat-s3cret@git.example.com/team/shop.git@main")
+    assert source.clone_url == "https://ci:glpat-s3cret@git.example.com/team/shop.git"
+    assert source.ref == "main"
+    assert source.key == "git:https://git.example.com/team/shop.git@main"
+    assert source.id == "git:git.example.com/team/shop"
+
+
 @pytest.mark.parametrize(
     "text", ["buefy", "npm:", "npm:a b", "github:justaname", "svn:somewhere", "npm:a@1;rm", "pypi:--index"]
 )
