@@ -200,7 +200,7 @@ def save_weights(engine: Any, run: Path, which: Literal["best", "last"], state: 
                 model.peft_config["default"].save_pretrained(staging)
             else:
                 save_file(weights, staging / "model.safetensors", {"format": "pt"})
-        write_atomically(staging / STATE_FILE, state.model_dump_json(indent=2) + "\n")
+            write_atomically(staging / STATE_FILE, state.model_dump_json(indent=2) + "\n")
         shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
     comm.barrier()

@@ -47,9 +47,9 @@ class Exported:
 
 def check_tokenizers(corpus: Path, source: str, revision: str | None) -> None:
     """Raises ConfigError when the corpus was packed with another model's tokenizer."""
-    if not (corpus / "tokenizer").is_dir():
+    if not (corpus / TOKENIZER).is_dir():
         return
-    packed: Any = AutoTokenizer.from_pretrained(str(corpus / "tokenizer"))
+    packed: Any = AutoTokenizer.from_pretrained(str(corpus / TOKENIZER))
     own: Any = AutoTokenizer.from_pretrained(source, revision=revision)
     if packed.encode(TOKENIZER_PROBE) != own.encode(TOKENIZER_PROBE):
         raise ConfigError(

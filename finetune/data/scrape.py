@@ -73,8 +73,9 @@ def _settle_all(
 ) -> list[str]:
     """Messages of the sources that could not be fetched. What was refused is judged again by `allowed`."""
     earlier = read_settled(out)
-    refused_again = {one.key for one in earlier if not own and not is_allowed(one.licence, allowed)}
-    done = {one.key for one in earlier if one.status == "kept"} | refused_again
+    done = {
+        one.key for one in earlier if one.status == "kept" or not (own or is_allowed(one.licence, allowed))
+    }
     failures: list[str] = []
     for count, source in enumerate(dict.fromkeys(sources), 1):
         if source.key not in done:
