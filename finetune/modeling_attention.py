@@ -137,6 +137,9 @@ def use_packed_attention(model: PreTrainedModel) -> None:
 
     A model that knows neither way keeps its own attention, which isolates documents by position_ids too.
     """
+    # Hopper's first choice. It builds a plan for every length it has not met, and documents have all lengths:
+    # a row of 2,048 tokens of CodeGen 2.7B took 1.2 to 2.5 s with it on an H100, and 0.4 s without.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     attentions = [module for module in model.modules() if type(module) is CodeGenAttention]
     for module in attentions:
         module.__class__ = PackedCodeGenAttention

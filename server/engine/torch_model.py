@@ -88,6 +88,8 @@ def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
 
 def make_runner(model: Any, numbers: Numbers, options: EngineOptions) -> TorchRunner:
     """From a causal model of transformers, which is used up. Raises ModelBroken."""
+    # on Hopper it would stop to build a plan for every length of a prompt that it has not met
+    torch.backends.cuda.enable_cudnn_sdp(False)
     config = model.config
     decoder = make_decoder(model, numbers)
     shape = cache_shape(config)

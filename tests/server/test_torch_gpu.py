@@ -1,6 +1,8 @@
 """The torch engine on a card: replayed steps equal computed ones, and these what transformers computes."""
 
 import dataclasses
+import statistics
+import time
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,20 @@ def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None
             ]
             np.testing.assert_allclose(replayed.step(chunks), computed.step(chunks), rtol=1e-3, atol=1e-3)
     assert logs == []
+
+
+def test_a_prompt_of_a_new_length_takes_no_longer(tmp_path: Path) -> None:
+    """cuDNN's attention, the first choice on some cards, builds a plan for each: for a tenth of a second."""
+    runner = open_runner(tiny_folder(tmp_path, "codegen"), dataclasses.replace(OPTIONS, dtype="auto")).runner
+
+    def seconds(length: int) -> float:
+        began = time.perf_counter()
+        runner.step([Chunk(0, 0, random_tokens(length), 1)])
+        return time.perf_counter() - began
+
+    seconds(100)
+    known = statistics.median(seconds(100) for _ in range(10))
+    assert statistics.median(seconds(length) for length in range(101, 121)) < 5 * known
 
 
 def test_scores_beyond_float16_are_finite(tmp_path: Path) -> None:
