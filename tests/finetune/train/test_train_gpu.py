@@ -1,4 +1,4 @@
-"""Packed attention on a card: what the CPU computes, for heads of every width, and no slower for new lengths."""
+"""Packed attention on a card is what the CPU computes, for heads of every width; new lengths cost nothing."""
 
 import statistics
 import time
