@@ -226,6 +226,7 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
                 save(engine, config.output, config, state, data_hash)
                 telemetry.reset_clock()
         save_weights(engine, config.output, "last", state)
+    comm.destroy_process_group()  # NCCL complains of those who leave without
     if rank != 0:
         return None
     del engine, model  # the export loads the base model beside the tuned weights
