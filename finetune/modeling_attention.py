@@ -133,7 +133,7 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
-    """Changes `model` in place; weights and their names stay.
+    """Changes `model` in place, and torch's choice of attention kernels; weights and their names stay.
 
     A model that knows neither way keeps its own attention, which isolates documents by position_ids too.
     """

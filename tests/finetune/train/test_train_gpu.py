@@ -19,7 +19,7 @@ LENGTHS = [300, 1, 17, 700, 6]
 
 
 def heads(dtype: torch.dtype, width: int, tokens: int) -> list[Tensor]:
-    """Query, key and value of CodeGen 2.7B's or 6B's shape, on the card."""
+    """Query, key and value of one row, 16 heads of `width` each, on the card."""
     draw = torch.Generator().manual_seed(0)
     made = [torch.randn(1, tokens, 16, width, generator=draw).to("cuda", dtype) for _ in range(3)]
     return [tensor.requires_grad_() for tensor in made]
