@@ -42,9 +42,15 @@ class Asked:
 
 
 async def ask(
-    settings: EvalSettings, work: Work, model: Model, examiner: Examiner, target: Path, console: Console
+    settings: EvalSettings,
+    work: Work,
+    model: Model,
+    examiner: Examiner | None,
+    target: Path,
+    console: Console,
 ) -> Asked:
     """Asks for what is not yet in the samples.jsonl of the folder `target`, in the order of the problems.
+    Holes need no `examiner`.
 
     What timed out there, or was not judged, is judged again.
     """
@@ -76,7 +82,7 @@ async def ask(
             if hole:
                 sample.hole = score(hole, completion.text, log_probs)
                 sample.outcome = "passed" if sample.hole.exact_match else "failed"
-        if not hole:
+        if examiner:
             judgement = await examiner.examine(program_of(problem, sample.completion))
             sample.outcome, sample.detail = judgement.outcome, judgement.detail
         samples.append(sample)

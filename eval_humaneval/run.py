@@ -7,6 +7,7 @@ command is given again; `results.json` and `report.html` are written at its end.
 import asyncio
 import platform
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from acepilot.settings import home
 from eval_humaneval import metrics, problem_sets, selftest
 from eval_humaneval.ask import Asked, Work, ask
 from eval_humaneval.examiner import Examiner
+from eval_humaneval.execution.judge import Spent
 from eval_humaneval.generate import InProcess, Model, OverHttp
 from eval_humaneval.holes.cut import cut
 from eval_humaneval.report import write_report
@@ -47,11 +49,16 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
             f"{settings.samples} greedy samples would all be the same: add --temperature 0.2, or ask for one."
         )
     folder = None if settings.server_url else resolve(settings.model)
-    with Examiner(unsafe=settings.unsafe) as examiner:
-        work = await _work(settings, examiner, console)
+    # Filling a hole runs no program: it needs neither sandbox nor tools.
+    with nullcontext() if settings.holes else Examiner(unsafe=settings.unsafe) as examiner:
+        if examiner:
+            work = await _problems(settings, examiner, console)
+        else:
+            work = await asyncio.to_thread(_holes, settings)
         config = _config(settings, work)
-        versions = _versions() | ({} if settings.holes else examiner.versions(config.languages))
-        judged_by = {"sandbox": examiner.sandbox, "versions": versions}
+        versions = _versions() | (examiner.versions(config.languages) if examiner else {})
+        sandbox = examiner.sandbox if examiner else "none"
+        judged_by = {"sandbox": sandbox, "versions": versions}
         judged, same = _judged_model(settings, folder, config, judged_by)
         with held(Path(judged.run), same):
             model = await asyncio.to_thread(_open, settings, folder)
@@ -60,13 +67,14 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
             finally:
                 await model.close()
         _check_judged(asked)
+        spent = examiner.spent if examiner else Spent()
         results = Results(
             model=judged,
             engine=model.engine,
             settings=settings.model_dump(mode="json", exclude={"token"}),
             config=config,
             config_hash=canonical_hash(config.model_dump(mode="json")),
-            sandbox=examiner.sandbox,
+            sandbox=sandbox,
             selftest_failed=work.selftest_failed,
             missing=work.missing,
             excluded=work.excluded,
@@ -76,11 +84,11 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
             cost=Cost(
                 seconds=time.monotonic() - began,
                 generation_seconds=asked.seconds,
-                execution_cpu_seconds=examiner.spent.cpu_s,
+                execution_cpu_seconds=spent.cpu_s,
                 tokens=asked.tokens,
                 tokens_per_s=asked.tokens / asked.seconds if asked.seconds else 0.0,
-                programs_run=examiner.spent.programs_run,
-                programs_cached=examiner.spent.programs_cached,
+                programs_run=spent.programs_run,
+                programs_cached=spent.programs_cached,
                 samples_resumed=asked.resumed,
             ),
             languages=metrics.scores_by_language(asked.samples),
@@ -93,10 +101,8 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
     return results
 
 
-async def _work(settings: EvalSettings, examiner: Examiner, console: Console) -> Work:
-    """Holes, or those problems whose own solution passes here: another would be no fault of a model."""
-    if settings.holes:
-        return await asyncio.to_thread(_holes, settings)
+async def _problems(settings: EvalSettings, examiner: Examiner, console: Console) -> Work:
+    """Those whose own solution passes here: another would be no fault of a model."""
     found = problem_sets.load(settings.problems, settings.languages)
     sound = [problem for problem in found.problems if not problem.excluded]
     missing = examiner.missing({problem.language for problem in sound})

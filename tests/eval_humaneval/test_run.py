@@ -11,6 +11,7 @@ import pytest
 
 from acepilot.errors import SandboxUnavailable
 from acepilot.gate_report import read_gate_report
+from eval_humaneval import examiner
 from eval_humaneval.cli import main
 from eval_humaneval.execution.probe import probe
 from eval_humaneval.results import read_results, read_samples
@@ -299,7 +300,11 @@ def test_a_run_is_compared_where_it_lies_now(problems, server, command, tmp_path
     assert "24 problems flipped" in (tmp_path / "gate" / "gate.html").read_text()
 
 
-def test_holes_are_scored_by_kind_too(server, command, tmp_path, capsys):
+def test_holes_are_scored_by_kind_and_need_no_sandbox(server, command, tmp_path, capsys, monkeypatch):
+    def no_sandbox(**_: object) -> None:
+        raise SandboxUnavailable("none here")
+
+    monkeypatch.setattr(examiner, "probe", no_sandbox)
     code = tmp_path / "shop" / "prices.py"
     code.parent.mkdir()
     functions = (
@@ -313,6 +318,7 @@ def test_holes_are_scored_by_kind_too(server, command, tmp_path, capsys):
     to = tmp_path / "run"
     assert command("run", "--server-url", server.url, "--holes", code.parent, "--to", to) == 0
     results = read_results(to)
+    assert results.sandbox == "none"
     assert set(results.hole_parts) <= {"line", "block", "expression"}
     assert sum(part.problems for part in results.hole_parts.values()) == results.pool.problems > 2
     assert results.pool.holes["exact_match"].value == 0
