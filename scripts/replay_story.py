@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
+from story import harness
 from story.pipeline import Story
 from story.programs import ROOT
 from story.sizes import SIZES, WIDE_MARGINS
@@ -47,7 +48,11 @@ def main() -> int:
     given = parser.parse_args()
     size = SIZES[given.model]
     if given.human_eval:
-        size = replace(size, problems=("builtin", given.human_eval), margins=WIDE_MARGINS)
+        if size.languages:
+            parser.error(f"--model {size.name} asks {', '.join(size.languages)} only: no --human-eval for it")
+        there = Path(given.human_eval).expanduser()
+        named = str(there.resolve()) if there.exists() else given.human_eval  # or a set on the hub
+        size = replace(size, problems=("builtin", named), margins=WIDE_MARGINS)
     console = Console(highlight=False, soft_wrap=True)
     folder: Path = (given.folder or ROOT / "artifacts" / "story" / size.name).resolve()
     story = Story(folder, home())
@@ -56,23 +61,29 @@ def main() -> int:
         print_plan(story, steps, size, console)
         return 0
     # Settings of the user's own server or evaluation are no part of the story
+    os.chdir(ROOT)
     for name in [name for name in os.environ if name.startswith("ACEPILOT_")]:
         del os.environ[name]
     os.environ["ACEPILOT_HOME"] = str(story.home)
     signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's
+        signal.signal(signal.SIGHUP, end)
     try:
-        with story.held(), Telling(story, steps, console) as telling:
-            for step in steps:
-                if not story.is_done(step):
-                    with telling.doing(step) as said:
-                        story.run(step, said)
+        with story.held():
+            if not all(story.is_done(step) for step in steps):
+                harness.note(size, folder)
+            with Telling(story, steps, console) as telling:
+                for step in steps:
+                    if not story.is_done(step):
+                        with telling.doing(step) as said:
+                            story.run(step, said)
         print_result(folder, console)
     except KeyboardInterrupt:
         console.print("Stopped; the same command goes on from there.")
         return 130
-    except AcepilotError as error:
+    except (AcepilotError, OSError) as error:
         console.print("error:", style="red", end=" ")
-        console.print(error.message, markup=False)
+        console.print(str(error), markup=False)
         return 1
     return 0
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from acepilot.errors import AcepilotError
 from benchmarks.traces import PAUSE_MS, Trace
 
 PATIENCE_S = 20.0
@@ -45,8 +46,10 @@ class Assistant(Protocol):
         ...
 
 
-class NoAnswer(Exception):
+class NoAnswer(AcepilotError):
     """The assistant failed, refused or gave up: that is not the same as having nothing to say."""
+
+    code = "no_answer"
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def running(
             stdin=subprocess.DEVNULL,
             env={**(environment or {}), **os.environ},
             start_new_session=True,
+            close_fds=False,  # a lock that was made inheritable is held as long as this runs
         )
     try:
         deadline = time.monotonic() + patience_s

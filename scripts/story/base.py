@@ -32,15 +32,10 @@ def is_starter(size: Size) -> bool:
     return size.base in STARTERS
 
 
-def name_to_serve(size: Size) -> str:
-    """The base's name in the story's registry."""
-    return size.base.replace("/", "--")
-
-
 def folder_to_train(size: Size, home: Path) -> Path:
     """Where the base lies as transformers opens it: config, weights and tokenizer."""
     at_home = is_starter(size) or size.base == TINY.base
-    return home / ("cache/training" if at_home else "models") / name_to_serve(size)
+    return home / ("cache/training" if at_home else "models") / size.base.replace("/", "--")
 
 
 def bring(model: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from story import base
 from story.pipeline import Call, Command
 from story.programs import BIN, PYTHON, ROOT
-from story.sizes import TINY, Recipe, Size
+from story.sizes import OWN, TINY, Recipe, Size
 
 JUDGED = (0, 1, 2)
 """Exit codes of `compare` that are verdicts."""
@@ -18,7 +18,7 @@ class Commands:
     def __init__(self, size: Size, folder: Path) -> None:
         self._size = size
         self._folder = folder
-        self.base = base.name_to_serve(size)
+        self.base = size.base
         self.base_folder = base.folder_to_train(size, folder / "home")
         self.drift_words = folder / "drift-words.jsonl"
         self.sets = self._own(",".join(size.problems))
@@ -118,7 +118,7 @@ class Commands:
         return self._folder / "corpora" / f"mixed-{100 * recipe.replay_share:.0f}"
 
     def _own(self, word: str) -> str:
-        return word.replace("{own}", str(self._folder / "own"))
+        return word.replace(OWN, str(self._folder / "own"))
 
     def _build(self, name: str, target: Path, *words: object) -> Command:
         clean = ("--problems", self._folder / "problems.jsonl", "--out", target)

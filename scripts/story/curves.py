@@ -14,8 +14,6 @@ class Curve:
     points: str
     first: float
     last: float
-    lowest: float
-    highest: float
     steps: int
 
 
@@ -31,4 +29,4 @@ def curve(losses: Sequence[float]) -> Curve:
     points = " ".join(
         f"{at * across:.1f},{HEIGHT - (loss - low) / spread * HEIGHT:.1f}" for at, loss in enumerate(smooth)
     )
-    return Curve(points, smooth[0], smooth[-1], low, high, len(smooth))
+    return Curve(points, smooth[0], smooth[-1], len(smooth))

@@ -102,11 +102,13 @@ class Story:
         self.folder = folder
         self.home = folder / "home"
         self._user_home = user_home
-        self._lock = -1
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Nobody else may work on this folder. Raises StepFailed when somebody does."""
+        """Nobody else may work on this folder. Raises StepFailed when somebody does.
+
+        Programs inherit the lock: whoever kills this process leaves them running, and the folder locked.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
             try:
@@ -116,7 +118,7 @@ class Story:
                     f"Another replay works on {self.folder}, or what a killed one had started still runs: "
                     "wait for it, or end it; or name another --folder."
                 ) from error
-            self._lock = lock.fileno()
+            os.set_inheritable(lock.fileno(), True)
             yield
 
     def record(self, step: Step) -> Record | None:
@@ -195,11 +197,12 @@ class Story:
         if one.own_home:
             environment["ACEPILOT_HOME"] = str(self._user_home)
         words = [word.replace("{url}", url) for word in one.words]
-        code = run_program(words, environment, file, self._log_path(step), said, self._lock)
+        code = run_program(words, environment, file, self._log_path(step), said)
         if code not in one.accepted:
             raise StepFailed(
                 f"{step.name}: `{self.described(one)}` ended with {code}. Its last words are in "
-                f"{self._log_path(step)}; the same command goes on from there."
+                f"{self._log_path(step)}; the same command goes on from there. If an earlier step is at "
+                f"fault, remove its file in {self._record_path(step).parent}, and it is done anew."
             )
         return code
 

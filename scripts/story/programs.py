@@ -31,14 +31,12 @@ def run_program(
     output: IO[bytes],
     log: Path,
     said: Callable[[str], None],
-    held: int,
 ) -> int:
-    """Its exit code. `output` is `log`, open; `said` hears the last line in it. `held` is a locked file that
-    the program keeps open: whoever kills this process leaves it running, and still locked."""
+    """Its exit code. `output` is `log`, open; `said` hears the last line in it."""
     words = [word.replace("{port}", str(free_port())) for word in words]
     process = subprocess.Popen(
-        words, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
-        stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(held,),
+        words, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
+        stderr=subprocess.STDOUT, start_new_session=True, close_fds=False,  # it keeps what `held` has locked
     )  # fmt: skip
     try:
         while process.poll() is None:

@@ -18,7 +18,7 @@ from acepilot.gate_report import GateReport, read_gate_report
 from acepilot.manifest import read_manifest, write_atomically
 from acepilot.provenance import git_commit
 from eval_humaneval.report import plot
-from eval_humaneval.results import Results, read_results
+from eval_humaneval.results import Results, read_results, read_samples
 from eval_humaneval.table import label
 from story.curves import curve
 from story.difference import MEASURES, Difference, differences
@@ -76,7 +76,12 @@ def write(folder: Path, size: Size, steps: Sequence[str]) -> None:
         "seen": seen,
         "steps": taken,
         "seconds": sum(one["seconds"] for one in taken),
-        "tokens_generated": sum(one.cost.tokens for sides in results.values() for one in sides.values()),
+        "tokens_generated": sum(
+            sample.tokens
+            for table in TABLES
+            for side in SIDES
+            for sample in read_samples(folder / "tables" / side / table)
+        ),
     }
     write_atomically(folder / "report.json", json.dumps(document, indent=2) + "\n")
     _page(folder, document, results, gates, differ)

@@ -8,6 +8,9 @@ docs/story.md gives the reasons for the numbers. The margins were chosen before 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+OWN = "{own}"
+"""The folder of what base.py writes, in sources and problem sets."""
+
 VUE = ("npm:element-ui@2.15.14", "npm:vitepress@1.6.4", "npm:keen-ui@1.4.0", "npm:@slidev/client@52.20.1")
 """To tune on. The hash of its name holds @slidev/client out: the development split."""
 
@@ -55,8 +58,7 @@ class Recipe:
 @dataclass(frozen=True)
 class Size:
     """`base`: a starter, `tiny`, or a hub id. `gguf`: whether the tuned model is served as one. `training`
-    is put over both recipes. `{own}` is the folder of what base.py writes. Holes and own words are counted
-    for each language."""
+    is put over both recipes. Holes and own words are counted for each language."""
 
     name: str
     base: str
@@ -133,10 +135,10 @@ TINY = replace(
     base="tiny",
     what="a random CodeGen of 150,000 weights on this repository's own files: a minute, no network",
     gguf=False,
-    vue=("path:{own}/vue-a", "path:{own}/vue-b", "path:{own}/vue-c"),
-    unseen_vue=("path:{own}/vue-unseen",),
-    others=("path:{own}/others-a", "path:{own}/others-b"),
-    unseen_others=("path:{own}/others-unseen",),
+    vue=(f"path:{OWN}/vue-a", f"path:{OWN}/vue-b", f"path:{OWN}/vue-c"),
+    unseen_vue=(f"path:{OWN}/vue-unseen",),
+    others=(f"path:{OWN}/others-a", f"path:{OWN}/others-b"),
+    unseen_others=(f"path:{OWN}/others-unseen",),
     own_words=("python",),
     own_words_tokens=16,
     sequence_tokens=128,
@@ -148,7 +150,7 @@ TINY = replace(
     ),
     recipes=(Recipe("a", 0.5, ("lora.r=4",)),),
     shares=(1.0,),
-    problems=("{own}/problems.jsonl",),
+    problems=(f"{OWN}/problems.jsonl",),
     languages=("python",),
     max_tokens=8,
     vue_holes=3,

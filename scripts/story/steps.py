@@ -6,14 +6,14 @@ runs with ACEPILOT_HOME=STORY/home.
     STORY/scraped/      repositories, as fetched       STORY/runs/    training, a folder an attempt
     STORY/corpora/      what is tuned on               STORY/tables/  evaluations: base, eager, careful
     STORY/own-words.jsonl, drift-words.jsonl           STORY/dev/     the same on the development split
-    STORY/problems.jsonl
+    STORY/problems.jsonl, STORY/harness/
     STORY/gates/, attempts/, seen/                     STORY/report.json, report.html
 """
 
 from dataclasses import replace
 from pathlib import Path
 
-from story import base, choice, promotion, report, seen
+from story import base, choice, harness, promotion, report, seen
 from story.commands import SOURCES, Commands, recipe_file
 from story.pipeline import Call, Step
 from story.sizes import DRIFT_TEXTS, TINY, Size
@@ -86,7 +86,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
             ),
             inputs=(
                 *(scraped / name / "sources.jsonl" for name in ("vue", "others")),
-                *(own_words, do.base_folder / "tokenizer.json"),
+                *(own_words, do.base_folder / "tokenizer.json", harness.problems_file(folder)),
             ),
             outputs=tuple(
                 corpus / "manifest.json" for corpus in (corpora / "vue", corpora / "others", *mixed)
@@ -187,12 +187,13 @@ def _table(size: Size, folder: Path, side: str) -> Step:
     made_of = do.base_folder / "config.json" if is_base else folder / "home/models" / model / "manifest.json"
     scraped = folder / "scraped"
     sources = [scraped / name / "sources.jsonl" for name in ("unseen-vue", "unseen-others")]
+    judged_with = [harness.tools_file(folder), harness.problems_file(folder)]
     results = [tables / name / "results.json" for name in report.TABLES]
     return Step(
         f"{side}/table",
         "Judge it: problems in all languages, holes in unseen Vue repositories, holes in unseen other code",
         (*do.judge(model, side), *(do.judge_on_dev(model, side) if is_base else ())),
-        inputs=(made_of, *sources, *(_dev_corpora(folder) if is_base else ())),
+        inputs=(made_of, *sources, *judged_with, *(_dev_corpora(folder) if is_base else ())),
         outputs=(*results, *(_dev_results(folder, side) if is_base else ())),
         makes=(tables, *((folder / "dev" / side,) if is_base else ())),
     )

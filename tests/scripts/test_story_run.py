@@ -51,6 +51,12 @@ def test_a_dry_run_prints_every_command_and_touches_nothing(size: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_problems_that_a_size_does_not_ask_are_refused(tmp_path: Path) -> None:
+    done = replay(tmp_path, "--model", "tiny", "--human-eval", "human-eval", "--dry-run")
+    assert done.returncode == 2
+    assert "no --human-eval for it" in done.stderr
+
+
 @pytest.mark.timeout(1200)  # a minute and a half on two idle cores
 def test_a_tiny_model_walks_the_whole_path_and_again_for_nothing(tmp_path: Path) -> None:
     try:

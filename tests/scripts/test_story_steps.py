@@ -2,12 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
-from story import promotion
+from benchmarks.processes import running
+from story import harness, promotion
 from story.choice import TOLERATED_DRIFT, Candidate, best_of
 from story.curves import curve
 from story.difference import Difference, differences
@@ -17,6 +20,7 @@ from story.sizes import SIZES, STARTER
 from story.steps import steps_of
 from story.telling import in_words, pace
 
+from acepilot.errors import ConfigError
 from acepilot.gate_report import Comparison, GateReport, JudgedModel
 from eval_humaneval.results import HoleMeasures, Sample
 
@@ -89,6 +93,56 @@ def test_two_replays_never_work_on_one_folder(story: Story) -> None:
         pytest.fail("the lock was had twice")
 
 
+def test_a_folder_is_held_as_long_as_anything_that_was_started_runs(tmp_path: Path) -> None:
+    story = Story(tmp_path / "story", tmp_path / "home")
+    with ExitStack() as replay, ExitStack() as program:
+        replay.enter_context(story.held())
+        program.enter_context(running(["sleep", "60"], log=tmp_path / "log", ready=lambda: True))
+        replay.close()
+        with pytest.raises(StepFailed, match="what a killed one had started still runs"), story.held():
+            pytest.fail("the lock was had while the program ran")
+        program.close()
+        with story.held():
+            pass
+
+
+class Tools:
+    """An Examiner on a machine without PHP."""
+
+    def __init__(self, **_: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def missing(self, languages: Sequence[str]) -> dict[str, str]:
+        return {name: "`apt-get install php-cli`" for name in languages if name == "php"}
+
+    def versions(self, languages: Sequence[str]) -> dict[str, str]:
+        return dict.fromkeys(languages, "1.0")
+
+
+def test_what_tables_depend_on_is_known_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "Examiner", Tools)
+    monkeypatch.chdir(tmp_path)
+    size = replace(STARTER, problems=("builtin",))
+    with pytest.raises(harness.HarnessIncomplete, match="php: `apt-get install php-cli`"):
+        harness.note(size, tmp_path)
+    with pytest.raises(ConfigError, match="no problem set"):
+        harness.note(replace(size, problems=("builtin", str(tmp_path / "none"))), tmp_path)
+    (tmp_path / "acepilot.toml").write_text("[eval_humaneval]\nseed = 1\n")
+    with pytest.raises(ConfigError, match="Move it"):
+        harness.note(size, tmp_path)
+    (tmp_path / "acepilot.toml").unlink()
+    assert not harness.tools_file(tmp_path).exists()
+    harness.note(replace(size, languages=("go", "vue")), tmp_path)
+    assert json.loads(harness.tools_file(tmp_path).read_text()) == {"go": "1.0", "vue": "1.0"}
+    assert set(json.loads(harness.problems_file(tmp_path).read_text())) == {"builtin"}
+
+
 def test_exit_codes_that_are_answers_are_kept(story: Story) -> None:
     verdict = Command((sys.executable, "-c", "import sys; sys.exit(2)"), accepted=(0, 1, 2))
     step = Step("gate", "a verdict", (verdict,))
@@ -118,7 +172,7 @@ def test_what_was_measured_scales_what_is_guessed(story: Story) -> None:
 
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_every_step_finds_what_earlier_ones_made(name: str, tmp_path: Path) -> None:
-    made: set[Path] = set()
+    made = {harness.tools_file(tmp_path), harness.problems_file(tmp_path)}
     steps = steps_of(SIZES[name], tmp_path, tmp_path / "users")
     assert len({step.name for step in steps}) == len(steps)
     for step in steps:
