@@ -69,7 +69,7 @@ def serving(model: str, log: Path) -> Generator[str]:
 
 def run_quietly(words: Sequence[str]) -> tuple[int, str]:
     """The exit code of a short program, and all that it said, without line breaks at a terminal's width."""
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.returncode, (done.stderr + done.stdout).strip()
 
 
