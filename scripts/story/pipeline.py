@@ -135,7 +135,7 @@ class Story:
         """Over commands, functions, contents of inputs, and versions; paths as seen from the story."""
         return canonical_hash(
             {
-                "work": [self._described(one) for one in step.work],
+                "work": [self._identity(one) for one in step.work],
                 "served": step.served,
                 "inputs": self._hashes(step.inputs),
                 "versions": _versions(),
@@ -210,14 +210,14 @@ class Story:
         """For people: what to type, or what this program does by itself."""
         if isinstance(one, Command):
             return " ".join(self.plain(word) for word in one.words)
-        words = ", ".join(f"{name}={self.plain(value)}" for name, value in one.arguments.items())
-        return f"{one.function.__module__}.{one.function.__name__}({words})"
+        return f"{one.function.__module__}.{one.function.__name__}()"
 
-    def _described(self, one: Command | Call) -> list[str]:
+    def _identity(self, one: Command | Call) -> list[str]:
         if isinstance(one, Command):
             return [self.plain(word) for word in one.words]
+        arguments = [f"{name}={self.plain(value)}" for name, value in one.arguments.items()]
         source = inspect.getsourcefile(one.function)
-        return [self.described(one), sha256_of(Path(source)) if source else ""]
+        return [self.described(one), *arguments, sha256_of(Path(source)) if source else ""]
 
     def _hashes(self, paths: Sequence[Path]) -> dict[str, str]:
         return {self.plain(path): sha256_of(path) for path in paths if path.is_file()}
