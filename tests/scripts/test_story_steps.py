@@ -15,13 +15,14 @@ from story.choice import TOLERATED_DRIFT, Candidate, best_of
 from story.curves import curve
 from story.difference import Difference, differences
 from story.findings import findings
-from story.pipeline import Command, Step, StepFailed, Story
+from story.pipeline import Call, Command, Step, StepFailed, Story
 from story.sizes import SIZES, STARTER
 from story.steps import steps_of
 from story.telling import in_words, pace
 
 from acepilot.errors import ConfigError
 from acepilot.gate_report import Comparison, GateReport, JudgedModel
+from acepilot.manifest import write_atomically
 from eval_humaneval.results import HoleMeasures, Sample
 
 APPEND = "import sys; from pathlib import Path; p = Path(sys.argv[1]); p.open('a').write(sys.argv[2])"
@@ -64,6 +65,13 @@ def test_a_step_is_done_once_and_again_only_when_something_has_changed(story: St
     (story.folder / "out").write_text("touched")
     assert not story.is_done(step_of(story, "y", inputs=(recipe,)))
     assert run(story, step_of(story, "y", inputs=(recipe,))) == "y"
+
+
+def test_a_step_of_a_function_is_done_again_when_an_argument_changes(story: Story) -> None:
+    out = story.folder / "out"
+    for text in ("x", "y"):
+        call = Call(write_atomically, {"path": out, "text": text})
+        assert run(story, Step("part/one", "a step", (call,), outputs=(out,))) == text
 
 
 def test_a_step_that_was_stopped_goes_on_over_what_it_left(story: Story) -> None:
