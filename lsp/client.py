@@ -4,13 +4,14 @@ Whatever goes wrong becomes one `ServerError`: a state for the status and a sent
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import Overloaded
@@ -85,19 +86,12 @@ class CompletionClient:
             if response.status_code != HTTPStatus.OK:
                 await response.aread()
                 raise _refusal(response, self.url)
-            rest = b""
-            pieces = response.aiter_bytes()
-            async for piece in pieces:
-                # Not `aiter_lines`: it splits at U+2028 and its like, too, which JSON holds as they are.
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    if not line.startswith(b"data:"):
-                        continue
-                    data = line.removeprefix(b"data:").strip()
-                    if data == b"[DONE]":
-                        await _read_out(pieces)
+            async with aclosing(EventSource(response).aiter_sse()) as events:
+                async for event in events:
+                    if event.data == "[DONE]":
+                        await _read_out(events)
                         return
-                    yield _chunk(data)
+                    yield _chunk(event.data)
             raise ServerError(
                 "off", "The completion server broke off in the middle of an answer; see its log."
             )
@@ -158,6 +152,8 @@ class CompletionClient:
             raise ServerError(
                 "off", f"The completion server at {self.url} does not answer; see its log."
             ) from error
+        except SSEError as error:
+            raise _nonsense() from error
         except httpx.HTTPError as error:
             raise ServerError(
                 "off",
@@ -165,28 +161,32 @@ class CompletionClient:
             ) from error
 
 
-async def _read_out(pieces: AsyncIterator[bytes]) -> None:
-    """To the end of a body that has said all: only then does httpx keep the connection for the next."""
+async def _read_out(events: AsyncGenerator[ServerSentEvent]) -> None:
+    """Read to the body's end after its last event: only then does httpx keep the connection for the next."""
     with suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout(READ_OUT_S):
-            async for _ in pieces:
+            async for _ in events:
                 pass
 
 
-def _parse(model: type[_Body], data: bytes) -> _Body:
+def _parse(model: type[_Body], data: str | bytes) -> _Body:
     try:
         return model.model_validate_json(data)
     except ValidationError:
         # Without a cause: pydantic's words quote what was received, which may be code.
-        raise ServerError(
-            "error",
-            "The completion server's answer makes no sense: is --server-url Acepilot's server, and "
-            "of the same version?",
-        ) from None
+        raise _nonsense() from None
 
 
-def _chunk(data: bytes) -> CompletionResponse:
-    if data.startswith(b'{"error"'):
+def _nonsense() -> ServerError:
+    return ServerError(
+        "error",
+        "The completion server's answer makes no sense: is --server-url Acepilot's server, and "
+        "of the same version?",
+    )
+
+
+def _chunk(data: str) -> CompletionResponse:
+    if data.startswith('{"error"'):
         failed = _parse(ErrorResponse, data).error
         if failed.code == Overloaded.code:
             raise ServerError("busy", f"The completion server is busy: {failed.message}", retry_after_s=1.0)

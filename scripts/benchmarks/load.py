@@ -5,7 +5,6 @@ sends one request and waits for its end.
 """
 
 import asyncio
-import json
 import random
 import statistics
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from httpx_sse import EventSource
 from tokenizers import Tokenizer
 
 from benchmarks.peers import Contestant
@@ -128,10 +128,10 @@ class Load:
         first_s, tokens = 0.0, 0
         async with self._http.stream("POST", "/v1/completions", json=body, timeout=LONGEST_S) as response:
             response.raise_for_status()
-            async for line in response.aiter_lines():
-                if not line.startswith("data: {"):
+            async for event in EventSource(response).aiter_sse():
+                if not event.data.startswith("{"):  # [DONE]
                     continue
-                chunk: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                chunk: dict[str, Any] = event.json()
                 if chunk.get("choices") and not first_s:
                     first_s = time.perf_counter() - began
                 if usage := chunk.get("usage"):

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import ConfigError
@@ -39,6 +40,8 @@ EXTRAS: dict[str, dict[str, object]] = {
     "acepilot": {"mode": "raw", "rendered": True},
 }
 """Sent to no other kind: OpenAI's own server refuses fields that it does not know."""
+
+_NOT_OPENAI = "does not stream OpenAI's completions"
 
 _WORD = re.compile(r"[\w.-]{1,64}")
 
@@ -181,35 +184,38 @@ def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
 async def read_stream(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
     """What the events until [DONE] tell. Raises BadAnswer for an error, and for an end before the end."""
     finished = False
-    lines = _lines(response)
-    async for line in lines:
-        if not line.startswith(b"data:"):
-            continue
-        data = line.removeprefix(b"data:").strip()
-        if data == b"[DONE]":
-            await _read_out(lines)
-            return
-        chunk = _chunk(data)
-        finished = finished or chunk.finish is not None
-        if chunk.text or chunk.finish or chunk.completion_tokens is not None:  # the first may have nothing
-            yield chunk
+    async with contextlib.aclosing(EventSource(response).aiter_sse()) as events:
+        try:
+            async for event in events:
+                if event.data == "[DONE]":
+                    await _read_out(events)
+                    return
+                if not event.data:  # a sign of life: an id, a type or a comment
+                    continue
+                chunk = _chunk(event.data)
+                finished = finished or chunk.finish is not None
+                # The first one may have nothing.
+                if chunk.text or chunk.finish or chunk.completion_tokens is not None:
+                    yield chunk
+        except SSEError as error:
+            raise BadAnswer(_NOT_OPENAI) from error
     if not finished:
         raise BadAnswer("broke off in the middle of an answer")
 
 
-async def _read_out(lines: AsyncIterator[bytes]) -> None:
-    """To the end of a body that has said all: only then does httpx keep the connection for the next."""
+async def _read_out(events: AsyncGenerator[ServerSentEvent, None]) -> None:
+    """Read to the body's end after its last event: only then does httpx keep the connection for the next."""
     with contextlib.suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout(READ_OUT_S):
-            async for _ in lines:
+            async for _ in events:
                 pass
 
 
-def _chunk(data: bytes) -> Chunk:
+def _chunk(data: str) -> Chunk:
     try:
         event = _Answer.model_validate(json.loads(data))
     except ValueError as error:
-        raise BadAnswer("does not stream OpenAI's completions") from error
+        raise BadAnswer(_NOT_OPENAI) from error
     if event.error is not None:
         raise BadAnswer(f"failed in the middle of an answer{_named(event.error)}")
     choice = event.choices[0] if event.choices else _Choice()
@@ -237,14 +243,3 @@ def _named(error: _Error | str | None) -> str:
 async def read_whole(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The body, in one."""
     yield await response.aread()
-
-
-async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Lines of bytes. httpx's own also end at U+2028 and the like, which are text inside of JSON."""
-    kept = b""
-    async for piece in response.aiter_bytes():
-        *lines, kept = (kept + piece).split(b"\n")
-        for line in lines:
-            yield line.rstrip(b"\r")
-    if kept:
-        yield kept

@@ -3,14 +3,16 @@
 import asyncio
 import base64
 
+import httpx
 import pytest
 
 import lsp.client
-from acepilot.protocol import CompletionRequest
-from lsp.client import CompletionClient
+from acepilot.protocol import Choice, CompletionRequest, CompletionResponse
+from lsp.client import CompletionClient, ServerError
 from lsp.doctor import examine
 from lsp.live import Live
 from lsp.settings import LspSettings
+from tests.event_stream import SEPARATORS, cut_answers, event_stream
 from tests.lsp.fake_server import FakeServer
 from tests.lsp.test_lsp_steps import snapshot
 
@@ -78,4 +80,39 @@ async def test_the_last_word_is_not_kept_back_until_the_connection_is_read_out(
         assert told == [fake.text]
         await live.closed()
     assert told == [fake.text]
+    await client.aclose()
+
+
+def answer_with(response: httpx.Response, monkeypatch: pytest.MonkeyPatch) -> CompletionClient:
+    """A client whose next request gets this answer, whatever its address."""
+
+    async def handle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return response
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
+    return CompletionClient(LspSettings.load({"server_url": "http://127.0.0.1:1"}))
+
+
+@pytest.mark.asyncio
+async def test_where_an_answer_is_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"'é{SEPARATORS}😀'", ""]
+    answers = [
+        CompletionResponse(id="c", created=0, model="m", choices=[Choice(index=0, text=text)])
+        for text in texts
+    ]
+    first, second = (answer.model_dump_json(exclude_none=True) for answer in answers)
+    raw = f": hello\r\n\r\ndata:{first}\r\n\r\ndata: {second}\n\ndata: [DONE]\n\n".encode()
+    for response in cut_answers(raw):
+        client = answer_with(response, monkeypatch)
+        assert [chunk.choices[0].text async for chunk in client.stream(REQUEST)] == texts
+        assert response.is_closed
+        await client.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_page_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = answer_with(event_stream(b"<html>", content_type="text/html"), monkeypatch)
+    with pytest.raises(ServerError, match="--server-url") as caught:
+        await collect(client)
+    assert caught.value.state == "error"
     await client.aclose()

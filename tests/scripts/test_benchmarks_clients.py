@@ -12,11 +12,13 @@ import pytest
 from benchmarks import plain_client
 from benchmarks.editor import NoAnswer
 from benchmarks.language_server import LanguageServer
-from benchmarks.peers import HERE
+from benchmarks.load import Load
+from benchmarks.peers import HERE, Contestant
 from benchmarks.plain_client import DEBOUNCE_S, PlainClient
 from benchmarks.without import LEVERS, read_counts
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
+from tests.event_stream import SEPARATORS, cut_answers
 from tests.lsp.fake_server import FakeServer
 
 SENTINELS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
@@ -102,6 +104,19 @@ def test_a_peer_that_refuses_has_not_answered(tokenizer: Tokenizer, monkeypatch:
     with pytest.raises(NoAnswer):
         asyncio.run(ask(FakePeer(status=503)))
     assert asyncio.run(ask(FakePeer(text=" \n"))) == ""
+
+
+def test_where_an_answer_is_cut_changes_no_count() -> None:
+    chunks = [{"choices": [{"text": f"é{SEPARATORS}"}]}, {"choices": [], "usage": {"completion_tokens": 7}}]
+    first, last = (json.dumps(chunk, ensure_ascii=False) for chunk in chunks)
+    raw = f": hello\n\ndata: {first}\n\ndata: {last}\n\ndata: [DONE]\n\n".encode()
+
+    async def tokens(response: httpx.Response) -> int:
+        transport = httpx.MockTransport(lambda request: response)
+        async with httpx.AsyncClient(transport=transport, base_url="http://peer") as http:
+            return (await Load(http, Contestant("peer", "", "", ()), "m").ask("x", 8)).tokens
+
+    assert {asyncio.run(tokens(response)) for response in cut_answers(raw)} == {7}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The upstream engine against a server that does what a test says: what it sends, and what it makes right."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
@@ -15,6 +16,8 @@ from acepilot.fim import render
 from acepilot.registry import ModelFolder
 from server.engine.base import Delta, EngineOptions, GenerationRequest
 from server.engine.upstream import UpstreamEngine
+from server.engine.upstream_protocol import BadAnswer, read_stream
+from tests.event_stream import SEPARATORS, cut_answers, event_stream
 from tests.server.upstream_fake import FIM_TOKENS, FakeUpstream, eventually_async, tokenizer_folder
 
 REQUEST = GenerationRequest("def add(a, b):\n    ", max_tokens=100, temperature=0.7, top_p=0.9, seed=5)
@@ -140,6 +143,29 @@ async def test_a_sentinel_ends_the_completion_and_the_stream(opened: Open, fake:
 async def test_text_comes_whole(opened: Open, fake: FakeUpstream) -> None:
     fake.pieces = ["'\ud83d", "\ude00", "\u2028", "\x85", "漢\ufffd"]
     assert text_of(await collect(opened())) == "'😀\u2028\x85漢"
+
+
+@pytest.mark.asyncio
+async def test_where_an_answer_is_cut_changes_nothing() -> None:
+    texts = [f"'é{SEPARATORS}😀'", "b"]
+    first, second = (json.dumps({"choices": [{"text": text}]}, ensure_ascii=False) for text in texts)
+    raw = f": hello\r\n\r\ndata:{first}\r\n\r\ndata: {second}\n\ndata: [DONE]\n\n".encode()
+    for response in cut_answers(raw):
+        assert [chunk.text async for chunk in read_stream(response)] == texts
+        assert response.is_closed
+
+
+@pytest.mark.asyncio
+async def test_signs_of_life_are_no_chunks() -> None:
+    chunk = b'data: {"choices": [{"text": "a", "finish_reason": "stop"}]}\n\n'
+    response = event_stream(b"id: 1\n" + chunk + b": still here\n\nevent: ping\n\ndata:\n\n")
+    assert [chunk.text async for chunk in read_stream(response)] == ["a"]
+
+
+@pytest.mark.asyncio
+async def test_a_page_is_no_answer() -> None:
+    with pytest.raises(BadAnswer, match="does not stream"):
+        await anext(read_stream(event_stream(b"<html>", content_type="text/html")))
 
 
 @pytest.mark.asyncio
