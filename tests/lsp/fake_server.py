@@ -30,11 +30,12 @@ Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loa
 
 @dataclass
 class Seen:
-    """One request for a completion, the port it came from, and how it ended."""
+    """One request for a completion, the port it came from, how many chunks it got, and how it ended."""
 
     body: CompletionRequest
     authorization: str | None
     port: int
+    chunks: int = 0
     ended: Literal["", "whole", "cancelled", "refused", "died"] = ""
 
 
@@ -189,6 +190,7 @@ class FakeServer:
                     raise ConnectionAbortedError
                 await asyncio.sleep(delay_s)
                 yield _chunk(name, text[start : start + 4])
+                seen.chunks += 1
             final = text if self.final is None else self.final
             seen.ended = "whole"
             yield _chunk(name, "", AcepilotInfo(text=final, reason=self.reason), finish_reason="stop")

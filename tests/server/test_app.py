@@ -61,8 +61,9 @@ def test_a_model_that_fails_to_load_says_why(failure: Exception) -> None:
         raise failure
 
     with TestClient(create_app(ServerSettings.load({}), load_engine), base_url="http://localhost") as client:
-        time.sleep(0.2)
-        ready = client.get("/ready")
+        deadline = time.monotonic() + 5
+        while (ready := client.get("/ready")).json()["status"] == "loading" and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert (ready.status_code, ready.json()["status"]) == (503, "failed")
         assert "fetch it again" in ready.json()["detail"]
         assert "fetch it again" in client.post("/v1/completions", json={"prompt": "x"}).text

@@ -1,7 +1,5 @@
 """The openvino engine's own process: what happens when it crashes, and what a damaged file does."""
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from acepilot.registry import is_whole
 from acepilot.resolve import resolve
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
+from tests.server.killed_worker import kill_while_answering
 
 
 @pytest.fixture
@@ -27,12 +26,8 @@ def engine() -> Iterator[OpenVinoEngine]:
 
 @pytest.mark.asyncio
 async def test_a_crash_fails_its_streams_and_the_next_request_is_answered(engine: OpenVinoEngine) -> None:
-    stream = engine.generate(GenerationRequest("def f():\n", max_tokens=2000))
-    await anext(stream)
-    os.kill(engine._steps._process.pid or 0, signal.SIGKILL)
     with pytest.raises(EngineFailed, match="process has ended"):
-        async for _ in stream:
-            pass
+        await kill_while_answering(engine, GenerationRequest("def f():\n", max_tokens=2000))
     answered = [delta async for delta in engine.generate(GenerationRequest("x = ", max_tokens=3))]
     assert answered[-1].finish
 
