@@ -1,8 +1,10 @@
-"""Answers whose bytes arrive in pieces, for the tests of everything that reads an event stream."""
+"""Event streams: answers whose bytes arrive in pieces, and a reader of whole answers; for tests."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import httpx
+from httpx_sse import EventSource
 
 SEPARATORS = "\u2028\u2029\x85"
 """Line ends for Python and for httpx, but neither for JSON nor for an event stream."""
@@ -18,6 +20,13 @@ def cut_answers(raw: bytes) -> Iterator[httpx.Response]:
 def event_stream(*pieces: bytes, content_type: str = "text/event-stream") -> httpx.Response:
     """An answer of these pieces, each of which is read by itself."""
     return httpx.Response(200, headers={"Content-Type": content_type}, content=_one_by_one(pieces))
+
+
+def chunks_of(response: httpx.Response) -> list[dict[str, Any]]:
+    """The JSON of each event of a whole stream; its last event must be [DONE]."""
+    *events, last = EventSource(response).iter_sse()
+    assert last.data == "[DONE]"
+    return [event.json() for event in events]
 
 
 async def _one_by_one(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:

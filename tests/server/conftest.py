@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
 
 from acepilot.errors import EngineFailed
 from acepilot.fim import FORMATS
@@ -187,10 +188,15 @@ class RunningServer:
     def complete(self, **body: object) -> httpx.Response:
         return httpx.post(f"{self.url}/v1/completions", json=body, timeout=30)
 
-    def metric(self, name: str) -> float:
-        """A metric's value, summed over its labels."""
-        lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(name)]
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
+    def metric(self, name: str, **labels: str) -> float:
+        """A metric's value, summed over the labels that are not given."""
+        families = text_string_to_metric_families(self.get("/metrics").text)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def wait_for(self, condition: Callable[[], bool], within_s: float = 5) -> bool:
         deadline = time.monotonic() + within_s

@@ -1,12 +1,13 @@
 """`POST /v1/chat/completions`: chat's words around a plain completion."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import openai
 import pytest
+
+from tests.event_stream import chunks_of
 
 Serve = Callable[..., Any]
 
@@ -43,9 +44,7 @@ def test_a_stream_tells_the_role_once_a_choice(serve: Serve, scripted: Any) -> N
     response = chat(
         serve(scripted), messages=MESSAGES, stream=True, n=2, stream_options={"include_usage": True}
     )
-    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
-    assert lines.pop() == "[DONE]"
-    chunks = [json.loads(line) for line in lines]
+    chunks = chunks_of(response)
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert chunks[-1]["usage"]["completion_tokens"] == 6
     for index in (0, 1):

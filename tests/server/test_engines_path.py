@@ -1,11 +1,12 @@
 """`POST /v1/engines/{engine}/completions`, as Copilot-style plugins ask."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.event_stream import chunks_of
 
 Serve = Callable[..., Any]
 
@@ -32,9 +33,7 @@ def ask(server: Any, **changes: object) -> httpx.Response:
 def test_the_stream_has_what_the_filters_left(serve: Serve, scripted: Any) -> None:
     scripted.script = "a + b\nprint(add(1, 2))"
     server = serve(scripted)
-    lines = [line.removeprefix("data: ") for line in ask(server).text.splitlines() if line]
-    assert lines.pop() == "[DONE]"
-    chunks = [json.loads(line) for line in lines]
+    chunks = chunks_of(ask(server))
     assert [choice["text"] for chunk in chunks for choice in chunk["choices"]] == ["a + b"]
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     trail = server.get(f"/v1/explain/{chunks[0]['id']}").json()

@@ -1,12 +1,12 @@
 """llama.cpp's `/infill`: the requests of llama.vim and llama.vscode, and what those two read of an answer."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from httpx_sse import EventSource
 
 Serve = Callable[..., Any]
 
@@ -154,8 +154,7 @@ def test_null_is_the_default(serve: Serve, scripted: Any) -> None:
 def test_a_stream_is_one_event(serve: Serve, scripted: Any) -> None:
     scripted.script = "a + b"
     response = infill(serve(scripted), {**LLAMA_VSCODE, "stream": True})
-    assert response.headers["content-type"].startswith("text/event-stream")
-    event = json.loads(response.text.removeprefix("data: "))
+    [event] = [sent.json() for sent in EventSource(response).iter_sse()]
     assert (event["content"], event["stop"]) == ("a + b", True)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
+from prometheus_client.parser import text_string_to_metric_families
 from transformers import GPTJConfig, GPTJForCausalLM
 
 from acepilot.registry import ModelFolder
@@ -102,8 +103,8 @@ def _answers(url: str) -> bool:
 
 
 def metric(url: str, name: str) -> float:
-    lines = httpx.get(f"{url}/metrics", timeout=10).text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+    families = text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=10).text)
+    return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
 
 async def collect(engine: UpstreamEngine, request: GenerationRequest) -> list[Delta]:
