@@ -4,7 +4,6 @@ The hub is that of HF_ENDPOINT, else huggingface.co; HF_TOKEN and HF_HUB_OFFLINE
 imported, and nothing asked, until a hub id was named.
 """
 
-import errno
 import io
 import os
 from collections.abc import Callable, Generator
@@ -12,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from acepilot.errors import AcepilotError, ConfigError, DownloadFailed, ModelNotFound, NotEnoughDisk
+from acepilot.disk import full_disk_told
+from acepilot.errors import AcepilotError, ConfigError, DownloadFailed, ModelNotFound
 from acepilot.manifest import sha256_of
 from acepilot.registry import models_dir
+from acepilot.settings import home
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
     disable_progress_bars()  # the progress is told here
     page = f"{constants.ENDPOINT}/{hub_id}"
     try:
-        yield
+        with full_disk_told(
+            home(), f"free some space and start again; what was fetched of {hub_id} is kept."
+        ):
+            yield
     except AcepilotError:
         raise
     except GatedRepoError as error:
@@ -122,8 +126,6 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
             "private one set HF_TOKEN."
         ) from error
     except Exception as error:  # the client lets through what its ways of transport raise
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise NotEnoughDisk(f"The disk is full: free some, and start again; {hub_id} goes on.") from error
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{type(error).__name__}: {error}"
         raise DownloadFailed(
             f"`{hub_id}` is no folder here, and {constants.ENDPOINT} did not give it ({why}). What was "

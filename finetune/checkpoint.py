@@ -29,7 +29,8 @@ from peft import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 
-from acepilot.errors import AcepilotError, NotEnoughDisk
+from acepilot.disk import full_disk_told
+from acepilot.errors import AcepilotError
 from acepilot.manifest import write_atomically
 from finetune.config import TrainConfig
 
@@ -162,7 +163,7 @@ def log_loss(run: Path, step: int, loss: float) -> None:
 def save(engine: Any, run: Path, config: TrainConfig, state: RunState, corpus: str | None) -> None:
     """A checkpoint to resume from; every process calls it. Raises NotEnoughDisk before or at the writing."""
     folder, tag = run / "checkpoints", f"step-{state.step:06d}"
-    with disk_full_told(folder / tag):
+    with _full_disk_told(folder / tag):
         engine.save_checkpoint(
             str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=config.method == "lora"
         )
@@ -173,7 +174,8 @@ def save(engine: Any, run: Path, config: TrainConfig, state: RunState, corpus: s
             tag=tag, world_size=comm.get_world_size(), zero_stage=config.zero.stage,
             corpus_hash=corpus, files=files, state=state,
         )  # fmt: skip
-        write_atomically(run / RESUME_FILE, resumable.model_dump_json(indent=2) + "\n")
+        with _full_disk_told(folder / tag):
+            write_atomically(run / RESUME_FILE, resumable.model_dump_json(indent=2) + "\n")
         for old in folder.glob("step-*"):  # DeepSpeed leaves a script beside them
             if old.name != tag:
                 shutil.rmtree(old)
@@ -193,7 +195,7 @@ def save_weights(engine: Any, run: Path, which: Literal["best", "last"], state: 
         staging = target.with_name(f".{which}.{os.getpid()}.part")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        with disk_full_told(staging):
+        with _full_disk_told(staging):
             if is_adapter:
                 with_names = get_peft_model_state_dict(model, state_dict=weights)
                 save_file(with_names, staging / "adapter_model.safetensors", {"format": "pt"})
@@ -223,19 +225,10 @@ def _gathered(model: Any, *, trained_only: bool) -> dict[str, torch.Tensor]:
     return weights
 
 
-@contextlib.contextmanager
-def disk_full_told(unfinished: Path) -> Any:
-    """A full disk as NotEnoughDisk, `unfinished` removed; torch and safetensors wrap the system's error."""
-    try:
-        yield
-    except Exception as error:
-        place = next(path for path in unfinished.parents if path.exists())
-        text = str(error)
-        if "No space left" in text or "unexpected pos" in text or "PytorchStreamWriter failed" in text:
-            free = shutil.disk_usage(place).free
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise NotEnoughDisk(
-                f"The disk of {place} is full ({free / 1e9:.1f} GB free): {unfinished.name} was not written, "
-                "the checkpoint before it is whole. Free some space and start again: it goes on from there."
-            ) from error
-        raise
+def _full_disk_told(unfinished: Path) -> contextlib.AbstractContextManager[None]:
+    return full_disk_told(
+        unfinished.parent,
+        f"{unfinished.name} was not written, the checkpoint before it is whole. Free some space and start "
+        "again: it goes on from there.",
+        unfinished=unfinished,
+    )

@@ -1,12 +1,12 @@
 """The last step of every export: a model's folder that appears whole, with its manifest and its card."""
 
-import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from acepilot.errors import ConfigError, NotEnoughDisk
+from acepilot.disk import full_disk_told
+from acepilot.errors import ConfigError
 from acepilot.manifest import CARD_FILE, MANIFEST_FILE, Manifest, ModelFile, sha256_of, write_manifest
 from acepilot.model_card import model_card
 
@@ -41,34 +41,21 @@ def write_folder(target: Path, manifest: Manifest, fill: Callable[[Path], Filled
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        filled = fill(staging)
-        (staging / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")
-        for path in staging.iterdir():
-            path.chmod(0o644)  # safetensors writes for its owner alone, and a server may be another user
-        files = {
-            path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
-            for path in sorted(staging.iterdir())
-        }
-        whole = manifest.model_copy(update={"files": files})
-        write_manifest(whole, staging)
-        shutil.rmtree(target, ignore_errors=True)
-        staging.rename(target)
-    except Exception as error:
-        if not _is_full_disk(error):
-            raise
-        free_gb = shutil.disk_usage(staging.parent).free / 1e9
-        raise NotEnoughDisk(
-            f"The disk of {staging.parent} is full ({free_gb:.1f} GB free): {target.name} was not written. "
-            "Free some space and export again."
-        ) from error
+        with full_disk_told(
+            staging.parent, f"{target.name} was not written. Free some space and export again."
+        ):
+            filled = fill(staging)
+            (staging / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")
+            for path in staging.iterdir():
+                path.chmod(0o644)  # safetensors writes for its owner alone, and a server may be another user
+            files = {
+                path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+                for path in sorted(staging.iterdir())
+            }
+            whole = manifest.model_copy(update={"files": files})
+            write_manifest(whole, staging)
+            shutil.rmtree(target, ignore_errors=True)
+            staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return whole, filled
-
-
-def _is_full_disk(error: Exception) -> bool:
-    """torch and safetensors wrap the system's error in their own."""
-    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or any(
-        text in str(error)
-        for text in ("No space left", "unexpected pos", "PytorchStreamWriter failed", "StorageFull")
-    )

@@ -14,7 +14,7 @@ from datatrove.pipeline.dedup.minhash import MinhashDedupFilter
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
 from acepilot.corpus import SPLITS, CorpusManifest, CorpusUnusable, Split, canonical_hash
-from acepilot.errors import NotEnoughDisk
+from acepilot.disk import full_disk_told
 from acepilot.registry import exclusive
 from finetune.data.account import account_for, top_reasons
 from finetune.data.card import write_card
@@ -74,15 +74,10 @@ def build(
         staging = out.with_name(f".{out.name}.building")
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            (staging / "corpus").mkdir(parents=True)
-            manifest = _stages(_plan(options), staging, runner(staging / "logs"), say)
-            (staging / "corpus").rename(out)
-        except OSError as error:
-            if error.errno != 28:
-                raise
-            raise NotEnoughDisk(
-                f"The disk of {out.parent} is full: free some space, or build elsewhere."
-            ) from error
+            with full_disk_told(out.parent, "free some space, or build in another folder."):
+                (staging / "corpus").mkdir(parents=True)
+                manifest = _stages(_plan(options), staging, runner(staging / "logs"), say)
+                (staging / "corpus").rename(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return manifest

@@ -24,7 +24,8 @@ from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
-from acepilot.errors import AcepilotError, ConfigError, NotEnoughDisk
+from acepilot.disk import is_full_disk
+from acepilot.errors import AcepilotError, ConfigError
 
 # datatrove logs each task to the terminal, and failures with the values of variables, which is users' code.
 # Every worker imports this module, since it unpickles a `Runner`'s executor.
@@ -58,7 +59,7 @@ class Runner:
     told: Callable[[str, int, int], None] = lambda stage, done, tasks: None
 
     def run(self, name: str, pipeline: Pipeline, tasks: int) -> None:
-        """Returns when all tasks are done. Raises StageFailed, NotEnoughDisk, or what the stage raised."""
+        """Return when all tasks are done. Raises StageFailed, OSError (disk full), or what a stage raised."""
         logs = self.logs / name
         with self._telling(name, logs, tasks):
             try:
@@ -68,10 +69,8 @@ class Runner:
             except AcepilotError:
                 raise
             except OSError as error:
-                if error.errno == 28:
-                    raise NotEnoughDisk(
-                        "The disk is full: free some space, or build in another folder."
-                    ) from error
+                if is_full_disk(error):
+                    raise  # the build says which disk
                 raise StageFailed(f"The stage {name} failed: {error}") from error
             except subprocess.CalledProcessError as error:
                 raise StageFailed(f"Slurm refused the stage {name}: {error}") from error

@@ -1,5 +1,6 @@
 """Scrape, step 2: one source's files into a folder, pinned to a commit, a version, or a hash of a folder."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from acepilot.errors import DownloadFailed, NotEnoughDisk
+from acepilot.disk import is_full_disk, says_full_disk
+from acepilot.errors import DownloadFailed
 from acepilot.manifest import sha256_of
 from finetune.data.licences import LICENCE_FILE
 from finetune.data.sources import Source
@@ -31,7 +33,7 @@ class Fetched:
 
 
 def fetch(source: Source, target: Path) -> Fetched:
-    """Fills the empty folder `target`. Raises DownloadFailed, with the tool's last words, NotEnoughDisk."""
+    """Fill the empty folder `target`. Raises DownloadFailed (the tool's last words), OSError (disk full)."""
     try:
         if source.kind == "npm":
             return _npm(source, target)
@@ -41,10 +43,8 @@ def fetch(source: Source, target: Path) -> Fetched:
             return _folder(Path(source.name), target)
         return _git(source, target)
     except OSError as error:
-        if error.errno == 28:
-            raise NotEnoughDisk(
-                f"The disk of {target} is full: free some space and run this again."
-            ) from error
+        if is_full_disk(error):
+            raise  # the run says which disk, and ends
         raise DownloadFailed(f"{source.key}: {error}") from error
 
 
@@ -177,8 +177,8 @@ def _run(command: list[str], source: Source) -> str:
             f"{source.key}: `{command[0]}` took more than {_TIMEOUT_S // 60} minutes."
         ) from error
     if done.returncode != 0:
-        if "No space left on device" in done.stderr:
-            raise OSError(28, "No space left on device")
+        if says_full_disk(done.stderr):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         words = [line for line in done.stderr.strip().splitlines() if "npm warn" not in line.lower()]
         raise DownloadFailed(f"{source.key}: {command[0]} says: {' / '.join(words[-3:])[:400] or 'nothing'}")
     return done.stdout

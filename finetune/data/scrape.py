@@ -7,11 +7,11 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from errno import ENOSPC
 from pathlib import Path
 
 from acepilot.corpus import CorpusUnusable
-from acepilot.errors import AcepilotError, ConfigError, DownloadFailed, NotEnoughDisk
+from acepilot.disk import full_disk_told
+from acepilot.errors import AcepilotError, ConfigError, DownloadFailed
 from finetune.data.fetch import fetch
 from finetune.data.licences import OWN, Licence, is_allowed, licence_of, nested_licences
 from finetune.data.scraped import REPOSITORIES, Settled, append_settled, read_settled
@@ -39,11 +39,8 @@ def scrape(
         raise ConfigError("No source was named: give some, a list file, or a search.")
     (out / REPOSITORIES).mkdir(parents=True, exist_ok=True)
     try:
-        failures = _settle_all(sources, out, allowed, told, say, own)
-    except OSError as error:
-        if error.errno != ENOSPC:
-            raise
-        raise NotEnoughDisk(f"The disk of {out} is full: free some space and run this again.") from error
+        with full_disk_told(out, "free some space and run this again."):
+            failures = _settle_all(sources, out, allowed, told, say, own)
     finally:
         shutil.rmtree(out / _PARTIAL, ignore_errors=True)
     everything = read_settled(out)
@@ -84,8 +81,6 @@ def _settle_all(
                 append_settled(out, settled)
                 done.add(source.key)
                 say(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
-            except NotEnoughDisk:
-                raise
             except AcepilotError as error:
                 failures.append(error.message)
                 say(error.message)

@@ -11,7 +11,7 @@ from pathlib import Path
 import openvino_genai as genai
 import structlog
 
-from acepilot.errors import NotEnoughDisk
+from acepilot.disk import HOME_ADVICE, check_room, full_disk_told
 from acepilot.registry import ModelFolder, exclusive
 from acepilot.settings import home
 from server.engine.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
@@ -38,11 +38,10 @@ def prepared_folder(model: ModelFolder) -> Path:
     with exclusive(f"openvino-{kept.name}"):
         if not (kept / MODEL_FILE).is_file():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(kept.parent).free < gguf.stat().st_size * FREE_FACTOR:
-                raise NotEnoughDisk(
-                    f"{kept.parent} has no room for {gguf} in OpenVINO's form: free some space."
-                )
-            _convert(gguf, kept)
+            needed_bytes = gguf.stat().st_size * FREE_FACTOR
+            check_room(kept.parent, needed_bytes, f"OpenVINO's form of {gguf}", HOME_ADVICE)
+            with full_disk_told(kept.parent, HOME_ADVICE):
+                _convert(gguf, kept)
     return kept
 
 

@@ -1,13 +1,16 @@
 """The folder registry: what a user may write after --model, and models that are whole or not there."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from acepilot.errors import ModelBroken, ModelNotFound
+from acepilot.errors import ModelBroken, ModelNotFound, NotEnoughDisk
 from acepilot.manifest import MANIFEST_FILE, Manifest, ModelFile
-from acepilot.registry import add, is_whole, models_dir
+from acepilot.registry import add, is_whole, models_dir, register
 from acepilot.resolve import resolve
+from tests.acepilot.tuned_models import write_model
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +95,22 @@ def test_a_damaged_manifest_is_said(tmp_path: Path) -> None:
     (models_dir() / "mine" / MANIFEST_FILE).write_text('{"id": ')
     with pytest.raises(ModelBroken, match="fetch or export the model again"):
         resolve("mine")
+
+
+def test_a_model_that_does_not_fit_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_model(tmp_path / "run", "weights")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3))
+        with pytest.raises(
+            NotEnoughDisk, match=f"{folder} needs .* on the disk of {models_dir()}, which has 3"
+        ):
+            register(folder)
+    with monkeypatch.context() as patched:
+        copy = shutil.copyfile
+        patched.setattr(shutil, "copyfile", lambda source, target: copy("/dev/zero", "/dev/full"))
+        with pytest.raises(NotEnoughDisk, match=f"The disk of {models_dir()} is full .* add again"):
+            register(folder)
+    assert not list(models_dir().iterdir())
+    assert register(folder).path.is_dir()

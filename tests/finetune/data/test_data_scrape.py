@@ -1,12 +1,13 @@
 """Scraping: pinned, resumed after a kill, judged by licence, and never half-written."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from acepilot.corpus import CorpusUnusable
-from acepilot.errors import ConfigError, DownloadFailed
+from acepilot.errors import ConfigError, DownloadFailed, NotEnoughDisk
 from finetune.data import fetch
 from finetune.data.licences import ALLOWED
 from finetune.data.options import BuildOptions
@@ -170,3 +171,28 @@ def test_a_huge_file_is_left_out_without_being_read(tmp_path: Path) -> None:
 def test_naming_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No source was named"):
         run([], tmp_path / "out")
+
+
+def test_a_tool_on_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = write_files(
+        tmp_path / "bin", {"git": "#!/bin/sh\necho 'No space left on device' >&2\nexit 128\n"}
+    )
+    (tools / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/bin")
+    free = Source("path", str(write_files(tmp_path / "free", {"LICENSE": MIT})))
+    out = tmp_path / "out"
+    with pytest.raises(NotEnoughDisk, match=f"The disk of {out} is full .*run this again"):
+        run([free, parse_source("github:a/b@c"), parse_source("github:a/d@c")], out)
+    assert [one.key for one in read_settled(out)] == [free.key]
+    assert not (out / ".fetching").exists()
+
+
+def test_writing_to_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source("path", str(write_files(tmp_path / "free", {"LICENSE": MIT})))
+
+    def full(path: Path, data: bytes) -> int:
+        return os.write(os.open("/dev/full", os.O_WRONLY), data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NotEnoughDisk, match="run this again"):
+        run([source], tmp_path / "out")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 from build_corpus import model_folder
 from pyarrow import parquet
 
@@ -207,14 +208,19 @@ def test_a_run_without_weights_cannot_be_exported(tmp_path: Path) -> None:
         export_run(tmp_path)
 
 
-def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
-    part = tmp_path / "step-000010"
-    part.mkdir()
-    with pytest.raises(NotEnoughDisk, match="checkpoint before it is whole"), checkpoint.disk_full_told(part):
-        raise RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0")
-    assert not part.exists()
-    with pytest.raises(RuntimeError, match="something else"), checkpoint.disk_full_told(part):
-        raise RuntimeError("something else")
+def test_a_full_disk_is_told_as_such_and_leaves_no_half_checkpoint(tmp_path: Path) -> None:
+    class Engine:
+        def save_checkpoint(self, folder: str, tag: str, **_: object) -> None:
+            part = Path(folder, tag)
+            part.mkdir(parents=True)
+            (part / "states.pt").symlink_to("/dev/full")
+            torch.save({"a": torch.zeros(1000)}, part / "states.pt")
+
+    with pytest.raises(
+        NotEnoughDisk, match=r"step-000010 was not written, the checkpoint before it is whole"
+    ):
+        checkpoint.save(Engine(), tmp_path, load_config(SMOKE, []), RunState(step=10), None)
+    assert [path.name for path in tmp_path.rglob("*")] == ["checkpoints"]
 
 
 def test_the_loss_log_forgets_steps_that_will_be_run_again(tmp_path: Path) -> None:

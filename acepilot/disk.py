@@ -1,0 +1,71 @@
+"""A disk without room, told as NotEnoughDisk: `check_room` before writing, `full_disk_told` while writing."""
+
+import errno
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from acepilot.errors import AcepilotError, NotEnoughDisk
+
+HOME_ADVICE = "free some space, or set ACEPILOT_HOME to a folder on a larger disk."
+
+_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+_WORDS = (
+    "No space left",  # the system's, as tools print it and as safetensors and pyarrow repeat it
+    "Disk quota exceeded",
+    "StorageFull",  # Rust's name, in safetensors' errors
+    "unexpected pos",  # torch.save, which looks where its file ends and not why
+    "PytorchStreamWriter failed",
+)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Return True for a full disk or an exceeded quota, also where a library wraps the system's error."""
+    return getattr(error, "errno", None) in _ERRNOS or says_full_disk(str(error))
+
+
+def says_full_disk(text: str) -> bool:
+    """Return True when a library's or a tool's error message tells of a full disk or an exceeded quota."""
+    return any(words in text for words in _WORDS)
+
+
+def check_room(place: Path, needed_bytes: int, what: str, advice: str) -> None:
+    """Raise NotEnoughDisk unless the disk of `place` has `needed_bytes` free.
+
+    `what` is what needs them, `advice` what to do: both become parts of the sentence.
+    """
+    free_bytes = _free_bytes(place)
+    if free_bytes < needed_bytes:
+        raise NotEnoughDisk(
+            f"{what} needs {decimal(needed_bytes)} free on the disk of {place}, which has "
+            f"{decimal(free_bytes)}: {advice}"
+        )
+
+
+@contextmanager
+def full_disk_told(place: Path, advice: str, *, unfinished: Path | None = None) -> Generator[None]:
+    """Raise NotEnoughDisk for a full disk inside the block; every other error passes as it is.
+
+    The sentence names `place`, the bytes free on its disk, and `advice`. `unfinished` is a folder that is
+    then removed, because nothing would finish it.
+    """
+    try:
+        yield
+    except AcepilotError:
+        raise
+    except Exception as error:  # torch, safetensors and executors wrap the system's error in their own
+        if not is_full_disk(error):
+            raise
+        free_bytes = _free_bytes(place)
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise NotEnoughDisk(f"The disk of {place} is full ({decimal(free_bytes)} free): {advice}") from error
+
+
+def _free_bytes(place: Path) -> int:
+    """Of the disk that `place` is on, or would be on."""
+    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
