@@ -14,9 +14,10 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from acepilot.errors import ConfigError, ModelBroken, NotEnoughDisk
+from acepilot.disk import HOME_ADVICE, check_room
+from acepilot.errors import ConfigError, ModelBroken
 from acepilot.hub_client import HubFile, Published, ask_for, download, hub_troubles
-from acepilot.hub_weights import INDEX, PICKLED, rewrite_all
+from acepilot.hub_weights import INDEX, PICKLED, check_torch, rewrite_all
 from acepilot.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
@@ -78,6 +79,8 @@ def _fetch(hub_id: str, name: str) -> ModelFolder:
             _verify(folder)
         else:
             wanted = _wanted(published)
+            if any(PICKLED.fullmatch(file.name) for file in wanted):
+                check_torch(hub_id)  # before gigabytes are fetched that nothing here could read
             _download_all(published, wanted, folder)
             files = rewrite_all(folder, [file.name for file in wanted])
             manifest = _manifest(name, published, folder, files)
@@ -92,12 +95,7 @@ def _download_all(published: Published, files: list[HubFile], folder: Path) -> N
     # Pickled weights lie there twice while they are rewritten.
     peak_bytes = total_bytes + sum(file.size_bytes for file in files if PICKLED.fullmatch(file.name))
     missing_bytes = peak_bytes - sum(path.stat().st_size for path in folder.rglob("*"))
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < missing_bytes:
-        raise NotEnoughDisk(
-            f"{published.id} needs {missing_bytes / 1e9:.1f} GB free in {home()}, and there are "
-            f"{free_bytes / 1e9:.1f} GB: free some, or set ACEPILOT_HOME to a folder on a larger disk."
-        )
+    check_room(home(), missing_bytes, published.id, HOME_ADVICE)
     before = 0
     with byte_progress(f"fetching {published.id}", total_bytes) as told:
         for file in files:
@@ -149,7 +147,8 @@ def _wanted(published: Published) -> list[HubFile]:
             f"{published.id} is no model that can be served from the hub: it lacks {CONFIG_FILE} or weights "
             f"(model.safetensors, pytorch_model.bin).{hint}"
         )
-    whole = {re.sub(r"-\d+-of-\d+", "", name) for name in weights}
+    # Pickled weights need no index: they get one as they are rewritten.
+    whole = {re.sub(r"-\d+-of-\d+", "", name) for name in weights if not PICKLED.fullmatch(name)}
     beside = {name for name in names if _BESIDE.fullmatch(name) and name != MANIFEST_FILE}
     beside -= {name for name in beside if name.endswith(INDEX) and name.removesuffix(INDEX) not in whole}
     return [file for file in published.files if file.name in beside or file.name in weights]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from transformers import AutoModelForCausalLM, CodeGenForCausalLM
 
 from acepilot.errors import ModelBroken
-from acepilot.hub_weights import rewrite_all, rewrite_as_safetensors
+from acepilot.hub_weights import rewrite_all
 from acepilot.manifest import read_manifest, verified_hashes
 from acepilot.registry import ModelFolder
 from finetune.modeling_tiny import make_tiny_model
@@ -213,6 +213,16 @@ def test_a_broken_fetch_goes_on_where_it_stopped(hub: FakeHub, resolve: Resolve,
     assert written.read_bytes() == hub.files["model.safetensors"]
 
 
+def test_a_disk_that_fills_up_is_told_as_such(resolve: Resolve, home: Path) -> None:
+    folder = home / "downloads" / "org--model" / REVISION[:12]
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors.part").symlink_to("/dev/full")
+    refused = resolve()
+    assert refused.stderr.splitlines()[-1].startswith(f"NotEnoughDisk: The disk of {home} is full (")
+    assert "what was fetched of org/model is kept" in refused.stderr
+    assert (folder / "config.json").is_file()
+
+
 def test_other_bytes_than_the_hub_has_are_refused(hub: FakeHub, resolve: Resolve, home: Path) -> None:
     hub.wrong_hash = True
     refused = resolve()
@@ -346,12 +356,23 @@ def test_pickled_weights_become_safetensors_that_say_the_same(
         assert torch.equal(read, model(ids).logits)
 
 
+def test_without_torch_pickled_weights_are_not_even_fetched(hub: FakeHub, resolve: Resolve) -> None:
+    hub.files = {**SMALL, "pytorch_model.bin": b"x"}
+    without_torch = f"import sys; sys.modules['torch'] = None\n{RESOLVE}"
+    refused = resolve(program=("-c", without_torch))
+    assert refused.stderr.startswith("ConfigError: The weights of org/model are published as pickles only")
+    assert ".[torch]" in refused.stderr
+    assert not hub.fetched
+
+
 def test_every_kind_of_number_and_several_files(tmp_path: Path) -> None:
     whole = torch.arange(24.0)
-    parts = [
+    parts: list[dict[str, torch.Tensor]] = [
         {
             "view": whole[4:16].view(3, 4),
             "same": whole,
+            "transposed": whole.view(4, 6).T,
+            "every other": whole[::2],
             "half": torch.randn(2, 1, 3).half(),
             "scalar": torch.tensor(7),
             "empty": torch.zeros(0, 4),
@@ -364,22 +385,29 @@ def test_every_kind_of_number_and_several_files(tmp_path: Path) -> None:
         },
     ]
     names = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
-    weight_map = {tensor: name for name, part in zip(names, parts, strict=True) for tensor in part}
-    for name, part in zip(names, parts, strict=True):
-        torch.save(part, tmp_path / name)
-    index = "pytorch_model.bin.index.json"
-    (tmp_path / index).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    written = rewrite_all(tmp_path, ["config.json", index, *names])
-    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    assert sorted(written) == ["config.json", *shards, "model.safetensors.index.json"]
-    for part, shard in zip(parts, shards, strict=True):
-        read = load_file(tmp_path / shard)
-        assert read.keys() == part.keys()
-        for name, tensor in part.items():
-            assert read[name].dtype == tensor.dtype
-            assert torch.equal(read[name], tensor)
-    new_map = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
-    assert new_map["brain"] == shards[1]
+    torch.save(parts[0], tmp_path / names[0])
+    torch.save(parts[1], tmp_path / names[1], _use_new_zipfile_serialization=False)  # as torch before 1.6
+    everything = parts[0] | parts[1]
+
+    assert rewrite_all(tmp_path, ["config.json", *names]) == ["config.json", "model.safetensors"]
+    assert_same(load_file(tmp_path / "model.safetensors"), everything)
+
+    first, index, *shards = rewrite_all(tmp_path, ["config.json", *names], shard_bytes=100)
+    assert (first, index) == ("config.json", "model.safetensors.index.json")
+    assert len(shards) > 2
+    weight_map = json.loads((tmp_path / index).read_text())["weight_map"]
+    read = {name: load_file(tmp_path / shard)[name] for name, shard in weight_map.items()}
+    assert_same(read, everything)
+    assert set(weight_map.values()) == set(shards)
+    sizes = [sum(tensor.nbytes for tensor in load_file(tmp_path / shard).values()) for shard in shards]
+    assert all(size <= 100 or size == whole.nbytes for size in sizes)
+
+
+def assert_same(read: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert read.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
 
 
 class Attack:
@@ -390,22 +418,62 @@ class Attack:
         return os.mkdir, (self.target,)
 
 
-@pytest.mark.parametrize("content", ["attack", "attack_inside", "transposed", "list", "legacy", "no archive"])
-def test_a_pickle_that_is_no_table_of_tensors_is_refused_and_not_run(tmp_path: Path, content: str) -> None:
-    source, target = tmp_path / "pytorch_model.bin", tmp_path / "attacked"
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        *(
+            (content, "asks for more than tensors")
+            for content in ("attack", "inside", "legacy", "bare attack")
+        ),
+        *((content, "is damaged") for content in ("cut off", "no archive", "no bytes")),
+        *(
+            (content, "no plain table of tensors")
+            for content in ("list", "number", "numbered", "nothing", "sparse", "no values")
+        ),
+    ],
+)
+def test_a_pickle_that_is_no_table_of_tensors_is_refused_and_not_run(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    name, target = "pytorch_model.bin", tmp_path / "attacked"
+    source, tensor = tmp_path / name, torch.zeros(2)
     match content:
         case "attack":
             torch.save(Attack(target), source)
-        case "attack_inside":
-            torch.save({"a": torch.zeros(2), "b": Attack(target)}, source)
-        case "transposed":
-            torch.save({"a": torch.zeros(2, 3).T}, source)
-        case "list":
-            torch.save([torch.zeros(2)], source)
+        case "inside":
+            torch.save({"a": tensor, "b": Attack(target)}, source)
         case "legacy":
-            torch.save({"a": torch.zeros(2)}, source, _use_new_zipfile_serialization=False)
+            torch.save({"a": Attack(target)}, source, _use_new_zipfile_serialization=False)
+        case "bare attack":
+            source.write_bytes(pickle.dumps(Attack(target), protocol=2))
+        case "list":
+            torch.save([tensor], source)
+        case "number":
+            torch.save({"a": tensor, "step": 3}, source)
+        case "numbered":
+            torch.save({"a": tensor, 1: tensor}, source)
+        case "nothing":
+            torch.save({}, source)
+        case "sparse":
+            torch.save({"a": tensor.to_sparse()}, source)
+        case "no values":
+            torch.save({"a": torch.zeros(2, device="meta")}, source)
+        case "cut off":
+            torch.save({"a": torch.zeros(1000)}, source)
+            os.truncate(source, source.stat().st_size // 2)
+        case "no bytes":
+            source.touch()
         case _:
-            source.write_bytes(pickle.dumps(Attack(target)))
-    with pytest.raises(ModelBroken, match="no weights that can be read safely"):
-        rewrite_as_safetensors(source, tmp_path / "model.safetensors")
+            source.write_bytes(b"neither a pickle nor an archive")
+    with pytest.raises(ModelBroken, match=f"no weights that can be read safely.*{why}"):
+        rewrite_all(tmp_path, [name])
     assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_pickled_files_with_the_same_tensor_are_refused(tmp_path: Path) -> None:
+    names = ["pytorch_model.bin", "pytorch_model.fp16.bin"]
+    for name in names:
+        torch.save({"a": torch.zeros(2)}, tmp_path / name)
+    with pytest.raises(ModelBroken, match="another file has its tensor a"):
+        rewrite_all(tmp_path, names)
