@@ -1,5 +1,7 @@
 """Every failure that a user can meet: a stable code, an HTTP status, and a sentence that says what to do.
 
+A program that an error ends has its `exit_code` (acepilot/cli.py, docs/exit-codes.md).
+
 AcepilotError
 ├── BadRequest                422  the request cannot be understood; names the field
 ├── Unauthorized              401  the token is missing or wrong
@@ -15,6 +17,7 @@ AcepilotError
 ├── DownloadFailed            502  no source gave the bytes that were asked for
 ├── NotEnoughDisk             507  the disk cannot hold what is to be written
 ├── ConfigError               400  settings that contradict each other or do not parse
+├── CannotListen              409  another program has the address that was to be served
 ├── PromotionRefused          409  the model may not become the current one (acepilot/promotion.py)
 ├── PublishFailed             502  a hub did not take a model (acepilot/publish.py)
 ├── SandboxUnavailable        503  nothing here keeps a stranger's program from doing harm
@@ -30,6 +33,7 @@ class AcepilotError(Exception):
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -101,6 +105,13 @@ class NotEnoughDisk(AcepilotError):
 class ConfigError(AcepilotError):
     code = "config_error"
     status = 400
+    exit_code = 2  # argparse's own, for what is wrong on the command line
+
+
+class CannotListen(AcepilotError):
+    code = "cannot_listen"
+    status = 409
+    exit_code = 3  # uvicorn's own
 
 
 class SandboxUnavailable(AcepilotError):

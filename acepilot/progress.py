@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from acepilot.cli import text_console
+
 Advance = Callable[[float], None]
 """Called with what is done so far, in the unit of `total`."""
 
@@ -37,7 +39,7 @@ def count_progress(description: str, total: int, console: Console | None = None)
 def _progress(
     description: str, total: int, size: str, amount: ProgressColumn, console: Console | None
 ) -> Generator[Advance]:
-    console = console or Console(stderr=True)
+    console = console or text_console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
@@ -45,13 +47,13 @@ def _progress(
             yield lambda done: bar.update(task, completed=done)
         return
     quarter_told = 0
-    console.print(f"{description}: {size}", highlight=False, markup=False)
+    console.print(f"{description}: {size}")
 
     def tell(done: float) -> None:
         nonlocal quarter_told
         quarter = int(4 * done / max(total, 1))
         if quarter > quarter_told:
             quarter_told = quarter
-            console.print(f"{description}: {25 * quarter} %", highlight=False, markup=False)
+            console.print(f"{description}: {25 * quarter} %")
 
     yield tell

@@ -1,0 +1,93 @@
+"""How every program prints text and ends: an error is a sentence and an exit code of docs/exit-codes.md."""
+
+import functools
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec
+
+from acepilot.errors import AcepilotError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+GO_ON = "Give the same command again to go on."
+
+_Given = ParamSpec("_Given")
+
+
+def program(
+    *, error_code: int | None = None, resumes: bool = False
+) -> Callable[[Callable[_Given, int]], Callable[_Given, int]]:
+    """Decorate a program's `main`, so that its errors become a sentence and the exit code that it returns.
+
+    `error_code` takes the place of every error's own code, in programs where that code is a verdict.
+    `resumes` says that the same command goes on where this one stopped; the user is told so.
+    """
+
+    def decorated(main: Callable[_Given, int]) -> Callable[_Given, int]:
+        @functools.wraps(main)
+        def run(*args: _Given.args, **kwargs: _Given.kwargs) -> int:
+            try:
+                code = main(*args, **kwargs)
+                if not sys.stdout.closed:
+                    sys.stdout.flush()  # a closed pipe is noticed here, not after the last handler is gone
+                return code
+            except KeyboardInterrupt:
+                if resumes:
+                    print(f"Stopped. {GO_ON}", file=sys.stderr)
+                return INTERRUPTED
+            except AcepilotError as error:
+                print_error(error.message)
+                return error_code or error.exit_code
+            except SystemExit as error:
+                if isinstance(error.__context__, BrokenPipeError):  # rich's answer to a closed pipe
+                    return PIPE_CLOSED
+                raise
+            except Exception as error:
+                if isinstance(error, BrokenPipeError) and _reader_is_gone():
+                    return PIPE_CLOSED
+                if isinstance(error, OSError) and str(error):  # the disk, a path, the network
+                    print_error(f"{error}. {GO_ON}" if resumes else f"{error}.")
+                else:
+                    sys.excepthook(type(error), error, error.__traceback__)
+                    print_error("this is a fault of Acepilot; please report it with the lines above.")
+                return error_code or AcepilotError.exit_code
+
+        return run
+
+    return decorated
+
+
+def print_error(sentence: str) -> None:
+    """Print `error:` and the sentence, which may hold any characters, on standard error."""
+    is_red = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    print("\x1b[31merror:\x1b[0m" if is_red else "error:", sentence, file=sys.stderr)
+
+
+def text_console(*, stderr: bool = False) -> "Console":
+    """Return a rich console that prints strings as they are, in tables, too.
+
+    Rich would read `[x]` in a path as markup and `:x:` as an emoji, and would break long lines.
+    """
+    from rich.console import Console  # slow to import: the servers do without
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _reader_is_gone() -> bool:
+    """Whether it was our own output that nobody reads any more; the rest of it then goes nowhere."""
+    if sys.platform == "win32":  # has no poll, and other errors for a closed pipe
+        return False
+    outputs = select.poll()
+    for output in (1, 2):
+        outputs.register(output, 0)  # errors are told without being asked for
+    closed = [output for output, event in outputs.poll(0) if event & select.POLLERR]
+    for output in closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output)
+        os.close(nowhere)
+    return bool(closed)
