@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
+
 from benchmarks.editor import Pause
 from benchmarks.replay import Replay
 
@@ -18,14 +21,8 @@ PACKAGES = ("openvino", "openvino-genai", "torch", "transformers", "numpy")
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """By linear interpolation between the two nearest; None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+    """Return the value below which `share` (0 to 1) of all lie, interpolated; None for no values."""
+    return float(np.quantile(values, share)) if values else None
 
 
 def ghost_times(pauses: Sequence[Pause]) -> list[float]:
@@ -59,7 +56,7 @@ def setting() -> dict[str, Any]:
         "command": shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": f"Linux {platform.release()}, Python {platform.python_version()}",
         "load_before": os.getloadavg()[0],
         "versions": {name: found for name in PACKAGES if (found := _installed(name))},
@@ -83,6 +80,7 @@ def describe(setting: dict[str, Any]) -> str:
 
 
 def _processor() -> str:
+    """Return the processor's name for people: neither `platform` nor psutil has it on Linux."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -7,7 +7,7 @@ set (model, port, context); everything else is as it comes, except prefix caches
 import re
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 from gguf import GGUFReader, LlamaFileType
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from benchmarks.processes import PeerFailed, free_port, running
 from benchmarks.without import LEVERS
@@ -25,12 +27,10 @@ HERE = Path(__file__).resolve().parent
 CONTEXT_TOKENS = 2048
 """Prompt and completion of a request together; what servers that ask for a size get for each stream."""
 
-Numbers = Mapping[str, float]
-
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server to measure. Metrics `computed` less metrics `reused` are the tokens that it has computed.
+    """A server to measure. Counters `computed` less counters `reused` are the tokens that it has computed.
 
     `environment` gives way to this process's own. `extra` goes into each request. `streams`: whether it can
     stream. Only ours has `counts`, the folder where its processes count, and levers that it is `without`.
@@ -52,14 +52,15 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Running:
-    """A contestant's server that is up: at `url`, in the session `session` of /proc."""
+    """A contestant's server that is up: at `url`, its processes in the session `session`."""
 
     url: str
     session: int
 
-    def metrics(self) -> Numbers:
-        """What its `/metrics` says now: a value a line, by the line's name with labels."""
-        return parse_metrics(httpx.get(f"{self.url}/metrics", timeout=30).text)
+    def metrics(self) -> list[Sample]:
+        """What its `/metrics` says now."""
+        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=30).text)
+        return [sample for family in families for sample in family.samples]
 
 
 @contextmanager
@@ -83,18 +84,22 @@ def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
         yield Running(url, session)
 
 
-def parse_metrics(text: str) -> dict[str, float]:
-    """Prometheus' text form, without its comments."""
-    lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
-    return {name: float(value) for name, _, value in lines}
+def growth(
+    before: Sequence[Sample],
+    after: Sequence[Sample],
+    names: Collection[str],
+    outcomes: Collection[str] = (),
+) -> int:
+    """Return how much the counters `names` have grown together; with `outcomes`, only by these outcomes."""
 
+    def total(samples: Sequence[Sample]) -> float:
+        return sum(
+            sample.value
+            for sample in samples
+            if sample.name in names and (not outcomes or sample.labels.get("outcome") in outcomes)
+        )
 
-def growth(before: Numbers, after: Numbers, names: tuple[str, ...]) -> int:
-    """By how much the metrics have grown together whose line begins as one of these patterns says."""
-    if not names:
-        return 0
-    pattern = re.compile("|".join(names))
-    return round(sum(after[name] - before.get(name, 0) for name in after if pattern.match(name)))
+    return round(total(after) - total(before))
 
 
 def acepilot(

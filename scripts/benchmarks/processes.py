@@ -1,6 +1,6 @@
 """Programs that a benchmark starts: each in a session of its own, which ends with it, whatever happens.
 
-`/proc` says what they have cost: CPU seconds and memory of a whole session.
+psutil says what they have cost: CPU seconds and memory of a whole session.
 """
 
 import contextlib
@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 
 from acepilot.errors import AcepilotError
 
 GRACE_S = 10.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class PeerFailed(AcepilotError):
@@ -92,20 +93,21 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
 
 def cpu_seconds(session: int) -> float:
     """User and system time of all living processes of `session`, and of their children that have ended."""
-    return sum(sum(stat[11:15]) for stat in _members(session)) / _TICKS
+    times = [member["cpu_times"] for member in _members(session)]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def memory_bytes(session: int) -> int:
     """Resident memory of all living processes of `session`; what two share counts twice."""
-    return sum(stat[21] for stat in _members(session)) * os.sysconf("SC_PAGE_SIZE")
+    return sum(member["memory_info"].rss for member in _members(session))
 
 
-def _members(session: int) -> list[list[int]]:
-    """`/proc/<pid>/stat` after the name (state as 0), of each living process of the session."""
-    found: list[list[int]] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] not in "ZX":
-                found.append([0, *(int(field) for field in fields[1:22])])
-    return found
+def _members(session: int) -> list[dict[str, Any]]:
+    """What psutil's `as_dict` says of each living process of the session."""
+    found: list[dict[str, Any]] = []
+    for pid in psutil.pids():
+        # A process may end while it is looked at.
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(pid) == session:
+                found.append(psutil.Process(pid).as_dict(["status", "cpu_times", "memory_info"]))
+    return [member for member in found if member["status"] not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)]

@@ -23,12 +23,13 @@ WARM_TEXT = "def greet(name):\n    return "
 SETTLE_S = 1.0
 """For what was cancelled to end and be counted."""
 
-OWN_METRICS = {
-    "server_cache": r"acepilot_cache_hits_total",
-    "completions": r"acepilot_completions_total",
-    "refused": r'acepilot_completions_total\{outcome="(refused|failed)"',
-    "generated_tokens": r"acepilot_generated_tokens_total",
+OWN_COUNTERS = {
+    "server_cache": ("acepilot_cache_hits_total", ()),
+    "completions": ("acepilot_completions_total", ()),
+    "refused": ("acepilot_completions_total", ("refused", "failed")),
+    "generated_tokens": ("acepilot_generated_tokens_total", ()),
 }
+"""What is counted in `Replay.inside`: the server's counter, and of which outcomes alone, if not of all."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ async def _measure(
         inside = _inside(contestant) - inside
         after = server.metrics()
     if contestant.counts:
-        inside.update({name: growth(metrics, after, (line,)) for name, line in OWN_METRICS.items()})
+        for name, (counter, outcomes) in OWN_COUNTERS.items():
+            inside[name] += growth(metrics, after, (counter,), outcomes)
         computed = inside["computed_tokens"]
     else:
         computed = growth(metrics, after, contestant.computed) - growth(metrics, after, contestant.reused)
@@ -101,7 +103,7 @@ async def _measure(
 async def _assistants(
     contestant: Contestant, server: Running, model: str, count: int, logs: Path
 ) -> AsyncGenerator[tuple[list[Assistant], list[int]]]:
-    """One for each developer, and the sessions of /proc that work for them."""
+    """One for each developer, and the sessions whose processes work for them."""
     async with AsyncExitStack() as stack:
         if contestant.counts:
             command = language_server_command(server.url, contestant, PATIENCE_S)

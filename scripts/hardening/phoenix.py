@@ -17,7 +17,7 @@ ASKS_AGAIN_S = 12.0
 
 
 class Phoenix:
-    """`session` is the running server's in /proc; `away_s`: how long it was away since `killed_at`.
+    """`session` is the running server's; `away_s`: how long it was away since `killed_at`.
 
     Its output goes to `log`, and after its death to the same name with `.2` behind it. Raises PeerFailed.
     """

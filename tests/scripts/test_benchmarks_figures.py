@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from benchmarks import tables
@@ -14,7 +15,7 @@ from benchmarks.editor import PATIENCE_S, Pause
 from benchmarks.figures import ghost_times, percentile, replay_figures, setting
 from benchmarks.limits import Machine, ModelNeeds, model_needs
 from benchmarks.load import Cell
-from benchmarks.peers import growth, parse_metrics
+from benchmarks.peers import Running, growth
 from benchmarks.replay import Replay
 from benchmarks.server_tables import Measured
 from gguf import GGMLQuantizationType, GGUFWriter, quants
@@ -58,11 +59,18 @@ def test_what_was_not_counted_is_not_nothing() -> None:
     assert replay_figures(replay_of(ALL, kept_chars=0))["tokens_per_kept_char"] is None
 
 
-def test_metrics_grow_by_name_and_label() -> None:
-    before = parse_metrics('# HELP a b\na_total{source="x"} 1.0\na_total{source="y"} 5.0\n')
-    after = parse_metrics('a_total{source="x"} 4.0\na_total{source="y"} 6.0\nb_total 2.0\n')
-    assert growth(before, after, (r'a_total\{.*"x"',)) == 3
-    assert growth(before, after, ("a_total", "b_total")) == 6
+def test_metrics_grow_by_name_and_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(
+        [
+            '# TYPE a:b_total counter\na:b_total{outcome="x",m="\u2028 1"} 1.0\na:b_total{outcome="y"} 5.0\n',
+            'a:b_total{outcome="x",m="\u2028 1"} 4.0\na:b_total{outcome="y"} 6.0\nc_total 2.0\n',
+        ]
+    )
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, text=next(answers)))
+    before, after = (Running("http://peer", 1).metrics() for _ in range(2))
+    assert growth(before, after, ("a:b_total",), ("x", "z")) == 3
+    assert growth(before, after, ("a:b_total", "c_total")) == 6
+    assert growth(before, after, ("a:b", "c_total")) == 2
     assert growth(before, after, ()) == 0
 
 
@@ -112,7 +120,6 @@ def rendered(table: Table) -> dict[str, str]:
 
 
 def test_pictures_are_drawn_from_what_is_kept(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     replays = [replay_of(ALL), replay_of([LATE, LATE], "vLLM")]
     levers = [replay_of(ALL), replay_of(ALL, "acepilot openvino without lsp-cache", computed_tokens=8000)]
     cells = [Cell(size, 1, 0.1, 1.0, 10.0, 10.0) for size in (32, 512)]

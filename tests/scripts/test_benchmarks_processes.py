@@ -4,8 +4,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
-from benchmarks.processes import PeerFailed, cpu_seconds, running
+from benchmarks.processes import PeerFailed, cpu_seconds, memory_bytes, running
 
 FAMILY = """
 import subprocess, sys, time
@@ -19,8 +20,8 @@ time.sleep(600)
 def alive(pid: int) -> bool:
     """And not a zombie that its new parent has yet to reap."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -29,7 +30,8 @@ def start_family_and_leave(log: Path, children: list[int]) -> None:
     with running(command, log=log, ready=lambda: "ready" in log.read_text()) as session:
         children.append(int(log.read_text().split()[0]))
         time.sleep(0.3)
-        assert cpu_seconds(session) > 0
+        assert 0 < cpu_seconds(session) < 60
+        assert 2_000_000 < memory_bytes(session) < 2_000_000_000
         assert alive(children[0])
         raise KeyboardInterrupt
 
