@@ -24,19 +24,18 @@ from typing import Any, NoReturn, cast
 
 from rich.console import Console
 
-from acepilot.errors import AcepilotError, ConfigError
+from acepilot.cli import program, text_console
+from acepilot.errors import ConfigError
 from acepilot.manifest import write_atomically
 from eval_humaneval import problem_sets, selftest
 from eval_humaneval.compare import compare
 from eval_humaneval.drift import drift
 from eval_humaneval.examiner import Examiner
-from eval_humaneval.gate import EXIT_CODES, GateOptions
+from eval_humaneval.gate import EXIT_CODES, NOT_JUDGED, GateOptions
 from eval_humaneval.report import GATE_REPORT_FILE, REPORT_FILE
 from eval_humaneval.run import run
 from eval_humaneval.settings import EvalSettings
 from eval_humaneval.table import print_drift, print_gate, print_results, print_selftest
-
-NOT_JUDGED = 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,34 +45,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(NOT_JUDGED, f"{self.prog}: error: {message}\n")
 
 
+@program(error_code=NOT_JUDGED, resumes=True)
 def main() -> int:
     """See the module's text for exit codes. Figures go to standard output, progress to standard error."""
     words = sys.argv[1:]
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     given = vars(_parser().parse_args(words))
-    # Without markup: names and messages may hold brackets.
-    told, out = Console(stderr=True, markup=False), Console(markup=False)
-    try:
-        return _COMMANDS[given.pop("command")](given, told, out)
-    except KeyboardInterrupt:
-        told.print("stopped: what was judged is kept, and the same command goes on from there")
-        return 130
-    except AcepilotError as error:
-        return _not_judged(error.message, told)
-    except OSError as error:
-        return _not_judged(
-            f"{error}. What was judged is kept, and the same command goes on from there.", told
-        )
-    except Exception:  # Python's own code would be 1, which says FAIL here
-        told.print_exception(show_locals=False)
-        return _not_judged("this is a fault of Acepilot; please report it with the lines above.", told)
-
-
-def _not_judged(why: str, told: Console) -> int:
-    told.print("error:", style="red", end=" ")
-    told.print(why, highlight=False, soft_wrap=True)
-    return NOT_JUDGED
+    return _COMMANDS[given.pop("command")](given, text_console(stderr=True), text_console())
 
 
 def _run(given: dict[str, Any], told: Console, out: Console) -> int:
@@ -85,7 +64,7 @@ def _run(given: dict[str, Any], told: Console, out: Console) -> int:
         print(results.model_dump_json(indent=2))
     else:
         print_results(results, out)
-        out.print(f"report: {folder / REPORT_FILE}", highlight=False, soft_wrap=True)
+        out.print(f"report: {folder / REPORT_FILE}")
     return 0
 
 
@@ -109,7 +88,7 @@ def _problems(given: dict[str, Any], told: Console, out: Console) -> int:
         for one in problems
     ]
     _write(given["out"], "".join(json.dumps(row) + "\n" for row in rows))
-    out.print(f"{given['out']}: {len(rows)} problems", highlight=False, soft_wrap=True)
+    out.print(f"{given['out']}: {len(rows)} problems")
     return 0
 
 
@@ -130,7 +109,7 @@ def _compare(given: dict[str, Any], told: Console, out: Console) -> int:
         print(report.model_dump_json(indent=2))
     else:
         print_gate(report, out)
-        out.print(f"report: {folder / GATE_REPORT_FILE}", highlight=False, soft_wrap=True)
+        out.print(f"report: {folder / GATE_REPORT_FILE}")
     return EXIT_CODES[report.verdict]
 
 

@@ -39,7 +39,7 @@ def compare(
     report = judge_runs(sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit())
     samples = report.samples_to_decide
     if options.enlarge and samples is not None and _can_grow(sides, samples):
-        console.print(f"Inconclusive: adding samples once, up to {samples} a problem.", highlight=False)
+        console.print(f"Inconclusive: adding samples once, up to {samples} a problem.")
         sides = [_enlarged(side, samples, console) for side in sides]
         report = judge_runs(
             sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit(), first=report

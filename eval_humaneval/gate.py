@@ -18,7 +18,9 @@ from eval_humaneval.gate_statistics import POOL, POWER, Cells, Evidence, gather,
 from eval_humaneval.gate_words import invalid_because, margins_because, not_judged, reasons, too_small
 from eval_humaneval.results import Results
 
-EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2, "INFRASTRUCTURE": 3}
+NOT_JUDGED = 3
+"""Exit code of every error where 1 and 2 are verdicts."""
+EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2, "INFRASTRUCTURE": NOT_JUDGED}
 
 LEAST_MARGIN = 2.0
 """Points. A default margin is larger only where so few problems and samples cannot show this."""

@@ -1,4 +1,4 @@
-"""A run's figures and a gate's verdict for the terminal, on consoles without markup."""
+"""A run's figures and a gate's verdict for the terminal, each on one of `text_console`."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -38,16 +38,12 @@ def print_results(results: Results, console: Console) -> None:
     console.print(
         f"{cost.seconds:.0f} s in all · {cost.tokens} tokens, {cost.tokens_per_s:.0f} a second · "
         f"{cost.programs_run} programs run and {cost.programs_cached} known, "
-        f"{cost.execution_cpu_seconds:.0f} s of CPU · engine {results.engine} · sandbox {results.sandbox}",
-        highlight=False,
+        f"{cost.execution_cpu_seconds:.0f} s of CPU · engine {results.engine} · sandbox {results.sandbox}"
     )
     for language, install in results.missing.items():
-        console.print(f"not asked: {label(language)} ({install})", highlight=False)
+        console.print(f"not asked: {label(language)} ({install})")
     if results.selftest_failed:
-        console.print(
-            f"not asked, for their own solutions fail here: {', '.join(results.selftest_failed)}",
-            highlight=False,
-        )
+        console.print(f"not asked, for their own solutions fail here: {', '.join(results.selftest_failed)}")
 
 
 def print_drift(base: str, tuned: str, found: Mapping[str, Drift], console: Console) -> None:
@@ -87,7 +83,7 @@ def print_gate(report: GateReport, console: Console) -> None:
     colour = {"PASS": "green", "FAIL": "red"}.get(report.verdict, "yellow")
     console.print(report.verdict, style=f"bold {colour}")
     for reason in report.reasons:
-        console.print(f"  {reason}", highlight=False)
+        console.print(f"  {reason}")
 
 
 def print_selftest(result: Selftest, console: Console) -> None:
@@ -102,9 +98,9 @@ def print_selftest(result: Selftest, console: Console) -> None:
     console.print(table)
     for task in result.failed:
         told = f"{task.problem}: its {task.which} solution: {task.outcome}\n{task.detail}"
-        console.print(told, highlight=False)
+        console.print(told)
     for reason, count in Counter(result.skipped.values()).items():
-        console.print(f"skipped {count}: {reason}", highlight=False)
+        console.print(f"skipped {count}: {reason}")
 
 
 def label(language: str) -> str:

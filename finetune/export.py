@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
-from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from acepilot.errors import AcepilotError, ConfigError, ModelBroken, ModelNotFound
+from acepilot.cli import program
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
 from acepilot.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
 from acepilot.provenance import git_commit
 from acepilot.resolve import resolve
@@ -200,6 +200,7 @@ def _licence(model: str) -> str:
     return "BSD-3-Clause" if model.startswith("Salesforce/codegen-") else "as the base model's"
 
 
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -210,19 +211,12 @@ def main() -> int:
     parser.add_argument("--gguf", choices=("F16", "Q8_0"))
     parser.add_argument("--to", type=Path, help="folder of the model; left out: RUN/model")
     given = parser.parse_args()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        if given.alpha is not None and not 0 < given.alpha <= 1:
-            raise ConfigError("--alpha must be above 0 and at most 1.")
-        exported = export_run(
-            given.run, weights=given.weights, alpha=given.alpha, gguf=given.gguf, to=given.to
-        )
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}")
-        return 1
-    console.print(f"The model is in {exported.folder}")
+    if given.alpha is not None and not 0 < given.alpha <= 1:
+        raise ConfigError("--alpha must be above 0 and at most 1.")
+    exported = export_run(given.run, weights=given.weights, alpha=given.alpha, gguf=given.gguf, to=given.to)
+    print(f"The model is in {exported.folder}", file=sys.stderr)
     if exported.gguf_folder:
-        console.print(f"Serve it: python -m server --model {exported.gguf_folder}")
+        print(f"Serve it: python -m server --model {exported.gguf_folder}", file=sys.stderr)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from finetune.config import TrainConfig, ZeroOptions
 from finetune.cuda_check import cuda_notes
@@ -97,14 +98,16 @@ def cheapest(
 
 
 def print_plan(config: TrainConfig, console: Console) -> None:
-    """Tables on `console`; nothing is loaded or written, but a starter may have to be converted once."""
+    """Tables on `console`, which is a `text_console`. Nothing is loaded or written, but a starter may have to
+    be converted once."""
     shape = model_config(config.model, config.revision)
     size = model_size(shape, config)
     kept = activations(shape, config)
     half = config.precision != "fp32"
     tokens = config.sequence_tokens * config.micro_batch * config.accumulation * config.cards
+    console.print(config.model, style="bold", end="")
     console.print(
-        f"[bold]{config.model}[/bold], {config.method}: {size.total:,} weights, {size.trained:,} of them "
+        f", {config.method}: {size.total:,} weights, {size.trained:,} of them "
         f"trained ({size.trained / size.total:.2%}). {tokens:,} tokens a step, "
         f"{tokens * config.steps / 1e6:,.1f} million in all."
     )
@@ -135,7 +138,7 @@ def _needs_table(config: TrainConfig, size: ModelSize, kept: Activations, consol
     for need in needs(config, size, kept, config.cards):
         fitting = [name for name, gib in _cards().items() if need.card_gib <= gib]
         asked = need.way.zero == config.zero and need.way.checkpointing == config.checkpointing
-        name = f"[bold]{need.way.name} (this recipe)[/bold]" if asked else need.way.name
+        name = Text(f"{need.way.name} (this recipe)", "bold") if asked else need.way.name
         table.add_row(name, f"{need.card_gib:,.1f}", f"{need.host_gib:,.1f}", ", ".join(fitting) or "none")
     console.print(table)
 

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from acepilot.cli import text_console
 from acepilot.errors import ConfigError
 from finetune.config import TrainConfig
 
@@ -55,7 +55,8 @@ class Telemetry:
     def __init__(self, config: TrainConfig, *, is_first: bool, flops_a_token: float, peak: float) -> None:
         self._config = config
         self._flops_share = flops_a_token / peak
-        self._console = Console(stderr=True, quiet=not is_first, highlight=False, soft_wrap=True)
+        self._console = text_console(stderr=True)
+        self._console.quiet = not is_first
         self._writer: Any = _writer(config) if is_first else None
         self._bar: Progress | None = None
         if is_first and self._console.is_terminal:

@@ -38,10 +38,10 @@ import datasets  # noqa: E402
 import deepspeed  # noqa: E402
 import transformers  # noqa: E402
 from deepspeed import comm  # noqa: E402
-from rich.console import Console  # noqa: E402
 from transformers.integrations.deepspeed import HfDeepSpeedConfig  # noqa: E402
 
-from acepilot.errors import AcepilotError, ConfigError  # noqa: E402
+from acepilot.cli import program, text_console  # noqa: E402
+from acepilot.errors import ConfigError  # noqa: E402
 from acepilot.settings import home  # noqa: E402
 from finetune.batches import Rows, corpus_hash, indices_of  # noqa: E402
 from finetune.checkpoint import (  # noqa: E402
@@ -66,6 +66,7 @@ from finetune.modeling_tiny import make_tiny_corpus  # noqa: E402
 from finetune.stability import StabilityGuard  # noqa: E402
 
 
+@program(resumes=True)
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -79,25 +80,19 @@ def main() -> int:
         "overrides", nargs="*", metavar="key=value", help="put over the recipe, e.g. zero.stage=3"
     )
     arguments = parser.parse_args()
-    is_first = int(os.environ.get("RANK", "0")) == 0
-    console = Console(stderr=True, quiet=not is_first, highlight=False, soft_wrap=True)
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     # Deprecations inside the libraries are not the user's; ours are errors in the tests
     warnings.simplefilter("ignore", FutureWarning)
-    try:
-        config = load_config(arguments.config, arguments.overrides)
-        if arguments.dry_run:
-            print_plan(config, Console(soft_wrap=True))
-            return 0
-        exported = train(config, arguments.local_rank)
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}")
-        return 1
-    if exported is not None and is_first:
-        console.print(f"The tuned model is in {exported.folder}")
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.dry_run:
+        print_plan(config, text_console())
+        return 0
+    exported = train(config, arguments.local_rank)
+    if exported is not None:
+        print(f"The tuned model is in {exported.folder}", file=sys.stderr)
         if exported.gguf_folder:
-            console.print(f"Serve it: python -m server --model {exported.gguf_folder}")
+            print(f"Serve it: python -m server --model {exported.gguf_folder}", file=sys.stderr)
     return 0
 
 

@@ -12,7 +12,8 @@ if sys.path[0] in ("", os.getcwd()) and Path.cwd() != Path(__file__).parents[1]:
 import argparse
 import asyncio
 
-from acepilot.errors import ConfigError
+from acepilot.cli import program
+from acepilot.errors import CannotListen
 from acepilot.settings import is_loopback
 from lsp import logs
 from lsp.server import AcepilotLanguageServer
@@ -60,15 +61,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program()
 def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 when the editor leaves or after Ctrl-C, 2 when settings are wrong, 3 for a taken port;
+    of --doctor: 1 when a check fails."""
     parser = build_parser()
     flags = parser.parse_args(argv)
     logs.set_up()
-    try:
-        settings = LspSettings.load({"server_url": flags.server_url, "time_budget_ms": flags.time_budget_ms})
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    settings = LspSettings.load({"server_url": flags.server_url, "time_budget_ms": flags.time_budget_ms})
     if flags.doctor:
         from lsp import doctor  # rich is slow to import, and an editor needs none of it
 
@@ -92,8 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except OSError as error:
-        sys.stderr.write(f"Cannot listen on {flags.tcp}: {error.strerror}\n")
-        return 2
+        raise CannotListen(f"Cannot listen on {flags.tcp}: {error.strerror}.") from error
     return 0
 
 

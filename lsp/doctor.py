@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from acepilot.cli import text_console
 from acepilot.protocol import CompletionRequest
 from lsp.client import CompletionClient, ServerError
 from lsp.settings import LspSettings
@@ -135,13 +135,13 @@ def main(settings: LspSettings, *, as_json: bool) -> int:
         report = {"ok": ok, "checks": [asdict(check) for check in checks], "editors": editor_hints()}
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return 0 if ok else 1
-    console = Console(soft_wrap=True)
+    console = text_console()
     for check in checks:
-        mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
-        console.print(f"{mark} {check.name}: {escape(check.seen)}", highlight=False)
+        mark = ("ok  ", "green") if check.ok else ("FAIL", "red")
+        console.print(Text.assemble(mark, f" {check.name}: {check.seen}"))
         if check.advice:
-            console.print(f"     [yellow]-> {escape(check.advice)}[/yellow]", highlight=False)
+            console.print(f"     -> {check.advice}", style="yellow")
     console.print("\nEditors:")
     for editor, hint in editor_hints().items():
-        console.print(f"  [bold]{editor}[/bold]: {escape(hint)}", highlight=False)
+        console.print(Text.assemble("  ", (editor, "bold"), f": {hint}"))
     return 0 if ok else 1

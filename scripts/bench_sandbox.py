@@ -16,9 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from acepilot.cli import program, text_console
 from eval_humaneval import problem_sets
 from eval_humaneval.execution.judge import Judge
 from eval_humaneval.execution.probe import probe
@@ -68,6 +68,7 @@ def measure(programs: list[Program], toolchain: Toolchain, rounds: int, level: S
     ]
 
 
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,7 +86,7 @@ def main() -> int:
         if asked and not toolchain.compile:
             programs = [program_of(problem, problem.canonical or "") for problem in asked]
             table.add_row(language, *measure(programs, toolchain, options.rounds, level))
-    console = Console()
+    console = text_console()
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")
     console.print(f"CPU seconds, the best of {options.rounds} rounds for each program")
     console.print(table)

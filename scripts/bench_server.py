@@ -27,10 +27,9 @@ from benchmarks.peers import Contestant, serving
 from benchmarks.processes import PeerFailed
 from benchmarks.server_tables import Measured
 from benchmarks.sources import source_files
-from rich.console import Console
 from tokenizers import Tokenizer
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import print_error, program, text_console
 from finetune.modeling_sources import prepare_source, starter_gguf
 
 PROMPT_TOKENS = (32, 512, 1500)
@@ -69,38 +68,34 @@ async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) 
     return Measured(contestant.name, contestant.quantisation, contestant.version, cells, warm_s, cold_s)
 
 
+@program()
 def main() -> int:
+    """Exit code 1 when a contestant could not be measured."""
     options = parse()
     signal.signal(signal.SIGTERM, leave)
-    console = Console(highlight=False)
+    console = text_console()
     about, measured, failed = setting(), list[Measured](), False
-    console.print(describe(about), markup=False, soft_wrap=True)
+    console.print(describe(about))
     folder = Path(tempfile.mkdtemp(prefix="acepilot-bench-"))
-    try:
-        machine, needs = measure_machine(), model_needs(starter_gguf(options.model))
-        most = max(QUICK_CLIENTS if options.quick else CLIENTS)
-        for one in contestants.contestants(options, folder, streams=most):
-            console.print(f"{one.name}: server's log in {folder} ...", markup=False, soft_wrap=True)
-            try:
-                with serving(one, folder) as server:
-                    work = measure(one, server.url, options.model, quick=options.quick)
-                    measured.append(asyncio.run(work))
-            except PeerFailed as error:  # the others are worth measuring all the same
-                failed = True
-                console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-            if options.json:
-                everything = {
-                    "setting": about,
-                    "machine": dataclasses.asdict(machine),
-                    "needs": dataclasses.asdict(needs),
-                    "measured": [dataclasses.asdict(each) for each in measured],
-                }
-                options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    except AcepilotError as error:
-        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    machine, needs = measure_machine(), model_needs(starter_gguf(options.model))
+    most = max(QUICK_CLIENTS if options.quick else CLIENTS)
+    for one in contestants.contestants(options, folder, streams=most):
+        console.print(f"{one.name}: server's log in {folder} ...")
+        try:
+            with serving(one, folder) as server:
+                work = measure(one, server.url, options.model, quick=options.quick)
+                measured.append(asyncio.run(work))
+        except PeerFailed as error:  # the others are worth measuring all the same
+            failed = True
+            print_error(error.message)
+        if options.json:
+            everything = {
+                "setting": about,
+                "machine": dataclasses.asdict(machine),
+                "needs": dataclasses.asdict(needs),
+                "measured": [dataclasses.asdict(each) for each in measured],
+            }
+            options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     if measured:
         for table in server_tables.tables(measured, machine, needs):
             console.print(table)

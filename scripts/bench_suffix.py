@@ -26,10 +26,9 @@ import numpy as np
 from benchmarks.figures import describe, leave, setting
 from benchmarks.peers import HERE, Contestant, serving
 from benchmarks.sources import ROOT, package
-from rich.console import Console
 from rich.table import Table
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
 from acepilot.progress import count_progress
 from eval_humaneval.holes.cut import cut
 from eval_humaneval.holes.hole import Hole
@@ -141,6 +140,7 @@ def table(results: dict[str, list[Filled]]) -> Table:
     return view
 
 
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -150,24 +150,18 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every hole's figures in FILE, too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
-    console = Console(highlight=False)
+    console = text_console()
     console.width = max(console.width, TABLE_WIDTH)
     about, results = setting(), dict[str, list[Filled]]()
-    console.print(describe(about), markup=False, soft_wrap=True)
+    console.print(describe(about))
     logs = Path(tempfile.mkdtemp(prefix="acepilot-suffix-"))
-    try:
-        asked = holes(options.holes_per_language)
-        for one in contestants(options.model):
-            filled = results.setdefault(one.name, [])
-            with serving(one, logs) as server, count_progress(one.name, len(asked)) as tell:
-                for hole in asked:
-                    filled.append(fill(server.url, hole))
-                    tell(len(filled))
-    except AcepilotError as error:
-        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    asked = holes(options.holes_per_language)
+    for one in contestants(options.model):
+        filled = results.setdefault(one.name, [])
+        with serving(one, logs) as server, count_progress(one.name, len(asked)) as tell:
+            for hole in asked:
+                filled.append(fill(server.url, hole))
+                tell(len(filled))
     console.print(table(results), f"{len(asked)} holes")
     if options.json:
         kept = {name: [dataclasses.asdict(one) for one in filled] for name, filled in results.items()}

@@ -14,10 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
-from rich.console import Console
-from rich.markup import escape
-
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
 from acepilot.languages import LANGUAGES
 from acepilot.resolve import resolve
 from acepilot.starter import STARTERS
@@ -78,9 +75,10 @@ def model_folder(model: str) -> Path:
     return Path(prepare_source(model, None))
 
 
+@program()
 def main() -> int:
     given = vars(arguments())
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = text_console(stderr=True)
     out: Path = given["out"]
     running = {name: given[name] for name in ("executor", "workers", "partition", "time_limit")}
     shaping: dict[str, Any] = {}
@@ -92,14 +90,10 @@ def main() -> int:
         if console.is_terminal or done == tasks:
             console.print(f"{stage}: {done}/{tasks}", end="\r" if done < tasks else "\n")
 
-    try:
-        if given["model"]:
-            shaping["model"] = model_folder(given["model"])
-        options = BuildOptions(**shaping)
-        manifest = build(options, out, lambda logs: Runner(logs, told=told, **running), console.print)
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}")
-        return 1
+    if given["model"]:
+        shaping["model"] = model_folder(given["model"])
+    options = BuildOptions(**shaping)
+    manifest = build(options, out, lambda logs: Runner(logs, told=told, **running), console.print)
     for split, languages in manifest.documents.items():
         amounts = ", ".join(f"{name} {amount.documents}" for name, amount in languages.items())
         console.print(f"{split}: {amounts or 'nothing'}")

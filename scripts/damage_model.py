@@ -19,9 +19,9 @@ import numpy as np
 from gguf import GGMLQuantizationType as Quant
 from gguf import ReaderTensor, quants
 from numpy.typing import NDArray
-from rich.console import Console
 
-from acepilot.errors import AcepilotError, ModelBroken
+from acepilot.cli import program
+from acepilot.errors import ModelBroken
 from acepilot.manifest import ModelFile, sha256_of
 from acepilot.progress import byte_progress
 from acepilot.registry import add, models_dir
@@ -68,6 +68,7 @@ def damage(source: Path, target: Path, tokens: list[int], noise: float, seed: in
         rewrite(source, target, spoil, told)
 
 
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,26 +79,20 @@ def main() -> int:
     parser.add_argument("--name", default="starter-damaged", help="in the registry (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    try:
-        model = resolve(given.model)
-        if model.gguf is None or model.manifest is None:
-            raise ModelBroken(
-                f"{model.path} needs a GGUF file and a manifest, as scripts/fetch_model.py makes."
-            )
-        from transformers import AutoTokenizer  # slow to import: not for --help
+    model = resolve(given.model)
+    if model.gguf is None or model.manifest is None:
+        raise ModelBroken(f"{model.path} needs a GGUF file and a manifest, as scripts/fetch_model.py makes.")
+    from transformers import AutoTokenizer  # slow to import: not for --help
 
-        tokenizer = AutoTokenizer.from_pretrained(model.gguf.parent, gguf_file=model.gguf.name)
-        tokens = own_tokens(given.languages.split(","), tokenizer)
-        part = models_dir() / f".{given.name}.part"
-        damage(model.gguf, part, tokens, given.noise, given.seed)
-        file = ModelFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
-        told = f"Noise of {given.noise} deviations on {len(tokens)} tokens of {given.languages}"
-        changed = {"id": given.name, "files": {"model.gguf": file}, "notes": told}
-        manifest = model.manifest.model_copy(update=changed)
-        folder = add(given.name, {part: "model.gguf"}, manifest)
-    except AcepilotError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
-        return 1
+    tokenizer = AutoTokenizer.from_pretrained(model.gguf.parent, gguf_file=model.gguf.name)
+    tokens = own_tokens(given.languages.split(","), tokenizer)
+    part = models_dir() / f".{given.name}.part"
+    damage(model.gguf, part, tokens, given.noise, given.seed)
+    file = ModelFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
+    told = f"Noise of {given.noise} deviations on {len(tokens)} tokens of {given.languages}"
+    changed = {"id": given.name, "files": {"model.gguf": file}, "notes": told}
+    manifest = model.manifest.model_copy(update=changed)
+    folder = add(given.name, {part: "model.gguf"}, manifest)
     print(f"{folder.name}: {told}")
     return 0
 

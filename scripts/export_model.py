@@ -11,12 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from acepilot.errors import AcepilotError, ConfigError
+from acepilot.cli import program
+from acepilot.errors import ConfigError
 from acepilot.resolve import resolve
-
-notes = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,22 +28,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program()
 def main() -> int:
     """Exit code 1 when it was refused or failed its check, 2 when the command line is wrong."""
     given = _parser().parse_args()
-    try:
-        if (given.type and given.to != "gguf") or (given.weights and given.to != "openvino"):
-            raise ConfigError("--type goes with --to gguf, and --weights with --to openvino.")
-        model = resolve(given.model)
-        from finetune.convert.forms import export_model  # slow to import: not for --help
+    if (given.type and given.to != "gguf") or (given.weights and given.to != "openvino"):
+        raise ConfigError("--type goes with --to gguf, and --weights with --to openvino.")
+    model = resolve(given.model)
+    from finetune.convert.forms import export_model  # slow to import: not for --help
 
-        done = export_model(
-            model, given.to, given.out, gguf_type=given.type or "Q8_0", bits=given.weights or "int8"
-        )
-    except AcepilotError as error:
-        notes.print("error:", style="red", end=" ")
-        notes.print(error.message)
-        return 1
+    done = export_model(
+        model, given.to, given.out, gguf_type=given.type or "Q8_0", bits=given.weights or "int8"
+    )
     print(done.figures.told())
     size_mb = sum(file.size_bytes for file in done.manifest.files.values()) / 1e6
     print(f"{done.manifest.id} ({done.manifest.dtype}, {size_mb:.0f} MB) is in {given.out}")

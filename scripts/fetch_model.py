@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
+from acepilot.disk import HOME_ADVICE, full_disk_told
 from acepilot.manifest import Manifest, ModelFile, sha256_of
 from acepilot.progress import byte_progress
 from acepilot.registry import add, exclusive, is_whole, models_dir
@@ -20,9 +21,7 @@ from server.engine.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
 
 def fetch(model: StarterModel, console: Console) -> None:
     with byte_progress(f"fetching {model.name}", model.size_bytes, console) as told:
-        published = download(
-            model, told, say=lambda line: console.print(line, highlight=False, soft_wrap=True)
-        )
+        published = download(model, told, say=console.print)
     ready = published
     if needs_rewriting(published):
         ready = published.with_suffix(".q8_0.part")
@@ -44,28 +43,23 @@ def fetch(model: StarterModel, console: Console) -> None:
     published.unlink(missing_ok=True)
 
 
+@program(resumes=True)
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=sorted(STARTERS), nargs="?", default="starter")
-    console = Console(stderr=True)
+    console = text_console(stderr=True)
     name: str = parser.parse_args().model
     folder: Path = models_dir() / name
-    try:
-        if is_whole(name):
-            console.print(f"{name} is here already: {folder}", highlight=False, soft_wrap=True)
-            return 0
-        with exclusive(f"fetch-{name}"):
-            if not is_whole(name):  # another process may have fetched it while this one waited
+    if is_whole(name):
+        console.print(f"{name} is here already: {folder}")
+        return 0
+    with exclusive(f"fetch-{name}"):
+        if not is_whole(name):  # another process may have fetched it while this one waited
+            with full_disk_told(models_dir(), HOME_ADVICE):
                 fetch(STARTERS[name], console)
-    except KeyboardInterrupt:
-        console.print("stopped; what was fetched is kept, and the next run goes on from there")
-        return 130
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
-        return 1
-    console.print(f"{name} is ready: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"{name} is ready: {folder}")
     return 0
 
 

@@ -21,14 +21,14 @@ from pathlib import Path
 from benchmarks.figures import leave
 from benchmarks.peers import Contestant, serving
 from hardening.lsp_fuzz import fuzz_language_server
-from rich.console import Console
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
 from finetune.modeling_tiny import make_tiny_model
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -39,33 +39,26 @@ def main() -> int:
     parser.add_argument("--schemathesis", default="schemathesis", metavar="PATH", help="its program")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
-    console = Console(highlight=False)
+    console = text_console()
     logs = Path(tempfile.mkdtemp(prefix="acepilot-fuzz-"))
     # The events that it is sent must not be among the user's own.
     os.environ["ACEPILOT_EVENTS_URL"] = f"sqlite:///{logs / 'events.sqlite3'}"
     model = make_tiny_model(logs / "tiny")
     command = [sys.executable, "-m", "server", "--model", str(model), "--engine", "torch", "--port", "{port}"]
     server = Contestant("server", "", "", (*command, "--log-level", "error"), ready_path="/ready")
-    try:
-        with serving(server, logs) as running:
-            http = subprocess.run(
-                [options.schemathesis, "run", f"{running.url}/openapi.json",
-                 "--checks", CHECKS, "--request-timeout", "120",
-                 "--max-examples", str(options.examples), "--seed", str(options.seed)],
-                check=False,
-            )  # fmt: skip
-            spoken = fuzz_language_server(running.url, options.messages, options.seed)
-    except AcepilotError as error:
-        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    with serving(server, logs) as running:
+        http = subprocess.run(
+            [options.schemathesis, "run", f"{running.url}/openapi.json",
+             "--checks", CHECKS, "--request-timeout", "120",
+             "--max-examples", str(options.examples), "--seed", str(options.seed)],
+            check=False,
+        )  # fmt: skip
+        spoken = fuzz_language_server(running.url, options.messages, options.seed)
     console.print(
         f"language server: {spoken.inputs:,} messages, {spoken.answers:,} answers, "
         f"{len(spoken.failures)} failures",
         *spoken.failures,
         sep="\n",
-        markup=False,
     )
     return int(bool(http.returncode or spoken.failures))
 

@@ -11,8 +11,12 @@ Every assumption is a flag, so that what you measured can take its place.
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+
+from acepilot.cli import program
+from acepilot.errors import AcepilotError
 
 BYTES_FP16 = 2
 HOURS_A_MONTH = 730
@@ -212,7 +216,9 @@ def _row(label: str, developers: int, model_name: str, given: Assumptions) -> st
     return f"| {label} | " + " | ".join(cells) + " |"
 
 
-def main() -> None:
+@program()
+def main() -> int:
+    """Exit code 1 when no number of cards answers in time, 2 when the command line is wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -228,17 +234,17 @@ def main() -> None:
         parser.error("--developers counts from 1")
     if asked["developers"] is None:
         print("\n".join(tables()))
-        return
+        return 0
     given = Assumptions(**{field.name: asked[field.name] for field in fields(Assumptions)})
     found = plan(asked["developers"], CARDS[asked["card"]], MODELS[asked["model"]], given)
     if found is None:
-        parser.exit(
-            1, f"Not even 8 {asked['card']} answer within {given.engine_s} s: allow more --engine-s.\n"
+        raise AcepilotError(
+            f"Not even 8 {asked['card']} answer within {given.engine_s} s: allow more --engine-s."
         )
     if asked["json"]:
         question = {name: asked[name] for name in ("developers", "model", "card")}
         print(json.dumps({**question, **asdict(found), "assumptions": asdict(given)}, indent=2))
-        return
+        return 0
     one = found.replica
     print(
         f"cards      {found.cards}: {found.replicas} + {found.spare_replicas} spare replicas of {one.cards}"
@@ -252,7 +258,8 @@ def main() -> None:
     print(
         f"alone      {one.alone_s * 1000:.0f} ms, to the first token {one.first_token_alone_s * 1000:.0f} ms"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

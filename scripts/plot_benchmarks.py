@@ -15,7 +15,10 @@ from typing import Any
 
 from benchmarks import plots
 
+from acepilot.cli import program
 
+
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -14,12 +14,14 @@ would take at the bandwidth measured in the same run. Run it on an idle machine.
 import argparse
 import random
 import statistics
+import sys
 import time
 from collections import defaultdict
 
 from benchmarks.figures import describe, setting
 from benchmarks.limits import measure_machine, model_needs
 
+from acepilot.cli import program
 from acepilot.resolve import resolve
 from server.engine import openvino_runner
 from server.engine.base import EngineOptions
@@ -50,7 +52,8 @@ class CountingRunner(OpenVinoRunner):
         return (time.perf_counter() - began) * 1000
 
 
-def main() -> None:
+@program()
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", default="starter")
     parser.add_argument("--kept-tokens", type=int, default=512)
@@ -83,7 +86,8 @@ def main() -> None:
     print(
         f"reading {weights / 1e6:.0f} MB of weights at {read / 1e9:.0f} GB/s: {weights / read * 1000:.1f} ms"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from acepilot.errors import AcepilotError, ConfigError, ModelBroken
+from acepilot.cli import program, text_console
+from acepilot.errors import ConfigError, ModelBroken
 from acepilot.gate_report import read_gate_report
 from acepilot.manifest import Manifest, model_files, read_manifest
 from acepilot.progress import byte_progress
@@ -27,9 +27,8 @@ from acepilot.promotion_history import History, Promotion, read_history
 from acepilot.publish import prepare, push
 from acepilot.registry import register, registered, registered_names
 
-# without markup: names and reasons may hold brackets
-out = Console(highlight=False, markup=False, soft_wrap=True)
-notes = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+out = text_console()
+notes = text_console(stderr=True)
 
 
 def add(given: argparse.Namespace) -> None:
@@ -166,15 +165,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program()
 def main() -> int:
     """Exit code 1 when it was refused, 2 when the command line is wrong."""
     given = _parser().parse_args()
-    try:
-        given.run(given)
-    except AcepilotError as error:
-        notes.print("error:", style="red", end=" ")
-        notes.print(error.message)
-        return 1
+    given.run(given)
     return 0
 
 

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from rich.console import Console
 from story import harness
 from story.pipeline import Story
 from story.programs import ROOT
@@ -26,7 +25,7 @@ from story.sizes import SIZES, WIDE_MARGINS
 from story.steps import steps_of
 from story.telling import Telling, print_plan, print_result
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
 from acepilot.settings import home
 
 
@@ -35,6 +34,7 @@ def end(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+@program(resumes=True)
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,7 +53,7 @@ def main() -> int:
         there = Path(given.human_eval).expanduser()
         named = str(there.resolve()) if there.exists() else given.human_eval  # or a set on the hub
         size = replace(size, problems=("builtin", named), margins=WIDE_MARGINS)
-    console = Console(highlight=False, soft_wrap=True)
+    console = text_console()
     folder: Path = (given.folder or ROOT / "artifacts" / "story" / size.name).resolve()
     story = Story(folder, home())
     steps = steps_of(size, folder, home())
@@ -68,23 +68,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's
         signal.signal(signal.SIGHUP, end)
-    try:
-        with story.held():
-            if not all(story.is_done(step) for step in steps):
-                harness.note(size, folder)
-            with Telling(story, steps, console) as telling:
-                for step in steps:
-                    if not story.is_done(step):
-                        with telling.doing(step) as said:
-                            story.run(step, said)
-        print_result(folder, console)
-    except KeyboardInterrupt:
-        console.print("Stopped; the same command goes on from there.")
-        return 130
-    except (AcepilotError, OSError) as error:
-        console.print("error:", style="red", end=" ")
-        console.print(str(error), markup=False)
-        return 1
+    with story.held():
+        if not all(story.is_done(step) for step in steps):
+            harness.note(size, folder)
+        with Telling(story, steps, console) as telling:
+            for step in steps:
+                if not story.is_done(step):
+                    with telling.doing(step) as said:
+                        story.run(step, said)
+    print_result(folder, console)
     return 0
 
 

@@ -25,9 +25,8 @@ from benchmarks.replay import Replay, replay
 from benchmarks.sources import source_files
 from benchmarks.traces import developer_traces
 from benchmarks.without import LEVERS
-from rich.console import Console
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import print_error, program, text_console
 
 
 def parse() -> argparse.Namespace:
@@ -46,34 +45,28 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program()
 def main() -> int:
+    """Exit code 1 when a contestant could not be measured."""
     options = parse()
     signal.signal(signal.SIGTERM, leave)
-    console = Console(highlight=False)
+    console = text_console()
     about, replays, failed = setting(), list[Replay](), False
-    console.print(describe(about), markup=False, soft_wrap=True)
+    console.print(describe(about))
     folder = Path(tempfile.mkdtemp(prefix="acepilot-replay-"))
-    try:
-        files = source_files()
-        developers = range(options.developers)
-        work = [developer_traces(files, number, options.keystrokes, options.seed) for number in developers]
-        for one in contestants.contestants(
-            options, folder, streams=options.developers, levers=options.levers
-        ):
-            console.print(f"{one.name}: server's log in {folder} ...", markup=False, soft_wrap=True)
-            try:
-                replays.append(replay(one, options.model, work, folder))
-            except PeerFailed as error:  # the others are worth measuring all the same
-                failed = True
-                console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-            if options.json:
-                everything = {"setting": about, "replays": [dataclasses.asdict(each) for each in replays]}
-                options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    except AcepilotError as error:
-        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    files = source_files()
+    developers = range(options.developers)
+    work = [developer_traces(files, number, options.keystrokes, options.seed) for number in developers]
+    for one in contestants.contestants(options, folder, streams=options.developers, levers=options.levers):
+        console.print(f"{one.name}: server's log in {folder} ...")
+        try:
+            replays.append(replay(one, options.model, work, folder))
+        except PeerFailed as error:  # the others are worth measuring all the same
+            failed = True
+            print_error(error.message)
+        if options.json:
+            everything = {"setting": about, "replays": [dataclasses.asdict(each) for each in replays]}
+            options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     if replays:
         console.print(tables.lever_table(replays) if options.levers else tables.replay_table(replays))
         console.print(tables.inside_table(replays[:1] if options.levers else replays))

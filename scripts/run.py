@@ -19,10 +19,10 @@ from typing import Any
 
 from lsprotocol import types as lsp
 from pygls.lsp.client import LanguageClient
-from rich.console import Console
 from rich.text import Text
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
+from acepilot.errors import CannotListen, ServerNotReady
 from acepilot.languages import language_for
 from server.settings import ServerSettings
 
@@ -31,7 +31,7 @@ CURSOR = "‸"
 LANGUAGE_SERVER = Path(sys.executable).with_name("acepilot-lsp")
 DEFAULT_URL = "http://127.0.0.1:8010"
 READY_TIMEOUT_S = 180
-console = Console(highlight=False)
+console = text_console()
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
             except OSError:
                 pass
             time.sleep(0.2)
-    sys.exit(f"The model was not ready within {READY_TIMEOUT_S} s.")
+    raise ServerNotReady(f"The model was not ready within {READY_TIMEOUT_S} s.")
 
 
 async def show_completions(url: str, token: str | None) -> None:
@@ -126,8 +126,9 @@ def show(sample: Sample, offered: str, took_ms: float, why: str) -> None:
     else:
         text.append(f" nothing was offered: {why} ", style="white on red")
     text.append("".join(lines_after).rstrip("\n"))
-    console.rule(f"[bold]{sample.path.name}[/bold]  [dim]{took_ms:.0f} ms[/dim]", align="left")
-    console.print(text, soft_wrap=True)
+    title = Text.assemble((sample.path.name, "bold"), "  ", (f"{took_ms:.0f} ms", "dim"))
+    console.rule(title, align="left")
+    console.print(text)
 
 
 def tell_how_to_connect(url: str) -> None:
@@ -139,22 +140,19 @@ def tell_how_to_connect(url: str) -> None:
         f"All of them run   {command}",
         f"\nPlayground: {url}/   Stop with Ctrl-C.",
     ):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line)
 
 
+@program()
 def main() -> int:
-    try:
-        settings = ServerSettings.load()
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}")
-        return 2
+    """Exit code 2 when settings are wrong, 3 when the port is taken, 0 after Ctrl-C, or the server's own."""
+    settings = ServerSettings.load()
     url = f"http://{settings.host}:{settings.port}"
     if port_is_taken(settings):
-        console.print(
-            f"[red]error:[/red] something listens on {url} already, perhaps another `make run`: stop it, or "
-            "choose another port: ACEPILOT_PORT=8011 make run"
+        raise CannotListen(
+            f"Something listens on {url} already, perhaps another `make run`: stop it, or choose another "
+            "port: ACEPILOT_PORT=8011 make run"
         )
-        return 3
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the server goes, too
     server = subprocess.Popen(
         [sys.executable, "-m", "server"], env={"ACEPILOT_LOG_LEVEL": "warning", **os.environ}

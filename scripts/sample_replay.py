@@ -13,14 +13,13 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
 from acepilot.languages import LANGUAGES
 from acepilot.progress import count_progress
 from finetune.data.self_samples import SampleOptions, sample
 
 
+@program(resumes=True)
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,17 +37,11 @@ def main() -> int:
     given = parser.parse_args()
     options = SampleOptions(given.count, given.max_tokens, given.temperature, given.parallel, given.seed)
     languages = [LANGUAGES[name] for name in given.languages]
-    console = Console(stderr=True)
-    try:
-        with count_progress("sampling", given.count * len(languages), console) as told:
-            work = sample(given.url, os.environ.get("ACEPILOT_TOKEN"), languages, given.out, options, told)
-            done = asyncio.run(work)
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    console.print(f"{done} samples in {given.out}", highlight=False, soft_wrap=True)
+    console = text_console(stderr=True)
+    with count_progress("sampling", given.count * len(languages), console) as told:
+        work = sample(given.url, os.environ.get("ACEPILOT_TOKEN"), languages, given.out, options, told)
+        done = asyncio.run(work)
+    console.print(f"{done} samples in {given.out}")
     return 0
 
 

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
-from acepilot.errors import AcepilotError, ConfigError
+from acepilot.cli import program, text_console
+from acepilot.errors import ConfigError
 from acepilot.progress import count_progress
 from finetune.data.github import API_URL, Search, search
 from finetune.data.licences import ALLOWED
@@ -32,7 +32,7 @@ def sources_from(given: argparse.Namespace, allowed: tuple[str, ...], console: C
     if given.search:
         wanted = Search(given.search, allowed, given.stars, given.pushed_after, given.limit)
         token = os.environ.get("GITHUB_TOKEN")
-        sources += search(wanted, token, api_url=given.github_api, say=lambda line: console.print(line))
+        sources += search(wanted, token, api_url=given.github_api, say=console.print)
     return sources
 
 
@@ -62,24 +62,16 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program(resumes=True)
 def main() -> int:
     given = arguments()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = text_console(stderr=True)
     allowed = (*ALLOWED, *given.allow)
-    try:
-        if given.own and (given.recipe or given.search):
-            raise ConfigError("--own is for your own sources: fetch a recipe or a search without it.")
-        sources = sources_from(given, allowed, console)
-        with count_progress("scraping", len(sources), console) as told:
-            settled = scrape(
-                sources, given.out, allowed, told, lambda line: console.print(escape(line)), own=given.own
-            )
-    except AcepilotError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}")
-        return 1
-    except KeyboardInterrupt:
-        console.print("Stopped; run the same command again to go on.")
-        return 130
+    if given.own and (given.recipe or given.search):
+        raise ConfigError("--own is for your own sources: fetch a recipe or a search without it.")
+    sources = sources_from(given, allowed, console)
+    with count_progress("scraping", len(sources), console) as told:
+        settled = scrape(sources, given.out, allowed, told, console.print, own=given.own)
     kept = [one for one in settled if one.status == "kept"]
     megabytes = sum(one.size_bytes for one in kept) / 1e6
     console.print(

@@ -4,11 +4,13 @@ python scripts/simulate_gate.py [--draws 1000]      # twenty minutes on two free
 """
 
 import argparse
+import sys
 from collections import Counter
 from multiprocessing import Pool
 
 import numpy as np
 
+from acepilot.cli import program
 from eval_humaneval.gate import GateOptions
 from eval_humaneval.gate_simulation import BUILTIN, HUMANEVAL, World
 from eval_humaneval.gate_statistics import POOL
@@ -78,7 +80,8 @@ def print_sizes() -> None:
             print_row(found[0].problems, world.samples, row, *np.mean(figures, axis=0).round(1))
 
 
-def main() -> None:
+@program()
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000, help="candidates judged for each row")
     arguments = parser.parse_args()
@@ -92,7 +95,8 @@ def main() -> None:
             columns = ("PASS", "FAIL", "INCONCLUSIVE", "enlarged")
             shares = [f"{100 * counts[column] / len(judged):.1f} %" for column in columns]
             print_row(sum(world.sizes.values()), world.samples, truth, *shares)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -32,10 +32,9 @@ from benchmarks.processes import PeerFailed, free_port, memory_bytes
 from benchmarks.sources import SourceFile, source_files
 from benchmarks.traces import developer_traces
 from hardening.phoenix import Phoenix
-from rich.console import Console
 from rich.table import Table
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program, text_console
 
 KEYSTROKES = 210
 GROWTH_ALLOWED = 1.1
@@ -159,6 +158,7 @@ def grew(sizes: Sequence[int]) -> bool:
     return last > first * GROWTH_ALLOWED and last - first > SPARE_BYTES
 
 
+@program()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -168,8 +168,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
-    console = Console(highlight=False)
-    console.print(describe(setting()), markup=False, soft_wrap=True)
+    console = text_console()
+    console.print(describe(setting()))
     for name in [name for name in os.environ if name.startswith("ACEPILOT_") and name != "ACEPILOT_HOME"]:
         del os.environ[name]  # settings of the user's own server
     logs = Path(tempfile.mkdtemp(prefix="acepilot-soak-"))
@@ -178,18 +178,12 @@ def main() -> int:
     command = [sys.executable, "-m", "server", "--model", options.model, "--port", str(port)]
     command += ["--log-level", "error"]
     environment = {"ACEPILOT_EVENTS_URL": f"sqlite:///{database}"}
-    try:
-        with Phoenix(command, environment, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
-            seen, first, second = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
-            time.sleep(2)  # the store writes once a second
-        stored = stored_acceptances(database)
-        lost = [at for completion_id, at in seen.taken.items() if completion_id not in stored]
-        late = sum(phoenix.killed_at - LAST_WORDS_S <= at <= phoenix.killed_at for at in lost)
-    except AcepilotError as error:
-        console.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    with Phoenix(command, environment, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
+        seen, first, second = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
+        time.sleep(2)  # the store writes once a second
+    stored = stored_acceptances(database)
+    lost = [at for completion_id, at in seen.taken.items() if completion_id not in stored]
+    late = sum(phoenix.killed_at - LAST_WORDS_S <= at <= phoenix.killed_at for at in lost)
     table = Table("", "", show_header=False)
     table.add_row("developers, minutes", f"{options.developers}, {options.minutes:g}")
     table.add_row("requests of the editors", f"{seen.asked:,}")

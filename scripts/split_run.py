@@ -5,7 +5,7 @@
 
 Each split gives half of a problem's samples to either side, and goes through the gate as `compare` does, at
 its defaults: a first look at half of them, and a second at all where the first was inconclusive. Exit code 0
-when at least 95 in 100 splits pass.
+when at least 95 in 100 splits pass, 1 when fewer do, 3 when nothing could be judged.
 """
 
 import argparse
@@ -15,13 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from rich.console import Console
-
-from acepilot.errors import AcepilotError, ConfigError
+from acepilot.cli import program
+from acepilot.errors import ConfigError
 from acepilot.gate_report import GateReport
 from acepilot.provenance import git_commit
 from eval_humaneval import metrics
-from eval_humaneval.gate import GateOptions, judge_runs
+from eval_humaneval.gate import NOT_JUDGED, GateOptions, judge_runs
 from eval_humaneval.results import Results, Sample, read_results, read_samples
 
 WANTED = 0.95
@@ -74,6 +73,7 @@ def through_the_gate(results: Results, sides: tuple[list[Sample], list[Sample]],
     return report
 
 
+@program(error_code=NOT_JUDGED)
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -81,21 +81,17 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="folder of a run with several samples a problem")
     parser.add_argument("--splits", type=int, default=20)
     given = parser.parse_args()
-    try:
-        results = read_results(given.run)
-        if results.config.samples < 4:
-            raise ConfigError(f"{given.run} has too few samples a problem: run it with --samples 4 or more.")
-        samples = read_samples(given.run)
-        verdicts: Counter[str] = Counter()
-        for seed in range(given.splits):
-            report = through_the_gate(results, halves(samples, seed), seed)
-            verdicts[report.verdict] += 1
-            if report.pool:
-                told = f"{report.pool.difference:+.2f}, lower bound {report.pool.lower:+.2f}"
-                print(f"{seed}: {report.verdict} at look {1 + report.enlarged}, pool {told}")
-    except AcepilotError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
-        return 3
+    results = read_results(given.run)
+    if results.config.samples < 4:
+        raise ConfigError(f"{given.run} has too few samples a problem: run it with --samples 4 or more.")
+    samples = read_samples(given.run)
+    verdicts: Counter[str] = Counter()
+    for seed in range(given.splits):
+        report = through_the_gate(results, halves(samples, seed), seed)
+        verdicts[report.verdict] += 1
+        if report.pool:
+            told = f"{report.pool.difference:+.2f}, lower bound {report.pool.lower:+.2f}"
+            print(f"{seed}: {report.verdict} at look {1 + report.enlarged}, pool {told}")
     told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     print(f"{results.model.name} against itself, {given.splits} splits: {told}")
     return 0 if verdicts["PASS"] >= WANTED * given.splits else 1

@@ -19,7 +19,7 @@ import sys
 import structlog
 import uvicorn
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import program
 from acepilot.resolve import resolve
 from server.app import create_app
 from server.engine.base import Engine
@@ -30,20 +30,17 @@ SECRETS = ("token", "upstream_token", "events_url")
 """Settings that are no flags: a command line shows in `ps`."""
 
 
+@program(error_code=2)
 def main() -> int:
     """Exit code 0 after Ctrl-C, 3 when the port is taken, 2 when settings or the model's name are wrong."""
     if sys.argv[1:2] == ["stats"]:
         from server.stats import main as print_stats  # rich is slow to import, and a server needs none of it
 
         return print_stats(sys.argv[2:])
-    try:
-        settings = ServerSettings.load(vars(_parser().parse_args()))
-        _configure_logging(settings.log_level)
-        model = resolve(settings.model)
-        settings = settings.model_copy(update={"model": model.name})  # what `/ready` says while it loads
-    except AcepilotError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return 2
+    settings = ServerSettings.load(vars(_parser().parse_args()))
+    _configure_logging(settings.log_level)
+    model = resolve(settings.model)
+    settings = settings.model_copy(update={"model": model.name})  # what `/ready` says while it loads
 
     def load_engine() -> Engine:
         return open_engine(model, settings.engine, settings.engine_options())

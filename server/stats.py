@@ -9,19 +9,18 @@ ACEPILOT_EVENTS_URL, else events.sqlite3 in ACEPILOT_HOME. The server may run me
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from acepilot.errors import AcepilotError
+from acepilot.cli import text_console
+from acepilot.errors import ConfigError
 from acepilot.events import SURVIVAL_S
 from server.event_database import events, is_there, open_to_read
 from server.event_store import TAKEN
@@ -159,7 +158,8 @@ def _readable(name: str) -> Text:
 
 
 def main(words: list[str]) -> int:
-    """Exit code 0, also where there is nothing yet; 2 where settings are wrong or the database fails."""
+    """Exit code 0, also where there is nothing yet. Raises ConfigError where settings are wrong or the
+    database fails."""
     parser = argparse.ArgumentParser(
         prog="python -m server stats",
         description=__doc__,
@@ -167,13 +167,13 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     flags = parser.parse_args(words)
+    url = EventsSettings.load().events_database()
+    where = url.render_as_string(hide_password=True)
     try:
-        url = EventsSettings.load().events_database()
         stats = _read_from(url) if is_there(url) else Stats()
-    except (AcepilotError, SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError) as error:
         cause = getattr(error, "orig", None) or error
-        print(f"error: the events cannot be read: {cause}", file=sys.stderr)
-        return 2
+        raise ConfigError(f"The events in {where} cannot be read: {cause}") from error
     if flags.json:
         by = {
             f"by_{name}": {key: one.as_json() for key, one in sorted(groups.items())}
@@ -183,7 +183,6 @@ def main(words: list[str]) -> int:
     elif stats.total.counts:
         _print_tables(stats)
     else:
-        where = url.render_as_string(hide_password=True)
         print(f"No events yet in {where}: they come from editors that use this server.")
     return 0
 
@@ -198,7 +197,7 @@ def _read_from(url: sa.URL) -> Stats:
 
 
 def _print_tables(stats: Stats) -> None:
-    console = Console()
+    console = text_console()
     for name, groups in stats.by.items():
         title = f"by {name}" + (" (UTC)" if name == "day" else "")
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -214,8 +213,7 @@ def _print_tables(stats: Stats) -> None:
         console.print(table)
     console.print(
         "accepted: whole or in part, of those shown. 30 s, 2 min, 6 min: of the accepted characters, those "
-        "that still stood then. p50, p95: milliseconds from the request to the answer.",
-        highlight=False,
+        "that still stood then. p50, p95: milliseconds from the request to the answer."
     )
 
 

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from story.pipeline import Step, Story
 from story.sizes import Size
@@ -60,10 +60,10 @@ class Telling:
             nonlocal told
             now = time.monotonic()
             if self._status:
-                self._status.update(f"{number} {in_words(now - began)} · {escape(line)[:100]}")
+                self._status.update(Text(f"{number} {in_words(now - began)} · {line[:100]}"))
             elif now - told >= PLAIN_EVERY_S:
                 told = now
-                self._console.print(f"  {in_words(now - began)}: {line}", markup=False)
+                self._console.print(f"  {in_words(now - began)}: {line}")
 
         yield said
         self._console.print(f"  done in {in_words(time.monotonic() - began)}")
@@ -87,24 +87,24 @@ def in_words(seconds: float) -> str:
 
 def print_plan(story: Story, steps: Sequence[Step], size: Size, console: Console) -> None:
     scale = pace(story, steps)
-    console.print(f"{size.name}: {size.what}", markup=False)
-    console.print(f"STORY is {story.folder}; commands run with ACEPILOT_HOME=STORY/home", markup=False)
+    console.print(f"{size.name}: {size.what}")
+    console.print(f"STORY is {story.folder}; commands run with ACEPILOT_HOME=STORY/home")
     for number, step in enumerate(steps, 1):
         done = story.is_done(step)
         record = story.record(step)
         took = in_words(record.seconds) if done and record else f"about {in_words(scale * step.guess_s)}"
-        console.print(f"\n{number}. {step.name}: {step.title}", markup=False, style="bold")
-        console.print(f"   {'done, took ' if done else ''}{took}", markup=False)
+        console.print(f"\n{number}. {step.name}: {step.title}", style="bold")
+        console.print(f"   {'done, took ' if done else ''}{took}")
         if step.served:
-            console.print(f"   while this runs: python -m server --model {step.served}", markup=False)
+            console.print(f"   while this runs: python -m server --model {step.served}")
         for one in step.work:
-            console.print(f"   {story.described(one)}", markup=False)
+            console.print(f"   {story.described(one)}")
     left_s = scale * sum(step.guess_s for step in steps if not story.is_done(step))
     guessed = "measured on the steps that are done" if scale != 1 else "guessed; nothing is measured yet"
-    console.print(f"\n{len(steps)} steps, {in_words(left_s)} to go ({guessed}).", markup=False)
+    console.print(f"\n{len(steps)} steps, {in_words(left_s)} to go ({guessed}).")
 
 
 def print_result(folder: Path, console: Console) -> None:
     for line in json.loads((folder / "report.json").read_text(encoding="utf-8"))["findings"]:
-        console.print(f"- {line}", markup=False)
-    console.print(f"report: {folder / 'report.html'}", markup=False)
+        console.print(f"- {line}")
+    console.print(f"report: {folder / 'report.html'}")

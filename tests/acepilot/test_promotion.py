@@ -356,7 +356,7 @@ def test_the_command_from_candidate_to_rollback(tmp_path: Path) -> None:
     refused = run("promote", "ours-1", "--report", str(failed))
     assert (refused.returncode, "The gate says FAIL" in refused.stderr) == (1, True)
     unreasoned = run("promote", "ours-1", "--report", str(failed), "--force")
-    assert (unreasoned.returncode, "--reason" in unreasoned.stderr) == (1, True)
+    assert (unreasoned.returncode, "--reason" in unreasoned.stderr) == (2, True)
     passed = write_report(tmp_path / "passed", report(base, tuned))
     promoted = run("promote", "ours-1", "--report", str(passed))
     assert "ours-1 is current now" in promoted.stdout

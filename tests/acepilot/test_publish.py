@@ -137,7 +137,7 @@ def test_a_dry_run_shows_card_and_files_and_sends_nothing(hub: FakeHub, publish:
 
 def test_no_token_no_right_and_no_hub_are_told(hub: FakeHub, publish: Publish) -> None:
     without = publish(HF_TOKEN="")
-    assert (without.returncode, "set HF_TOKEN" in without.stderr) == (1, True)
+    assert (without.returncode, "set HF_TOKEN" in without.stderr) == (2, True)
     assert hub.requests == []
     hub.refuses_with = 403
     refused = publish()

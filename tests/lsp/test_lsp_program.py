@@ -143,3 +143,16 @@ async def complete(client: LanguageClient, text: str) -> str:
     )
     assert isinstance(answer, types.InlineCompletionList)
     return str(answer.items[0].insert_text)
+
+
+def test_doctor_prints_what_it_sees_as_text(fake: FakeServer) -> None:
+    fake.text = "weird[/x][bold]:smile:"
+    done = run("--doctor", "--server-url", fake.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"`return {fake.text}` in" in done.stdout
+
+
+def test_an_address_that_is_taken_is_told(fake: FakeServer) -> None:
+    done = run("--tcp", fake.url.removeprefix("http://"))
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: Cannot listen on {fake.url.removeprefix('http://')}")
