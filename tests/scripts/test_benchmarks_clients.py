@@ -19,7 +19,7 @@ from benchmarks.without import LEVERS, read_counts
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from tests.event_stream import SEPARATORS, cut_answers
-from tests.lsp.fake_server import FakeServer
+from tests.lsp.fake_server import FakeServer, wait_for
 
 SENTINELS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 
@@ -165,6 +165,29 @@ def test_a_server_that_is_gone_has_not_answered(fake: FakeServer, tmp_path: Path
     fake.stop()
     with pytest.raises(NoAnswer):
         asyncio.run(type_along(command, tmp_path / "log"))
+
+
+def test_a_language_server_that_ends_has_not_answered(tmp_path: Path) -> None:
+    with pytest.raises(NoAnswer, match="has ended"):
+        asyncio.run(type_along([sys.executable, "-c", "input()"], tmp_path / "log"))
+
+
+def test_a_question_that_is_withdrawn_is_withdrawn_at_the_server(fake: FakeServer, tmp_path: Path) -> None:
+    fake.delay_s = 60
+
+    async def work() -> str:
+        async with LanguageServer(lsp_command(fake, tmp_path), tmp_path / "log") as editor:
+            await editor.open("a.py", "python", "def add(a, b):\n    return ", "\n")
+            question = asyncio.create_task(editor.ask())
+            await asyncio.to_thread(wait_for, lambda: fake.seen, 20)
+            question.cancel()
+            await asyncio.wait([question])
+            await asyncio.to_thread(wait_for, lambda: fake.seen[0].ended, 20)
+            fake.delay_s = 0
+            return await editor.ask()
+
+    assert asyncio.run(work()) == "a + b"
+    assert [seen.ended for seen in fake.seen] == ["cancelled", "whole"]
 
 
 @pytest.mark.parametrize("patch", ["patch_server", "patch_engine", "patch_lsp"])
