@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import sqlalchemy as sa
 from rich import box
 from rich.table import Table
@@ -50,12 +51,10 @@ class Figures:
 
     def latency_ms(self, share: float) -> float | None:
         """The smallest latency that `share` of all do not exceed."""
-        left = share * sum(self.latencies_ms.values())
-        for latency_ms, count in sorted(self.latencies_ms.items()):
-            left -= count
-            if left <= 0:
-                return latency_ms
-        return None
+        if not self.latencies_ms:
+            return None
+        times_ms, counts = list(self.latencies_ms), list(self.latencies_ms.values())
+        return float(np.quantile(times_ms, share, weights=counts, method="inverted_cdf"))
 
     def acceptance(self) -> float | None:
         shown = self.counts.get("shown", 0)

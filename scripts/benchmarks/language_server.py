@@ -22,7 +22,7 @@ WELL = ("ready", "")
 class _PlainFrames:
     """Sends messages as VS Code does, with their length as the only header.
 
-    pygls' own Content-Type is one more line for the language server to read: 0.3 ms of its CPU time a keystroke.
+    pygls' own Content-Type is one more line for the language server to read: 0.3 ms of its time a keystroke.
     """
 
     def __init__(self, stdin: asyncio.StreamWriter) -> None:
