@@ -5,7 +5,6 @@ Nothing is built, started or fetched. hadolint, helm and promtool are asked too 
 
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from fnmatch import fnmatch
@@ -20,6 +19,7 @@ from server.app import OPEN_PATHS, create_app
 from server.event_database import database_url
 from server.metrics import Metrics
 from server.settings import ServerSettings
+from tests.needs import need_program
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -28,6 +28,12 @@ COMPOSE = [DEPLOY / "compose.yaml", DEPLOY / "compose.cpu.yaml"]
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 HOME = "/var/lib/acepilot"
 EVENTS_HOME = "/var/lib/acepilot-events"
+TOOLS = {
+    "hadolint": "https://github.com/hadolint/hadolint/releases",
+    "helm": "https://helm.sh/docs/intro/install",
+    "promtool": "apt-get install prometheus",
+}
+"""Program -> how to get it."""
 PORT = ServerSettings.model_fields["port"].default
 VARIABLES = {f"ACEPILOT_{name.upper()}" for name in ServerSettings.model_fields} | {"ACEPILOT_HOME"}
 
@@ -53,10 +59,7 @@ def interpolated(value: object) -> str:
 
 
 def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not on the PATH")
-    return found
+    return need_program(name, TOOLS[name])
 
 
 def ignored(path: str) -> bool:

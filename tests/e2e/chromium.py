@@ -4,8 +4,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.needs import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
 SWITCHES = """
@@ -17,7 +18,7 @@ disable-sync disable-dev-shm-usage
 @contextmanager
 def chromium() -> Generator[Browser]:
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
+        missing("Chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=[f"--{switch}" for switch in SWITCHES.split()]

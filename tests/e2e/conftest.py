@@ -14,6 +14,7 @@ from tests.e2e.fetched import Node
 from tests.e2e.own_server import Server
 from tests.e2e.vscode_editor import LANGUAGE_SERVER, CodeServer, Open, Window
 from tests.lsp.fake_server import FakeServer
+from tests.needs import missing
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def code_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CodeServer
 @pytest.fixture
 def terminals(code_server: CodeServer) -> None:
     if not code_server.has_terminals:
-        pytest.skip("code-server's terminals and logs need a C++ compiler: apt-get install g++ make")
+        missing("a C++ compiler, for code-server's terminals and logs,", "apt-get install g++ make")
 
 
 @pytest.fixture

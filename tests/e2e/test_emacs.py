@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lsp.fake_server import FakeServer
+from tests.needs import missing, need_program
 
 pytestmark = pytest.mark.e2e
 
@@ -20,12 +20,10 @@ SESSION = Path(__file__).with_name("emacs_session.el")
 
 @pytest.fixture
 def emacs() -> str:
-    program = shutil.which("emacs")
-    if program is None:
-        pytest.skip("Emacs is missing: apt install emacs-nox elpa-eglot")
+    program = need_program("emacs", "apt-get install emacs-nox elpa-eglot")
     probe = [program, "--batch", "-f", "package-initialize", "--eval", "(require 'eglot)"]
     if subprocess.run(probe, capture_output=True, timeout=60, check=False).returncode:
-        pytest.skip("this Emacs has no eglot: apt install elpa-eglot")
+        missing("eglot", "apt-get install elpa-eglot")
     return program
 
 

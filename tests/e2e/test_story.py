@@ -15,6 +15,7 @@ from story.seen import Place, name_served, places
 
 from tests.e2e.own_server import MODEL_LOAD_S, ROOT, Server
 from tests.e2e.vscode_editor import LANGUAGE_SERVER, CodeServer, Window, until
+from tests.needs import missing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(4 * MODEL_LOAD_S)]
 
@@ -27,7 +28,7 @@ def test_a_vue_file_before_and_after(
     page: Page, code_server: CodeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
     if not (STORY / "report.json").is_file():
-        pytest.skip("needs a story that was replayed to its end: make story")
+        missing("a story that was replayed to its end", "make story")
     place, offered = _first_that_differs()
     monkeypatch.setenv("ACEPILOT_HOME", str(STORY / "home"))
     named = next(part for part in place.name.split(":") if part.endswith(".vue"))

@@ -1,7 +1,6 @@
 """llama.vim in a real Vim, in a terminal of its own, over this server's `/infill`."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.e2e import debian_unstable
 from tests.e2e.terminal import Terminal
+from tests.needs import need_program
 from tests.server.conftest import RunningServer, ScriptedEngine
 
 pytestmark = pytest.mark.e2e
@@ -37,8 +37,7 @@ call timer_start(100, 'Screen', {{'repeat': -1}})
 def plugin() -> Path:
     """The folder named by ACEPILOT_TEST_LLAMA_VIM, else Debian unstable's package."""
     for program in ("vim", "curl"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing: apt-get install {program}")
+        need_program(program, f"apt-get install {program}")
     if given := os.environ.get("ACEPILOT_TEST_LLAMA_VIM"):
         return Path(given)
     otherwise = "Or clone llama.vim, and name its folder in ACEPILOT_TEST_LLAMA_VIM."

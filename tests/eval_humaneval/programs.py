@@ -1,4 +1,7 @@
-"""Runs a problem's program as plain subprocesses: what the sandbox adds has tests of its own."""
+"""What tests of the evaluation share: what they need, and a problem's program as plain subprocesses.
+
+What the sandbox adds has tests of its own.
+"""
 
 import shutil
 import subprocess
@@ -6,14 +9,40 @@ from pathlib import Path
 
 import pytest
 
+from acepilot.errors import SandboxUnavailable
+from eval_humaneval.execution.probe import probe
+from eval_humaneval.execution.sandbox import SYSTEM_PATH, SandboxLevel
 from eval_humaneval.languages import ADAPTERS
+from eval_humaneval.languages.base import Tool, Toolchain
 from eval_humaneval.problems import VERDICT_MARK, Problem, program_of
+from tests.needs import missing
+
+BUBBLEWRAP = Tool("bwrap", "apt-get install bubblewrap")
 
 
-def need_tools(language: str) -> None:
-    for tool in ADAPTERS[language].toolchain.tools:
-        if shutil.which(tool.name) is None:
-            pytest.skip(f"{tool.name} is missing: {tool.install}")
+def need_tools(*toolchains: Toolchain, path: str | None = None) -> None:
+    """Skip the test where a tool of these is in none of the folders of `path` (by default, of PATH)."""
+    _need([tool for toolchain in toolchains for tool in toolchain.tools], path)
+
+
+def need_sandbox(*toolchains: Toolchain) -> SandboxLevel:
+    """The sandbox that this machine has; skips the test where there is none.
+
+    Where bubblewrap is missing, the reason names the missing tools of `toolchains` too.
+    """
+    if shutil.which(BUBBLEWRAP.name, path=SYSTEM_PATH) is None:
+        _need([BUBBLEWRAP, *(tool for toolchain in toolchains for tool in toolchain.tools)], SYSTEM_PATH)
+    try:
+        return probe()
+    except SandboxUnavailable as error:
+        pytest.skip(error.message)
+
+
+def _need(tools: list[Tool], path: str | None) -> None:
+    absent = [tool for tool in tools if shutil.which(tool.name, path=path) is None]
+    if absent:
+        packages = dict.fromkeys(tool.install.removeprefix("apt-get install ") for tool in absent)
+        missing(" and ".join(tool.name for tool in absent), f"apt-get install {' '.join(packages)}")
 
 
 def complaint(problem: Problem, completion: str, folder: Path) -> str:

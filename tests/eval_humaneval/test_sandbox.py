@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,17 +19,14 @@ from eval_humaneval.execution.probe import probe, why_denied
 from eval_humaneval.execution.sandbox import BUBBLEWRAP, LIMITS_ONLY, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
+from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    try:
-        level = probe()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with Sandbox(level, workers=2) as sandbox:
+    with Sandbox(need_sandbox(), workers=2) as sandbox:
         yield sandbox
 
 
@@ -202,11 +198,9 @@ def test_a_tool_in_a_private_place_counts_as_missing(
 
 
 def test_commands_keep_what_is_no_tool(sandbox: Sandbox) -> None:
-    if shutil.which("gcc", path="/usr/bin") is None:
-        pytest.skip("gcc is not installed: apt-get install gcc")
-    toolchain = Toolchain(
-        "main.c", ("./main",), (Tool("gcc", ""),), "", compile=("gcc", "-o", "main", "main.c")
-    )
+    gcc = Tool("gcc", "apt-get install gcc")
+    toolchain = Toolchain("main.c", ("./main",), (gcc,), "", compile=("gcc", "-o", "main", "main.c"))
+    need_tools(toolchain, path="/usr/bin")
     ready = find_toolchains({"c": toolchain}, sandbox).ready["c"]
     assert ready.compile == ("/usr/bin/gcc", "-o", "main", "main.c")
     assert ready.run == ("./main",)

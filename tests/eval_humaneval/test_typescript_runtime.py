@@ -2,13 +2,16 @@
 
 import shutil
 import subprocess
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
+from eval_humaneval.languages.javascript import NODE
 from eval_humaneval.runtime import DIST
+from tests.needs import reason
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is missing: apt install nodejs")
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason=reason(*astuple(NODE)))
 
 PROGRAM = """
 import assert from "node:assert";

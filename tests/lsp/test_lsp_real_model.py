@@ -20,6 +20,7 @@ import pytest
 from acepilot.registry import is_whole
 from tests.lsp.editor import Editor
 from tests.lsp.test_lsp_neovim import CURSOR, TYPESCRIPT, menu_text, run_neovim
+from tests.needs import need_model
 
 Connect = Callable[..., Awaitable[Editor]]
 
@@ -49,8 +50,7 @@ def sample(name: str) -> str:
 
 
 def serving(model: str) -> Iterator[str]:
-    if not is_whole(model):
-        pytest.skip(f"{model} is not here: python scripts/fetch_model.py {model}")
+    need_model(model)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from acepilot.registry import is_whole
+from tests.needs import need_model
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.mark.slow
 def test_a_replay_counts_what_happened_and_leaves_nothing_running(tmp_path: Path) -> None:
-    if not is_whole("starter-tiny"):
-        pytest.skip("starter-tiny is not here: python scripts/fetch_model.py starter-tiny")
+    need_model("starter-tiny")
     kept = tmp_path / "replay.json"
     options = ["--model", "starter-tiny", "--keystrokes", "9", "--without", "lsp-cache", "--json", str(kept)]
     subprocess.run(

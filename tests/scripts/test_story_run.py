@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from html import escape
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from acepilot.errors import SandboxUnavailable
-from eval_humaneval.execution.probe import probe
+from tests.eval_humaneval.programs import need_sandbox
+from tests.needs import need_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,12 +58,8 @@ def test_problems_that_a_size_does_not_ask_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(1200)  # a minute and a half on two idle cores
 def test_a_tiny_model_walks_the_whole_path_and_again_for_nothing(tmp_path: Path) -> None:
-    try:
-        probe()
-    except SandboxUnavailable as error:
-        pytest.skip(error.message)
-    if shutil.which("git") is None:
-        pytest.skip("git is not here")
+    need_sandbox()
+    need_program("git", "apt-get install git")
     first = replay(tmp_path, "--model", "tiny")
     assert first.returncode == 0, first.stdout + first.stderr
     report = json.loads((tmp_path / "story/report.json").read_text())

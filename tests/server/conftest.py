@@ -15,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from acepilot.errors import EngineFailed
 from acepilot.fim import FORMATS
-from acepilot.registry import is_whole
 from acepilot.resolve import resolve
 from server.app import create_app
 from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
@@ -23,6 +22,7 @@ from server.engine.openvino import OpenVinoEngine
 from server.engine.torch import TorchEngine
 from server.engine.upstream import UpstreamEngine
 from server.settings import ServerSettings
+from tests.needs import need_model
 
 SCRIPTED_INFO = EngineInfo(
     model="scripted",
@@ -91,14 +91,9 @@ def scripted() -> ScriptedEngine:
     return ScriptedEngine()
 
 
-def _needs(name: str) -> None:
-    if not is_whole(name):
-        pytest.skip(f"{name} is not here: python scripts/fetch_model.py {name}")
-
-
 @pytest.fixture(scope="session")
 def tiny_engine() -> Iterator[Engine]:
-    _needs("starter-tiny")
+    need_model("starter-tiny")
     # float32: what runs beside a request, and what the cache holds, then changes no token
     engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=16, dtype="float32"))
     yield engine
@@ -116,7 +111,7 @@ def upstream_engine(tiny_engine: Engine) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def torch_engine() -> Iterator[Engine]:
-    _needs("starter-tiny")
+    need_model("starter-tiny")
     options = EngineOptions(max_streams=16, dtype="float32", threads=1)  # two would wait for busy cores
     engine = TorchEngine(resolve("starter-tiny"), options)
     yield engine

@@ -11,18 +11,18 @@ import httpx
 import pytest
 
 from acepilot.promotion import promote
-from acepilot.registry import is_whole, models_dir
+from acepilot.registry import models_dir
 from acepilot.resolve import resolve
 from acepilot.settings import home
 from server.engine.base import EngineOptions
 from server.engine.opening import open_engine
+from tests.needs import need_model
 
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with starter-tiny in its registry as `ours-1`, and nothing promoted."""
-    if not is_whole("starter-tiny"):
-        pytest.skip("starter-tiny is not here: python scripts/fetch_model.py starter-tiny")
+    need_model("starter-tiny")
     own = tmp_path / "home"
     (own / "models").mkdir(parents=True)
     (own / "models" / "ours-1").symlink_to(models_dir() / "starter-tiny")

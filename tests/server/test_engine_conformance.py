@@ -128,10 +128,10 @@ async def test_an_empty_prompt_is_refused_with_a_sentence(engine: Engine) -> Non
         await collect(engine, GenerationRequest("", max_tokens=4))
 
 
+# Not "upstream": another Acepilot sends no log probabilities; what vLLM sends is in test_upstream_vllm.py.
+@pytest.mark.parametrize("trained_engine", ["openvino", "torch"], indirect=True)
 @pytest.mark.asyncio
 async def test_scores_prefer_the_likely_and_are_stable(trained_engine: Engine) -> None:
-    if trained_engine.info.engine == "upstream":
-        pytest.skip("an Acepilot's completions have no log probabilities; vLLM's are test_upstream_vllm.py's")
     likely, again = [await trained_engine.score("for i in range(", "10):") for _ in range(2)]
     unlikely = await trained_engine.score("for i in range(", "zebra zebra")
     assert len(likely) == trained_engine.count_tokens("10):")

@@ -9,6 +9,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,29 +22,32 @@ from server import stats
 from server.event_database import database_url, events, open_to_read
 from server.event_store import EventStore
 from server.metrics import EventMetrics
+from tests.needs import missing
 
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """A URL: ACEPILOT_TEST_POSTGRESQL_URL, else that of a server which ends with these tests."""
-    pytest.importorskip("psycopg")
     if given := os.environ.get("ACEPILOT_TEST_POSTGRESQL_URL"):
         yield given
         return
-    if not (shutil.which("initdb") and shutil.which("postgres")):
-        pytest.skip("no initdb and postgres on PATH, and ACEPILOT_TEST_POSTGRESQL_URL names no database")
+    debian = Path("/usr/lib/postgresql").glob("*/bin")  # which Debian does not put on PATH
+    programs = os.pathsep.join([os.environ["PATH"], *map(str, debian)])
+    initdb, postgres = (shutil.which(name, path=programs) for name in ("initdb", "postgres"))
+    if not (initdb and postgres):
+        missing("PostgreSQL", "apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="acepilot-postgresql-") as folder:
         identity: dict[str, Any] = {}
         if os.geteuid() == 0:  # which PostgreSQL refuses to run as
             try:
                 shutil.chown(folder, "postgres", "postgres")
             except LookupError:
-                pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+                missing("the user postgres", "useradd --system postgres")
             identity = {"user": "postgres", "group": "postgres", "extra_groups": []}
         data = f"{folder}/data"
-        made = ["initdb", "-D", data, "-A", "trust", "-U", "acepilot", "--no-sync"]
+        made = [initdb, "-D", data, "-A", "trust", "-U", "acepilot", "--no-sync"]
         subprocess.run(made, check=True, capture_output=True, cwd=folder, **identity)
-        command = ["postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        command = [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=folder, **identity)
         try:
             url = f"postgresql://acepilot@/postgres?host={folder}"

@@ -227,7 +227,6 @@ def test_a_database_that_holds_the_end_up_is_left(file_store: Store, monkeypatch
 
 
 def test_a_host_that_answers_nothing_is_soon_said() -> None:
-    pytest.importorskip("psycopg")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         store = Store(database_url(f"postgresql://u:secret@127.0.0.1:{port}/d?connect_timeout=2"))

@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import EngineFailed, ModelBroken
-from acepilot.registry import is_whole
 from acepilot.resolve import resolve
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino import OpenVinoEngine
+from tests.needs import need_model
 from tests.server.killed_worker import kill_while_answering
 
 
 @pytest.fixture
 def engine() -> Iterator[OpenVinoEngine]:
-    if not is_whole("starter-tiny"):
-        pytest.skip("starter-tiny is not here: python scripts/fetch_model.py starter-tiny")
+    need_model("starter-tiny")
     engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=4))
     yield engine
     engine.close()

@@ -21,6 +21,7 @@ from acepilot.registry import ModelFolder
 from finetune.modeling_tiny import byte_tokenizer
 from server.engine.base import Delta, EngineOptions, GenerationRequest
 from server.engine.upstream import UpstreamEngine
+from tests.needs import missing
 from tests.server.upstream_fake import eventually, eventually_async
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -48,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vllm_url(folder: Path) -> Iterator[str]:
     binary = os.environ.get("ACEPILOT_TEST_VLLM")
     if not binary:
-        pytest.skip("needs a vLLM: ACEPILOT_TEST_VLLM=/path/to/bin/vllm")
+        missing("vLLM", "make test-slow ACEPILOT_TEST_VLLM=/path/to/bin/vllm")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

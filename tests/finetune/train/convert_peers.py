@@ -10,14 +10,17 @@ from collections.abc import Generator
 from pathlib import Path
 
 import httpx
-import pytest
+
+from tests.needs import missing
+
+PEERS = {"ACEPILOT_TEST_VLLM": "vLLM", "ACEPILOT_TEST_LLAMA_SERVER": "llama.cpp"}
 
 
 def program(variable: str) -> str:
     """The path in this environment variable; the test is skipped where there is none."""
     path = os.environ.get(variable, "")
     if not Path(path).is_file():
-        pytest.skip(f"{variable} names no program")
+        missing(PEERS[variable], f"make test-slow {variable}=/path/to/it")
     return path
 
 
