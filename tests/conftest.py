@@ -6,6 +6,8 @@ import pytest
 
 from tests.lsp.fake_server import FakeServer
 
+pytest_plugins = ["tests.skips"]
+
 
 @pytest.fixture
 def fake() -> Iterator[FakeServer]:
