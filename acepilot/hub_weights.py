@@ -1,8 +1,7 @@
 """Weights that were published as pickles only become safetensors: a step of fetching (acepilot/hub.py).
 
-Opening a pickle can run any program. `torch.load(weights_only=True)` refuses what is no data, and after this
-step nothing opens the pickle again. Only this module of the core imports torch, and only for such a model,
-which needs torch to be served anyway.
+After this step nothing opens a pickle again. Such a model needs torch to be fetched, as it needs torch to be
+served.
 """
 
 # torch is typed in part: what it gives is checked here, and known by the tests
@@ -10,13 +9,13 @@ which needs torch to be served anyway.
 
 import json
 import re
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from acepilot.errors import ConfigError, ModelBroken
+from acepilot.errors import ConfigError
 from acepilot.progress import byte_progress
+from acepilot.stored_weights import read_pickled, unreadable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,59 +73,18 @@ def rewrite_all(folder: Path, names: list[str], shard_bytes: int = SHARD_BYTES) 
 def _read_all(paths: list[Path]) -> "dict[str, Tensor]":
     tensors: dict[str, Tensor] = {}
     for path in paths:
-        found = _read(path)
+        found = read_pickled(path)
         if twice := tensors.keys() & found.keys():
-            raise _unreadable(path, f"another file has its tensor {min(twice)}, too")
+            raise unreadable(path, f"another file has its tensor {min(twice)}, too")
         tensors.update(found)
     return tensors
 
 
-def _read(path: Path) -> "dict[str, Tensor]":
-    import torch
-
-    try:
-        # A zip archive is mapped, and takes no memory. torch before 1.6 wrote another form.
-        found: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # damaged pickles raise nearly anything
-        # torch's own text stays out of the sentence: it says how to open the file without this check.
-        raise _unreadable(path, "it is damaged, or asks for more than tensors") from error
-    if not isinstance(found, dict) or not found or not all(map(_is_named_tensor, found.items())):
-        raise _unreadable(path, "it is no plain table of tensors")
-    return dict(found)
-
-
-def _is_named_tensor(item: tuple[Any, Any]) -> bool:
-    """True for what safetensors can hold."""
-    import torch
-
-    name, value = item
-    return (
-        isinstance(name, str)
-        and isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"  # and not "meta", which has no values
-        and not value.is_quantized
-        and not value.is_complex()
-    )
-
-
 def _write(tensors: "dict[str, Tensor]", target: Path) -> int:
     """Return how many bytes were written."""
-    import torch
     from safetensors.torch import save_file
 
     # safetensors takes neither views of another order nor two tensors that share memory: these are copies.
-    whole = {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
+    whole = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     save_file(whole, target, {"format": "pt"})
     return sum(tensor.nbytes for tensor in whole.values())
-
-
-def _unreadable(path: Path, why: str) -> ModelBroken:
-    return ModelBroken(
-        f"{path.name} holds no weights that can be read safely ({why}). Take a model that is published as "
-        "safetensors, or convert this one where you trust it, and give the folder."
-    )

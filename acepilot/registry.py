@@ -30,6 +30,9 @@ from acepilot.settings import home
 CURRENT = "current"
 """The model that was promoted last, and so no model's own name."""
 
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
+"""One of them is in every folder whose tokenizer can be read."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
@@ -56,6 +59,11 @@ class ModelFolder:
     def is_safetensors(self) -> bool:
         """As transformers saves a model: read by torch, and by neither OpenVINO nor llama.cpp."""
         return self.path.is_dir() and any(self.path.glob("*.safetensors"))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """False for a folder of weights alone: transformers then makes up a tokenizer of no tokens."""
+        return self.gguf is not None or any((self.path / name).is_file() for name in VOCABULARY_FILES)
 
 
 def models_dir() -> Path:

@@ -6,18 +6,19 @@ stages; activations are what autograd would keep, found by running one block and
 """
 
 # torch and transformers are typed in part: what they give is known by the tests
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportPrivateUsage=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode  # where torch's manual imports it from
+from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import AutoModelForCausalLM
 
 from finetune.config import TrainConfig, ZeroOptions
 from finetune.modeling import LOSS_CHUNK_TOKENS, add_lora
-from finetune.modeling_attention import note_lengths, use_packed_attention
+from finetune.modeling_attention import use_packed_attention
 
 GIB = 2**30
 HOST_FACTOR = 1.5
@@ -117,11 +118,11 @@ def model_states(size: ModelSize, zero: ZeroOptions, *, cards: int, cards_a_host
     return States(weight * size.total + (weight + optimizer) * size.trained // cards, whole_a_process)
 
 
-def activations(model_config: Any, config: TrainConfig, *, fused: bool = True) -> Activations:
-    """For one row of `sequence_tokens`, in half precision; `fused` False: transformers' own attention."""
-    one, three = (_kept_bytes(model_config, config, fused, layers, checkpointing=False) for layers in (1, 3))
+def activations(model_config: Any, config: TrainConfig) -> Activations:
+    """For one row of `sequence_tokens`, one document, in half precision."""
+    one, three = (_kept_bytes(model_config, config, layers, checkpointing=False) for layers in (1, 3))
     light_one, light_three = (
-        _kept_bytes(model_config, config, fused, layers, checkpointing=True) for layers in (1, 3)
+        _kept_bytes(model_config, config, layers, checkpointing=True) for layers in (1, 3)
     )
     block = (three - one) // 2
     vocabulary = int(model_config.vocab_size)
@@ -135,48 +136,34 @@ def activations(model_config: Any, config: TrainConfig, *, fused: bool = True) -
     )
 
 
-def _kept_bytes(
-    model_config: Any, config: TrainConfig, fused: bool, layers: int, *, checkpointing: bool
-) -> int:
+def _kept_bytes(model_config: Any, config: TrainConfig, layers: int, *, checkpointing: bool) -> int:
     """What autograd keeps besides weights between forward and backward of a model cut to `layers` blocks."""
     small = type(model_config).from_dict({**model_config.to_dict(), **_layers(model_config, layers)})
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(small, dtype=torch.float16).train()
-        if fused:
-            use_packed_attention(model)
+        packs = use_packed_attention(model)
         if checkpointing:
             model.activation_checkpointing_enable()
         if config.method == "lora":
             model = add_lora(model, config.lora).get_base_model()
-    kept: dict[int, torch.UntypedStorage] = {}
-    with FakeTensorMode():
-        _become_fake(model)
-        weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+    kept: dict[StorageWeakRef, torch.UntypedStorage] = {}
+    # fake tensors of the CPU: on the meta device the fused attention would keep its scores
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
+        weights = {StorageWeakRef(weight.untyped_storage()) for weight in model.parameters()}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
-            if storage._cdata not in weights:
-                kept[storage._cdata] = storage  # held, so that no other storage takes its number
+            name = StorageWeakRef(storage)
+            if name not in weights:
+                kept[name] = storage  # held, so that no other storage takes its number
             return tensor
 
         row = torch.zeros(1, config.sequence_tokens, dtype=torch.long)
-        positions = torch.ones_like(row)
-        note_lengths(positions, [config.sequence_tokens])
+        lengths = {"document_lengths": [config.sequence_tokens]} if packs else {}
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            model.base_model(input_ids=row, position_ids=positions, use_cache=False)
+            model.base_model(input_ids=row, position_ids=torch.ones_like(row), use_cache=False, **lengths)
         return sum(storage.nbytes() for storage in kept.values())
-
-
-def _become_fake(model: torch.nn.Module) -> None:
-    """The meta device's weights and buffers as fake ones of the CPU, whose attention keeps no scores."""
-    for part in model.modules():
-        for name, weight in part._parameters.items():
-            if weight is not None:
-                fake = torch.empty(weight.shape, dtype=weight.dtype)
-                part._parameters[name] = torch.nn.Parameter(fake, requires_grad=weight.requires_grad)
-        for name, buffer in part._buffers.items():
-            if buffer is not None:
-                part._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
 def _layers(model_config: Any, layers: int) -> dict[str, Any]:

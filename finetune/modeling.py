@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 from acepilot.corpus import NO_LOSS
 from acepilot.errors import ConfigError, ModelBroken
 from finetune.config import LoraOptions, TrainConfig
-from finetune.modeling_attention import use_packed_attention
+from finetune.modeling_attention import document_lengths, use_packed_attention
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -83,33 +83,35 @@ def load_model(source: str, config: TrainConfig, dtype: torch.dtype) -> "LossMod
         raise ConfigError(
             f"sequence_tokens={config.sequence_tokens}: this model takes {most}", field="sequence_tokens"
         )
-    use_packed_attention(model)
     if config.checkpointing:
         model.activation_checkpointing_enable()
     return LossModel(add_lora(model, config.lora) if config.method == "lora" else model)
 
 
 class LossModel(nn.Module):
-    """`model` is the transformers or peft model; all its weights' names start with `model.` here."""
+    """`model` is the transformers or peft model; all its weights' names start with `model.` here.
+
+    `packs`: its attention is modeling_attention.py's.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.causal: Any = model.get_base_model() if hasattr(model, "peft_config") else model
+        self.packs = use_packed_attention(self.causal)
         self._plain = any(getattr(self.causal.config, key, None) not in {None, 1} for key in _LOGIT_CHANGES)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """int64 [B, T] each -> (summed loss, float32 []; tokens that count, int64 [])."""
         targets = labels[:, 1:].flatten()
+        inputs: dict[str, Any] = {"input_ids": input_ids, "position_ids": position_ids, "use_cache": False}
+        if self.packs:
+            inputs["document_lengths"] = document_lengths(position_ids)
         if self._plain:
-            logits = self.causal(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+            logits = self.causal(**inputs).logits
             total = _summed_loss(logits[:, :-1].flatten(0, 1), targets)
         else:
-            decoder = self.causal.base_model
-            hidden = decoder(
-                input_ids=input_ids, position_ids=position_ids, use_cache=False
-            ).last_hidden_state
-            hidden = hidden[:, :-1].flatten(0, 1)
+            hidden = self.causal.base_model(**inputs).last_hidden_state[:, :-1].flatten(0, 1)
             # As many chunks on every process: under ZeRO-3 each call of the head is a collective
             total = hidden.new_zeros((), dtype=torch.float32)
             for start in range(0, targets.numel(), LOSS_CHUNK_TOKENS):

@@ -15,14 +15,14 @@ import argparse
 import time
 
 import torch
-from bench_torch import SHAPES, random_codegen, time_ours, time_transformers
+from bench_torch import SHAPES, random_codegen, random_runner, time_ours, time_transformers
 from benchmarks.figures import describe, setting
 
 from server.engine.base import EngineOptions
 from server.engine.step import Chunk
 from server.engine.torch import CUDA_STEP_TOKENS
 from server.engine.torch_linear import Numbers
-from server.engine.torch_model import TorchRunner, make_runner
+from server.engine.torch_model import TorchRunner
 from server.engine.torch_weights import best_numbers
 
 STREAMS = (1, 4, 16)
@@ -60,7 +60,7 @@ def bench(shape: str, numbers: Numbers, prompt_tokens: int, tokens: int, read: f
     peer = time_transformers(model, prompt, tokens, time.perf_counter)
     print(f"\n{shape}: {prompt_tokens} prompt tokens, {tokens} generated")
     print(f"transformers  {peer}, peak {torch.cuda.max_memory_allocated() / GIB:.1f} GB", flush=True)
-    runner = make_runner(model, numbers, EngineOptions(kv_cache_gb=KV_CACHE_GB, max_streams=max(STREAMS)))
+    runner = random_runner(model, numbers, EngineOptions(kv_cache_gb=KV_CACHE_GB, max_streams=max(STREAMS)))
     del model
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

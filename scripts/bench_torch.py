@@ -31,6 +31,7 @@ from transformers import CodeGenConfig, CodeGenForCausalLM
 from server.engine.base import EngineOptions
 from server.engine.step import Chunk
 from server.engine.torch import CPU_STEP_TOKENS, before_torch
+from server.engine.torch_codegen import ParallelDecoder
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
 from server.engine.torch_weights import best_numbers
@@ -71,6 +72,12 @@ def random_codegen(shape: str, numbers: Numbers) -> Any:
             return CodeGenForCausalLM(codegen_config(shape)).eval().requires_grad_(False)
     finally:
         torch.set_default_dtype(before)
+
+
+def random_runner(model: Any, numbers: Numbers, options: EngineOptions) -> TorchRunner:
+    """The torch engine's, with the weights of `model`, a CodeGenForCausalLM."""
+    decoder = ParallelDecoder(model.config, dict(model.named_parameters()), numbers)
+    return make_runner(decoder, model.config, numbers, options)
 
 
 def time_ours(
@@ -151,7 +158,7 @@ def prepare_ours(options: argparse.Namespace) -> None:
     global _timed
     torch.set_num_threads(options.threads)
     numbers = best_numbers(options.dtype)
-    runner = make_runner(random_codegen(options.shape, numbers), numbers, EngineOptions(max_streams=1))
+    runner = random_runner(random_codegen(options.shape, numbers), numbers, EngineOptions(max_streams=1))
     clock = clock_of(options)
     _timed = partial(time_ours, runner, tokens=options.tokens, clock=clock, step_tokens=CPU_STEP_TOKENS)
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from acepilot.errors import AcepilotError
+from finetune.convert.source import Source
 
 PROBE_TOKENS = 512
 
@@ -121,7 +122,7 @@ class Figures:
 
     def told(self) -> str:
         text = (
-            f"Mean log probability of {self.tokens} tokens of code: {self.source:.4f} before, "
+            f"Mean log probability of {self.tokens} tokens: {self.source:.4f} before, "
             f"{self.written:.4f} after ({100 * self.shift:.2f} % off). "
         )
         if self.noise == 0:
@@ -176,10 +177,12 @@ def mean_log_probability(logits: Tensor, ids: Tensor) -> float:
     return -float(functional.cross_entropy(logits[:-1].float(), ids[1:]))
 
 
-def probe_ids(tokenizer: Any, most: int) -> Tensor:
-    """int64 [T]: the fixed code's first tokens."""
-    ids = tokenizer(PROBE_CODE, add_special_tokens=False).input_ids
-    return torch.tensor(ids[: min(PROBE_TOKENS, most)])
+def probe_ids(source: Source) -> Tensor:
+    """Return int64 [T]: the fixed code's first tokens; without a tokenizer, ids from the whole vocabulary."""
+    most = min(PROBE_TOKENS, source.manifest.context_tokens)
+    if source.tokenizer is None:
+        return torch.linspace(0, source.config.vocab_size - 1, most).long()
+    return torch.tensor(source.tokenizer(PROBE_CODE, add_special_tokens=False).input_ids[:most])
 
 
 def check_tokenizer(

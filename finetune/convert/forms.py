@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from acepilot.errors import ConfigError
 from acepilot.manifest import Manifest, ModelFormat
 from acepilot.registry import ModelFolder
 from finetune.convert.check import Figures
@@ -38,6 +39,12 @@ def export_model(
     ModelBroken when it cannot be read, CheckFailed when what was written says something else."""
     check_target(target, model.path)
     source = open_source(model)
+    if source.tokenizer is None and form != "gptj":
+        raise ConfigError(
+            f"{model.path} has no tokenizer, which is part of a model written as {form}: copy tokenizer.json "
+            "and tokenizer_config.json of the model that it was made from into it.",
+            field="model",
+        )
     write: Callable[[Path], Figures]
     match form:  # each form's libraries are imported where they are needed: openvino may be missing
         case "gptj":

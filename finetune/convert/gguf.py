@@ -206,7 +206,7 @@ def _check(source: Source, gguf: Path, kind: GgufType) -> Figures:
     written: Any = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, config=_with_layers(written_config, layers), dtype=torch.float32
     )
-    ids = probe_ids(source.tokenizer, source.manifest.context_tokens)
+    ids = probe_ids(source)
     with torch.inference_mode():
         after = written(input_ids=ids[None]).logits[0]
     del written

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTJConfig
 
 from acepilot.errors import ConfigError, ModelBroken
+from acepilot.stored_weights import StoredWeights
 from finetune.convert.check import (
     Figures,
     Tolerance,
@@ -29,9 +30,10 @@ from finetune.convert.check import (
     probe_ids,
     streamed_logits,
 )
-from finetune.convert.source import TOKENIZER_FILES, Source, StoredWeights
-from finetune.modeling_attention import CODEGEN_BLOCKS
+from finetune.convert.source import TOKENIZER_FILES, Source
 
+CODEGEN_BLOCKS = 4
+"""CodeGen's `qkv_proj` is stored in this many blocks, each with its queries, values and keys."""
 FUSED = ".attn.qkv_proj.weight"
 BUFFERS = (".attn.causal_mask", ".attn.bias", ".attn.masked_bias")
 """Older files hold them; transformers computes them."""
@@ -125,8 +127,9 @@ def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path, expected: 
 
 
 def _check(source: Source, folder: Path) -> Figures:
-    check_tokenizer(source.tokenizer, cut_by(AutoTokenizer.from_pretrained(folder)))
-    ids = probe_ids(source.tokenizer, source.manifest.context_tokens)
+    if source.tokenizer is not None:
+        check_tokenizer(source.tokenizer, cut_by(AutoTokenizer.from_pretrained(folder)))
+    ids = probe_ids(source)
     config = GPTJConfig.from_pretrained(folder)
     before = streamed_logits(source.config, source.weights, ids)
     after = streamed_logits(config, StoredWeights(folder), ids)

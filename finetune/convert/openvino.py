@@ -35,7 +35,8 @@ from finetune.convert.check import (
     streamed_logits,
 )
 from finetune.convert.gguf_tokenizer import control_tokens
-from finetune.convert.openvino_trace import FAMILIES, StoredMatrix, TracedModel
+from finetune.convert.openvino_layers import StoredMatrix
+from finetune.convert.openvino_trace import FAMILIES, TracedModel
 from finetune.convert.openvino_weights import WeightBits, compressed
 from finetune.convert.source import Source
 
@@ -82,7 +83,7 @@ def _graph(traced: TracedModel, config: Any, bits: WeightBits) -> Any:
 
     def node_of(matrix: StoredMatrix) -> Any:
         if matrix.name not in nodes:
-            delicate = matrix.is_table or matrix is traced.head.matrix or matrix.name.endswith(DELICATE)
+            delicate = matrix.is_table or matrix is traced.model.head.matrix or matrix.name.endswith(DELICATE)
             nodes[matrix.name] = compressed(matrix.read(), "int8" if delicate else bits)
         return nodes[matrix.name]
 
@@ -182,7 +183,7 @@ def _check(source: Source, folder: Path, bits: WeightBits) -> Figures:
         "KV_CACHE_PRECISION": "f32",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
-    ids = probe_ids(source.tokenizer, source.manifest.context_tokens)
+    ids = probe_ids(source)
     row = ids[None].numpy()
     inputs = {
         "input_ids": row,

@@ -3,20 +3,19 @@
 # torch and transformers are typed in part: what they give is known by the tests
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.errors import ModelBroken
 from acepilot.manifest import Manifest
 from acepilot.registry import ModelFolder
+from acepilot.stored_weights import StoredWeights
 from finetune.convert.gguf_tokenizer import cut_as_gguf_says
 
 TOKENIZER_FILES = (
@@ -32,7 +31,8 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class Source:
-    """`weights` by the names that transformers gives them, each read when it is asked for."""
+    """`weights` by the names that transformers gives them, each read when it is asked for. `tokenizer` is
+    transformers', or None for a folder of weights alone."""
 
     path: Path
     config: Any
@@ -51,9 +51,9 @@ def open_source(model: ModelFolder) -> Source:
         if model.gguf is not None:
             return _open_gguf(model, model.gguf)
         config: Any = AutoConfig.from_pretrained(model.path)
-        tokenizer: Any = AutoTokenizer.from_pretrained(model.path)
+        tokenizer: Any = AutoTokenizer.from_pretrained(model.path) if model.has_tokenizer else None
         weights = StoredWeights(model.path)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelBroken(
             f"{model.path} cannot be read: an export needs a folder as transformers saves one (config.json, "
             f"tokenizer, safetensors), or a GGUF. It says: {str(error).splitlines()[0]}"
@@ -89,38 +89,3 @@ def _manifest(model: ModelFolder, config: Any) -> Manifest:
         context_tokens=reach,
     )
     return found.model_copy(update={"context_tokens": min(found.context_tokens, reach)})
-
-
-class StoredWeights(Mapping[str, Tensor]):
-    """The tensors of a folder's files, one or several; reading one holds no other in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self._readers: dict[str, Any] = {}
-        for path in _weight_files(folder):
-            if path.suffix == ".safetensors":
-                reader: Any = safe_open(path, "pt")
-                self._readers |= dict.fromkeys(reader.keys(), reader.get_tensor)
-            else:
-                stored: dict[str, Tensor] = torch.load(path, mmap=True, weights_only=True)
-                self._readers |= dict.fromkeys(stored, stored.__getitem__)
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._readers[name](name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._readers)
-
-    def __len__(self) -> int:
-        return len(self._readers)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """safetensors where there are any, else torch's own files: the first CodeGens were published as these."""
-    for stem in ("model.safetensors", "pytorch_model.bin"):
-        index = folder / f"{stem}.index.json"
-        if index.is_file():
-            places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            return [folder / name for name in sorted(set(places.values()))]
-        if (folder / stem).is_file():
-            return [folder / stem]
-    raise OSError(f"{folder} holds neither model.safetensors nor pytorch_model.bin.")

@@ -1,8 +1,7 @@
 """A model's layers for the torch engine, without a cache of their own; torch_model.py steps them.
 
-CodeGen and GPT-J get layers of our own (torch_codegen.py): transformers computes their attention in plain
-float32 products, and knows no other way. The other families keep transformers' layers, in which attention and
-linear layers are ours.
+CodeGen and GPT-J get layers of our own (torch_codegen.py), in which fewer operations do the same. The other
+families keep transformers' layers, in which attention and linear layers are ours.
 """
 
 # torch and transformers are typed in part: what they give is known by the tests
@@ -13,12 +12,13 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from acepilot.errors import ModelBroken
+from acepilot.stored_weights import StoredWeights
 from server.engine.torch_attention import ROW_ATTENTION, Attention
 from server.engine.torch_cache import CacheShape
-from server.engine.torch_codegen import ParallelDecoder
+from server.engine.torch_codegen import PARALLEL_FAMILIES, ParallelDecoder
 from server.engine.torch_linear import Numbers, refit_linears
+from server.engine.torch_weights import ModelFiles, load_pretrained
 
-OWN_FAMILIES = frozenset({"codegen", "gptj"})
 REGISTERED_FAMILIES = frozenset({"llama", "qwen2", "qwen3", "starcoder2", "gpt_bigcode"})
 """Families whose layers hand their keyword arguments on to the attention function, which is the plain one."""
 
@@ -34,14 +34,15 @@ class Decoder(Protocol):
 
 
 class TransformersDecoder(nn.Module):
-    """A causal model of transformers, which is changed."""
+    """A causal model of transformers, of REGISTERED_FAMILIES; it is changed, and moved to the device."""
 
     def __init__(self, model: Any, numbers: Numbers) -> None:
         super().__init__()
         refit_linears(model, numbers)
         model.set_attn_implementation(ROW_ATTENTION)
+        model.to(numbers.device)
         self._layers = model.base_model
-        self._head = model.lm_head
+        self._head = model.get_output_embeddings()
 
     def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         out = self._layers(
@@ -53,14 +54,14 @@ class TransformersDecoder(nn.Module):
         return self._head(hidden)
 
 
-def make_decoder(model: Any, numbers: Numbers) -> Decoder:
-    """From a causal model of transformers, which is used up. Raises ModelBroken for an unknown family."""
-    family = model.config.model_type
-    if family in OWN_FAMILIES:
-        return ParallelDecoder(model, numbers).to(numbers.device)
+def open_decoder(files: ModelFiles, numbers: Numbers) -> Decoder:
+    """Load the weights beside `files`. Raises ModelBroken for an unknown family, and for damaged files."""
+    family = files.config.model_type
+    if family in PARALLEL_FAMILIES:
+        return ParallelDecoder(files.config, StoredWeights(files.folder), numbers)
     if family in REGISTERED_FAMILIES:
-        return TransformersDecoder(model, numbers).to(numbers.device)
-    known = ", ".join(sorted(OWN_FAMILIES | REGISTERED_FAMILIES))
+        return TransformersDecoder(load_pretrained(files, numbers.dtype), numbers)
+    known = ", ".join(sorted(PARALLEL_FAMILIES | REGISTERED_FAMILIES))
     raise ModelBroken(
         f"This is a model of the family {family}, which the torch engine does not run (it runs {known}): "
         "serve it with vLLM, and use --engine upstream."

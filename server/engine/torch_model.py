@@ -21,10 +21,10 @@ from server.engine.base import EngineOptions
 from server.engine.step import Chunk
 from server.engine.torch_attention import StepAttention
 from server.engine.torch_cache import KvCache, affordable_slots
-from server.engine.torch_decoder import Decoder, cache_shape, make_decoder
+from server.engine.torch_decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch_graphs import StepGraphs
 from server.engine.torch_linear import Numbers
-from server.engine.torch_weights import best_numbers, load_pretrained
+from server.engine.torch_weights import best_numbers, read_files
 
 
 class TorchRunner:
@@ -82,16 +82,15 @@ def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
     if options.threads:
         torch.set_num_threads(options.threads)
     numbers = best_numbers(options.dtype)
-    loaded, tokenizer = load_pretrained(model, numbers.dtype)
-    return OpenedModel(make_runner(loaded, numbers, options), tokenizer)
+    files = read_files(model)
+    decoder = open_decoder(files, numbers)
+    return OpenedModel(make_runner(decoder, files.config, numbers, options), files.tokenizer)
 
 
-def make_runner(model: Any, numbers: Numbers, options: EngineOptions) -> TorchRunner:
-    """From a causal model of transformers, which is used up. Raises ModelBroken."""
+def make_runner(decoder: Decoder, config: Any, numbers: Numbers, options: EngineOptions) -> TorchRunner:
+    """`config` is transformers' of the model. Raises ModelBroken when its cache does not fit."""
     # on Hopper it would stop to build a plan for every length of a prompt that it has not met
     torch.backends.cuda.enable_cudnn_sdp(False)
-    config = model.config
-    decoder = make_decoder(model, numbers)
     shape = cache_shape(config)
     cache = KvCache(shape, affordable_slots(shape, numbers, options), numbers)
     graphs = StepGraphs(decoder, cache) if numbers.device.type == "cuda" else None

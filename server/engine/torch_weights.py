@@ -3,10 +3,14 @@
 # torch and transformers are typed in part: what they give is known by the tests
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from acepilot.errors import ModelBroken
@@ -40,28 +44,56 @@ def _fastest(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
-def load_pretrained(model: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
-    """transformers' model, on the CPU, and its tokenizer. Raises ModelBroken."""
-    gguf = None if model.is_safetensors else model.gguf
-    folder = str(model.path if gguf is None else gguf.parent)
-    source = {} if gguf is None else {"gguf_file": gguf.name}
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model's folder; `gguf` is the name of its file in it, or None. `config` and `tokenizer` are
+    transformers'."""
+
+    folder: Path
+    gguf: str | None
+    config: Any
+    tokenizer: Any
+
+
+def read_files(model: ModelFolder) -> ModelFiles:
+    """Read what is beside the weights. Raises ModelBroken."""
+    path = None if model.is_safetensors else model.gguf
+    folder, gguf = (model.path, None) if path is None else (path.parent, path.name)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **source)
-        opened: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, **source
-        )
-    except Exception as error:  # a damaged file raises anything, struct.error included
+    if not model.has_tokenizer:
         raise ModelBroken(
-            f"{model.path} cannot be opened by the torch engine, which reads folders as transformers saves "
-            f"them and Llama- and Qwen-family GGUF files: {error}"
-        ) from error
+            f"{model.path} has no tokenizer: copy tokenizer.json and tokenizer_config.json of the model that "
+            "it was made from into it."
+        )
+    with _readable(model.path):
+        config: Any = AutoConfig.from_pretrained(folder, gguf_file=gguf)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    return ModelFiles(folder, gguf, config, tokenizer)
+
+
+def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
+    """Load transformers' model to the CPU. Raises ModelBroken."""
+    with _readable(files.folder):
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            files.folder, gguf_file=files.gguf, dtype=dtype, output_loading_info=True
+        )
     loaded, report = opened
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelBroken(
-            f"{model.path} lacks {len(missing)} of the model's tensors, {missing[0]} among them: it was not "
-            "copied or saved whole. Fetch or export the model again."
+            f"{files.folder} lacks {len(missing)} of the model's tensors, {missing[0]} among them: it was "
+            "not copied or saved whole. Fetch or export the model again."
         )
-    return loaded.eval().requires_grad_(False), tokenizer
+    return loaded.eval().requires_grad_(False)
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
+    try:
+        yield
+    except Exception as error:  # a damaged file raises anything, struct.error included
+        raise ModelBroken(
+            f"{path} cannot be opened by the torch engine, which reads folders as transformers saves them "
+            f"and Llama- and Qwen-family GGUF files: {error}"
+        ) from error

@@ -22,6 +22,8 @@ class FolderTokenizer:
     """
 
     def __init__(self, model: ModelFolder) -> None:
+        if not model.has_tokenizer:
+            raise _unreadable(model)
         in_folder = model.path.is_dir() and (model.path / "config.json").is_file()
         gguf = None if in_folder else model.gguf
         try:
@@ -39,10 +41,7 @@ class FolderTokenizer:
                 "and the tokenizer's files transformers is enough."
             ) from error
         except Exception as error:  # a damaged file raises anything, struct.error included
-            raise ModelBroken(
-                f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
-                "(config.json and the tokenizer's files; not the weights), or its GGUF file."
-            ) from error
+            raise _unreadable(model) from error
         added = self._tokenizer.added_tokens_decoder.values()
         marked = (str(token) for token in added if token.special or is_sentinel(str(token)))
         special = {*marked, *self._tokenizer.all_special_tokens}
@@ -52,6 +51,13 @@ class FolderTokenizer:
     def encode(self, text: str, *, begin: bool) -> list[int]:
         """Token ids; `begin`: with the mark that a tokenizer puts before a prompt (Llama's does)."""
         return self._tokenizer.encode(text, add_special_tokens=begin, verbose=False)
+
+
+def _unreadable(model: ModelFolder) -> ModelBroken:
+    return ModelBroken(
+        f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
+        "(config.json and the tokenizer's files; not the weights), or its GGUF file."
+    )
 
 
 def _context_tokens(model: ModelFolder) -> int | None:

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from acepilot.registry import ModelFolder, is_whole
+from acepilot.registry import ModelFolder
 from acepilot.resolve import resolve
 from server.engine.base import Dtype, EngineOptions
 from server.engine.openvino_model import prepared_folder
 from server.engine.openvino_runner import OpenVinoRunner
 from server.engine.step import Chunk
+from server.engine.torch_decoder import TransformersDecoder
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, make_runner
-from server.engine.torch_weights import load_pretrained
+from server.engine.torch_weights import load_pretrained, read_files
+from tests.needs import need_model
 from tests.server.runners import CODES, greedy, mean_log_likelihood
 
 INT8_LOSS = 0.02
@@ -48,18 +50,19 @@ class Starter:
 
     def runner(self, numbers: Numbers) -> TorchRunner:
         model = copy.deepcopy(self.model).to(numbers.dtype)
-        return make_runner(model, numbers, EngineOptions(max_streams=1))
+        decoder = TransformersDecoder(model, numbers)
+        return make_runner(decoder, model.config, numbers, EngineOptions(max_streams=1))
 
 
 @pytest.fixture(scope="module", params=["starter-tiny", pytest.param("starter", marks=pytest.mark.slow)])
 def starter(request: pytest.FixtureRequest) -> Iterator[Starter]:
     """One thread: several wait for each other where other tests run beside them."""
-    if not is_whole(request.param):
-        pytest.skip(f"{request.param} is not here: python scripts/fetch_model.py {request.param}")
+    need_model(request.param)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = resolve(request.param)
-    yield Starter(folder, *load_pretrained(folder, torch.float32))
+    files = read_files(folder)
+    yield Starter(folder, load_pretrained(files, torch.float32), files.tokenizer)
     torch.set_num_threads(threads)
 
 

@@ -14,11 +14,12 @@ from transformers import AutoModelForCausalLM
 from server.engine.base import EngineOptions
 from server.engine.step import Chunk
 from server.engine.torch_cache import KvCache
-from server.engine.torch_decoder import cache_shape, make_decoder
+from server.engine.torch_codegen import ParallelDecoder
+from server.engine.torch_decoder import cache_shape, open_decoder
 from server.engine.torch_graphs import StepGraphs
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner, open_runner
-from server.engine.torch_weights import best_numbers, load_pretrained
+from server.engine.torch_weights import best_numbers, read_files
 from tests.server.torch_models import CONFIGS, VOCABULARY, codegen, save_random, tiny_folder
 
 pytestmark = [
@@ -57,9 +58,9 @@ def test_greedy_equals_transformers(family: str, tmp_path: Path) -> None:
 def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None:
     """Steps of all sizes, twice each, with other rows and starts: nothing of the capture may linger."""
     numbers = Numbers(torch.device("cuda"), torch.float32)
-    model, _ = load_pretrained(tiny_folder(tmp_path, family), torch.float32)
-    decoder = make_decoder(model, numbers)
-    caches = [KvCache(cache_shape(model.config), 6, numbers) for _ in range(2)]
+    files = read_files(tiny_folder(tmp_path, family))
+    decoder = open_decoder(files, numbers)
+    caches = [KvCache(cache_shape(files.config), 6, numbers) for _ in range(2)]
     computed = TorchRunner(decoder, caches[0], VOCABULARY)
     replayed = TorchRunner(decoder, caches[1], VOCABULARY, StepGraphs(decoder, caches[1]))
     draw = np.random.default_rng(0)
@@ -110,7 +111,7 @@ def test_int8_weights_take_half_the_memory() -> None:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(codegen(n_embd=1024, n_layer=4)).to(numbers.dtype)
         before = torch.cuda.memory_allocated()
-        decoder = make_decoder(model, numbers)
+        decoder = ParallelDecoder(model.config, dict(model.named_parameters()), numbers)
         taken.append(torch.cuda.memory_allocated() - before)
         del decoder
     assert taken[1] < 0.55 * taken[0]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from server.engine.step import Chunk
 from server.engine.torch_attention import StepAttention
 from server.engine.torch_cache import KvCache
-from server.engine.torch_decoder import Decoder, cache_shape, make_decoder
+from server.engine.torch_decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch_graphs import StepGraphs, rectangle_logits
 from server.engine.torch_linear import Numbers
 from server.engine.torch_model import TorchRunner
 from server.engine.torch_rectangle import fill, rectangle_size, wanted_tokens
-from server.engine.torch_weights import load_pretrained
+from server.engine.torch_weights import read_files
 from tests.server.torch_models import CONFIGS, VOCABULARY, tiny_folder
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-4}
@@ -39,11 +39,9 @@ class Opened:
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """Five rows, each with another text, in two equal caches."""
     numbers = Numbers(torch.device("cpu"), torch.float32)
-    model, _ = load_pretrained(
-        tiny_folder(tmp_path_factory.mktemp(request.param), request.param), torch.float32
-    )
-    decoder = make_decoder(model, numbers)
-    caches = [KvCache(cache_shape(model.config), 5, numbers) for _ in range(2)]
+    files = read_files(tiny_folder(tmp_path_factory.mktemp(request.param), request.param))
+    decoder = open_decoder(files, numbers)
+    caches = [KvCache(cache_shape(files.config), 5, numbers) for _ in range(2)]
     runners = [TorchRunner(decoder, cache, VOCABULARY) for cache in caches]
     for slot in range(5):
         text = np.random.default_rng(slot).integers(0, VOCABULARY, 60).tolist()

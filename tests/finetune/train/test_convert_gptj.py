@@ -124,6 +124,21 @@ def test_the_manifest_is_carried_over(
     assert "Salesforce/codegen-2B-multi" in (tmp_path / "gptj" / "README.md").read_text()
 
 
+def test_weights_without_a_tokenizer_are_checked_with_plain_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = make_tiny_model(tmp_path / "tiny")
+    for file in source.glob("*token*"):
+        file.unlink()
+    assert run_script(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 0
+    out = capsys.readouterr().out
+    assert "255 tokens" in out
+    assert "equal to the last bit" in out
+    for form in ("gguf", "openvino"):
+        assert run_script(monkeypatch, source, "--to", form, "--out", tmp_path / form) == 2
+        assert "has no tokenizer" in capsys.readouterr().err
+
+
 def test_what_cannot_be_written_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,14 +147,14 @@ def test_what_cannot_be_written_is_refused(
     notes.mkdir()
     (notes / "mine.txt").write_text("not yours")
     weights = ("--weights", "int8")
-    for arguments, told in (
-        ((source, "--to", "gptj", "--out", source), "where the model itself is"),
-        ((source, "--to", "gptj", "--out", tmp_path), "where the model itself is"),
-        ((source, "--to", "gptj", "--out", notes), "is no model's folder"),
-        ((source, "--to", "gptj", "--out", tmp_path / "out", *weights), "--weights with --to openvino"),
-        ((notes, "--to", "gptj", "--out", tmp_path / "out"), "cannot be read"),
+    for arguments, code, told in (
+        ((source, "--to", "gptj", "--out", source), 2, "where the model itself is"),
+        ((source, "--to", "gptj", "--out", tmp_path), 2, "where the model itself is"),
+        ((source, "--to", "gptj", "--out", notes), 2, "is no model's folder"),
+        ((source, "--to", "gptj", "--out", tmp_path / "out", *weights), 2, "--weights with --to openvino"),
+        ((notes, "--to", "gptj", "--out", tmp_path / "out"), 1, "cannot be read"),
     ):
-        assert run_script(monkeypatch, *arguments) == 1
+        assert run_script(monkeypatch, *arguments) == code
         assert told in capsys.readouterr().err
     assert (notes / "mine.txt").read_text() == "not yours"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "tiny"]

@@ -12,7 +12,7 @@ import torch
 from openvino_tokenizers import convert_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config
 
-import finetune.convert.openvino_trace as openvino_trace
+import finetune.convert.openvino_parallel as openvino_parallel
 from acepilot.errors import ConfigError
 from acepilot.fim import format_for
 from acepilot.manifest import verified_hashes
@@ -95,7 +95,7 @@ def test_a_wrong_order_of_weights_is_told_by_the_check(
     def usual_order(fused: torch.Tensor, heads: int) -> tuple[torch.Tensor, ...]:
         return tuple(fused.reshape(3, *[fused.shape[1]] * 2))
 
-    monkeypatch.setattr(openvino_trace, "separated", usual_order)
+    monkeypatch.setattr(openvino_parallel, "separated", usual_order)
     with pytest.raises(CheckFailed, match="says something else"):
         export_model(resolve(str(source)), "openvino", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
