@@ -105,7 +105,8 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
         from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise ConfigError(
-            f"Fetching {hub_id} needs huggingface_hub: pip install huggingface-hub; or give a model's folder."
+            f"Fetching {hub_id} needs huggingface_hub: pip install -e '.[server]' in Acepilot's folder, or "
+            "give a model's folder."
         ) from error
     disable_progress_bars()  # the progress is told here
     page = f"{constants.ENDPOINT}/{hub_id}"

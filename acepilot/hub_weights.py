@@ -34,7 +34,7 @@ def check_torch(model: str) -> None:
     if find_spec("torch") is None or find_spec("safetensors") is None:
         raise ConfigError(
             f"The weights of {model} are published as pickles only; reading them needs torch: pip install "
-            "-e '.[torch]', or take a model that is published as safetensors."
+            "-e '.[torch]' in Acepilot's folder, or take a model that is published as safetensors."
         )
 
 

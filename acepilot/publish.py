@@ -56,7 +56,9 @@ def push(publication: Publication, hub_id: str, *, public: bool) -> str:
     try:
         from huggingface_hub import CommitOperationAdd, HfApi, get_token
     except ImportError as error:
-        raise ConfigError("Publishing needs huggingface_hub: pip install -e '.[eval]'") from error
+        raise ConfigError(
+            "Publishing needs huggingface_hub: pip install -e '.[server]' in Acepilot's folder."
+        ) from error
     if get_token() is None:
         raise ConfigError("There is no token for the hub: set HF_TOKEN, or `hf auth login` once.")
     api = HfApi()

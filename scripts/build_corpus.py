@@ -11,10 +11,12 @@ problems.jsonl: python -m eval_humaneval problems --out problems.jsonl
 import argparse
 import sys
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 from acepilot.cli import program, text_console
+from acepilot.errors import ConfigError
 from acepilot.languages import LANGUAGES
 from acepilot.resolve import resolve
 from acepilot.starter import STARTERS
@@ -70,6 +72,11 @@ def model_folder(model: str) -> Path:
     """Where its tokenizer is; what is only on a hub is fetched. Raises what `resolve` does."""
     if model not in STARTERS:
         return resolve(model).path
+    if find_spec("torch") is None:
+        raise ConfigError(
+            f"--model {model} is a GGUF file, which torch reads: pip install -e '.[train]' in Acepilot's "
+            "folder, or give a folder with tokenizer.json."
+        )
     from finetune.modeling_sources import prepare_source  # torch, which nothing else here needs
 
     return Path(prepare_source(model, None))

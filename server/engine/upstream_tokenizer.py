@@ -37,8 +37,8 @@ class FolderTokenizer:
         except ImportError as error:
             raise ConfigError(
                 f"The engine upstream reads the tokenizer of {model.name} with transformers"
-                f"{', gguf and torch' if gguf else ''}: install that with pip. For a folder with config.json "
-                "and the tokenizer's files transformers is enough."
+                f"{' and torch' if gguf else ''}: pip install -e '.[upstream{',torch' if gguf else ''}]' in "
+                "Acepilot's folder. A folder with config.json and the tokenizer's files needs no torch."
             ) from error
         except Exception as error:  # a damaged file raises anything, struct.error included
             raise _unreadable(model) from error
