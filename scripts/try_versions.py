@@ -142,7 +142,10 @@ def failing(python: Path, folder: Path, tests: Sequence[str]) -> dict[str, str]:
     report = folder / "report.xml"
     report.unlink(missing_ok=True)
     # xunit1 names files; without them a test could not be run again
-    command = [python, "-m", "pytest", "-q", f"--junitxml={report}", "-o", "junit_family=xunit1", *tests]
+    command = [
+        python, "-m", "pytest", "-q", "--continue-on-collection-errors", f"--junitxml={report}",
+        "-o", "junit_family=xunit1", *tests,
+    ]  # fmt: skip
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     if code not in (0, 1) or not report.is_file():
         raise AcepilotError(f"pytest ended with code {code} before it had run the tests; see above.")
@@ -158,7 +161,7 @@ def name_of(case: ElementTree.Element) -> str:
     """`file::Class::name`, as pytest takes it; of a file that cannot be imported, the file."""
     file, name = case.get("file"), case.get("name", "")
     if file is None:
-        return name
+        return name.replace(".", "/") + ".py"
     module = file.removesuffix(".py").replace("/", ".")
     classes = case.get("classname", "").removeprefix(module).strip(".").replace(".", "::")
     return "::".join(part for part in (file, classes, name) if part)

@@ -93,6 +93,7 @@ def test_a_wheel_is_told_from_none() -> None:
             '<testcase file="tests/test_x.py" classname="tests.test_x.TestA" name="test_y"/>',
             "tests/test_x.py::TestA::test_y",
         ),
+        ('<testcase classname="" name="tests.a.test_x"/>', "tests/a/test_x.py"),
     ],
 )
 def test_failures_can_be_run_again_by_name(xml: str, expected: str) -> None:

@@ -5,9 +5,9 @@ import time
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from finetune.modeling_attention import attend, use_packed_attention
+from finetune.modeling_attention import packed_attention, use_packed_attention
 from tests.finetune.train.test_train_attention import pair
 
 pytestmark = [
@@ -21,8 +21,13 @@ LENGTHS = [300, 1, 17, 700, 6]
 def heads(dtype: torch.dtype, width: int, tokens: int) -> list[Tensor]:
     """Query, key and value of one row, 16 heads of `width` each, on the card."""
     draw = torch.Generator().manual_seed(0)
-    made = [torch.randn(1, tokens, 16, width, generator=draw).to("cuda", dtype) for _ in range(3)]
+    made = [torch.randn(1, 16, tokens, width, generator=draw).to("cuda", dtype) for _ in range(3)]
     return [tensor.requires_grad_() for tensor in made]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, lengths: list[int]) -> Tensor:
+    scale = query.shape[-1] ** -0.5
+    return packed_attention(nn.Identity(), query, key, value, None, scale, document_lengths=lengths)[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -33,7 +38,7 @@ def test_outputs_and_gradients_are_the_cpus(width: int, dtype: torch.dtype) -> N
     on_cpu = [tensor.detach().cpu().float().requires_grad_() for tensor in on_card]
     results: list[list[Tensor]] = []
     for query, key, value in (on_card, on_cpu):
-        out = attend(query, key, value, LENGTHS, width**-0.5)
+        out = attend(query, key, value, LENGTHS)
         gradients = torch.autograd.grad(out.float().square().sum(), [query, key, value])
         results.append([out, *gradients])
     for ours, theirs in zip(*results, strict=True):
@@ -49,7 +54,7 @@ def test_new_document_lengths_take_no_longer() -> None:
     def seconds(first: int) -> float:
         torch.cuda.synchronize()
         began = time.perf_counter()
-        attend(query, key, value, [first, 1024 - first], 0.1).sum().backward()
+        attend(query, key, value, [first, 1024 - first]).sum().backward()
         torch.cuda.synchronize()
         return time.perf_counter() - began
 
