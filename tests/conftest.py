@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.lsp.fake_server import FakeServer
 
 pytest_plugins = ["tests.skips"]
+
+settings.register_profile("acepilot", deadline=None)  # a busy machine fails no test
+settings.load_profile("acepilot")
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def chosen(progress: Progress, text: str) -> str:
     return text[: progress.visible] if progress.stopped_by else text
 
 
-many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
 
 @many

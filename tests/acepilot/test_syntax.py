@@ -139,7 +139,7 @@ def test_the_window_bounds_what_is_parsed() -> None:
     assert place_of(line * 400_000, line * 400_000, TS) == "code"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(max_size=80),
     st.text(max_size=80),

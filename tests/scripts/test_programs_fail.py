@@ -36,6 +36,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "export_model": ([f"{ODD}/none", "--to", "gguf", "--out", "out"], 1, f"There is no model `{ODD}/none`"),
     "fetch_model": (["starter-tiny"], 2, f"{{folder}}/{ODD}/home/acepilot.toml cannot be written"),
     "fuzz": ([], 1, f"its output is in {{folder}}/{ODD}/"),
+    "lock": (["--upgrade-package", ODD], 1, f"invalid value '{ODD}'"),
     "plan_capacity": (["--card", ODD], 2, f"invalid choice: '{ODD}'"),
     "plot_benchmarks": ([f"{ODD}/none.json", "--out", "out"], 1, f"directory: '{ODD}/none.json'"),
     "profile_openvino": (["--model", f"{ODD}/none"], 1, f"There is no model `{ODD}/none`"),
@@ -52,6 +53,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "simulate_gate": (["--draws", ODD], 2, f"invalid int value: '{ODD}'"),
     "soak": (["--model", ODD], 1, f"its output is in {{folder}}/{ODD}/"),
     "split_run": ([ODD], 2, f"{ODD}"),
+    "try_versions": ([ODD], 2, f"invalid choice: '{ODD}'"),
 }  # fmt: skip
 MODULES = {
     "server": "server.__main__",
