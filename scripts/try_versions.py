@@ -72,7 +72,11 @@ def main() -> int:
         print(f"  not for a library's sake, it fails with the lock, too: {test}")
     broken = {test: text for test, text in failed.items() if test not in locked_too}
     for change, tests in blame(python, folder, changes, broken).items():
-        print(f"{change} broke:" if change else "No one library alone broke these:")
+        print(
+            f"{change} broke:"
+            if change
+            else "No one library alone broke these, which may depend on chance or on other tests:"
+        )
         for test in tests:
             print(f"  {test}")
     return BROKEN

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -109,7 +110,8 @@ def prepared(program: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory. Settings are broken, temporary files have an odd path, signals are put back."""
+    """The working directory. Settings are broken, temporary files have an odd path. Signals and variables are
+    put back."""
     home = tmp_path / ODD / "home"
     home.mkdir(parents=True)
     (home / "acepilot.toml").write_text("[server")
@@ -121,7 +123,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ODD))
     before = signal.getsignal(signal.SIGTERM)
-    yield tmp_path
+    with mock.patch.dict(os.environ):  # programs set variables for those that they start
+        yield tmp_path
     signal.signal(signal.SIGTERM, before)
 
 
