@@ -25,7 +25,7 @@ def program(
     """Decorate a program's `main`, so that its errors become a sentence and the exit code that it returns.
 
     `error_code` takes the place of every error's own code, in programs where that code is a verdict.
-    `resumes` says that the same command goes on where this one stopped; the user is told so.
+    With `resumes`, the user is told that the same command goes on where this one stopped.
     """
 
     def decorated(main: Callable[_Given, int]) -> Callable[_Given, int]:
@@ -79,12 +79,12 @@ def text_console(*, stderr: bool = False) -> "Console":
 
 
 def _reader_is_gone() -> bool:
-    """Whether it was our own output that nobody reads any more; the rest of it then goes nowhere."""
+    """Return True when the reader of standard output or error is gone; discard what is left to write."""
     if sys.platform == "win32":  # has no poll, and other errors for a closed pipe
         return False
     outputs = select.poll()
     for output in (1, 2):
-        outputs.register(output, 0)  # errors are told without being asked for
+        outputs.register(output, 0)  # poll reports errors for every event mask
     closed = [output for output, event in outputs.poll(0) if event & select.POLLERR]
     for output in closed:
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""A disk without room, told as NotEnoughDisk: `check_room` before writing, `full_disk_told` while writing."""
+"""A full disk becomes NotEnoughDisk: `check_room` looks before writing, `full_disk_told` while writing."""
 
 import errno
 import shutil
@@ -66,6 +66,6 @@ def full_disk_told(place: Path, advice: str, *, unfinished: Path | None = None) 
 
 
 def _free_bytes(place: Path) -> int:
-    """Of the disk that `place` is on, or would be on."""
+    """Return the free bytes of the disk that holds `place`, which need not exist yet."""
     there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
     return shutil.disk_usage(there).free
