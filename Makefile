@@ -6,15 +6,15 @@ BIN := .venv/bin
 	story web web-check vsix clean
 
 run: .venv/.installed-run
-	$(BIN)/python scripts/fetch_model.py starter
-	$(BIN)/python scripts/run.py
+	$(BIN)/python -m acepilot.models fetch starter
+	$(BIN)/python -m dev.first_run
 
 test: .venv/.installed-dev
-	$(BIN)/python scripts/fetch_model.py starter-tiny
+	$(BIN)/python -m acepilot.models fetch starter-tiny
 	$(BIN)/pytest
 
 test-slow: .venv/.installed-dev
-	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/python -m acepilot.models fetch starter
 	$(BIN)/pytest -m slow
 
 check: .venv/.installed-dev
@@ -30,48 +30,48 @@ format: .venv/.installed-dev
 
 # The tests with the newest, and with the lowest, libraries that pyproject.toml allows, in an environment of their own.
 newest lowest: .venv/.installed-dev
-	$(BIN)/python scripts/fetch_model.py starter-tiny
-	$(BIN)/python scripts/try_versions.py $@
+	$(BIN)/python -m acepilot.models fetch starter-tiny
+	$(BIN)/python -m dev.try_versions $@
 
 # Writes requirements/ anew after a change of pyproject.toml. LOCK=--upgrade moves everything: docs/dependencies.md.
 lock: .venv/.installed-dev
-	$(BIN)/python scripts/lock.py $(LOCK)
+	$(BIN)/python -m dev.lock $(LOCK)
 
 # Real editors and browsers. What is not there is skipped, and says how to get it: Debian's chromium, emacs-nox with
 # elpa-eglot, vim, curl, g++. The rest is fetched once: docs/editors/README.md.
 e2e: .venv/.installed-dev
-	$(BIN)/python scripts/fetch_model.py starter
+	$(BIN)/python -m acepilot.models fetch starter
 	$(BIN)/pytest -m e2e
 
 bench: .venv/.installed-dev
-	$(BIN)/python scripts/fetch_model.py starter
-	$(BIN)/python scripts/bench_server.py --quick
-	$(BIN)/python scripts/replay_typing.py
+	$(BIN)/python -m acepilot.models fetch starter
+	$(BIN)/python -m bench load --quick
+	$(BIN)/python -m bench typing
 
 # For whoever holds a CUDA card: random weights in CodeGen's shapes of 2.7B and 6B.
 bench-gpu: .venv/.installed-dev
-	$(BIN)/python scripts/bench_gpu.py
+	$(BIN)/python -m bench gpu
 
 # What containing a program costs, against running it bare.
 bench-sandbox: .venv/.installed-dev
-	$(BIN)/python scripts/bench_sandbox.py
+	$(BIN)/python -m bench sandbox
 
 bench-train: .venv/.installed-dev
-	$(BIN)/python scripts/bench_train.py
+	$(BIN)/python -m bench train
 
 # What no client should send, to both servers.
 fuzz: .venv/.installed-dev .venv/fuzz/bin/schemathesis
-	$(BIN)/python scripts/fuzz.py --schemathesis .venv/fuzz/bin/schemathesis
+	$(BIN)/python -m bench fuzz --schemathesis .venv/fuzz/bin/schemathesis
 
 # Twenty developers for ten minutes, and the server killed in the middle.
 soak: .venv/.installed-dev
-	$(BIN)/python scripts/fetch_model.py starter
-	$(BIN)/python scripts/soak.py
+	$(BIN)/python -m acepilot.models fetch starter
+	$(BIN)/python -m bench soak
 
 # A tune that hurts is stopped, one that helps is promoted: hours; again after a stop, it goes on. docs/story.md.
 # STORY='--human-eval FOLDER' adds flags; see them and the plan: make story STORY=--dry-run
 story: .venv/.installed-dev
-	$(BIN)/python scripts/replay_story.py $(STORY)
+	$(BIN)/python -m story $(STORY)
 
 # What Node builds is committed, so that users need no npm; these two do.
 BUNDLES := server/playground eval_humaneval/runtime

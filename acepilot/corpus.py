@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acepilot.errors import AcepilotError
-from acepilot.manifest import MANIFEST_FILE
+from acepilot.models.manifest import MANIFEST_FILE
 
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
@@ -147,7 +147,8 @@ def read_corpus_manifest(folder: Path) -> CorpusManifest:
         return CorpusManifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorpusUnusable(
-            f"{folder} is not a corpus: it has no {MANIFEST_FILE}. Build one with scripts/build_corpus.py."
+            f"{folder} is not a corpus: it has no {MANIFEST_FILE}. "
+            "Build one with `python -m finetune.corpus`."
         ) from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise CorpusUnusable(

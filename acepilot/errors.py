@@ -7,7 +7,7 @@ AcepilotError
 ├── Unauthorized              401  the token is missing or wrong
 ├── NotFound                  404  no such id
 ├── BodyTooLarge              413  more than any request needs
-├── BodyTooSlow               408  a body that did not come to its end (server/guard.py)
+├── BodyTooSlow               408  a body that did not come to its end (server/routes/guard.py)
 ├── CompletionTooSlow         500  a completion that did not (server/completion.py)
 ├── Overloaded                429  the queue is full; carries how long to wait
 ├── ServerNotReady            503  the model is still loading, or failed to load
@@ -18,8 +18,8 @@ AcepilotError
 ├── NotEnoughDisk             507  the disk cannot hold what is to be written
 ├── ConfigError               400  settings that contradict each other or do not parse
 ├── CannotListen              409  another program has the address that was to be served
-├── PromotionRefused          409  the model may not become the current one (acepilot/promotion.py)
-├── PublishFailed             502  a hub did not take a model (acepilot/publish.py)
+├── PromotionRefused          409  the model may not become the current one (acepilot/models/promotion.py)
+├── PublishFailed             502  a hub did not take a model (acepilot/models/publish.py)
 ├── SandboxUnavailable        503  nothing here keeps a stranger's program from doing harm
 ├── CorpusUnusable            422  no corpus can be built from this (acepilot/corpus.py)
 └── StageFailed               500  a step of the corpus pipeline broke (finetune/data)

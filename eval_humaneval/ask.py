@@ -14,7 +14,7 @@ from eval_humaneval.holes.ends import end_of
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
 from eval_humaneval.lines import open_for_lines
-from eval_humaneval.problems import Problem, program_of
+from eval_humaneval.problems.problem import Problem, program_of
 from eval_humaneval.results import SAMPLES_FILE, Sample, read_samples
 from eval_humaneval.settings import EvalSettings
 

@@ -26,16 +26,17 @@ from rich.console import Console
 
 from acepilot.cli import program, text_console
 from acepilot.errors import ConfigError
-from acepilot.manifest import write_atomically
-from eval_humaneval import problem_sets, selftest
-from eval_humaneval.compare import compare
+from acepilot.models.manifest import write_atomically
+from eval_humaneval import selftest
 from eval_humaneval.drift import drift
 from eval_humaneval.examiner import Examiner
-from eval_humaneval.gate import EXIT_CODES, NOT_JUDGED, GateOptions
-from eval_humaneval.report import GATE_REPORT_FILE, REPORT_FILE
+from eval_humaneval.figures.report import GATE_REPORT_FILE, REPORT_FILE
+from eval_humaneval.figures.table import print_drift, print_gate, print_results, print_selftest
+from eval_humaneval.gate.compare import compare
+from eval_humaneval.gate.decision import EXIT_CODES, NOT_JUDGED, GateOptions
+from eval_humaneval.problems import problem_sets
 from eval_humaneval.run import run
 from eval_humaneval.settings import EvalSettings
-from eval_humaneval.table import print_drift, print_gate, print_results, print_selftest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -187,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         "--texts",
         required=True,
         metavar="FILE",
-        help="of scripts/sample_replay.py with the base, in no corpus",
+        help="of `python -m finetune.corpus.sample_replay` with the base, in no corpus",
     )
     one.add_argument("--json", metavar="OUT", help="write the figures to this file")
     _add_settings(one, {"engine", "threads", "kv_cache_gb"})

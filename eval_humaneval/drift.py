@@ -1,8 +1,8 @@
 """How far a tuned model has moved from its base where it was not tuned: `python -m eval_humaneval drift`.
 
-Both read texts that the base wrote itself (scripts/sample_replay.py), and that no corpus holds. How much less
-likely the tuned model finds them estimates the Kullback-Leibler divergence of the two. docs/evaluation.md has
-the reason: likelihood of other people's code does not show what was forgotten.
+Both read texts that the base wrote itself (`python -m finetune.corpus.sample_replay`), and that no corpus
+holds. How much less likely the tuned model finds them estimates the Kullback-Leibler divergence of the two.
+docs/evaluation.md has the reason: likelihood of other people's code does not show what was forgotten.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from acepilot.errors import ConfigError
+from acepilot.models.resolve import resolve
 from acepilot.progress import count_progress
-from acepilot.resolve import resolve
-from eval_humaneval.metrics import mean_interval
+from eval_humaneval.figures.metrics import mean_interval
 from eval_humaneval.settings import EvalSettings
 from server.engine.base import Engine, EngineOptions
 from server.engine.opening import open_engine
@@ -57,7 +57,7 @@ def _read(texts: Path) -> list[OwnWords]:
         found = [OwnWords.model_validate_json(line) for line in lines if line.strip()]
     except (OSError, ValidationError) as error:
         raise ConfigError(
-            f"{texts} is no JSONL of {{text, language}}: `python scripts/sample_replay.py` writes it."
+            f"{texts} is no JSONL of {{text, language}}: `python -m finetune.corpus.sample_replay` writes it."
         ) from error
     written = [one for one in found if one.text.partition("\n")[2].strip()]
     if not written:

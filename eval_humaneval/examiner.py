@@ -15,7 +15,7 @@ from eval_humaneval.execution.probe import probe
 from eval_humaneval.execution.sandbox import Sandbox
 from eval_humaneval.execution.toolchains import FoundToolchains, find_toolchains
 from eval_humaneval.languages import ADAPTERS
-from eval_humaneval.problems import Program
+from eval_humaneval.problems.problem import Program
 
 
 class Examiner:

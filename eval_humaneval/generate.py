@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from acepilot.errors import EngineFailed
 from acepilot.prompt import SENTINEL_TOKENS, compose
-from eval_humaneval.problems import Problem, truncate
+from eval_humaneval.problems.problem import Problem, truncate
 from server.engine.base import Engine, GenerationRequest
 
 HTTP_STOPS = 4

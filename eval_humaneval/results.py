@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acepilot.errors import ConfigError
-from acepilot.gate_report import JudgedModel
+from acepilot.models.gate_report import JudgedModel
 
 RESULTS_FILE = "results.json"
 SAMPLES_FILE = "samples.jsonl"

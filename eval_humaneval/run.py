@@ -17,19 +17,21 @@ from rich.console import Console
 
 from acepilot.corpus import canonical_hash
 from acepilot.errors import ConfigError, SandboxUnavailable
-from acepilot.gate_report import JudgedModel
-from acepilot.manifest import file_hashes, write_atomically
-from acepilot.provenance import git_commit
-from acepilot.registry import ModelFolder
-from acepilot.resolve import resolve
+from acepilot.models.gate_report import JudgedModel
+from acepilot.models.manifest import file_hashes, write_atomically
+from acepilot.models.provenance import git_commit
+from acepilot.models.registry import ModelFolder
+from acepilot.models.resolve import resolve
 from acepilot.settings import home
-from eval_humaneval import metrics, problem_sets, selftest
+from eval_humaneval import selftest
 from eval_humaneval.ask import Asked, Work, ask
 from eval_humaneval.examiner import Examiner
 from eval_humaneval.execution.judge import Spent
+from eval_humaneval.figures import metrics
+from eval_humaneval.figures.report import write_report
 from eval_humaneval.generate import InProcess, Model, OverHttp
 from eval_humaneval.holes.cut import cut
-from eval_humaneval.report import write_report
+from eval_humaneval.problems import problem_sets
 from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results
 from eval_humaneval.run_folder import held
 from eval_humaneval.settings import EvalSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acepilot.errors import ConfigError
-from acepilot.manifest import write_atomically
+from acepilot.models.manifest import write_atomically
 
 ASKED_FILE = "asked.json"
 

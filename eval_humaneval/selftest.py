@@ -11,8 +11,8 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.examiner import Examiner, all_of
-from eval_humaneval.problem_sets import ProblemSet
-from eval_humaneval.problems import Problem, program_of
+from eval_humaneval.problems.problem import Problem, program_of
+from eval_humaneval.problems.problem_sets import ProblemSet
 from eval_humaneval.results import Outcome
 
 Which = Literal["canonical", "wrong"]

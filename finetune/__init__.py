@@ -1,1 +1,1 @@
-"""From repositories to a tuned model: `finetune.data` prepares the corpus, `train.py` tunes on it."""
+"""From repositories to a tuned model: scrape, corpus, train.py, export.py, convert."""

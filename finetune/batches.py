@@ -28,7 +28,7 @@ from acepilot.corpus import (
     Split,
     read_corpus_manifest,
 )
-from acepilot.manifest import MANIFEST_FILE
+from acepilot.models.manifest import MANIFEST_FILE
 from acepilot.settings import home
 
 TENSORS = (INPUT_IDS, POSITION_IDS, LABELS)
@@ -59,8 +59,8 @@ class Rows:
         files = sorted((corpus / "packed" / split).glob("*.parquet"))
         if not files:
             raise CorpusUnusable(
-                f"{corpus} has no packed/{split}/*.parquet: build it with scripts/build_corpus.py --model "
-                "MODEL; something is held out where there are two repositories, or two files of one."
+                f"{corpus} has no packed/{split}/*.parquet: build it with `python -m finetune.corpus FOLDER "
+                "--model MODEL`; something is held out where there are two repositories, or two files of one."
             )
         try:
             if not any(parquet.read_metadata(file).num_rows for file in files):

@@ -31,7 +31,7 @@ from safetensors.torch import save_file
 
 from acepilot.disk import full_disk_told
 from acepilot.errors import AcepilotError
-from acepilot.manifest import write_atomically
+from acepilot.models.manifest import write_atomically
 from finetune.config import TrainConfig
 
 RESUME_FILE = "resume.json"

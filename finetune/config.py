@@ -51,7 +51,7 @@ class TrainConfig(_Part):
     )
     revision: str | None = Field(default=None, description="Commit of the hub's model; pin it.")
     corpus: str = Field(
-        description="Folder from scripts/build_corpus.py, or `tiny`: this repository's own code."
+        description="Folder from `python -m finetune.corpus`, or `tiny`: this repository's own code."
     )
     output: Path
     name: str | None = Field(default=None, description="Name of the tuned model; null: the output folder's.")

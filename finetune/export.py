@@ -24,16 +24,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.cli import program
 from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
-from acepilot.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
-from acepilot.provenance import git_commit
-from acepilot.resolve import resolve
-from acepilot.starter import STARTERS
+from acepilot.models.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
+from acepilot.models.provenance import git_commit
+from acepilot.models.resolve import resolve
+from acepilot.models.starter import STARTERS
 from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, STATE_FILE, TOKENIZER, Resumable, RunState
 from finetune.config import TrainConfig
 from finetune.convert.folder import check_overwrites, write_folder
 from finetune.convert.forms import export_model
-from finetune.modeling import open_adapter
-from finetune.modeling_sources import prepare_source
+from finetune.modeling.loss_model import open_adapter
+from finetune.modeling.sources import prepare_source
 
 TOKENIZER_PROBE = "export const add = (a, b) => {\n    return a + b;\n}\n"
 

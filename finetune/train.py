@@ -58,11 +58,11 @@ from finetune.config import TrainConfig, load_config  # noqa: E402
 from finetune.export import Exported, check_tokenizers, export_run  # noqa: E402
 from finetune.heldout import ALL, held_out_losses  # noqa: E402
 from finetune.launch import all_reduced, deepspeed_config, join_processes, resolved_precision  # noqa: E402
-from finetune.memory_report import print_plan  # noqa: E402
 from finetune.metrics import Telemetry, peak_flops  # noqa: E402
-from finetune.modeling import DTYPES, LossModel, load_model  # noqa: E402
-from finetune.modeling_sources import TINY, prepare_source  # noqa: E402
-from finetune.modeling_tiny import make_tiny_corpus  # noqa: E402
+from finetune.modeling.loss_model import DTYPES, LossModel, load_model  # noqa: E402
+from finetune.modeling.sources import TINY, prepare_source  # noqa: E402
+from finetune.modeling.tiny import make_tiny_corpus  # noqa: E402
+from finetune.planner.memory_report import print_plan  # noqa: E402
 from finetune.stability import StabilityGuard  # noqa: E402
 
 

@@ -10,15 +10,15 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from lsp.client import CompletionClient
-from lsp.context import Context
-from lsp.documents import Documents
 from lsp.features import completion, explain, feedback, inline_completion, status
+from lsp.feedback.outbox import Outbox
+from lsp.feedback.outcomes import Outcomes
+from lsp.keystroke.context import Context
+from lsp.keystroke.suggest import Suggester
 from lsp.logs import describe
-from lsp.outbox import Outbox
-from lsp.outcomes import Outcomes
-from lsp.positions import Encoding
 from lsp.settings import LspSettings
-from lsp.suggest import Suggester
+from lsp.text.documents import Documents
+from lsp.text.positions import Encoding
 
 if TYPE_CHECKING:
     from pygls.server import ServerErrors  # it exists for type checkers only

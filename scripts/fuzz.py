@@ -1,67 +1,11 @@
-"""Sends the server and the language server what no client should: `make fuzz`.
+"""The same as `python -m bench fuzz`, from any folder."""
 
-    python scripts/fuzz.py                                   some minutes
-    python scripts/fuzz.py --examples 1000 --messages 20000 --seed 7
-
-The HTTP surface is fuzzed from its own OpenAPI by schemathesis, on a real server with a random model of
-256 tokens of context, so that no answer takes long; nothing may be answered with 5xx, and answers must be
-what the description says. The language server gets malformed, out-of-order and unexpected messages over
-stdio; it must still answer an honest request after them, and print nothing of a document. Exit code 1 where
-anything failed.
-"""
-
-import argparse
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks.figures import leave
-from benchmarks.peers import Contestant, serving
-from hardening.lsp_fuzz import fuzz_language_server
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from acepilot.cli import program, text_console
-from finetune.modeling_tiny import make_tiny_model
-
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-
-
-@program()
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--examples", type=int, default=100, help="of each HTTP operation (100)")
-    parser.add_argument("--messages", type=int, default=4000, help="to the language server (4000)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--schemathesis", default="schemathesis", metavar="PATH", help="its program")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, leave)
-    console = text_console()
-    logs = Path(tempfile.mkdtemp(prefix="acepilot-fuzz-"))
-    # The events that it is sent must not be among the user's own.
-    os.environ["ACEPILOT_EVENTS_URL"] = f"sqlite:///{logs / 'events.sqlite3'}"
-    model = make_tiny_model(logs / "tiny")
-    command = [sys.executable, "-m", "server", "--model", str(model), "--engine", "torch", "--port", "{port}"]
-    server = Contestant("server", "", "", (*command, "--log-level", "error"), ready_path="/ready")
-    with serving(server, logs) as running:
-        http = subprocess.run(
-            [options.schemathesis, "run", f"{running.url}/openapi.json",
-             "--checks", CHECKS, "--request-timeout", "120",
-             "--max-examples", str(options.examples), "--seed", str(options.seed)],
-            check=False,
-        )  # fmt: skip
-        spoken = fuzz_language_server(running.url, options.messages, options.seed)
-    console.print(
-        f"language server: {spoken.inputs:,} messages, {spoken.answers:,} answers, "
-        f"{len(spoken.failures)} failures",
-        *spoken.failures,
-        sep="\n",
-    )
-    return int(bool(http.returncode or spoken.failures))
-
+from bench.hardening.fuzz import main
 
 if __name__ == "__main__":
     sys.exit(main())

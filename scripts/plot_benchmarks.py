@@ -1,43 +1,11 @@
-"""Draws what the benchmarks kept as JSON: pictures for docs/benchmarks.md.
+"""The same as `python -m bench plot`, from any folder."""
 
-    python scripts/replay_typing.py --json replay.json
-    python scripts/bench_server.py --json server.json
-    python scripts/plot_benchmarks.py replay.json server.json --out docs/benchmarks
-
-Each picture is named after its file.
-"""
-
-import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from benchmarks import plots
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from acepilot.cli import program
-
-
-@program()
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("files", type=Path, nargs="+", metavar="JSON")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    for file in options.files:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if "measured" in document:
-            plots.draw_server(document, options.out / f"{file.stem}.svg")
-        elif any(" without " in replay["name"] for replay in document["replays"]):
-            plots.draw_levers(document, options.out / f"{file.stem}.svg")
-        else:
-            plots.draw_replay(document, options.out / f"{file.stem}.svg")
-            plots.draw_tokens(document, options.out / f"{file.stem}-cost.svg")
-    return 0
-
+from bench.plot import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,77 +1,11 @@
-"""Replays real typing over real files through the real language server, and against peers: is it in time?
+"""The same as `python -m bench typing`, from any folder."""
 
-    python scripts/replay_typing.py                                      our server alone, one developer
-    python scripts/replay_typing.py --naive --vllm PATH --llama-server PATH   and peers, on the same traces
-    python scripts/replay_typing.py --developers 8 --vllm PATH           eight developers, one server
-    python scripts/replay_typing.py --levers                             what each lever is worth
-
-A simulated developer types what follows in real files, with human rhythm, pauses and slips, in real time, and
-takes a suggestion where it is just what comes next. docs/benchmarks.md defines the figures. Run it on an idle
-machine. Contestants are measured one after the other, each with its server started and ended here.
-"""
-
-import argparse
-import dataclasses
-import json
-import signal
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks import contestants, tables
-from benchmarks.figures import describe, leave, setting
-from benchmarks.processes import PeerFailed
-from benchmarks.replay import Replay, replay
-from benchmarks.sources import source_files
-from benchmarks.traces import developer_traces
-from benchmarks.without import LEVERS
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from acepilot.cli import print_error, program, text_console
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    contestants.add_flags(parser)
-    parser.add_argument("--developers", type=int, default=1, help="who type at once, on one server (1)")
-    parser.add_argument("--keystrokes", type=int, default=210, help="of each developer, about (210)")
-    parser.add_argument("--seed", type=int, default=1, help="another one: other places and rhythm (1)")
-    parser.add_argument("--without", action="append", default=[], choices=LEVERS, help="ours without a lever")
-    parser.add_argument(
-        "--levers", action="store_true", help="ours again without each lever, then without any"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything in FILE, too")
-    return parser.parse_args()
-
-
-@program()
-def main() -> int:
-    """Exit code 1 when a contestant could not be measured."""
-    options = parse()
-    signal.signal(signal.SIGTERM, leave)
-    console = text_console()
-    about, replays, failed = setting(), list[Replay](), False
-    console.print(describe(about))
-    folder = Path(tempfile.mkdtemp(prefix="acepilot-replay-"))
-    files = source_files()
-    developers = range(options.developers)
-    work = [developer_traces(files, number, options.keystrokes, options.seed) for number in developers]
-    for one in contestants.contestants(options, folder, streams=options.developers, levers=options.levers):
-        console.print(f"{one.name}: server's log in {folder} ...")
-        try:
-            replays.append(replay(one, options.model, work, folder))
-        except PeerFailed as error:  # the others are worth measuring all the same
-            failed = True
-            print_error(error.message)
-        if options.json:
-            everything = {"setting": about, "replays": [dataclasses.asdict(each) for each in replays]}
-            options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    if replays:
-        console.print(tables.lever_table(replays) if options.levers else tables.replay_table(replays))
-        console.print(tables.inside_table(replays[:1] if options.levers else replays))
-    return int(failed)
-
+from bench.typing.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

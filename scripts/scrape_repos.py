@@ -1,84 +1,8 @@
-"""Fetches repositories and packages to tune on, pinned and with their licences, into a folder. Resumes.
+"""The same as `python -m finetune.scrape`."""
 
-python scripts/scrape_repos.py --out data/vue npm:buefy@3.1.0 npm:element-ui@2.15.14
-python scripts/scrape_repos.py --out data/vue --recipe vue40
-python scripts/scrape_repos.py --out data/others pypi:rich@15.0.0 npm:rxjs@7.8.2
-python scripts/scrape_repos.py --out data/ours --own path:/src/shop git:https://git.example.com/web.git@main
-python scripts/scrape_repos.py --out data/go --search go --stars 2000 --pushed-after 2025-01-01 --limit 40
-"""
-
-import argparse
-import os
 import sys
-from pathlib import Path
 
-from rich.console import Console
-
-from acepilot.cli import program, text_console
-from acepilot.errors import ConfigError
-from acepilot.progress import count_progress
-from finetune.data.github import API_URL, Search, search
-from finetune.data.licences import ALLOWED
-from finetune.data.scrape import scrape
-from finetune.data.sources import VUE40, Source, parse_source, read_list
-
-
-def sources_from(given: argparse.Namespace, allowed: tuple[str, ...], console: Console) -> list[Source]:
-    sources = [parse_source(text) for text in given.sources]
-    if given.list:
-        sources += read_list(given.list)
-    if given.recipe:
-        sources += read_list(VUE40)
-    if given.search:
-        wanted = Search(given.search, allowed, given.stars, given.pushed_after, given.limit)
-        token = os.environ.get("GITHUB_TOKEN")
-        sources += search(wanted, token, api_url=given.github_api, say=console.print)
-    return sources
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "sources",
-        nargs="*",
-        help="npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the folder that is filled")
-    parser.add_argument(
-        "--own", action="store_true", help="all sources of this command are yours: no licence is asked"
-    )
-    parser.add_argument("--list", type=Path, help="a file with a source a line")
-    parser.add_argument("--recipe", choices=["vue40"], help="40 well-regarded Vue repositories")
-    parser.add_argument("--search", metavar="LANGUAGE", help="search GitHub (GITHUB_TOKEN raises its limits)")
-    parser.add_argument("--stars", type=int, default=500, help="search: at least so many (500)")
-    parser.add_argument("--pushed-after", metavar="DATE", help="search: active since, as 2025-01-01")
-    parser.add_argument("--limit", type=int, default=40, help="search: so many repositories (40)")
-    parser.add_argument("--github-api", default=API_URL, help="search: GitHub Enterprise's API")
-    parser.add_argument(
-        "--allow", action="append", default=[], metavar="SPDX", help="one more licence, as MPL-2.0"
-    )
-    return parser.parse_args()
-
-
-@program(resumes=True)
-def main() -> int:
-    given = arguments()
-    console = text_console(stderr=True)
-    allowed = (*ALLOWED, *given.allow)
-    if given.own and (given.recipe or given.search):
-        raise ConfigError("--own is for your own sources: fetch a recipe or a search without it.")
-    sources = sources_from(given, allowed, console)
-    with count_progress("scraping", len(sources), console) as told:
-        settled = scrape(sources, given.out, allowed, told, console.print, own=given.own)
-    kept = [one for one in settled if one.status == "kept"]
-    megabytes = sum(one.size_bytes for one in kept) / 1e6
-    console.print(
-        f"{given.out}: {len(kept)} sources kept ({megabytes:.0f} MB), {len(settled) - len(kept)} refused"
-    )
-    return 0
-
+from finetune.scrape.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 
 from acepilot.cli import program
-from acepilot.resolve import resolve
+from acepilot.models.resolve import resolve
 from server.app import create_app
 from server.engine.base import Engine
 from server.engine.opening import open_engine
@@ -34,7 +34,9 @@ SECRETS = ("token", "upstream_token", "events_url")
 def main() -> int:
     """Exit code 0 after Ctrl-C, 3 when the port is taken, 2 when settings or the model's name are wrong."""
     if sys.argv[1:2] == ["stats"]:
-        from server.stats import main as print_stats  # rich is slow to import, and a server needs none of it
+        from server.events.stats import (
+            main as print_stats,  # rich is slow to import, and a server needs none of it
+        )
 
         return print_stats(sys.argv[2:])
     settings = ServerSettings.load(vars(_parser().parse_args()))

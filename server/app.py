@@ -11,9 +11,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from acepilot import __version__
 from acepilot.protocol import ErrorResponse
 from server.engine.base import Engine
-from server.errors import install_error_handlers
-from server.guard import Guard
 from server.routes import chat, engines, events, health, infill, models, openai, playground, tabby
+from server.routes.errors import install_error_handlers
+from server.routes.guard import Guard
 from server.settings import ServerSettings
 from server.state import ServerState
 

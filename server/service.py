@@ -18,11 +18,11 @@ from acepilot.protocol import CacheSource, CompletionRequest, Trail
 from server.admission import Admission
 from server.completion import Completed, Completion, Done, Event, Piece, offered
 from server.engine.base import Engine, EngineInfo, GenerationRequest
-from server.gate import Draft, Gate
 from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.plan import Limits, plan
 from server.suffix_choice import Gap, candidates, choose, together
+from server.text_stream import Draft, Gate
 from server.trails import Trails
 from server.window import Windows
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from acepilot.settings import ProgramSettings, is_loopback
 from server.engine.base import Dtype, EngineOptions
 from server.engine.opening import EngineName
-from server.event_database import database_url
+from server.events.database import database_url
 
 
 class EventsSettings(ProgramSettings):

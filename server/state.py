@@ -10,7 +10,7 @@ from acepilot.events import MAX_NAME_CHARS
 from acepilot.protocol import Ready
 from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
-from server.event_store import EventStore
+from server.events.store import EventStore
 from server.metrics import Metrics
 from server.service import CompletionService
 from server.settings import ServerSettings

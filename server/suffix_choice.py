@@ -16,7 +16,7 @@ from acepilot.postprocess.chain import Context, finish
 from acepilot.prompt import CountTokens
 from acepilot.protocol import SuffixChoice
 from server.engine.base import Engine, GenerationRequest
-from server.gate import Draft
+from server.text_stream import Draft
 
 T = TypeVar("T")
 

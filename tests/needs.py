@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from acepilot.registry import is_whole
+from acepilot.models.registry import is_whole
 
 
 def reason(what: str, command: str) -> str:

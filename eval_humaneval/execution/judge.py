@@ -21,7 +21,7 @@ from eval_humaneval.execution.job import Ran
 from eval_humaneval.execution.judgement import Judgement
 from eval_humaneval.execution.sandbox import WALL_FACTOR, Sandbox
 from eval_humaneval.languages.base import Toolchain
-from eval_humaneval.problems import VERDICT_MARK, Program
+from eval_humaneval.problems.problem import VERDICT_MARK, Program
 from eval_humaneval.results import Outcome
 
 __all__ = ["Judge", "Judgement", "Spent"]

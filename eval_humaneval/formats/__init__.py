@@ -17,7 +17,7 @@ from eval_humaneval.formats.multipl_e import MultiPLERecord
 from eval_humaneval.formats.mxeval import MxevalRecord
 from eval_humaneval.formats.openai import OpenAIRecord
 from eval_humaneval.formats.sources import Row, rows
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.problem import Problem
 
 FORMATS: Sequence[type[Record]] = (
     HumanEvalXRecord,

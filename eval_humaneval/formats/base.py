@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.problem import Problem
 
 
 class Record(BaseModel):

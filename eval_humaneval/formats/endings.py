@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 RUN_ON = ("\nfunc main", "\nint main", "\nfn main", "\n#[cfg", "\n#include", "\n```")
 """Nothing that belongs to a solution begins like this at the margin."""

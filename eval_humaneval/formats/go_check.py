@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 PACKAGES = {
     "bytes": "bytes.Equal",

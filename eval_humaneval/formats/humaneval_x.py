@@ -9,7 +9,7 @@ from typing import ClassVar
 from eval_humaneval.formats import go_check, python_check
 from eval_humaneval.formats.base import Record, task_of
 from eval_humaneval.formats.endings import Ending, at_end, at_end_of_main, end_at
-from eval_humaneval.problems import VERDICT_MARK, Problem
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem
 
 PYTHON_IMPORTS = """\
 import collections, copy, datetime, functools, hashlib, heapq, itertools, math, re, statistics, string, sys

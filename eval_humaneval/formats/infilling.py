@@ -9,7 +9,7 @@ from typing import ClassVar
 from eval_humaneval.formats import python_check
 from eval_humaneval.formats.base import Record, task_of
 from eval_humaneval.formats.openai import check_tail
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.problem import Problem
 
 KINDS = {
     "SingleLineInfilling": "single-line",

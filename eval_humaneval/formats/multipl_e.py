@@ -11,7 +11,7 @@ from typing import ClassVar
 from eval_humaneval.formats import go_check, python_check
 from eval_humaneval.formats.base import Record, task_of
 from eval_humaneval.formats.endings import at_end, at_end_of_main
-from eval_humaneval.problems import VERDICT_MARK, Problem
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem
 
 JAVA_MAIN = f"""
 class Main {{

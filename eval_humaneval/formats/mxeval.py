@@ -12,7 +12,7 @@ from eval_humaneval.formats import go_check, python_check
 from eval_humaneval.formats.base import Record, task_of
 from eval_humaneval.formats.endings import Ending, at_end, at_end_of_main, end_at
 from eval_humaneval.formats.openai import check_tail
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.problem import Problem
 
 # In lodash's sense 0 equals -0, in Node's it does not.
 JAVASCRIPT_IS_EQUAL = """\

@@ -5,7 +5,7 @@ rebuilt from exact built-in types, by their own methods, before a test compares 
 """
 
 from eval_humaneval.languages import python
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 STOPS = (*python.STOPS, "\n```")
 

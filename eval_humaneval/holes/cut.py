@@ -19,7 +19,7 @@ from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.regions import regions_of
 from eval_humaneval.holes.sources import SourceFile, source_files
 from eval_humaneval.holes.spots import Spot, spots_of
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.problem import Problem
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from acepilot.languages import LANGUAGES, Language
 from acepilot.postprocess.context import indent_of, width
 from acepilot.postprocess.scan import scan
 from eval_humaneval.holes.hole import Hole
-from eval_humaneval.problems import truncate
+from eval_humaneval.problems.problem import truncate
 
 _QUOTES = "\"'`"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.problem import Problem
 
 Kind = Literal["line", "block", "expression"]
 

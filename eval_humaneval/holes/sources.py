@@ -13,7 +13,7 @@ from typing import Any
 
 from acepilot.errors import ConfigError
 from acepilot.languages import LANGUAGES, Language, language_for
-from acepilot.manifest import MANIFEST_FILE
+from acepilot.models.manifest import MANIFEST_FILE
 
 NOT_CODE = frozenset({"json", "jsonc", "xml", "yaml", "toml", "markdown", "plaintext"})
 MAX_FILE_BYTES = 200_000

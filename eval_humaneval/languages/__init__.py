@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import cache
 
-from eval_humaneval.builtin import Solution, Spec, solutions, specs
 from eval_humaneval.languages.base import LanguageAdapter
 from eval_humaneval.languages.bash import BASH
 from eval_humaneval.languages.cpp import CPP
@@ -17,7 +16,8 @@ from eval_humaneval.languages.ruby import RUBY
 from eval_humaneval.languages.rust import RUST
 from eval_humaneval.languages.typescript import TYPESCRIPT
 from eval_humaneval.languages.vue import VUE
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.builtin import Solution, Spec, solutions, specs
+from eval_humaneval.problems.problem import Problem
 
 ADAPTERS: Mapping[str, LanguageAdapter] = {
     "python": PYTHON,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eval_humaneval.builtin import Rendered, Spec
+from eval_humaneval.problems.builtin import Rendered, Spec
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ or 1, and what such a function prints does not count, as the status of others do
 
 import re
 
-from eval_humaneval.builtin import Case, Param, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
 from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Param, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 # Only the arguments of these functions hold what is expected: a variable of theirs would be seen by the
 # function that they call.

@@ -7,10 +7,10 @@ program, where <bits/stdc++.h> takes 1.0 s.
 
 import json
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
 from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 HEADERS = (
     *("algorithm", "array", "bitset", "cctype", "climits", "cmath", "functional", "iomanip", "limits", "map"),

@@ -8,10 +8,10 @@ since XML would spell the brackets of their types as `&lt;` and `&gt;`.
 import json
 from html import escape
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
 from eval_humaneval.languages.naming import camel, pascal, prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 USINGS = """\
 using System;

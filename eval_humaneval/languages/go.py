@@ -6,10 +6,10 @@ A completion cannot add an import, so that the prompt has those that such functi
 
 from itertools import groupby
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
 from eval_humaneval.languages.naming import camel, prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 IMPORTS = ("fmt", "math", "sort", "strconv", "strings", "unicode")
 

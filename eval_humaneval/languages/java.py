@@ -6,10 +6,10 @@ are `List` and `Map`, as in most code outside of contests; arguments can be chan
 
 from html import escape
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
 from eval_humaneval.languages.naming import camel, prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 IMPORTS = "import java.util.*;\nimport java.util.function.*;\nimport java.util.stream.*;\n"
 

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
 from eval_humaneval.languages.naming import camel, prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 STOPS = ("\n}", "\nfunction ", "\n/*", "\n//", "\nconst ", "\nlet ", "\nconsole.", "\nmodule.", "\nexport ")
 

@@ -1,9 +1,9 @@
 """Python: how its programs are run, and how a built-in problem is written in it."""
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
 from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 STOPS = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n@", "\n#", "\nassert", "\nimport ", "\nfrom ", '\n"""')
 

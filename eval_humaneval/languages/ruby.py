@@ -3,10 +3,10 @@
 import json
 import re
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
 from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 STOPS = ("\nend", "\ndef ", "\n#", "\nputs", "\nclass ", "\nmodule ", "\nrequire", "\np ", "\n=begin")
 

@@ -5,10 +5,10 @@ Texts and collections are borrowed as arguments (`&str`, `&[i32]`, `&[&str]`) an
 
 import json
 
-from eval_humaneval.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
 from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems import VERDICT_MARK
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.problems.problem import VERDICT_MARK
 
 IMPORTS = "use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};\n"
 

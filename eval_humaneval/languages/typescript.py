@@ -1,9 +1,9 @@
 """TypeScript: JavaScript with types in the signature, which a compile step removes before Node runs it."""
 
-from eval_humaneval.builtin import Rendered, Spec
 from eval_humaneval.languages.base import LanguageAdapter, Toolchain
 from eval_humaneval.languages.javascript import LIMITS, NODE, RUN, STOPS, doc_comment, tests, type_name
 from eval_humaneval.languages.naming import camel
+from eval_humaneval.problems.builtin import Rendered, Spec
 from eval_humaneval.runtime import DIST
 
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from acepilot.disk import full_disk_told
 from acepilot.errors import ConfigError
-from acepilot.manifest import CARD_FILE, MANIFEST_FILE, Manifest, ModelFile, sha256_of, write_manifest
-from acepilot.model_card import model_card
+from acepilot.models.manifest import CARD_FILE, MANIFEST_FILE, Manifest, ModelFile, sha256_of, write_manifest
+from acepilot.models.model_card import model_card
 
 Filled = TypeVar("Filled")
 

@@ -1,4 +1,4 @@
-"""A model on this disk in another form: what scripts/export_model.py and finetune/export.py call."""
+"""A model on this disk in another form: what `python -m finetune.convert` and export.py call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acepilot.errors import ConfigError
-from acepilot.manifest import Manifest, ModelFormat
-from acepilot.registry import ModelFolder
+from acepilot.models.manifest import Manifest, ModelFormat
+from acepilot.models.registry import ModelFolder
 from finetune.convert.check import Figures
 from finetune.convert.folder import check_target, write_folder
 from finetune.convert.source import open_source

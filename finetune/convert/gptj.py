@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTJConfig
 
 from acepilot.errors import ConfigError, ModelBroken
-from acepilot.stored_weights import StoredWeights
+from acepilot.models.stored_weights import StoredWeights
 from finetune.convert.check import (
     Figures,
     Tolerance,

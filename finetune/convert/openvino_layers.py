@@ -17,7 +17,7 @@ from torch.nn import functional
 class StoredMatrix(nn.Module):
     """`read()`: float [O, I]. `name` is the same for matrices that are one, as tied ones are.
 
-    What it computes is known to the graph only (openvino.py); `shape_like` is what the trace sees.
+    What it computes is known to the graph only (engine.py); `shape_like` is what the trace sees.
     """
 
     def __init__(self, name: str, shape: tuple[int, int], read: Callable[[], Tensor], *, table: bool) -> None:

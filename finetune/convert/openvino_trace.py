@@ -1,4 +1,4 @@
-"""A model as openvino.py traces it: no matrix is in memory, attention is one operation, the cache is a list.
+"""A model as engine.py traces it: no matrix is in memory, attention is one operation, the cache is a list.
 
 CodeGen and GPT-J are made here whole (openvino_parallel.py). The other families keep transformers' layers,
 whose attention is registered with transformers and gets the cache as an argument of ours: no signature of

@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.errors import ModelBroken
-from acepilot.manifest import Manifest
-from acepilot.registry import ModelFolder
-from acepilot.stored_weights import StoredWeights
+from acepilot.models.manifest import Manifest
+from acepilot.models.registry import ModelFolder
+from acepilot.models.stored_weights import StoredWeights
 from finetune.convert.gguf_tokenizer import cut_as_gguf_says
 
 TOKENIZER_FILES = (

@@ -9,11 +9,11 @@ import time
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp.documents import Documents
 from lsp.features.feedback import when_accepted
 from lsp.features.inline_completion import replaced_range, with_editors_line_ends
-from lsp.outcomes import Outcomes
-from lsp.suggest import Suggester
+from lsp.feedback.outcomes import Outcomes
+from lsp.keystroke.suggest import Suggester
+from lsp.text.documents import Documents
 
 TRIGGER_CHARACTERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
 LABEL_CHARS = 60

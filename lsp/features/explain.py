@@ -8,7 +8,7 @@ from typing import Any
 
 from pygls.lsp.server import LanguageServer
 
-from lsp.suggest import Suggester
+from lsp.keystroke.suggest import Suggester
 
 EXPLAIN = "acepilot.explain"
 

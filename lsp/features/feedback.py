@@ -14,10 +14,10 @@ from lsprotocol import types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pygls.lsp.server import LanguageServer
 
-from lsp.answer import Suggestion
-from lsp.offer import Key
-from lsp.outcomes import Outcomes
-from lsp.positions import index_from_units, readable
+from lsp.feedback.offer import Key
+from lsp.feedback.outcomes import Outcomes
+from lsp.keystroke.answer import Suggestion
+from lsp.text.positions import index_from_units, readable
 
 ACCEPTED = "acepilot.accepted"
 DID_SHOW = "textDocument/didShowCompletion"

@@ -5,13 +5,13 @@ import time
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp.answer import Suggestion
-from lsp.documents import Documents
 from lsp.features.feedback import when_accepted
-from lsp.outcomes import Outcomes
-from lsp.positions import Encoding, units_from_index
-from lsp.ranges import reach
-from lsp.suggest import Suggester
+from lsp.feedback.outcomes import Outcomes
+from lsp.keystroke.answer import Suggestion
+from lsp.keystroke.suggest import Suggester
+from lsp.text.documents import Documents
+from lsp.text.positions import Encoding, units_from_index
+from lsp.text.ranges import reach
 
 
 def register(server: LanguageServer, documents: Documents, suggester: Suggester, outcomes: Outcomes) -> None:

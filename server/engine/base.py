@@ -1,4 +1,4 @@
-"""What the service asks of any engine; tests/server/test_engine_conformance.py holds all of them to it.
+"""What the service asks of any engine; test_engine_conformance.py holds all of them to it.
 
 An engine turns a rendered prompt into text, token by token. It knows no HTTP, no editor and no filter.
 """

@@ -14,11 +14,11 @@ import structlog
 
 from acepilot.errors import EngineFailed
 from acepilot.fim import format_for
-from acepilot.registry import ModelFolder
+from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
-from server.engine.messages import WorkerProgram
-from server.engine.schedule import Generate, Score
-from server.engine.step_loop import StepLoop
+from server.engine.scheduler.messages import WorkerProgram
+from server.engine.scheduler.schedule import Generate, Score
+from server.engine.scheduler.step_loop import StepLoop
 
 GREEDY_BELOW = 0.01
 """Temperatures below are greedy: dividing by them overflows."""

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from acepilot.registry import ModelFolder
+from acepilot.models.registry import ModelFolder
 from server.engine.base import Engine, EngineOptions
 
 NVIDIA_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg")  # Linux; Windows' Linux
@@ -22,15 +22,15 @@ def open_engine(model: ModelFolder, name: EngineName, options: EngineOptions) ->
     """
     match suiting(model) if name == "auto" else name:
         case "openvino":
-            from server.engine.openvino import OpenVinoEngine
+            from server.engine.openvino.engine import OpenVinoEngine
 
             return OpenVinoEngine(model, options)
         case "torch":
-            from server.engine.torch import TorchEngine
+            from server.engine.torch.engine import TorchEngine
 
             return TorchEngine(model, options)
         case "upstream":
-            from server.engine.upstream import UpstreamEngine
+            from server.engine.upstream.engine import UpstreamEngine
 
             return UpstreamEngine(model, options)
 

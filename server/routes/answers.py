@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from acepilot.errors import AcepilotError
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
 from server.completion import Completed, Completion, Done, Event
-from server.errors import error_response
+from server.routes.errors import error_response
 from server.state import ServerState
 
 _log = structlog.get_logger()

@@ -1,6 +1,6 @@
 """`POST /v1/events`: what became of completions, from Acepilot's language server or from Tabby's clients.
 
-Answered at once: server/event_store.py writes later. Tabby's clients know neither model nor language nor how
+Answered at once: server/events/store.py writes later. Tabby's clients know neither model nor language nor how
 long a completion was or took; what the completion's trail still knows of that is put in.
 """
 

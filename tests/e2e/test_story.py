@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-from story.seen import Place, name_served, places
 
+from story.seen import Place, name_served, places
 from tests.e2e.own_server import MODEL_LOAD_S, ROOT, Server
 from tests.e2e.vscode_editor import LANGUAGE_SERVER, CodeServer, Window, until
 from tests.needs import missing

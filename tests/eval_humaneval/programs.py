@@ -14,7 +14,7 @@ from eval_humaneval.execution.probe import probe
 from eval_humaneval.execution.sandbox import SYSTEM_PATH, SandboxLevel
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.languages.base import Tool, Toolchain
-from eval_humaneval.problems import VERDICT_MARK, Problem, program_of
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem, program_of
 from tests.needs import missing
 
 BUBBLEWRAP = Tool("bwrap", "apt-get install bubblewrap")

@@ -19,7 +19,7 @@ from eval_humaneval.execution.judge import Judge
 from eval_humaneval.execution.judgement import Judgement
 from eval_humaneval.execution.sandbox import Sandbox
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
-from eval_humaneval.problems import VERDICT_MARK, Program
+from eval_humaneval.problems.problem import VERDICT_MARK, Program
 from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 LIMITS = Limits(cpu_s=1, processes=16, file_mb=16)

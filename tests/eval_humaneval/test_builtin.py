@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from eval_humaneval.builtin import Spec, Type, Value, parse_type, solutions, specs
 from eval_humaneval.languages import ADAPTERS, builtin_problems
-from eval_humaneval.problems import VERDICT_MARK, Problem, truncate
+from eval_humaneval.problems.builtin import Spec, Type, Value, parse_type, solutions, specs
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem, truncate
 
 RENDERED = [name for name, adapter in ADAPTERS.items() if adapter.render is not None]
 

@@ -12,7 +12,7 @@ from acepilot.errors import ConfigError
 from eval_humaneval import drift as drifting
 from eval_humaneval.cli import main
 from eval_humaneval.drift import drift
-from eval_humaneval.gate import NOT_JUDGED
+from eval_humaneval.gate.decision import NOT_JUDGED
 from eval_humaneval.settings import EvalSettings
 
 NATS = {"base": {"py": -1.0, "go": -2.0}, "tuned": {"py": -1.5, "go": -2.0}}

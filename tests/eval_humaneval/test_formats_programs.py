@@ -13,7 +13,7 @@ import pytest
 
 from eval_humaneval import formats
 from eval_humaneval.languages import ADAPTERS
-from eval_humaneval.problems import VERDICT_MARK, Problem, program_of, truncate
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem, program_of, truncate
 from tests.eval_humaneval.programs import need_tools
 
 HERE = Path(__file__).parent

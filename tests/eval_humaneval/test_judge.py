@@ -14,7 +14,7 @@ from eval_humaneval.execution.cache import JudgementCache
 from eval_humaneval.execution.judge import Judge, Judgement
 from eval_humaneval.execution.sandbox import LIMITS_ONLY, Sandbox
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
-from eval_humaneval.problems import VERDICT_MARK, Program
+from eval_humaneval.problems.problem import VERDICT_MARK, Program
 from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 PYTHON = Toolchain(

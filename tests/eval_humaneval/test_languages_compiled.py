@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from eval_humaneval.builtin import Case, Param, Spec, Type, Value, parse_type, solutions, specs
 from eval_humaneval.languages import cpp, csharp, java
 from eval_humaneval.languages.base import LanguageAdapter
-from eval_humaneval.problems import VERDICT_MARK, Problem, program_of, truncate
+from eval_humaneval.problems.builtin import Case, Param, Spec, Type, Value, parse_type, solutions, specs
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem, program_of, truncate
 from tests.eval_humaneval.programs import need_tools
 
 LANGUAGES = {"java": java.JAVA, "csharp": csharp.CSHARP, "cpp": cpp.CPP}

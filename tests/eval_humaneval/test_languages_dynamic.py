@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from eval_humaneval.builtin import Case, Param, Spec, Type, Value, parse_type
 from eval_humaneval.languages import ADAPTERS, builtin_problems, javascript, php, ruby
-from eval_humaneval.problems import Problem
+from eval_humaneval.problems.builtin import Case, Param, Spec, Type, Value, parse_type
+from eval_humaneval.problems.problem import Problem
 from tests.eval_humaneval.programs import complaint, need_tools
 
 LANGUAGES = ["python", "javascript", "typescript", "php", "ruby"]

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from eval_humaneval.builtin import Case, Param, Spec, Type, parse_type, specs
 from eval_humaneval.execution.judge import Judge, Judgement
 from eval_humaneval.execution.sandbox import SYSTEM_PATH, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages import bash, builtin_problems, go, rust
-from eval_humaneval.problems import Problem, program_of
+from eval_humaneval.problems.builtin import Case, Param, Spec, Type, parse_type, specs
+from eval_humaneval.problems.problem import Problem, program_of
 from tests.eval_humaneval.programs import need_sandbox, need_tools
 
 LANGUAGES = {"go": go.GO, "rust": rust.RUST, "bash": bash.BASH}

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from acepilot.errors import ConfigError
-from eval_humaneval import metrics
-from eval_humaneval.metrics import language_score, pass_at_k, problem_scores, scores_by_language
+from eval_humaneval.figures import metrics
+from eval_humaneval.figures.metrics import language_score, pass_at_k, problem_scores, scores_by_language
 from eval_humaneval.results import HoleMeasures, Interval, Outcome, Sample
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import SandboxUnavailable
-from acepilot.gate_report import read_gate_report
+from acepilot.models.gate_report import read_gate_report
 from eval_humaneval import examiner
 from eval_humaneval.cli import main
 from eval_humaneval.results import read_results, read_samples

@@ -9,8 +9,8 @@ import pytest
 
 from eval_humaneval.languages.javascript import NODE
 from eval_humaneval.languages.vue import VUE
-from eval_humaneval.problems import VERDICT_MARK, Problem, program_of, truncate
-from eval_humaneval.vue_problems import TEST_MARK, problems
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem, program_of, truncate
+from eval_humaneval.problems.vue_problems import TEST_MARK, problems
 from tests.needs import reason
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason=reason(*astuple(NODE)))

@@ -10,7 +10,7 @@ import lsp.client
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse
 from lsp.client import CompletionClient, ServerError
 from lsp.doctor import examine
-from lsp.live import Live
+from lsp.keystroke.shared_stream import Live
 from lsp.settings import LspSettings
 from tests.event_stream import SEPARATORS, cut_answers, event_stream
 from tests.lsp.fake_server import FakeServer

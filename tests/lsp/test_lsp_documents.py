@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsprotocol import types
 
-from lsp.documents import PREFIX_CHARS, SUFFIX_CHARS, Document, relative_path
-from lsp.positions import Encoding, index_from_units, join_surrogates, split_lines, units_from_index
+from lsp.text.documents import PREFIX_CHARS, SUFFIX_CHARS, Document, relative_path
+from lsp.text.positions import Encoding, index_from_units, join_surrogates, split_lines, units_from_index
 
 ENCODINGS: list[Encoding] = ["utf-8", "utf-16", "utf-32"]
 WIDTHS = {"utf-8": 1, "utf-16": 2, "utf-32": 4}

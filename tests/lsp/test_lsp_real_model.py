@@ -17,14 +17,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from acepilot.registry import is_whole
+from acepilot.models.registry import is_whole
 from tests.lsp.editor import Editor
 from tests.lsp.test_lsp_neovim import CURSOR, TYPESCRIPT, menu_text, run_neovim
 from tests.needs import need_model
 
 Connect = Callable[..., Awaitable[Editor]]
 
-SAMPLES = Path(__file__).parents[2] / "scripts" / "samples"
+SAMPLES = Path(__file__).parents[2] / "dev" / "samples"
 
 VUE_LIST = """\
 <script setup lang="ts">

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsprotocol import types
 
-from lsp.context import BUDGET_CHARS, FAR_LINES, IDLE_S, Context
-from lsp.debounce import MAX_WAIT_MS, MIN_WAIT_MS, Debounce
-from lsp.documents import Documents, Snapshot
+from lsp.keystroke.context import BUDGET_CHARS, FAR_LINES, IDLE_S, Context
+from lsp.keystroke.debounce import MAX_WAIT_MS, MIN_WAIT_MS, Debounce
+from lsp.keystroke.trigger import refusal
 from lsp.logs import NoPayload
-from lsp.positions import split_lines
-from lsp.ranges import reach
-from lsp.trigger import refusal
+from lsp.text.documents import Documents, Snapshot
+from lsp.text.positions import split_lines
+from lsp.text.ranges import reach
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from acepilot.errors import EngineFailed
 from acepilot.fim import FORMATS
-from acepilot.resolve import resolve
+from acepilot.models.resolve import resolve
 from server.app import create_app
 from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
-from server.engine.openvino import OpenVinoEngine
-from server.engine.torch import TorchEngine
-from server.engine.upstream import UpstreamEngine
+from server.engine.openvino.engine import OpenVinoEngine
+from server.engine.torch.engine import TorchEngine
+from server.engine.upstream.engine import UpstreamEngine
 from server.settings import ServerSettings
 from tests.needs import need_model
 
@@ -121,7 +121,10 @@ def torch_engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def codegen_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Random weights and a token a byte, with room for the suite's long prompts."""
-    from tests.server.torch_models import codegen, save_random  # imports torch: others need not wait for that
+    from tests.server.engine.torch.torch_models import (  # imports torch: others need not wait for that
+        codegen,
+        save_random,
+    )
 
     folder = save_random(tmp_path_factory.mktemp("codegen"), codegen(n_positions=8192, n_ctx=8192))
     engine = TorchEngine(folder, EngineOptions(max_streams=16, dtype="float32", threads=1))

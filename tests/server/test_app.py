@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from acepilot.errors import ConfigError, ModelBroken
-from server import guard
 from server.app import create_app
+from server.routes import guard
 from server.settings import ServerSettings
 
 Serve = Callable[..., Any]

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from acepilot.promotion import promote
-from acepilot.registry import models_dir
-from acepilot.resolve import resolve
+from acepilot.models.promotion import promote
+from acepilot.models.registry import models_dir
+from acepilot.models.resolve import resolve
 from acepilot.settings import home
 from server.engine.base import EngineOptions
 from server.engine.opening import open_engine

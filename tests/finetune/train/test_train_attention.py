@@ -24,8 +24,8 @@ from transformers import (
 
 from finetune.config import TrainConfig
 from finetune.launch import deepspeed_config, join_processes
-from finetune.modeling import DTYPES, LossModel
-from finetune.modeling_attention import PACKED_FAMILIES, document_lengths, packed_attention
+from finetune.modeling.loss_model import DTYPES, LossModel
+from finetune.modeling.packed_attention import PACKED_FAMILIES, document_lengths, packed_attention
 
 GPT: dict[str, Any] = {
     "vocab_size": 320, "n_positions": 256, "n_embd": 64, "n_layer": 3, "n_head": 4,

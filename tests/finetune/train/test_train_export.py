@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from acepilot.errors import ConfigError, ModelNotFound
-from acepilot.manifest import read_manifest
+from acepilot.models.manifest import read_manifest
 from finetune.checkpoint import Resumable, RunState
 from finetune.config import LoraOptions, TrainConfig
 from finetune.export import export_run
-from finetune.modeling import add_lora, open_adapter
-from finetune.modeling_tiny import byte_tokenizer, make_tiny_model
+from finetune.modeling.loss_model import add_lora, open_adapter
+from finetune.modeling.tiny import byte_tokenizer, make_tiny_model
 
 LOSSES = {"all": 2.0, "vue": 1.5}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finetune.modeling_attention import packed_attention, use_packed_attention
+from finetune.modeling.packed_attention import packed_attention, use_packed_attention
 from tests.finetune.train.test_train_attention import pair
 
 pytestmark = [

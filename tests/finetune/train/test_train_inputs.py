@@ -7,20 +7,20 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from build_corpus import model_folder
 from pyarrow import parquet
 
 from acepilot.corpus import CorpusUnusable
 from acepilot.errors import ConfigError, ModelNotFound, NotEnoughDisk
-from acepilot.manifest import Manifest, write_manifest
+from acepilot.models.manifest import Manifest, write_manifest
 from finetune import checkpoint
 from finetune.batches import Rows, indices_of
 from finetune.checkpoint import CheckpointUnusable, Resumable, RunState, find_resumable
 from finetune.config import TrainConfig, load_config
+from finetune.corpus.__main__ import model_folder
 from finetune.export import check_tokenizers, export_run
 from finetune.launch import deepspeed_config
-from finetune.modeling_sources import prepare_source
-from finetune.modeling_tiny import byte_tokenizer, make_tiny_model, write_packed
+from finetune.modeling.sources import prepare_source
+from finetune.modeling.tiny import byte_tokenizer, make_tiny_model, write_packed
 from finetune.stability import StabilityGuard, TrainingDiverged
 
 SMOKE = Path(__file__).resolve().parents[3] / "finetune" / "configs" / "smoke.yaml"

@@ -9,12 +9,12 @@ from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem
 from rich.console import Console
 from transformers import AutoModelForCausalLM, CodeGenConfig
 
-from finetune import cuda_check
 from finetune.config import TrainConfig, ZeroOptions, load_config
-from finetune.memory import GIB, ModelSize, activations, model_size, model_states
-from finetune.memory_report import cheapest, print_plan
-from finetune.modeling import LossModel
-from finetune.modeling_sources import model_config
+from finetune.modeling.loss_model import LossModel
+from finetune.modeling.sources import model_config
+from finetune.planner import cuda_check
+from finetune.planner.memory import GIB, ModelSize, activations, model_size, model_states
+from finetune.planner.memory_report import cheapest, print_plan
 
 CONFIGS = Path(__file__).resolve().parents[3] / "finetune" / "configs"
 FULL = TrainConfig(model="-", corpus="-", output=Path("-"), steps=100, precision="fp16")

@@ -6,9 +6,9 @@ import pytest
 
 from acepilot.cli import text_console
 from finetune.config import load_config
-from finetune.memory_report import print_plan
 from finetune.metrics import Telemetry
-from finetune.modeling_tiny import make_tiny_model
+from finetune.modeling.tiny import make_tiny_model
+from finetune.planner.memory_report import print_plan
 
 SMOKE = Path(__file__).resolve().parents[3] / "finetune" / "configs" / "smoke.yaml"
 ODD = "weird[/x][bold]:smile:dir"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from acepilot.manifest import read_manifest, sha256_of
+from acepilot.models.manifest import read_manifest, sha256_of
 from tests.finetune.train.train_run import Finished, kill, launch, start, train
 
 pytestmark = pytest.mark.timeout(400)

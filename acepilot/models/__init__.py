@@ -1,0 +1,1 @@
+"""Models on this disk: found, fetched, registered, promoted and published. `python -m acepilot.models`."""

@@ -1,0 +1,192 @@
+"""A model named by its hub id, OWNER/NAME: fetched once into the registry, and served from there ever after.
+
+resolve.py calls this for a name that is neither registered nor a path. Only what a model
+needs is fetched: safetensors, configuration, tokenizer, card and licence. Programs of the repository are not,
+and pickled weights (`pytorch_model.bin`), where there are no others, are rewritten as safetensors. A fetch
+that was broken off goes on where it stopped; huggingface_hub's own (2.4) would begin the file again.
+"""
+
+import json
+import re
+import shutil
+import struct
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from acepilot.disk import HOME_ADVICE, check_room
+from acepilot.errors import ConfigError, ModelBroken
+from acepilot.models.hub.client import HubFile, Published, ask_for, download, hub_troubles
+from acepilot.models.hub.weights import INDEX, PICKLED, check_torch, rewrite_all
+from acepilot.models.manifest import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    ModelFile,
+    read_manifest,
+    sha256_of,
+    verified_hashes,
+)
+from acepilot.models.registry import ModelFolder, add, exclusive, models_dir
+from acepilot.progress import byte_progress
+from acepilot.settings import home
+
+CONFIG_FILE = "config.json"
+DEFAULT_CONTEXT_TOKENS = 2048
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")
+"""In config.json: most families; GPT-2, GPT-J and CodeGen; older ones."""
+
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""safetensors' names, and those of torch and our manifests."""
+
+_SAFETENSORS = re.compile(r"model[\w.-]*\.safetensors")
+_BESIDE = re.compile(r"[\w.-]+\.(json|txt|model|tiktoken)|README\.md|LICEN[CS]E[\w.-]*|NOTICE[\w.-]*")
+
+
+def fetched(hub_id: str) -> ModelFolder:
+    """The model of that id: the one on this disk, else fetched now.
+
+    Raises ModelNotFound when the hub has none, DownloadFailed when it cannot be had, NotEnoughDisk, and
+    ModelBroken or ConfigError when what it has is nothing that can be served.
+    """
+    name = hub_id.replace("/", "--")
+    here = _here(name)
+    if here:
+        return here
+    with exclusive(f"model-{name}"):
+        return _here(name) or _fetch(hub_id, name)
+
+
+def _here(name: str) -> ModelFolder | None:
+    folder = models_dir() / name
+    if (folder / MANIFEST_FILE).is_file():
+        return ModelFolder(name, folder, read_manifest(folder))
+    if (folder / CONFIG_FILE).is_file():  # put there by hand, as the message for an offline machine says
+        return ModelFolder(name, folder, None)
+    return None
+
+
+def _fetch(hub_id: str, name: str) -> ModelFolder:
+    with hub_troubles(hub_id, name):
+        published = ask_for(hub_id)
+        folder = home() / "downloads" / name / published.revision[:12]
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = _own_manifest(published, folder)
+        if manifest:  # made with Acepilot, and published with its manifest
+            wanted = _named_in(manifest, published)
+            _download_all(published, wanted, folder)
+            files = [file.name for file in wanted]
+            _verify(folder)
+        else:
+            wanted = _wanted(published)
+            if any(PICKLED.fullmatch(file.name) for file in wanted):
+                check_torch(hub_id)  # before gigabytes are fetched that nothing here could read
+            _download_all(published, wanted, folder)
+            files = rewrite_all(folder, [file.name for file in wanted])
+            manifest = _manifest(name, published, folder, files)
+        model = add(name, {folder / file: file for file in files}, manifest)
+        shutil.rmtree(folder.parent)
+        return model
+
+
+def _download_all(published: Published, files: list[HubFile], folder: Path) -> None:
+    """Raises NotEnoughDisk before the first byte."""
+    total_bytes = sum(file.size_bytes for file in files)
+    # Pickled weights lie there twice while they are rewritten.
+    peak_bytes = total_bytes + sum(file.size_bytes for file in files if PICKLED.fullmatch(file.name))
+    missing_bytes = peak_bytes - sum(path.stat().st_size for path in folder.rglob("*"))
+    check_room(home(), missing_bytes, published.id, HOME_ADVICE)
+    before = 0
+    with byte_progress(f"fetching {published.id}", total_bytes) as told:
+        for file in files:
+            download(published, file, folder, lambda done, before=before: told(before + done))
+            before += file.size_bytes
+
+
+def _own_manifest(published: Published, folder: Path) -> Manifest | None:
+    """The manifest among the published files, if it is one of ours: other programs have such a file, too."""
+    file = next((file for file in published.files if file.name == MANIFEST_FILE), None)
+    if file is None:
+        return None
+    download(published, file, folder, lambda _: None)
+    try:
+        return read_manifest(folder)
+    except ModelBroken:
+        return None
+
+
+def _verify(folder: Path) -> None:
+    try:
+        verified_hashes(folder)
+    except ModelBroken:
+        shutil.rmtree(folder)  # else the next try would find it again
+        raise
+
+
+def _named_in(manifest: Manifest, published: Published) -> list[HubFile]:
+    there = {file.name: file for file in published.files}
+    missing = [name for name in manifest.files if name not in there]
+    outside = [name for name in manifest.files if name.startswith("/") or ".." in PurePosixPath(name).parts]
+    if missing or outside:
+        raise ModelBroken(
+            f"{published.id} has a {MANIFEST_FILE} that does not fit its files "
+            f"({', '.join(missing + outside)}): its publisher has to mend it."
+        )
+    return [there[name] for name in {**manifest.files, CARD_FILE: None} if name in there]
+
+
+def _wanted(published: Published) -> list[HubFile]:
+    """What a model needs of the files at the top of its repository."""
+    names = [file.name for file in published.files]
+    weights = [name for name in names if _SAFETENSORS.fullmatch(name)]
+    weights = weights or [name for name in names if PICKLED.fullmatch(name)]
+    if CONFIG_FILE not in names or not weights:
+        ggufs = [name for name in names if name.endswith(".gguf")]
+        hint = f" Download one of its GGUF files ({', '.join(ggufs)}) and give its path." if ggufs else ""
+        raise ConfigError(
+            f"{published.id} is no model that can be served from the hub: it lacks {CONFIG_FILE} or weights "
+            f"(model.safetensors, pytorch_model.bin).{hint}"
+        )
+    # Pickled weights need no index: they get one as they are rewritten.
+    whole = {re.sub(r"-\d+-of-\d+", "", name) for name in weights if not PICKLED.fullmatch(name)}
+    beside = {name for name in names if _BESIDE.fullmatch(name) and name != MANIFEST_FILE}
+    beside -= {name for name in beside if name.endswith(INDEX) and name.removesuffix(INDEX) not in whole}
+    return [file for file in published.files if file.name in beside or file.name in weights]
+
+
+def _manifest(name: str, published: Published, folder: Path, files: list[str]) -> Manifest:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        known = (config[key] for key in CONTEXT_KEYS if config.get(key))
+        context_tokens = int(next(known, DEFAULT_CONTEXT_TOKENS))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelBroken(f"{published.id} has no {CONFIG_FILE} that can be read.") from error
+    notes = f"Fetched from the hub at revision {published.revision}."
+    if published.base:
+        notes += f" Tuned from {published.base}, says its card."
+    return Manifest(
+        id=name,
+        format="safetensors",
+        files={
+            file: ModelFile(sha256=sha256_of(folder / file), size_bytes=(folder / file).stat().st_size)
+            for file in files
+        },
+        base=published.id,
+        licence=published.licence,
+        dtype=_dtype(folder, files),
+        context_tokens=context_tokens,
+        notes=notes,
+    )
+
+
+def _dtype(folder: Path, files: list[str]) -> str:
+    """That of most tensors."""
+    weights = next(file for file in files if file.endswith(".safetensors"))
+    try:
+        with (folder / weights).open("rb") as file:
+            header: dict[str, Any] = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        kinds = Counter(str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__")
+        most = kinds.most_common(1)[0][0]
+        return DTYPES.get(most, most)
+    except (ValueError, LookupError, TypeError, struct.error) as error:
+        raise ModelBroken(f"{weights} is no safetensors file: its publisher has to mend it.") from error

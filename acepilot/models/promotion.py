@@ -1,0 +1,174 @@
+"""From a gate report to the model that is served: `promote` moves `current`, `rollback` moves it back.
+
+Nothing is believed that can be computed: the hashes that count are those of the bytes in the registry now.
+One process at a time promotes, so that two reports against the same base cannot both win.
+"""
+
+import getpass
+import hashlib
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from acepilot.errors import AcepilotError
+from acepilot.models.gate_report import GATE_FILE, GateReport, read_gate_report
+from acepilot.models.manifest import difference, file_hashes, verified_hashes, write_atomically
+from acepilot.models.promotion_history import Promotion, ServedModel, append, read_history, report_path
+from acepilot.models.registry import CURRENT, exclusive, registered
+from acepilot.models.resolve import resolve
+
+LOCK = "promotion"
+FIRST_REASONS = 3
+
+
+class PromotionRefused(AcepilotError):
+    """`current` stays where it is; the message says why and what to do."""
+
+    code = "promotion_refused"
+    status = 409
+
+
+def promote(name: str, report: Path | None, *, force_reason: str | None = None) -> Promotion:
+    """Makes the registered model `name` the current one.
+
+    `report` is the gate's, a file or its folder. With `force_reason` all that the report should have said is
+    overruled and noted; a model whose files are damaged is refused all the same. Raises PromotionRefused.
+    """
+    if force_reason is not None and not force_reason.strip():
+        raise PromotionRefused("--force needs a reason, which the history keeps: --reason 'why this once'.")
+    judged = read_gate_report(report) if report else None
+    with exclusive(LOCK):
+        history = read_history()
+        candidate = ServedModel(name=name, files=verified_hashes(registered(name).path))
+        if history.current and candidate == history.current:
+            raise PromotionRefused(f"{name} is the current model already.")
+        objections = _objections(candidate, judged, history.current)
+        if objections and force_reason is None:
+            raise PromotionRefused("\n".join(objections))
+        promotion = Promotion(
+            at=datetime.now(UTC),
+            who=_who(),
+            action="promote",
+            previous=history.current or _first_base(judged),
+            model=candidate,
+            report_sha256=_keep(report) if report else None,
+            verdict=judged.verdict if judged else None,
+            forced=force_reason,
+            overruled=objections,
+        )
+        append(promotion)
+    return promotion
+
+
+def rollback() -> Promotion:
+    """Makes the model before the current one current again. Raises PromotionRefused when there is none."""
+    with exclusive(LOCK):
+        history = read_history()
+        target = history.before_current
+        if target is None:
+            raise PromotionRefused(
+                "There is no model to go back to: the history begins with the current one. Promote another, "
+                "or serve one by its name: `python -m server --model NAME`."
+            )
+        files = verified_hashes(registered(target.name).path)
+        if files != target.files:
+            raise PromotionRefused(
+                f"{target.name} is not the model that it was ({difference(target.files, files)}): promote it "
+                "as any other, with a report or with --force."
+            )
+        promotion = Promotion(
+            at=datetime.now(UTC),
+            who=_who(),
+            action="rollback",
+            previous=history.current,
+            model=target,
+        )
+        append(promotion)
+    return promotion
+
+
+def _objections(candidate: ServedModel, report: GateReport | None, current: ServedModel | None) -> list[str]:
+    """What forbids to promote `candidate`: a sentence each, with what to do."""
+    if report is None:
+        return ["There is no gate report: `python -m eval_humaneval compare` writes it, --report names it."]
+    found = [_verdict_objection(report)] if report.verdict != "PASS" else []
+    if report.verdict == "PASS" and not _is_borne_out(report):
+        found.append(
+            "The report says PASS and its own figures do not: it was edited, or damaged. Compare again."
+        )
+    over_http = [side.name for side in (report.base, report.candidate) if not side.files]
+    if over_http:
+        found.append(
+            f"Judged over HTTP: {' and '.join(over_http)}. So the report cannot tell which files that were: "
+            "evaluate the model's own files, and compare again."
+        )
+    if report.candidate.files and report.candidate.files != candidate.files:
+        found.append(
+            f"The report is not about the {candidate.name} of the registry "
+            f"({difference(report.candidate.files, candidate.files)}): evaluate that one, and compare again."
+        )
+    if current and report.base.files:
+        found += _base_objections(report, candidate.name, current)
+    return found
+
+
+def _is_borne_out(report: GateReport) -> bool:
+    """Whether the figures are those of a PASS."""
+    compared = [*report.languages.values(), *([report.pool] if report.pool else [])]
+    sound = all(it.verdict == "PASS" and it.lower > -it.margin for it in compared)
+    return sound and report.pool is not None and bool(report.languages)
+
+
+def _verdict_objection(report: GateReport) -> str:
+    reasons = " ".join(report.reasons[:FIRST_REASONS])
+    match report.verdict:
+        case "FAIL":
+            advice = "Tune again so that less is forgotten: adapters, more replay, a smaller export.alpha."
+        case "INCONCLUSIVE" if report.samples_to_decide:
+            advice = f"Compare again with {report.samples_to_decide} samples a problem: that would decide it."
+        case "INCONCLUSIVE":
+            advice = "More samples would not decide it: compare again on more problems."
+        case _:
+            advice = "Mend that and compare again; nothing was learnt about the model."
+    return f"The gate says {report.verdict}. {reasons} {advice}"
+
+
+def _base_objections(report: GateReport, candidate: str, current: ServedModel) -> list[str]:
+    try:
+        files = file_hashes(resolve(CURRENT).path)
+    except AcepilotError as error:
+        return [f"The current model cannot be compared with the report's base: {error.message}"]
+    if report.base.files == files:
+        return []
+    if files != current.files:
+        return [
+            f"The files of {current.name}, the current model, have changed since it was promoted "
+            f"({difference(current.files, files)}): put them back, or roll back."
+        ]
+    return [
+        f"The report compares with {report.base.name}, but what is served now is {current.name}: compare "
+        f"{candidate} with {current.name}."
+    ]
+
+
+def _first_base(report: GateReport | None) -> ServedModel | None:
+    if report is None or not report.base.files:
+        return None
+    return ServedModel(name=report.base.name, files=report.base.files)
+
+
+def _keep(report: Path) -> str:
+    """A copy of the report beside the history, so that the card of a model can quote it. Returns its hash."""
+    content = (report / GATE_FILE if report.is_dir() else report).read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    kept = report_path(sha256)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(kept, content.decode("utf-8"))
+    return sha256
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"?@{platform.node()}"

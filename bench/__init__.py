@@ -1,0 +1,1 @@
+"""Measurements and hardening runs, from a clone only: `python -m bench`."""

@@ -1,0 +1,149 @@
+"""The language server under messages that no editor should send; for fuzz.py."""
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Empty, Queue
+from typing import IO, Any
+
+from bench.hardening.lsp_messages import BROKEN_FRAMES, TEXTS, Fuzzer, frame
+
+MESSAGES_A_PROCESS = 200
+PATIENCE_S = 20.0
+SECRET = next(text for text in TEXTS if text.startswith("def")).splitlines()[0]
+"""A piece of the fuzzer's documents: it must not come out on standard error."""
+
+
+@dataclass
+class Outcome:
+    """`failures`: a sentence each, with the seed that brings it back."""
+
+    inputs: int = 0
+    answers: int = 0
+    failures: list[str] = field(default_factory=list[str])
+
+
+def fuzz_language_server(server_url: str, messages: int, seed: int) -> Outcome:
+    """Sound frames first, many to a process; then each broken frame to a process of its own."""
+    outcome = Outcome()
+    for number in itertools.count(seed):
+        if outcome.inputs >= messages:
+            break
+        _one_process(server_url, number, outcome)
+    for broken in BROKEN_FRAMES:
+        _broken_frame(server_url, broken, outcome)
+    return outcome
+
+
+def _one_process(server_url: str, seed: int, outcome: Outcome) -> None:
+    fuzzer = Fuzzer(seed)
+    with _language_server(server_url) as server:
+        if seed % 4:  # the others are not even greeted
+            server.send(_request(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
+        for _ in range(MESSAGES_A_PROCESS):
+            if not server.write(frame(fuzzer.body())):
+                break
+            outcome.inputs += 1
+        server.send({"jsonrpc": "2.0", "method": "textDocument/didOpen", "params": _document()})
+        where = {"textDocument": {"uri": "file:///last.py"}, "position": {"line": 0, "character": 6}}
+        context = {"context": {"triggerKind": 1}}
+        server.send(_request(2, "textDocument/inlineCompletion", where | context))
+        answered = server.answer(2)
+        outcome.answers += server.answers
+        if not answered:
+            state = "has ended" if server.process.poll() is not None else "does not answer"
+            outcome.failures.append(f"seed {seed}: after {MESSAGES_A_PROCESS} messages it {state}.")
+        if SECRET in server.said():
+            outcome.failures.append(f"seed {seed}: text of a document came out on standard error.")
+
+
+def _broken_frame(server_url: str, broken: bytes, outcome: Outcome) -> None:
+    """Nobody can tell where the next message begins: to end is as good as to go on, to hang is not."""
+    with _language_server(server_url) as server:
+        server.send(_request(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
+        server.answer(1)
+        server.write(broken)
+        outcome.inputs += 1
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        try:
+            server.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            outcome.failures.append(f"after {broken[:40]!r} and the end of its input it does not end.")
+
+
+def _request(number: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def _document() -> dict[str, Any]:
+    text = {"uri": "file:///last.py", "languageId": "python", "version": 1, "text": "value \n"}
+    return {"textDocument": text}
+
+
+class _Server:
+    """One process; what it answers is read by a thread, so that neither side waits for the other."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
+        self.process = process
+        self.answers = 0
+        self._log = log
+        self._ids: Queue[Any] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def send(self, message: dict[str, Any]) -> bool:
+        return self.write(frame(json.dumps(message).encode()))
+
+    def write(self, raw: bytes) -> bool:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(raw)
+            self.process.stdin.flush()
+        except OSError:
+            return False
+        return True
+
+    def answer(self, number: int) -> bool:
+        """Whether the request got one, of whatever kind."""
+        try:
+            while self._ids.get(timeout=PATIENCE_S) != number:
+                pass
+        except Empty:
+            return False
+        return True
+
+    def said(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _read(self) -> None:
+        stream = self.process.stdout
+        assert stream is not None
+        while line := stream.readline():
+            if not line.lower().startswith(b"content-length:"):
+                continue
+            length = int(line.partition(b":")[2])
+            while stream.readline().strip():
+                pass
+            message = json.loads(stream.read(length))
+            if "method" not in message:
+                self.answers += 1
+                self._ids.put(message.get("id"))
+
+
+@contextmanager
+def _language_server(server_url: str) -> Generator[_Server]:
+    command = [sys.executable, "-m", "lsp", "--server-url", server_url]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        try:
+            yield _Server(process, log)
+        finally:
+            process.kill()
+            process.wait()

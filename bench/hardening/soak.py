@@ -1,0 +1,214 @@
+"""Twenty developers type for ten minutes, and the server is killed in the middle: `make soak`.
+
+    python -m bench soak
+    python -m bench soak --developers 4 --minutes 2
+
+Each developer has a language server process of his own and types real files at human speed (the replay of
+`python -m bench typing`); all share one server with the starter. Half way the server is killed with -9 and
+started again on its port. Printed: requests, faults, errors by kind, memory at the beginning and the end of
+both halves, accepted completions and how many of them the events' store lacks. Exit code 1 for errors beyond
+429s and the outage itself, for memory that grows, or for acceptances lost, those of the server's last second
+aside.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.table import Table
+
+from acepilot.cli import program, text_console
+from bench.figures import describe, leave, setting
+from bench.hardening.restarting_server import Phoenix
+from bench.peers.processes import PeerFailed, free_port, memory_bytes
+from bench.sources import SourceFile, source_files
+from bench.typing.editor import SHORTEST_TAKEN, Developer, NoAnswer, Session
+from bench.typing.language_server import LanguageServer
+from bench.typing.traces import developer_traces
+
+KEYSTROKES = 210
+GROWTH_ALLOWED = 1.1
+SPARE_BYTES = 30_000_000
+"""Allocators keep what they once had: growth below this in all is none."""
+SETTLE_S = 30.0
+"""After the restart, before memory is compared: caches fill once."""
+LAST_WORDS_S = 1.5
+"""What a killed server may lose: the store writes once a second, and a language server gathers for 0.2 s."""
+EXPECTED = frozenset({"busy", "slow"})
+"""429 and a spent time budget: what an overloaded server owes its clients."""
+OUTAGE = frozenset({"off", "loading", "error"})
+
+
+@dataclass
+class Seen:
+    """Of all developers. `troubles` by state, outside the outage and within it."""
+
+    asked: int = 0
+    taken: dict[str, float] = field(default_factory=dict[str, float])
+    """When a completion was first accepted in whole or in part, by its id."""
+    expected: Counter[str] = field(default_factory=Counter[str])
+    outage: Counter[str] = field(default_factory=Counter[str])
+    errors: Counter[str] = field(default_factory=Counter[str])
+
+
+@dataclass
+class Memory:
+    """Resident bytes every few seconds; of all language servers together."""
+
+    server: list[int] = field(default_factory=list[int])
+    language_servers: list[int] = field(default_factory=list[int])
+
+
+class WatchedServer(LanguageServer):
+    """A language server whose failures are told apart by when they came, and what was accepted of it."""
+
+    def __init__(self, command: Sequence[str], log: Path, seen: Seen, phoenix: Phoenix) -> None:
+        super().__init__(command, log)
+        self._seen = seen
+        self._phoenix = phoenix
+
+    def insert(self, text: str) -> None:
+        if len(text.strip()) >= SHORTEST_TAKEN:  # no key types so much
+            self._seen.taken.setdefault(self.offered_id, time.monotonic())
+        super().insert(text)
+
+    async def ask(self) -> str:
+        self._seen.asked += 1
+        try:
+            return await super().ask()
+        except NoAnswer as error:
+            state = str(error)
+            if state in EXPECTED:
+                self._seen.expected[state] += 1
+            elif self._phoenix.is_away and state in OUTAGE:
+                self._seen.outage[state] += 1
+            else:
+                self._seen.errors[state] += 1
+            raise
+
+
+async def soak(phoenix: Phoenix, developers: int, minutes: float, logs: Path) -> tuple[Seen, Memory, Memory]:
+    """What was seen, and memory until the kill, and since the restart settled."""
+    seen = Seen()
+    files = source_files()
+    end = time.monotonic() + minutes * 60
+    async with AsyncExitStack() as stack:
+        command = [sys.executable, "-m", "lsp", "--server-url", phoenix.url]
+        servers = [WatchedServer(command, logs / "lsp.log", seen, phoenix) for _ in range(developers)]
+        for server in servers:
+            await stack.enter_async_context(server)
+        typing = [
+            asyncio.create_task(_type(server, files, number, end)) for number, server in enumerate(servers)
+        ]
+        first = await _watch(phoenix, servers, end - minutes * 30)
+        await asyncio.to_thread(phoenix.die_and_rise)
+        await asyncio.sleep(SETTLE_S)
+        second = await _watch(phoenix, servers, end)
+        await asyncio.gather(*typing)
+    return seen, first, second
+
+
+async def _watch(phoenix: Phoenix, servers: list[WatchedServer], until: float) -> Memory:
+    memory = Memory()
+    while True:
+        memory.server.append(memory_bytes(phoenix.session))
+        memory.language_servers.append(sum(memory_bytes(server.pid) for server in servers))
+        if time.monotonic() >= until:
+            return memory
+        await asyncio.sleep(5)
+
+
+async def _type(server: WatchedServer, files: list[SourceFile], number: int, end: float) -> None:
+    for round_number in range(1_000):
+        traces = developer_traces(files, number, KEYSTROKES, seed=round_number + 1)
+        for trace in traces:
+            left_s = end - time.monotonic()
+            if left_s <= 0:
+                return
+            typing = asyncio.create_task(Developer(server, Session()).work([trace]))
+            await asyncio.wait([typing], timeout=left_s)
+            if not typing.done():
+                typing.cancel()
+                await asyncio.wait([typing])
+            elif typing.exception() is not None:
+                raise typing.exception() or PeerFailed("A developer stopped.")
+
+
+def stored_acceptances(database: Path) -> set[str]:
+    """Ids of completions of which at least a part was accepted, as the store has them."""
+    query = "SELECT completion_id FROM completion_events WHERE kind IN ('accepted', 'partly_accepted')"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        return {str(row[0]) for row in connection.execute(query)}
+
+
+def grew(sizes: Sequence[int]) -> bool:
+    """Whether the last tenth is above the first by more than is allowed."""
+    tenth = max(len(sizes) // 10, 1)
+    first, last = sum(sizes[:tenth]) / tenth, sum(sizes[-tenth:]) / tenth
+    return last > first * GROWTH_ALLOWED and last - first > SPARE_BYTES
+
+
+@program()
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--developers", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
+    console = text_console()
+    console.print(describe(setting()))
+    for name in [name for name in os.environ if name.startswith("ACEPILOT_") and name != "ACEPILOT_HOME"]:
+        del os.environ[name]  # settings of the user's own server
+    logs = Path(tempfile.mkdtemp(prefix="acepilot-soak-"))
+    database = logs / "events.db"
+    port = free_port()
+    command = [sys.executable, "-m", "server", "--model", options.model, "--port", str(port)]
+    command += ["--log-level", "error"]
+    environment = {"ACEPILOT_EVENTS_URL": f"sqlite:///{database}"}
+    with Phoenix(command, environment, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
+        seen, first, second = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
+        time.sleep(2)  # the store writes once a second
+    stored = stored_acceptances(database)
+    lost = [at for completion_id, at in seen.taken.items() if completion_id not in stored]
+    late = sum(phoenix.killed_at - LAST_WORDS_S <= at <= phoenix.killed_at for at in lost)
+    table = Table("", "", show_header=False)
+    table.add_row("developers, minutes", f"{options.developers}, {options.minutes:g}")
+    table.add_row("requests of the editors", f"{seen.asked:,}")
+    table.add_row("faults injected", f"kill -9 of the server once; it was away for {phoenix.away_s:.1f} s")
+    table.add_row("told to wait (429), or out of time", _told(seen.expected))
+    table.add_row("without the server", _told(seen.outage))
+    table.add_row("errors beyond these", _told(seen.errors))
+    table.add_row("memory of the server, until the kill", _from_to(first.server))
+    table.add_row("after it", _from_to(second.server))
+    table.add_row("of the language servers, until the kill", _from_to(first.language_servers))
+    table.add_row("after it", _from_to(second.language_servers))
+    table.add_row("completions accepted, in whole or in part", f"{len(seen.taken):,}")
+    table.add_row("of these not stored", f"{len(lost):,}, of the second before the kill: {late:,}")
+    console.print(table, f"logs: {logs}")
+    failed = bool(seen.errors) or grew(second.server) or grew(second.language_servers) or len(lost) > late
+    return int(failed)
+
+
+def _from_to(sizes: Sequence[int]) -> str:
+    return f"{sizes[0] / 1e6:,.0f} MB, then {sizes[-1] / 1e6:,.0f} MB"
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Many clients on one server, against peers: `python -m bench load`."""

@@ -1,0 +1,107 @@
+"""Measures servers under load: time to the first token and in all, tokens a second, and what batching gives.
+
+    python -m bench load --quick                               our server: two minutes
+    python -m bench load --engine openvino --engine torch --llama-server PATH --vllm PATH --naive
+
+Prompts of 32, 512 and 1,500 tokens from 1, 4 and 16 clients at once, all different, so that no cache helps;
+then a prompt that was seen before and has grown by a few words. With each figure comes its ratio to the
+peers' and to what this machine's memory and multipliers would allow (bench/limits.py). Run it on
+an idle machine. docs/benchmarks.md has results.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+from tokenizers import Tokenizer
+
+from acepilot.cli import print_error, program, text_console
+from bench.figures import describe, leave, setting
+from bench.limits import measure_machine, model_needs
+from bench.load import server_tables
+from bench.load.load import Load, Prompts
+from bench.load.server_tables import Measured
+from bench.peers import contestants
+from bench.peers.peers import Contestant, serving
+from bench.peers.processes import PeerFailed
+from bench.sources import source_files
+from finetune.modeling.sources import prepare_source, starter_gguf
+
+PROMPT_TOKENS = (32, 512, 1500)
+CLIENTS = (1, 4, 16)
+QUICK_PROMPT_TOKENS = (32, 512)
+QUICK_CLIENTS = (1, 4)
+ROUNDS_ALONE = 3
+"""One client's figures are medians of so many; many clients are many already."""
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    contestants.add_flags(parser)
+    parser.add_argument("--quick", action="store_true", help="up to 512 tokens and 4 clients only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything in FILE, too")
+    return parser.parse_args()
+
+
+async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) -> Measured:
+    tokenizer = Tokenizer.from_file(str(Path(prepare_source(model, None)) / "tokenizer.json"))
+    prompts = Prompts(source_files(), tokenizer, seed=1)
+    sizes, clients = (QUICK_PROMPT_TOKENS, QUICK_CLIENTS) if quick else (PROMPT_TOKENS, CLIENTS)
+    # A kept connection may be closed by the server just as it is used again: that is no failure under load.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=url, limits=limits) as http:
+        load = Load(http, contestant, model)
+        await load.ask("def greet(name):\n    return ", 4)
+        cells = [
+            await load.cell(prompts, size, count, ROUNDS_ALONE if count == 1 else 1)
+            for count in clients
+            for size in sizes
+        ]
+        warm_s, cold_s = await load.reuse(prompts, sizes[-1], ROUNDS_ALONE)
+    return Measured(contestant.name, contestant.quantisation, contestant.version, cells, warm_s, cold_s)
+
+
+@program()
+def main() -> int:
+    """Exit code 1 when a contestant could not be measured."""
+    options = parse()
+    signal.signal(signal.SIGTERM, leave)
+    console = text_console()
+    about, measured, failed = setting(), list[Measured](), False
+    console.print(describe(about))
+    folder = Path(tempfile.mkdtemp(prefix="acepilot-bench-"))
+    machine, needs = measure_machine(), model_needs(starter_gguf(options.model))
+    most = max(QUICK_CLIENTS if options.quick else CLIENTS)
+    for one in contestants.contestants(options, folder, streams=most):
+        console.print(f"{one.name}: server's log in {folder} ...")
+        try:
+            with serving(one, folder) as server:
+                work = measure(one, server.url, options.model, quick=options.quick)
+                measured.append(asyncio.run(work))
+        except PeerFailed as error:  # the others are worth measuring all the same
+            failed = True
+            print_error(error.message)
+        if options.json:
+            everything = {
+                "setting": about,
+                "machine": dataclasses.asdict(machine),
+                "needs": dataclasses.asdict(needs),
+                "measured": [dataclasses.asdict(each) for each in measured],
+            }
+            options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    if measured:
+        for table in server_tables.tables(measured, machine, needs):
+            console.print(table)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Who is measured, from the command line: our engines, each as it is or without levers, and peers."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from acepilot.models.resolve import resolve
+from bench.peers import peers
+from bench.peers.peers import Contestant
+from bench.peers.without import LEVERS
+from server.engine.opening import suiting
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="starter", help="starter or starter-tiny (starter)")
+    parser.add_argument("--engine", action="append", help="ours; may be given again (default: auto)")
+    parser.add_argument(
+        "--upstream", metavar="URL", help="measure our upstream engine, too, before this server"
+    )
+    parser.add_argument("--naive", action="store_true", help="peer: transformers' generate behind FastAPI")
+    parser.add_argument("--vllm", type=Path, metavar="PATH", help="peer: vLLM's program, CPU build")
+    parser.add_argument("--llama-server", type=Path, metavar="PATH", help="peer: llama.cpp's server")
+    parser.add_argument(
+        "--llama-model", type=Path, metavar="GGUF", help="for llama.cpp once more, in another quantisation"
+    )
+
+
+def contestants(
+    options: argparse.Namespace, folder: Path, *, streams: int, levers: bool = False
+) -> Iterator[Contestant]:
+    """Ours first. `streams` at once; with `levers`, ours again without each. `folder`: for counts."""
+    without = tuple(getattr(options, "without", ()))
+    for engine in options.engine or ["auto"]:
+        yield _own(options.model, engine, folder, without)
+        if levers:
+            for lever in LEVERS:
+                yield _own(options.model, engine, folder, (lever,))
+            yield _own(options.model, engine, folder, tuple(LEVERS))
+    if options.upstream:
+        yield _own(options.model, "upstream", folder, without, ("--upstream", options.upstream))
+    if options.llama_server:
+        yield peers.llama(options.llama_server, options.model, streams, None)
+        if options.llama_model:
+            yield peers.llama(options.llama_server, options.model, streams, options.llama_model)
+    if options.vllm:
+        yield peers.vllm(options.vllm, options.model, streams)
+    if options.naive:
+        yield peers.naive(options.model)
+
+
+def _own(
+    model: str, engine: str, folder: Path, without: tuple[str, ...], flags: tuple[str, ...] = ()
+) -> Contestant:
+    if engine == "auto":
+        engine = suiting(resolve(model))
+    counts = folder / "-".join(["counts", engine, *without])
+    counts.mkdir()
+    return peers.acepilot(model, engine, counts, without, flags)

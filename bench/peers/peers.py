@@ -1,0 +1,197 @@
+"""How to start each contestant's server, ours among them, and how to read off what it has computed.
+
+All serve the same model, greedily, over OpenAI's `POST /v1/completions`. What a server cannot do without is
+set (model, port, context); everything else is as it comes, except prefix caches, which are on for all.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gguf import GGUFReader, LlamaFileType
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from bench.peers.processes import PeerFailed, free_port, running
+from bench.peers.without import LEVERS
+from finetune.modeling.sources import prepare_source, starter_gguf
+
+HERE = Path(__file__).resolve().parent
+CONTEXT_TOKENS = 2048
+"""Prompt and completion of a request together; what servers that ask for a size get for each stream."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A server to measure. Counters `computed` less counters `reused` are the tokens that it has computed.
+
+    `environment` gives way to this process's own. `extra` goes into each request. `streams`: whether it can
+    stream. Only ours has `counts`, the folder where its processes count, and levers that it is `without`.
+    """
+
+    name: str
+    quantisation: str
+    version: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    ready_path: str = "/health"
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    computed: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+    streams: bool = True
+    counts: Path | None = None
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A contestant's server that is up: at `url`, its processes in the session `session`."""
+
+    url: str
+    session: int
+
+    def metrics(self) -> list[Sample]:
+        """What its `/metrics` says now."""
+        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=30).text)
+        return [sample for family in families for sample in family.samples]
+
+
+@contextmanager
+def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
+    """Starts it on a free port, and ends it. Raises PeerFailed."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        try:
+            answer = httpx.get(f"{url}{contestant.ready_path}", timeout=5)
+        except httpx.TransportError:
+            return False
+        if contestant.counts and answer.json()["status"] == "failed":  # ours says so, and stays up
+            raise PeerFailed(f"{contestant.name}: {answer.json()['detail']}")
+        return answer.status_code == 200
+
+    command = [part.replace("{port}", str(port)) for part in contestant.command]
+    log = logs / (contestant.name.replace(",", "").replace(" ", "-") + ".log")
+    with running(command, log=log, ready=ready, environment=contestant.environment) as session:
+        yield Running(url, session)
+
+
+def growth(
+    before: Sequence[Sample],
+    after: Sequence[Sample],
+    names: Collection[str],
+    outcomes: Collection[str] = (),
+) -> int:
+    """Return how much the counters `names` have grown together; with `outcomes`, only by these outcomes."""
+
+    def total(samples: Sequence[Sample]) -> float:
+        return sum(
+            sample.value
+            for sample in samples
+            if sample.name in names and (not outcomes or sample.labels.get("outcome") in outcomes)
+        )
+
+    return round(total(after) - total(before))
+
+
+def acepilot(
+    model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+) -> Contestant:
+    """Our own server, through without.py. Its language servers are the harness's to start."""
+    file = quantisation_of(starter_gguf(model))
+    weights = {"openvino": file, "torch": f"its dtype, from {file}", "upstream": "as served there"}
+    levers = "any lever" if len(without) == len(LEVERS) else ", ".join(without)
+    name = f"acepilot {engine}" + (f" without {levers}" if without else "")
+    options = ["server", "--port", "{port}", "--log-level", "error", "--engine", engine, "--model", model]
+    return Contestant(
+        name,
+        weights[engine],
+        version("acepilot"),
+        (*_without(without, counts), *options, *flags),
+        ready_path="/ready",
+        counts=counts,
+        without=without,
+    )
+
+
+def language_server_command(url: str, own: Contestant, budget_s: float) -> list[str]:
+    """`budget_s`: after how long the language server gives up."""
+    assert own.counts is not None
+    budget = str(round(budget_s * 1000))
+    return [*_without(own.without, own.counts), "lsp", "--server-url", url, "--time-budget-ms", budget]
+
+
+def naive(model: str) -> Contestant:
+    script = str(HERE / "naive_server.py")
+    return Contestant(
+        "transformers generate",
+        "bf16",
+        version("transformers"),
+        (sys.executable, script, "--port", "{port}", "--model", prepare_source(model, None)),
+        ready_path="/metrics",
+        computed=("naive_prompt_tokens_total", "naive_generated_tokens_total"),
+        streams=False,
+    )
+
+
+def vllm(binary: Path, model: str, streams: int) -> Contestant:
+    folder = prepare_source(model, None)
+    options = ["--host", "127.0.0.1", "--port", "{port}", "--dtype", "bfloat16", "--enable-prefix-caching"]
+    sizes = f"--max-model-len {CONTEXT_TOKENS} --max-num-seqs {max(streams, 4)}".split()
+    # Else it refuses to start unless 92 % of the memory are free.
+    sizes += ["--gpu-memory-utilization", "0.4"]
+    return Contestant(
+        "vLLM",
+        "bf16",
+        _first_number([str(binary), "--version"]),
+        (str(binary), "serve", folder, *options, *sizes, "--served-model-name", model),
+        environment={
+            "VLLM_CPU_KVCACHE_SPACE": "1",  # GB, as ours
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # of two cores it would else compute on one
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        },
+        # It reads a prompt of this size in one step, which nothing interrupts: what it begins, it computes.
+        computed=("vllm:prefix_cache_queries_total", "vllm:generation_tokens_total"),
+        reused=("vllm:prefix_cache_hits_total",),
+    )
+
+
+def llama(binary: Path, model: str, streams: int, gguf: Path | None) -> Contestant:
+    """`gguf`: another file than the one that our own server has."""
+    file = gguf or starter_gguf(model)
+    options = ["--host", "127.0.0.1", "--port", "{port}", "--metrics", "--no-webui"]
+    sizes = f"--parallel {streams} --ctx-size {CONTEXT_TOKENS * streams}".split()
+    return Contestant(
+        f"llama.cpp {gguf.stem}" if gguf else "llama.cpp",
+        quantisation_of(file),
+        _first_number([str(binary), "--version"]),
+        (str(binary), "--model", str(file), *options, *sizes),
+        extra={"cache_prompt": True},
+        computed=("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
+    )
+
+
+def quantisation_of(gguf: Path) -> str:
+    """As the file calls it: `Q8_0`, `Q4_K_M`."""
+    field = GGUFReader(gguf).fields.get("general.file_type")
+    return LlamaFileType(field.contents()).name.removeprefix("MOSTLY_") if field else "GGUF"
+
+
+def _without(without: tuple[str, ...], counts: Path) -> tuple[str, ...]:
+    levers = [part for lever in without for part in ("--without", lever)]
+    return (sys.executable, str(HERE / "without.py"), "--counts", str(counts), *levers)
+
+
+def _first_number(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    found = re.search(r"\d+\.\d+(\.\d+)?\S*", done.stdout + done.stderr)
+    return found[0] if found else "unknown"

@@ -1,0 +1,50 @@
+"""Runs `python -m server` with its model's fill-in-the-middle hidden; for bench_suffix.py only.
+
+    python bench/peers/prefix_only.py --model starter --port 8020
+
+So a model that is at hand stands in for one that cannot read the code after the cursor. The starter's
+tokens join a word with the space before it, so a prompt that ends within an indentation confuses it, which
+CodeGen's, where runs of spaces are tokens, does not: here such a prompt ends before the indentation, and
+the answer's is taken away.
+"""
+
+import contextlib
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+
+import acepilot.fim
+from server.engine.base import Delta, Engine, GenerationRequest
+
+acepilot.fim.format_for = lambda special_tokens: None  # before the engines import it
+
+from server import __main__ as program  # noqa: E402
+
+
+class PrefixOnly:
+    """An engine, as the module says."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        above, newline, line = request.prompt.rpartition("\n")
+        indentation = len(line) if newline and not line.strip(" ") else 0
+        if indentation:
+            request = replace(request, prompt=above + newline)
+        async with contextlib.aclosing(self._engine.generate(request)) as deltas:
+            async for delta in deltas:
+                spaces = min(len(delta.text) - len(delta.text.lstrip(" ")), indentation)
+                text = delta.text[spaces:]
+                indentation = 0 if text else indentation - spaces
+                yield replace(delta, text=text)
+
+
+if __name__ == "__main__":
+    opened = program.open_engine
+    program.open_engine = lambda *given: PrefixOnly(opened(*given))  # type: ignore[assignment]
+    sys.exit(program.main())

@@ -1,0 +1,132 @@
+"""One contestant completes for developers who type: server up, warm, measured, down; for replay_typing.py."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from tokenizers import Tokenizer
+
+from bench.peers.peers import Contestant, Running, growth, language_server_command, serving
+from bench.peers.processes import PeerFailed, cpu_seconds
+from bench.peers.without import read_counts
+from bench.typing.editor import PATIENCE_S, Assistant, Developer, NoAnswer, Pause, Session
+from bench.typing.language_server import LanguageServer
+from bench.typing.plain_client import PlainClient
+from bench.typing.traces import Trace
+from finetune.modeling.sources import prepare_source
+
+WARM_TEXT = "def greet(name):\n    return "
+SETTLE_S = 1.0
+"""For what was cancelled to end and be counted."""
+
+OWN_COUNTERS = {
+    "server_cache": ("acepilot_cache_hits_total", ()),
+    "completions": ("acepilot_completions_total", ()),
+    "refused": ("acepilot_completions_total", ("refused", "failed")),
+    "generated_tokens": ("acepilot_generated_tokens_total", ()),
+}
+"""What is counted in `Replay.inside`: the server's counter, and of which outcomes alone, if not of all."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of it. `inside`: what our own processes have counted, nothing for peers."""
+
+    name: str
+    quantisation: str
+    version: str
+    developers: int
+    keystrokes: int
+    asked: int
+    taken: int
+    kept_chars: int
+    computed_tokens: int
+    cpu_s: float
+    wall_s: float
+    inside: dict[str, int]
+    pauses: list[Pause]
+
+
+def replay(contestant: Contestant, model: str, work: Sequence[Sequence[Trace]], logs: Path) -> Replay:
+    """`work`: for each developer, what he types one after the other. Raises PeerFailed."""
+    with serving(contestant, logs) as server:
+        return asyncio.run(_measure(contestant, server, model, work, logs))
+
+
+async def _measure(
+    contestant: Contestant, server: Running, model: str, work: Sequence[Sequence[Trace]], logs: Path
+) -> Replay:
+    async with _assistants(contestant, server, model, len(work), logs) as (assistants, processes):
+        for assistant in assistants:
+            await _warm(contestant, assistant)
+        await asyncio.sleep(SETTLE_S)
+        metrics, inside = server.metrics(), _inside(contestant)
+        cpu_s, began = sum(map(cpu_seconds, processes)), asyncio.get_running_loop().time()
+        sessions = [Session() for _ in work]
+        developers = [Developer(*pair) for pair in zip(assistants, sessions, strict=True)]
+        await asyncio.gather(
+            *(developer.work(traces) for developer, traces in zip(developers, work, strict=True))
+        )
+        wall_s = asyncio.get_running_loop().time() - began
+        await asyncio.sleep(SETTLE_S)
+        cpu_s = sum(map(cpu_seconds, processes)) - cpu_s
+        inside = _inside(contestant) - inside
+        after = server.metrics()
+    if contestant.counts:
+        for name, (counter, outcomes) in OWN_COUNTERS.items():
+            inside[name] += growth(metrics, after, (counter,), outcomes)
+        computed = inside["computed_tokens"]
+    else:
+        computed = growth(metrics, after, contestant.computed) - growth(metrics, after, contestant.reused)
+    return Replay(
+        name=contestant.name,
+        quantisation=contestant.quantisation,
+        version=contestant.version,
+        developers=len(work),
+        keystrokes=sum(session.keystrokes for session in sessions),
+        asked=sum(session.asked for session in sessions),
+        taken=sum(session.taken for session in sessions),
+        kept_chars=sum(session.kept_chars for session in sessions),
+        computed_tokens=computed,
+        cpu_s=cpu_s,
+        wall_s=wall_s,
+        inside=dict(inside),
+        pauses=[pause for session in sessions for pause in session.pauses],
+    )
+
+
+@asynccontextmanager
+async def _assistants(
+    contestant: Contestant, server: Running, model: str, count: int, logs: Path
+) -> AsyncGenerator[tuple[list[Assistant], list[int]]]:
+    """One for each developer, and the sessions whose processes work for them."""
+    async with AsyncExitStack() as stack:
+        if contestant.counts:
+            command = language_server_command(server.url, contestant, PATIENCE_S)
+            log = logs / "language-servers.log"
+            editors = [await stack.enter_async_context(LanguageServer(command, log)) for _ in range(count)]
+            yield list[Assistant](editors), [server.session, *(editor.pid for editor in editors)]
+            return
+        tokenizer = Tokenizer.from_file(str(Path(prepare_source(model, None)) / "tokenizer.json"))
+        limits = httpx.Limits(max_connections=None)
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, limits=limits))
+        clients = [PlainClient(http, model, tokenizer, contestant.extra) for _ in range(count)]
+        yield list[Assistant](clients), [server.session]
+
+
+async def _warm(contestant: Contestant, assistant: Assistant) -> None:
+    """One completion of another text: first requests compile, allocate and connect."""
+    await assistant.open("warm.py", "python", WARM_TEXT, "\n")
+    try:
+        await assistant.ask()
+    except NoAnswer as error:
+        raise PeerFailed(f"{contestant.name} does not complete even one text: {error}") from error
+    await assistant.close()
+
+
+def _inside(contestant: Contestant) -> Counter[str]:
+    return read_counts(contestant.counts) if contestant.counts else Counter()

@@ -1,0 +1,149 @@
+"""What a simulated developer types: a file, shown up to a place, and its true continuation, key by key.
+
+A trace follows from (file, keystrokes, seed) alone. Between keys lie log-normal gaps, short within a word and
+longer before the next one; before a line and where a thought begins lie pauses of 0.6 to 2 s; three letters
+in a hundred are first typed wrong, seen and taken back. The line's indentation comes with its Enter, as
+editors do it; brackets that an editor would close by itself are typed.
+"""
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from bench.sources import SourceFile
+
+PAUSE_MS = 500
+"""A gap at least this long is a pause: nobody's typing rhythm."""
+
+WITHIN_WORD_MS, NEXT_WORD_MS, MARK_MS = 148.0, 230.0, 230.0
+"""Means that make 180 ms in all over code, which is about 65 words a minute: an average professional."""
+SPREAD = 0.35
+LINE_PAUSE_SHARE = 0.8
+ENTER_PAUSE_SHARE = 0.15
+THOUGHT_SHARE = 0.12
+PAUSE_RANGE_MS = (600.0, 2000.0)
+SLIP_SHARE = 0.03
+NOTICE_MS, FIX_MS = 330.0, 200.0
+PLACES = (0.25, 0.75)
+"""Where in a file typing may begin, as shares of its lines."""
+
+_STROKE = re.compile(r"\n[ \t]*|.", re.DOTALL)
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One press, `gap_ms` after the one before: `text` is inserted, or with an empty one a character goes."""
+
+    gap_ms: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """What brings `text` of the file onto the screen, `gap_ms` after the key before. `slip`: typed first."""
+
+    gap_ms: float
+    text: str
+    slip: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """`before` and `after` stand in the file; the strokes' texts, joined, are what is missing there."""
+
+    name: str
+    language: str
+    before: str
+    after: str
+    strokes: tuple[Stroke, ...]
+
+    @property
+    def typed(self) -> str:
+        return "".join(stroke.text for stroke in self.strokes)
+
+    def keys_at(self, offset: int) -> Iterator[Key]:
+        """The presses of the stroke that reaches beyond `offset`, less what is there already."""
+        ends = list(accumulate(len(stroke.text) for stroke in self.strokes))
+        index = next(number for number, end in enumerate(ends) if end > offset)
+        stroke = self.strokes[index]
+        gap_ms = stroke.gap_ms
+        if stroke.slip:
+            yield Key(gap_ms, stroke.slip)
+            yield Key(NOTICE_MS, "")
+            gap_ms = FIX_MS
+        yield Key(gap_ms, stroke.text[offset - ends[index] :])
+
+
+def make_trace(file: SourceFile, keystrokes: int, seed: int) -> Trace:
+    """About `keystrokes` presses, from a line's first letter to a line's end."""
+    chance = random.Random(f"{file.name} {keystrokes} {seed}")
+    start = _place(file.text, keystrokes, chance)
+    strokes: list[Stroke] = []
+    presses, end = 0, start
+    for match in _STROKE.finditer(file.text, start):
+        if presses >= keystrokes and match[0].startswith("\n"):
+            break
+        stroke = _stroke(match[0], file.text[: match.start()], chance, first=not strokes)
+        strokes.append(stroke)
+        presses += 3 if stroke.slip else 1
+        end = match.end()
+    return Trace(file.name, file.language, file.text[:start], file.text[end:], tuple(strokes))
+
+
+def developer_traces(files: list[SourceFile], developer: int, keystrokes: int, seed: int) -> list[Trace]:
+    """What developer number `developer` types one after the other: three files, one of each language."""
+    first = 3 * (developer % (len(files) // 3))
+    return [make_trace(file, keystrokes // 3, seed * 1000 + developer) for file in files[first : first + 3]]
+
+
+def _place(text: str, keystrokes: int, chance: random.Random) -> int:
+    """The first letter of a line that has code, with enough text behind it."""
+    lines = text.splitlines(keepends=True)
+    starts = list(accumulate((len(line) for line in lines), initial=0))
+    low, high = (int(share * len(lines)) for share in PLACES)
+    fitting = [
+        number
+        for number in range(low, high)
+        if lines[number].strip(" \t\n)}]>;") and len(text) - starts[number] > 2 * keystrokes
+    ]
+    number = chance.choice(fitting)
+    return starts[number] + len(lines[number]) - len(lines[number].lstrip())
+
+
+def _stroke(text: str, before: str, chance: random.Random, *, first: bool) -> Stroke:
+    last = before[-1:]
+    new_line = before.rpartition("\n")[2].strip(" \t") == ""
+    in_word = _is_word(text) and _is_word(last)
+    if text.startswith("\n"):
+        pause_share = ENTER_PAUSE_SHARE
+    elif first or new_line:
+        pause_share = LINE_PAUSE_SHARE
+    else:
+        pause_share = 0.0 if in_word or text == " " else THOUGHT_SHARE
+    mean_ms = WITHIN_WORD_MS if in_word else NEXT_WORD_MS if _is_word(text) else MARK_MS
+    # A gap is drawn also where a pause takes its place, so that one change does not shift all that follows.
+    gap_ms = min(chance.lognormvariate(0, SPREAD) * mean_ms / _MEAN_OF_SPREAD, PAUSE_MS - 1)
+    pause_ms = chance.uniform(*PAUSE_RANGE_MS)
+    if chance.random() < pause_share:
+        gap_ms = pause_ms
+    slipped, direction = chance.random() < SLIP_SHARE, chance.choice((-1, 1))
+    return Stroke(gap_ms, text, _neighbour(text, direction) if slipped else "")
+
+
+_MEAN_OF_SPREAD = 2.718281828459045 ** (SPREAD**2 / 2)
+
+
+def _neighbour(letter: str, direction: int) -> str:
+    """The letter beside this one on the keyboard; none for what is no letter."""
+    for row in _ROWS:
+        if (index := row.find(letter.lower())) >= 0:
+            wrong = row[index + direction] if 0 <= index + direction < len(row) else row[index - direction]
+            return wrong.upper() if letter.isupper() else wrong
+    return ""
+
+
+def _is_word(text: str) -> bool:
+    return text.isalnum() or text == "_"

@@ -1,0 +1,173 @@
+"""From samples to scores: pass@k, rates and holes' measures, each with an interval. `run` -> here -> Results.
+
+A score is the mean over problems: each problem in one language counts once, however many samples it has. A
+sample that the harness failed to judge counts for nobody; its problem has fewer samples then, and the gate
+sees that.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean
+from typing import TypeVar
+
+import numpy as np
+
+from acepilot.errors import ConfigError
+from eval_humaneval.figures.resampling import Array, Resamples, expanded, resample
+from eval_humaneval.results import Interval, LanguageScore, ProblemScore, Sample
+
+PASS_AT = (1, 10, 100)
+RESAMPLES = 10_000
+SEED = 20_260_101
+TAIL = 0.025
+"""Of a two-sided 95 % interval."""
+
+Key = TypeVar("Key", int, str)
+Values = list[tuple[str, float]]
+"""Of each problem its cluster and its value."""
+
+
+def pass_at_k(samples: int, passed: int, k: int) -> float:
+    """The chance that one of `k` completions passes, unbiased, from `passed` of `samples` (Chen et al. 2021).
+
+    1 - C(samples - passed, k) / C(samples, k), as a product, because the binomials overflow. Raises
+    ConfigError for a `k` that so few samples cannot tell.
+    """
+    if not 1 <= k <= samples:
+        raise ConfigError(f"pass@{k} needs k from 1 to the number of samples, {samples}: use --samples {k}.")
+    if samples - passed < k:
+        return 1.0
+    drawn = np.arange(samples - passed + 1, samples + 1)
+    return float(1.0 - np.prod(1.0 - k / drawn))
+
+
+def problem_scores(samples: Iterable[Sample]) -> list[ProblemScore]:
+    """One row a problem and language, in the order of their first samples; unjudged samples do not count."""
+    return [
+        ProblemScore(
+            id=group[0].problem,
+            cluster=group[0].cluster,
+            language=group[0].language,
+            samples=len(_judged(group)),
+            passed=_passed(group),
+        )
+        for group in _by_problem(samples)
+    ]
+
+
+def scores_by_language(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
+    by_language: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_language[sample.language].append(sample)
+    return {language: language_score(group) for language, group in by_language.items()}
+
+
+def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
+    """By kind of hole, and by Vue block; empty for samples of no holes."""
+    parts: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.hole:
+            parts[sample.hole.kind].append(sample)
+            if sample.hole.block:
+                parts[f"Vue {sample.hole.block}"].append(sample)
+    return {part: language_score(parts[part]) for part in sorted(parts)}
+
+
+def language_score(samples: Iterable[Sample]) -> LanguageScore:
+    """Of one language, or of the pool: then each problem counts once in each of its languages."""
+    groups = [judged for group in _by_problem(samples) if (judged := _judged(group))]
+    every = [sample for group in groups for sample in group]
+    fewest = min((len(group) for group in groups), default=0)
+    passes = {
+        k: [(group[0].cluster, pass_at_k(len(group), _passed(group), k)) for group in groups]
+        for k in PASS_AT
+        if k <= fewest
+    }
+    return LanguageScore(
+        problems=len(groups),
+        samples=len(every),
+        pass_at=_intervals(passes),
+        timeout_rate=_rate([sample.outcome == "timeout" for sample in every]),
+        compile_error_rate=_rate([sample.outcome == "compile_error" for sample in every]),
+        truncated_rate=_rate([sample.truncated for sample in every]),
+        holes=_hole_intervals(groups),
+    )
+
+
+def _hole_intervals(groups: list[list[Sample]]) -> dict[str, Interval]:
+    shares: dict[str, Values] = {"exact_match": [], "edit_similarity": [], "parses": []}
+    nats: dict[str, Values] = {"log_likelihood": []}
+    for group in groups:
+        holes = [sample.hole for sample in group if sample.hole is not None]
+        measured = {
+            "exact_match": [float(hole.exact_match) for hole in holes],
+            "edit_similarity": [hole.edit_similarity for hole in holes],
+            "parses": [float(hole.parses) for hole in holes if hole.parses is not None],
+            "log_likelihood": [hole.log_likelihood for hole in holes if hole.log_likelihood is not None],
+        }
+        for name, values in measured.items():
+            if values:
+                (nats if name in nats else shares)[name].append((group[0].cluster, mean(values)))
+    return _intervals(shares) | _intervals(nats, bounded=False)
+
+
+def _intervals(table: Mapping[Key, Values], *, bounded: bool = True) -> dict[Key, Interval]:
+    """A mean with its interval for each row that has values: in points for shares of 0 to 1 (`bounded`)."""
+    rows = {key: values for key, values in table.items() if values}
+    if not rows:
+        return {}
+    clusters = sorted({cluster for values in rows.values() for cluster, _ in values})
+    at = {cluster: row for row, cluster in enumerate(clusters)}
+    sums, counts = np.zeros((2, len(clusters), len(rows)))
+    for column, values in enumerate(rows.values()):
+        for cluster, value in values:
+            sums[at[cluster], column] += value
+            counts[at[cluster], column] += 1
+    rng = np.random.default_rng(SEED)
+    drawn = resample(sums, counts, RESAMPLES, rng)
+    unseen = rng.standard_exponential(RESAMPLES)
+    found: dict[Key, Interval] = {}
+    for column, key in enumerate(rows):
+        value = sums[:, column].sum() / counts[:, column].sum()
+        clusters_held = int(drawn.clusters[column])
+        if bounded:
+            weights = unseen * counts[:, column].sum() / clusters_held
+            low = np.quantile(drawn.with_unseen(column, weights, 0.0), TAIL)
+            high = np.quantile(drawn.with_unseen(column, weights, 1.0), 1 - TAIL)
+            found[key] = Interval(value=100 * value, low=100 * low, high=100 * high)
+        else:
+            low, high = _bounds(drawn, column)
+            found[key] = Interval(value=value, low=low, high=high)
+    return found
+
+
+def mean_interval(sums: Array, counts: Array) -> Interval:
+    """Of a mean without bounds, in its own unit: `sums` [clusters] of the values, `counts` of how many."""
+    drawn = resample(sums[:, None], counts[:, None], RESAMPLES, np.random.default_rng(SEED))
+    low, high = _bounds(drawn, 0)
+    return Interval(value=sums.sum() / counts.sum(), low=low, high=high)
+
+
+def _bounds(drawn: Resamples, group: int) -> tuple[float, float]:
+    clusters = int(drawn.clusters[group])
+    low, high = np.quantile(drawn.means(group), [expanded(TAIL, clusters), expanded(1 - TAIL, clusters)])
+    return float(low), float(high)
+
+
+def _by_problem(samples: Iterable[Sample]) -> list[list[Sample]]:
+    groups: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.language, sample.problem].append(sample)
+    return list(groups.values())
+
+
+def _judged(group: Sequence[Sample]) -> list[Sample]:
+    return [sample for sample in group if sample.outcome != "infrastructure"]
+
+
+def _passed(group: Sequence[Sample]) -> int:
+    return sum(sample.outcome == "passed" for sample in group)
+
+
+def _rate(hits: list[bool]) -> float:
+    return sum(hits) / len(hits) if hits else 0.0

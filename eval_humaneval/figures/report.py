@@ -1,0 +1,178 @@
+"""`report.html` of a run and of a comparison: one page each, no script, nothing fetched.
+
+Bars with 95 % intervals by language; base against candidate; every problem that flipped, with its diff.
+"""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from acepilot.models.gate_report import GateReport
+from acepilot.models.manifest import write_atomically
+from eval_humaneval.figures.table import label
+from eval_humaneval.results import Interval, LanguageScore, Results, Sample
+
+REPORT_FILE = "report.html"
+GATE_REPORT_FILE = "gate.html"
+_BAR_PX, _GAP_PX, _LEFT_PX, _PLOT_PX = 14, 12, 110, 640
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a plot, in pixels; `low` and `high` are the ends of its interval."""
+
+    kind: str
+    y: int
+    width: float
+    low: float
+    high: float
+    value: Interval
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    y: int
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    rows: tuple[Row, ...]
+    height: int
+    ticks: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A problem that one side mostly solved and the other mostly did not."""
+
+    problem: str
+    lost: bool
+    base: str
+    candidate: str
+    diff: tuple[str, ...]
+    detail: str
+
+
+def write_report(results: Results, samples: Sequence[Sample], folder: Path) -> None:
+    """`samples` are all of the run's."""
+    page = _template("run.html").render(
+        results=results,
+        label=label,
+        plot=plot({"base": results}),
+        failures=_failures(samples),
+        k=min(results.pool.pass_at),
+    )
+    write_atomically(folder / REPORT_FILE, page)
+
+
+def write_gate_report(
+    report: GateReport,
+    results: tuple[Results, Results],
+    samples: tuple[Sequence[Sample], Sequence[Sample]],
+    folder: Path,
+) -> None:
+    """`results` and `samples` are those of base and candidate."""
+    page = _template("gate.html").render(
+        report=report,
+        label=label,
+        plot=plot({"base": results[0], "candidate": results[1]}),
+        flips=flips(*samples),
+    )
+    write_atomically(folder / GATE_REPORT_FILE, page)
+
+
+def plot(sides: Mapping[str, Results]) -> Plot:
+    """Pass@1 by language, and all, one bar a side."""
+    first = next(iter(sides.values()))
+    rows: list[Row] = []
+    y = 0
+    for name in [*first.languages, "all"]:
+        bars: list[Bar] = []
+        top = y
+        for kind, results in sides.items():
+            score = results.pool if name == "all" else results.languages.get(name)
+            if score is not None:
+                bars.append(_bar(kind, y, score))
+                y += _BAR_PX
+        rows.append(Row("All" if name == "all" else label(name), (top + y) // 2 + 4, tuple(bars)))
+        y += _GAP_PX
+    ticks = tuple((points, _LEFT_PX + points / 100 * _PLOT_PX) for points in range(0, 101, 20))
+    return Plot(tuple(rows), y + 18, ticks)
+
+
+def flips(base: Sequence[Sample], candidate: Sequence[Sample]) -> list[Flip]:
+    """What candidate lost first, then what it gained; in the order of the problems' names."""
+    before, after = _by_problem(base), _by_problem(candidate)
+    found: list[Flip] = []
+    for problem in sorted(before.keys() & after.keys()):
+        was, now = before[problem], after[problem]
+        if _mostly_passes(was) == _mostly_passes(now):
+            continue
+        lost = _mostly_passes(was)
+        old, new = _typical(was, passed=lost), _typical(now, passed=not lost)
+        diff = difflib.unified_diff(
+            old.completion.splitlines(), new.completion.splitlines(), "base", "candidate", lineterm="", n=99
+        )
+        failed = new if lost else old
+        found.append(
+            Flip(
+                problem,
+                lost,
+                _count(was),
+                _count(now),
+                tuple(list(diff)[2:]),
+                f"{failed.outcome}: {failed.detail}",
+            )
+        )
+    return sorted(found, key=lambda flip: not flip.lost)
+
+
+def _bar(kind: str, y: int, score: LanguageScore) -> Bar:
+    value = score.pass_at[min(score.pass_at)]
+    low, high = (_LEFT_PX + end / 100 * _PLOT_PX for end in (value.low, value.high))
+    return Bar(kind, y, value.value / 100 * _PLOT_PX, low, high, value)
+
+
+def _failures(samples: Sequence[Sample]) -> list[Sample]:
+    """One failing sample of each problem that has one."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.outcome != "passed":
+            first.setdefault(sample.problem, sample)
+    return [first[problem] for problem in sorted(first)]
+
+
+def _by_problem(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    grouped: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        grouped[sample.problem].append(sample)
+    return grouped
+
+
+def _mostly_passes(samples: Sequence[Sample]) -> bool:
+    return sum(sample.outcome == "passed" for sample in samples) * 2 > len(samples)
+
+
+def _typical(samples: Sequence[Sample], *, passed: bool) -> Sample:
+    """The first one that stands for its side; a side that flipped has one, but for an even split."""
+    return next((one for one in samples if (one.outcome == "passed") == passed), samples[0])
+
+
+def _count(samples: Sequence[Sample]) -> str:
+    return f"{sum(sample.outcome == 'passed' for sample in samples)} of {len(samples)}"
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(name)

@@ -1,0 +1,98 @@
+"""The gate as a command: two runs or models -> verdict, adding samples once where that could decide it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from acepilot.corpus import canonical_hash
+from acepilot.errors import ConfigError
+from acepilot.models.gate_report import GATE_FILE, GateReport
+from acepilot.models.manifest import write_atomically
+from acepilot.models.provenance import git_commit
+from acepilot.settings import home
+from eval_humaneval.figures.report import write_gate_report
+from eval_humaneval.gate.decision import GateOptions, judge_runs
+from eval_humaneval.results import RESULTS_FILE, Results, Sample, read_results, read_samples
+from eval_humaneval.run import run
+from eval_humaneval.settings import EvalSettings
+
+MOST_SAMPLES = 50
+"""Per problem, of the automatic enlargement: beyond it a person should decide whether that is worth it."""
+
+
+def compare(
+    base: str,
+    candidate: str,
+    settings: EvalSettings,
+    options: GateOptions,
+    to: Path | None,
+    console: Console,
+) -> tuple[GateReport, Path]:
+    """`base` and `candidate` are runs (a folder, or its results.json) or models, which are run first.
+
+    Returns the report and the folder that it was written to. Raises ConfigError.
+    """
+    sides = [_results_of(side, settings, console) for side in (base, candidate)]
+    report = judge_runs(sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit())
+    samples = report.samples_to_decide
+    if options.enlarge and samples is not None and _can_grow(sides, samples):
+        console.print(f"Inconclusive: adding samples once, up to {samples} a problem.")
+        sides = [_enlarged(side, samples, console) for side in sides]
+        report = judge_runs(
+            sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit(), first=report
+        )
+    folder = to or home() / "gates" / _name(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    base_samples, candidate_samples = map(_samples_of, sides)
+    write_gate_report(report, (sides[0], sides[1]), (base_samples, candidate_samples), folder)
+    write_atomically(folder / GATE_FILE, report.model_dump_json(indent=2) + "\n")
+    return report, folder
+
+
+def _name(report: GateReport) -> str:
+    """Two models may share a name, their folders' last part: their files tell them apart."""
+    compared = [report.config_hash, report.base.files, report.candidate.files]
+    return f"{report.base.name}-{report.candidate.name}-{canonical_hash(compared)[:12]}"
+
+
+def _results_of(side: str, settings: EvalSettings, console: Console) -> Results:
+    path = Path(side).expanduser()
+    if path.suffix == ".json" or (path / RESULTS_FILE).is_file():
+        results = read_results(path)
+        folder = (path if path.is_dir() else path.parent).resolve()
+        # Where the run is now: folders are moved, and copied from other machines.
+        return results.model_copy(update={"model": results.model.model_copy(update={"run": str(folder)})})
+    # A server (ACEPILOT_SERVER_URL is the editor's, too) may answer as one model whatever it is asked for.
+    return run(settings.model_copy(update={"model": side, "to": None, "server_url": None}), console)
+
+
+def _samples_of(side: Results) -> list[Sample]:
+    """Those that its figures are of; a larger run may have begun in the same folder."""
+    return [one for one in read_samples(Path(side.model.run)) if one.index < side.config.samples]
+
+
+def _can_grow(sides: list[Results], samples: int) -> bool:
+    """Greedy samples would only repeat themselves."""
+    return samples <= MOST_SAMPLES and all(
+        side.config.temperature > 0 and samples > side.config.samples for side in sides
+    )
+
+
+def _enlarged(side: Results, samples: int, console: Console) -> Results:
+    """The same run with more samples: those it has are kept. Raises ConfigError for a model that has changed.
+
+    What the run had no setting for, such as a server, stays so: variables and acepilot.toml have no say.
+    """
+    try:
+        settings = EvalSettings(**dict[str, Any](side.settings | {"samples": samples}))
+    except ValidationError as error:
+        raise ConfigError(f"The settings in {side.model.run} are of another version: run again.") from error
+    larger = run(settings, console)
+    if larger.model.files != side.model.files:
+        raise ConfigError(
+            f"{side.model.name} has changed since {side.model.run} was made: run it again, and compare."
+        )
+    return larger

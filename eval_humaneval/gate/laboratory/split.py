@@ -1,0 +1,99 @@
+"""How often does a model pass the gate against itself? One run's samples, split at random into two runs.
+
+    python -m eval_humaneval run --samples 8 --temperature 0.2 --to FOLDER
+    python -m eval_humaneval.gate.laboratory.split FOLDER --splits 20
+
+Each split gives half of a problem's samples to either side, and goes through the gate as `compare` does, at
+its defaults: a first look at half of them, and a second at all where the first was inconclusive. Exit code 0
+when at least 95 in 100 splits pass, 1 when fewer do, 3 when nothing could be judged.
+"""
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+from acepilot.cli import program
+from acepilot.errors import ConfigError
+from acepilot.models.gate_report import GateReport
+from acepilot.models.provenance import git_commit
+from eval_humaneval.figures import metrics
+from eval_humaneval.gate.decision import NOT_JUDGED, GateOptions, judge_runs
+from eval_humaneval.results import Results, Sample, read_results, read_samples
+
+WANTED = 0.95
+
+
+def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Half of each problem's samples on either side; of an odd number one is left out."""
+    random = Random(seed)  # noqa: S311 - not a secret
+    groups: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.problem].append(sample)
+    sides: tuple[list[Sample], list[Sample]] = ([], [])
+    for problem in sorted(groups):
+        group = sorted(groups[problem], key=lambda sample: sample.index)
+        random.shuffle(group)
+        half = len(group) // 2
+        sides[0].extend(group[:half])
+        sides[1].extend(group[half : 2 * half])
+    return sides
+
+
+def as_run(results: Results, samples: list[Sample], per_problem: int) -> Results:
+    """A run with the first `per_problem` of each problem's samples."""
+    seen: Counter[str] = Counter()
+    kept: list[Sample] = []
+    for sample in samples:
+        seen[sample.problem] += 1
+        if seen[sample.problem] <= per_problem:
+            kept.append(sample)
+    config = results.config.model_copy(update={"samples": per_problem})
+    return results.model_copy(update={"config": config, "problems": metrics.problem_scores(kept)})
+
+
+def through_the_gate(results: Results, sides: tuple[list[Sample], list[Sample]], seed: int) -> GateReport:
+    def judged(per_problem: int, first: GateReport | None) -> GateReport:
+        base, candidate = (as_run(results, side, per_problem) for side in sides)
+        return judge_runs(
+            base,
+            candidate,
+            GateOptions(seed=seed),
+            created=datetime.now(UTC),
+            git_commit=git_commit(),
+            first=first,
+        )
+
+    half = results.config.samples // 2
+    report = judged(half // 2, None)
+    return judged(half, report) if report.verdict == "INCONCLUSIVE" else report
+
+
+@program(error_code=NOT_JUDGED)
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="folder of a run with several samples a problem")
+    parser.add_argument("--splits", type=int, default=20)
+    given = parser.parse_args()
+    results = read_results(given.run)
+    if results.config.samples < 4:
+        raise ConfigError(f"{given.run} has too few samples a problem: run it with --samples 4 or more.")
+    samples = read_samples(given.run)
+    verdicts: Counter[str] = Counter()
+    for seed in range(given.splits):
+        report = through_the_gate(results, halves(samples, seed), seed)
+        verdicts[report.verdict] += 1
+        if report.pool:
+            told = f"{report.pool.difference:+.2f}, lower bound {report.pool.lower:+.2f}"
+            print(f"{seed}: {report.verdict} at look {1 + report.enlarged}, pool {told}")
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    print(f"{results.model.name} against itself, {given.splits} splits: {told}")
+    return 0 if verdicts["PASS"] >= WANTED * given.splits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The gate's reasons in sentences: why two runs cannot be compared, and why the verdict is what it is."""
+
+from collections.abc import Mapping
+
+from acepilot.models.gate_report import Comparison, Verdict
+from eval_humaneval.gate.sample_size import Size, size_to_show
+from eval_humaneval.gate.statistics import POWER, Evidence
+from eval_humaneval.languages import ADAPTERS
+from eval_humaneval.results import Results
+
+
+def invalid_because(base: Results, candidate: Results) -> list[str]:
+    """Why no difference between these runs would mean anything; empty for a sound pair."""
+    found: list[str] = []
+    for side, run in (("base", base), ("candidate", candidate)):
+        if run.selftest_failed:
+            found.append(
+                f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail: its "
+                "verdicts cannot be trusted. Run `python -m eval_humaneval selftest` there, repair what it "
+                "names, and run again."
+            )
+        if not run.problems:
+            found.append(f"The {side}'s run has no problems: run it again, with --languages that are here.")
+        short = [row.id for row in run.problems if row.samples != run.config.samples]
+        if short:
+            found.append(
+                f"The harness failed on {_some(short)} of the {side}: fewer than {run.config.samples} "
+                "samples were judged. Give the same `run` command again; it resumes."
+            )
+    if base.config_hash != candidate.config_hash:
+        ours, theirs = base.config.model_dump(), candidate.config.model_dump()
+        unequal = [name for name in ours if ours[name] != theirs[name]]
+        found.append(
+            f"The runs were not asked the same ({', '.join(unequal) or 'config_hash'} differ): run both with "
+            "the same options."
+        )
+    if base.sandbox != candidate.sandbox:
+        found.append(
+            f"The sandboxes differ, {base.sandbox} and {candidate.sandbox}: run both on the same machine."
+        )
+    if base.engine != candidate.engine:
+        found.append(
+            f"The engines differ, {base.engine} and {candidate.engine}, which round differently: use one."
+        )
+    newer = sorted(
+        name
+        for name in base.versions.keys() | candidate.versions.keys()
+        if base.versions.get(name) != candidate.versions.get(name)
+    )
+    if newer:
+        found.append(f"Made with different versions of {', '.join(newer)}: run the older one again.")
+    asked, answered = ({(row.language, row.id) for row in run.problems} for run in (base, candidate))
+    if base.problems and candidate.problems and asked != answered:
+        languages = {language for language, _ in asked} ^ {language for language, _ in answered}
+        what = f"languages ({', '.join(sorted(languages))})" if languages else "problems"
+        only = sorted(problem for _, problem in asked ^ answered)
+        found.append(
+            f"The runs hold different {what}: {_some(only)} on one side only. Install what `selftest` says "
+            "is missing, and run both again."
+        )
+    return found
+
+
+def not_judged(run: Results) -> list[str]:
+    """The languages that the verdict does not speak of."""
+    absent = [name for name in ADAPTERS if name not in run.config.languages and name not in run.missing]
+    found: list[str] = []
+    if run.missing:
+        found.append(f"Not judged, for their tools are missing: {', '.join(sorted(run.missing))}.")
+    if absent:
+        found.append(f"Not judged, for the runs were not asked in them: {', '.join(absent)}.")
+    return found
+
+
+def reasons(
+    verdict: Verdict,
+    compared: Mapping[str, Comparison],
+    to_pass: Mapping[str, Size],
+    to_fail: Mapping[str, Size],
+    drop_points: float,
+) -> list[str]:
+    """Largest drop first; `to_pass` and `to_fail` say for what is undecided which size would decide it."""
+    found: list[str] = []
+    ranked = sorted(compared.items(), key=lambda item: item[1].difference)
+    for name, it in ranked:
+        if it.verdict == "FAIL":
+            found.append(
+                f"{name}: dropped by {-it.difference:.1f} points, from {it.base:.1f} to {it.candidate:.1f}; "
+                f"by more than {drop_points:g} with p = {it.p_adjusted:.2g}."
+            )
+    for name, it in ranked:
+        if name in to_pass:
+            found.append(
+                f"{name}: the difference is {it.difference:+.1f} points and could be {it.lower:+.1f}; PASS "
+                f"needs that above {-it.margin:.1f}. {_advice(to_pass[name], to_fail[name], it)}"
+            )
+    if verdict == "PASS":
+        worst, it = min(compared.items(), key=lambda item: item[1].lower + item[1].margin)
+        found.append(
+            f"Nothing dropped beyond its margin. Closest to it: {worst}, {it.difference:+.1f} points and at "
+            f"worst {it.lower:+.1f}, with a margin of {it.margin:.1f}."
+        )
+    return found
+
+
+def margins_because(chosen: Mapping[str, float], least: float) -> list[str]:
+    """Why default margins, in points, are larger than the `least`."""
+    larger = ", ".join(f"{name} {margin:.1f}" for name, margin in chosen.items() if margin > least)
+    if not larger:
+        return []
+    return [f"Margins above {least:g} points, because so few problems and samples show no less: {larger}."]
+
+
+def too_small(name: str, margin: float, evidence: Evidence, alpha: float, samples: int) -> str:
+    """That a given margin (in points) cannot be shown, and what would show it."""
+    shown = 100 * evidence.showable(alpha, POWER)
+    size = size_to_show(evidence, margin, alpha, samples)
+    return (
+        f"{name}: {evidence.problems} problems with {samples} samples each cannot show a margin of "
+        f"{margin:g} points, only one above {shown:.1f}. Give a larger margin; to show this one, run "
+        f"{_ways(size)}."
+    )
+
+
+def _advice(to_pass: Size, to_fail: Size, comparison: Comparison) -> str:
+    def least(first: int | None, second: int | None) -> int | None:
+        return min((number for number in (first, second) if number is not None), default=None)
+
+    size = Size(least(to_pass.samples, to_fail.samples), least(to_pass.problems, to_fail.problems))
+    advice = f"It takes {_ways(size)} to decide it."
+    if size.samples is None:
+        return f"{advice} More samples would not, because the problems differ too much among themselves."
+    return advice
+
+
+def _ways(size: Size) -> str:
+    ways: list[str] = []
+    if size.samples is not None:
+        ways.append(f"about {size.samples} samples per problem")
+    if size.problems is not None:
+        ways.append(f"about {size.problems} problems")
+    return " or ".join(ways) or "more samples and problems than anybody would run"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    many = "problem" if len(names) == 1 else f"{len(names)} problems"
+    return f"{many} {shown}{', ...' if len(names) > 5 else ''}"

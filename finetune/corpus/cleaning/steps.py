@@ -1,0 +1,145 @@
+"""Build, the cleaning as datatrove steps: filters that count by language, redaction, blocks, decontamination.
+
+Every count is a label "filter|language|reason" or "filter|language|kept" in datatrove's statistics.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+from datatrove.pipeline.filters.base_filter import BaseFilter
+
+from acepilot.languages import LANGUAGES
+from finetune.corpus.cleaning.clean import CHAIN, Check, Code
+from finetune.corpus.cleaning.decontaminate import ProblemIndex
+from finetune.corpus.cleaning.redact import redact
+from finetune.corpus.cleaning.sfc import blocks_of
+from finetune.corpus.reading.read import Documents
+from finetune.scrape.licences import is_allowed
+
+LICENCE = "licence of its folder"
+DECONTAMINATE = "decontaminate"
+WANTED = "language"
+
+
+class CodeFilter(BaseFilter):
+    """One check of the chain. Records, which are no files, pass: their makers chose them."""
+
+    def __init__(self, name: str, check: Check, allowed: tuple[str, ...]) -> None:
+        self.name = name
+        super().__init__()
+        self.check = check
+        self.allowed = allowed
+
+    def filter(self, doc: Document) -> bool:
+        if doc.metadata["kind"] != "code":
+            return True
+        language = doc.metadata["language"]
+        reason = self.check(Code(doc.text, LANGUAGES[language], self.allowed))
+        self.stat_update(f"{self.name}|{language}|{reason or 'kept'}")
+        return reason is None
+
+
+class FolderLicence(BaseFilter):
+    """Files below a licence text of their own, such as vendored code, which is not allowed."""
+
+    name = LICENCE
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    def filter(self, doc: Document) -> bool:
+        if doc.metadata["kind"] != "code":
+            return True
+        allowed = is_allowed(doc.metadata["licence"], self.allowed)
+        self.stat_update(
+            f"{LICENCE}|{doc.metadata['language']}|{'kept' if allowed else doc.metadata['licence']}"
+        )
+        return allowed
+
+
+class Decontaminate(PipelineStep):
+    """Drops what overlaps a problem, and writes down what and why to `found`, a file a task."""
+
+    type = "filter"
+    name = DECONTAMINATE
+
+    def __init__(self, problems: Sequence[Path], found: Path) -> None:
+        super().__init__()
+        self.problems = tuple(problems)
+        self.found = found
+
+    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.found.mkdir(parents=True, exist_ok=True)
+        with (self.found / f"{rank:05d}.tsv").open("w", encoding="utf-8") as file:
+            index = ProblemIndex(self.problems)
+            for document in data or ():
+                problem = index.overlapping(document.text)
+                language = document.metadata["language"]
+                self.stat_update(f"{DECONTAMINATE}|{language}|{'overlaps a problem' if problem else 'kept'}")
+                if problem is None:
+                    yield document
+                else:
+                    file.write(f"{document.id}\t{problem}\n")
+
+
+class Redact(PipelineStep):
+    """Secrets and personal data; prompt and completion each by itself, so that their border stays known."""
+
+    type = "mapper"
+    name = "redact"
+
+    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for document in data or ():
+            border = document.metadata["prompt_chars"]
+            prompt, of_prompt = redact(document.text[:border])
+            body, of_body = redact(document.text[border:])
+            for kind, count in (of_prompt + of_body).items():
+                self.stat_update(f"redacted|{kind}", value=count)
+                document.metadata["redactions"] += count
+            document.text = prompt + body
+            document.metadata["prompt_chars"] = len(prompt)
+            yield document
+
+
+class FindBlocks(PipelineStep):
+    """The blocks of single-file components, in the characters of the final text."""
+
+    type = "mapper"
+    name = "blocks"
+
+    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for document in data or ():
+            if document.metadata["language"] == "vue":
+                blocks = blocks_of(document.text)
+                document.metadata["blocks"] = [dataclasses.asdict(block) for block in blocks]
+            yield document
+
+
+class WantedLanguages(BaseFilter):
+    """Where only some languages are asked for: scraped files in others."""
+
+    name = WANTED
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        super().__init__()
+        self.languages = frozenset(languages)
+
+    def filter(self, doc: Document) -> bool:
+        if doc.metadata["kind"] != "code":
+            return True
+        wanted = doc.metadata["language"] in self.languages
+        self.stat_update(f"{self.name}|{doc.metadata['language']}|{'kept' if wanted else 'another language'}")
+        return wanted
+
+
+def cleaning(
+    allowed: tuple[str, ...], languages: Sequence[str], problems: Sequence[Path], found: Path
+) -> list[PipelineStep]:
+    """All of it, in order."""
+    wanted = [WantedLanguages(languages)] if languages else []
+    filters = [CodeFilter(name, check, allowed) for name, check in CHAIN]
+    return [*wanted, FolderLicence(allowed), *filters, Decontaminate(problems, found), Redact(), FindBlocks()]

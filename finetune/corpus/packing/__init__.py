@@ -1,0 +1,1 @@
+"""From clean documents to packed rows of tokens, with fill-in-the-middle."""

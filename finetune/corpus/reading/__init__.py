@@ -1,0 +1,1 @@
+"""From files to documents: which files are read, and in which language each one is."""

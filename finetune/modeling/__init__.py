@@ -1,0 +1,1 @@
+"""The model that is trained: its weights, packed attention and loss."""

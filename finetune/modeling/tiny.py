@@ -1,0 +1,97 @@
+"""`model: tiny` and `corpus: tiny`: a random CodeGen and this repository's code, for smoke runs and tests.
+
+Nothing is fetched: the tokenizer has one token a byte, and the model is small enough for seconds on a CPU.
+"""
+
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from pyarrow import parquet
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import CodeGenConfig, CodeGenForCausalLM, PreTrainedTokenizerFast
+
+from acepilot.corpus import INPUT_IDS, LABELS, NO_LOSS, POSITION_IDS, Split
+
+END_OF_TEXT = "<|endoftext|>"
+REPOSITORY = Path(__file__).resolve().parents[2]
+SAMPLES = {"python": "acepilot/**/*.py", "markdown": "docs/*.md", "toml": "acepilot/*.toml"}
+DOCUMENT_BYTES = 150
+"""Files are cut into documents of this size, so that a row of the tiny corpus holds several."""
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """256 byte tokens and an end mark, id 256."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: index for index, symbol in enumerate(alphabet)} | {END_OF_TEXT: 256}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT)
+
+
+def make_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """A CodeGen of 150,000 random weights in `folder`, as transformers saves one."""
+    torch.manual_seed(seed)
+    config = CodeGenConfig(
+        vocab_size=320, n_positions=256, n_ctx=256, n_embd=64, n_layer=2, n_head=4, rotary_dim=16,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=256, eos_token_id=256,
+    )  # fmt: skip
+    CodeGenForCausalLM(config).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def make_tiny_corpus(folder: Path, row_tokens: int = 256) -> Path:
+    """This repository's files as packed rows of one language each; every fifth document is held out."""
+    tokenizer = byte_tokenizer()
+    documents: dict[Split, dict[str, list[str]]] = {"train": {}, "heldout": {}}
+    for language, pattern in SAMPLES.items():
+        text = "".join(path.read_text(encoding="utf-8") for path in sorted(REPOSITORY.glob(pattern)))[:60_000]
+        pieces = [text[at : at + DOCUMENT_BYTES] for at in range(0, len(text), DOCUMENT_BYTES)]
+        documents["heldout"][language] = pieces[::5]
+        documents["train"][language] = [piece for index, piece in enumerate(pieces) if index % 5]
+    for split, by_language in documents.items():
+        rows = [
+            {**row, "language": language}
+            for language, pieces in by_language.items()
+            for row in pack([[*tokenizer.encode(piece), 256] for piece in pieces], row_tokens)
+        ]
+        write_packed(folder, split, rows)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    return folder
+
+
+def pack(documents: list[list[int]], row_tokens: int) -> list[dict[str, list[int]]]:
+    """Token lists end to end in rows of `row_tokens`; the last row is filled up with tokens without loss."""
+    input_ids: list[int] = []
+    position_ids: list[int] = []
+    labels: list[int] = []
+    for document in documents:
+        input_ids += document
+        position_ids += range(len(document))
+        labels += [NO_LOSS, *document[1:]]
+    missing = -len(input_ids) % row_tokens
+    input_ids += [0] * missing
+    position_ids += range(missing)
+    labels += [NO_LOSS] * missing
+    return [
+        {
+            INPUT_IDS: input_ids[at : at + row_tokens],
+            POSITION_IDS: position_ids[at : at + row_tokens],
+            LABELS: labels[at : at + row_tokens],
+        }
+        for at in range(0, len(input_ids), row_tokens)
+    ]
+
+
+def write_packed(folder: Path, split: Split, rows: Sequence[Mapping[str, object]]) -> None:
+    tokens = pa.list_(pa.int32())
+    columns = [(INPUT_IDS, tokens), (POSITION_IDS, tokens), (LABELS, tokens), ("language", pa.string())]
+    target = folder / "packed" / split
+    target.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), target / "part-0.parquet")

@@ -1,0 +1,178 @@
+"""The planner's tables for people: what a recipe needs, which ways to run it fit which cards; `--dry-run`."""
+
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from finetune.config import TrainConfig, ZeroOptions
+from finetune.modeling.sources import model_config
+from finetune.planner.cuda_check import cuda_notes
+from finetune.planner.memory import (
+    GIB,
+    Activations,
+    ModelSize,
+    activations,
+    card_bytes,
+    disk_bytes,
+    model_size,
+    model_states,
+)
+
+NAMED_CARDS = {"V100-32": 32, "A100-80": 80, "H100-80": 80, "RTX 4090": 24}
+"""GiB a card."""
+CARD_COUNTS = (1, 2, 4, 8)
+CARDS_A_HOST = 8
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a recipe. In `WAYS` they stand from the fastest to the slowest."""
+
+    zero: ZeroOptions
+    checkpointing: bool
+
+    @property
+    def name(self) -> str:
+        parts = [f"ZeRO-{self.zero.stage}"]
+        parts += ["optimizer on host"] * self.zero.offload_optimizer
+        parts += ["weights on host"] * self.zero.offload_params
+        return ", ".join(parts) + ("" if self.checkpointing else ", no checkpointing")
+
+    @property
+    def overrides(self) -> str:
+        given = [f"zero.stage={self.zero.stage}"]
+        given += ["zero.offload_optimizer=true"] * self.zero.offload_optimizer
+        given += ["zero.offload_params=true"] * self.zero.offload_params
+        return " ".join([*given, f"checkpointing={str(self.checkpointing).lower()}"])
+
+
+WAYS = (
+    Way(ZeroOptions(stage=0), checkpointing=False),
+    Way(ZeroOptions(stage=0), checkpointing=True),
+    Way(ZeroOptions(stage=1), checkpointing=True),
+    Way(ZeroOptions(stage=2), checkpointing=True),
+    Way(ZeroOptions(stage=3), checkpointing=True),
+    Way(ZeroOptions(stage=2, offload_optimizer=True), checkpointing=True),
+    Way(ZeroOptions(stage=3, offload_optimizer=True), checkpointing=True),
+    Way(ZeroOptions(stage=3, offload_optimizer=True, offload_params=True), checkpointing=True),
+)
+
+
+@dataclass(frozen=True)
+class Need:
+    """GiB on each card and on each host."""
+
+    way: Way
+    cards: int
+    card_gib: float
+    host_gib: float
+
+
+def needs(config: TrainConfig, size: ModelSize, kept: Activations, cards: int) -> Iterator[Need]:
+    half = config.precision != "fp32"
+    for way in WAYS:
+        states = model_states(size, way.zero, cards=cards, cards_a_host=min(cards, CARDS_A_HOST), half=half)
+        used = card_bytes(states, kept, config, checkpointing=way.checkpointing)
+        yield Need(way, cards, used / GIB, states.host / GIB)
+
+
+def cheapest(
+    config: TrainConfig, size: ModelSize, kept: Activations, card_gib: float, host_gib: float | None = None
+) -> Need | None:
+    """The fewest cards of `card_gib` that can run the recipe, and the fastest way; None: eight do not."""
+    for cards in CARD_COUNTS:
+        for need in needs(config, size, kept, cards):
+            if need.card_gib <= card_gib and (host_gib is None or need.host_gib <= host_gib):
+                return need
+    return None
+
+
+def print_plan(config: TrainConfig, console: Console) -> None:
+    """Tables on `console`, which is a `text_console`. Nothing is loaded or written, but a starter may have to
+    be converted once."""
+    shape = model_config(config.model, config.revision)
+    size = model_size(shape, config)
+    kept = activations(shape, config)
+    half = config.precision != "fp32"
+    tokens = config.sequence_tokens * config.micro_batch * config.accumulation * config.cards
+    console.print(config.model, style="bold", end="")
+    console.print(
+        f", {config.method}: {size.total:,} weights, {size.trained:,} of them "
+        f"trained ({size.trained / size.total:.2%}). {tokens:,} tokens a step, "
+        f"{tokens * config.steps / 1e6:,.1f} million in all."
+    )
+    console.print(
+        f"Activations of a row of {config.sequence_tokens} tokens: {kept.block / 2**20:,.0f} MiB a block, "
+        f"{kept.checkpointed_block / 2**20:,.0f} MiB checkpointed; "
+        f"{kept.peak(checkpointing=False) / GIB:,.1f} GiB in all without checkpointing, "
+        f"{kept.peak(checkpointing=True) / GIB:,.1f} GiB with it."
+    )
+    console.print(f"Disk in {config.output}: {disk_bytes(size, half=half) / GIB:,.0f} GiB at most.", end=" ")
+    console.print(
+        f"Here are {_free_gib(config.output):,.0f} GiB free, and {_host_gib():,.0f} GiB of memory.\n"
+    )
+    _needs_table(config, size, kept, console)
+    _fits_table(config, size, kept, console)
+    for note in cuda_notes():
+        console.print(note)
+
+
+def _needs_table(config: TrainConfig, size: ModelSize, kept: Activations, console: Console) -> None:
+    table = Table(
+        title=f"GiB on each of {config.cards} card(s) and on the host, all included", title_justify="left"
+    )
+    table.add_column("way")
+    for heading in ("card", "host"):
+        table.add_column(heading, justify="right")
+    table.add_column("fits")
+    for need in needs(config, size, kept, config.cards):
+        fitting = [name for name, gib in _cards().items() if need.card_gib <= gib]
+        asked = need.way.zero == config.zero and need.way.checkpointing == config.checkpointing
+        name = Text(f"{need.way.name} (this recipe)", "bold") if asked else need.way.name
+        table.add_row(name, f"{need.card_gib:,.1f}", f"{need.host_gib:,.1f}", ", ".join(fitting) or "none")
+    console.print(table)
+
+
+def _fits_table(config: TrainConfig, size: ModelSize, kept: Activations, console: Console) -> None:
+    table = Table(title="The fewest cards of a kind, and the fastest way on them", title_justify="left")
+    for heading in ("card", "how many", "way", "put over the recipe"):
+        table.add_column(heading, overflow="fold")
+    for name, gib in _cards().items():
+        need = cheapest(config, size, kept, gib)
+        if need is None:
+            table.add_row(
+                name, "-", "does not fit on eight", "method=lora" if config.method == "full" else ""
+            )
+        else:
+            way = f"{need.way.name} ({need.card_gib:,.1f} GiB, host {need.host_gib:,.0f})"
+            table.add_row(name, str(need.cards), way, need.way.overrides)
+    console.print(table)
+
+
+def _cards() -> dict[str, float]:
+    """This machine's cards, then the named ones; GiB each."""
+    here: dict[str, float] = {}
+    for index in range(torch.cuda.device_count()):
+        properties: Any = torch.cuda.get_device_properties(index)
+        here[f"{properties.name} (here)"] = properties.total_memory / GIB
+    return here | {name: float(gib) for name, gib in NAMED_CARDS.items()}
+
+
+def _host_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+
+
+def _free_gib(folder: Path) -> float:
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    state = os.statvfs(existing)
+    return state.f_bavail * state.f_frsize / GIB

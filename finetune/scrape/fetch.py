@@ -1,0 +1,184 @@
+"""Scrape, step 2: one source's files into a folder, pinned to a commit, a version, or a hash of a folder."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from acepilot.disk import is_full_disk, says_full_disk
+from acepilot.errors import DownloadFailed
+from acepilot.models.manifest import sha256_of
+from finetune.scrape.licences import LICENCE_FILE
+from finetune.scrape.sources import Source
+
+MAX_FILE_BYTES = 5_000_000
+"""Larger files are left out while unpacking: no source file that a person wrote is near that."""
+_TIMEOUT_S = 1_200
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """`location` and `revision` say exactly what was fetched; `dropped` counts files that were too large."""
+
+    location: str
+    revision: str
+    dropped: int
+
+
+def fetch(source: Source, target: Path) -> Fetched:
+    """Fill the empty folder `target`. Raises DownloadFailed (the tool's last words), OSError (disk full)."""
+    try:
+        if source.kind == "npm":
+            return _npm(source, target)
+        if source.kind == "pypi":
+            return _pypi(source, target)
+        if source.kind == "path" and not (Path(source.name) / ".git").exists():
+            return _folder(Path(source.name), target)
+        return _git(source, target)
+    except OSError as error:
+        if is_full_disk(error):
+            raise  # the run says which disk, and ends
+        raise DownloadFailed(f"{source.key}: {error}") from error
+
+
+def _git(source: Source, target: Path) -> Fetched:
+    url = f"file://{source.name}" if source.kind == "path" else source.clone_url
+    _run(["git", "init", "--quiet", str(target)], source)
+    git = ["git", "-C", str(target), "-c", "core.autocrlf=false", "-c", "core.symlinks=false"]
+    _run([*git, "fetch", "--quiet", "--depth=1", "--no-tags", url, source.ref or "HEAD"], source)
+    _run([*git, "checkout", "--quiet", "--detach", "FETCH_HEAD"], source)
+    revision = _run([*git, "rev-parse", "HEAD"], source).strip()
+    shutil.rmtree(target / ".git")
+    location = source.clone_url if source.kind == "github" else source.plain_name
+    return Fetched(location, revision, _drop_large(target))
+
+
+def _npm(source: Source, target: Path) -> Fetched:
+    """`npm pack` honours the user's registry, proxy and certificates; no script of the package is run."""
+    packed = target.with_name(target.name + ".npm")
+    shutil.rmtree(packed, ignore_errors=True)
+    packed.mkdir(parents=True)
+    try:
+        told = _run(
+            ["npm", "pack", "--json", "--ignore-scripts", "--pack-destination", str(packed), source.key[4:]],
+            source,
+        )
+        description = json.loads(told[told.index("[") :])[0]
+        dropped = _unpack(next(packed.glob("*.tgz")), target)
+    except (ValueError, KeyError, IndexError, StopIteration, tarfile.TarError) as error:
+        raise DownloadFailed(f"{source.key}: npm gave no readable package ({error!r})") from error
+    finally:
+        shutil.rmtree(packed, ignore_errors=True)
+    spec = f"npm:{description['name']}@{description['version']}"
+    return Fetched(spec, description.get("integrity") or description["shasum"], dropped)
+
+
+def _unpack(archive: Path, target: Path) -> int:
+    """Regular files only, below the archive's one top folder; returns how many were too large."""
+    dropped = 0
+    target.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            member.name = member.name.partition("/")[2]
+            if not member.isfile() or not member.name:
+                continue
+            if member.size > MAX_FILE_BYTES:
+                dropped += 1
+                continue
+            tar.extract(member, target, filter="data")  # refuses paths that lead outside
+    return dropped
+
+
+def _pypi(source: Source, target: Path) -> Fetched:
+    """The wheel that runs anywhere, by the user's own pip, with its index, proxy and certificates: unlike a
+    source archive it is unpacked without running any of its code."""
+    packed = target.with_name(target.name + ".pypi")
+    shutil.rmtree(packed, ignore_errors=True)
+    packed.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    anywhere = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none"]
+    anywhere.append("--ignore-requires-python")  # it is read, not run
+    wanted = source.name + (f"=={source.ref}" if source.ref else "")
+    try:
+        _run([*pip, *anywhere, "--dest", str(packed), wanted], source)
+        wheel = next(packed.glob("*.whl"))
+        dropped = _unzip(wheel, target)
+        revision, version = f"sha256:{sha256_of(wheel)}", wheel.name.split("-")[1]
+    except (StopIteration, zipfile.BadZipFile) as error:
+        raise DownloadFailed(f"{source.key}: pip gave no readable wheel ({error!r})") from error
+    finally:
+        shutil.rmtree(packed, ignore_errors=True)
+    return Fetched(f"pypi:{source.name}@{version}", revision, dropped)
+
+
+def _unzip(wheel: Path, target: Path) -> int:
+    """All that is not metadata; of that only the licence texts, into the top folder, where they are looked
+    for. Returns how many files were too large."""
+    dropped = 0
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            top, _, inside = member.filename.partition("/")
+            if member.is_dir():
+                continue
+            if member.file_size > MAX_FILE_BYTES:
+                dropped += 1
+            elif top.endswith((".dist-info", ".data")):
+                name = Path(inside).name
+                if LICENCE_FILE.fullmatch(name) and not (target / name).exists():
+                    (target / name).write_bytes(archive.read(member))
+            else:
+                archive.extract(member, target)  # it takes `..` and absolute paths out of names
+    return dropped
+
+
+def _folder(folder: Path, target: Path) -> Fetched:
+    if not folder.is_dir():
+        raise DownloadFailed(f"path:{folder} is not a folder.")
+    digest = hashlib.sha256()
+    dropped = 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        if path.stat().st_size > MAX_FILE_BYTES:
+            dropped += 1
+            continue
+        inside = path.relative_to(folder)
+        (target / inside).parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes()
+        (target / inside).write_bytes(content)
+        digest.update(f"{inside.as_posix()}\0{len(content)}\0".encode() + content)
+    return Fetched(str(folder), f"sha256:{digest.hexdigest()}", dropped)
+
+
+def _drop_large(folder: Path) -> int:
+    dropped = 0
+    for path in folder.rglob("*"):
+        if not path.is_symlink() and path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+            path.unlink()
+            dropped += 1
+    return dropped
+
+
+def _run(command: list[str], source: Source) -> str:
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment)
+    except FileNotFoundError as error:
+        raise DownloadFailed(f"{source.key} needs `{command[0]}`, which is not installed here.") from error
+    except subprocess.TimeoutExpired as error:
+        raise DownloadFailed(
+            f"{source.key}: `{command[0]}` took more than {_TIMEOUT_S // 60} minutes."
+        ) from error
+    if done.returncode != 0:
+        if says_full_disk(done.stderr):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        words = [line for line in done.stderr.strip().splitlines() if "npm warn" not in line.lower()]
+        raise DownloadFailed(f"{source.key}: {command[0]} says: {' / '.join(words[-3:])[:400] or 'nothing'}")
+    return done.stdout

@@ -1,0 +1,70 @@
+"""How much of an accepted text still stands where it was put, some time later. It knows no clock."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+from acepilot.events import SURVIVAL_S, utf16
+from lsp.feedback.offer import Happening, Offer
+from lsp.text.edits import Edit, Place, advanced, text_between
+from lsp.text.positions import readable
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(eq=False)
+class Planted:
+    """An accepted text. What stands between `start` and `end` grows and shrinks with the user's edits."""
+
+    offer: Offer
+    since: float
+    start: Place
+    text: str
+    end: Place = field(init=False)
+    _looks: list[int] = field(default_factory=lambda: list(SURVIVAL_S))
+    _last_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        self.end = advanced(self.start, self.text)
+
+    @property
+    def due(self) -> float | None:
+        return self.since + self._looks[0] if self._looks else None
+
+    def grow(self, text: str) -> None:
+        """More of the completion was accepted."""
+        if len(text) > len(self.text):
+            self.text = text
+            self.end = max(self.end, advanced(self.start, text))
+
+    def changed(self, edit: Edit) -> None:
+        """What is inserted right before or right after the text does not belong to it."""
+        is_right_before = edit.start == edit.end == self.start
+        end = edit.moved(self.end) or edit.new_end
+        self.start = edit.new_end if is_right_before else edit.moved(self.start) or edit.start
+        self.end = max(self.start, end)
+
+    def close(self, lines: Sequence[str]) -> None:
+        """The document is closed: as the text is now, it stays."""
+        self._last_ratio = self.ratio(lines)
+
+    def tick(self, now: float, lines: Sequence[str]) -> Iterator[Happening]:
+        """`lines`: the document, for as long as it is open."""
+        while self._looks and now >= self.since + self._looks[0]:
+            ratio = self.ratio(lines) if self._last_ratio is None else self._last_ratio
+            chars, after_s = utf16(self.text), self._looks.pop(0)
+            yield Happening(self.offer, "survived", chars, after_s, ratio)
+
+    def ratio(self, lines: Sequence[str]) -> float:
+        """Of the text's characters, white space aside, those that still stand, in their order: 0 to 1."""
+        here = readable(text_between(lines, self.start, self.end))
+        if self.text in here:
+            return 1.0
+        # Where much was written into the text, its head is enough: what was accepted is short.
+        then, now = _WORD.findall(self.text), _WORD.findall(here[: 4 * len(self.text) + 400])
+        chars = sum(map(len, then))
+        if not chars:
+            return 0.0
+        blocks = SequenceMatcher(None, then, now, autojunk=False).get_matching_blocks()
+        return sum(len(word) for block in blocks for word in then[block.a : block.a + block.size]) / chars

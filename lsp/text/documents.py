@@ -1,0 +1,243 @@
+"""What the editor has open, and what of it one request needs: the first step of the keystroke flow.
+
+Documents are lists of lines, so that a keystroke in a file of 10 MB costs one line. pygls keeps one string
+and splits it anew at every change, so lsp/server.py sends the changes here instead.
+
+A `Snapshot` is immutable: a window of the text around the cursor. It begins at a line whose number is a
+multiple of `WINDOW_STEP_LINES`, so that it stays put while one types: the server's KV cache is valid for as
+long as the prompt begins with the same characters.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from lsprotocol import types
+
+from lsp.text.edits import Edit, between, text_between, trimmed
+from lsp.text.positions import (
+    Encoding,
+    content,
+    index_from_units,
+    join_surrogates,
+    readable,
+    split_lines,
+    units_from_index,
+)
+
+PREFIX_CHARS = 48_000
+SUFFIX_CHARS = 8_000
+WINDOW_STEP_LINES = 64
+LONG_LINE_STEP_CHARS = 4_096
+
+_UNTYPED = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The selected item of the editor's own menu: what would stand for `range`, which holds the cursor."""
+
+    text: str
+    range: types.Range
+    left: int
+    """Code points before the cursor that it would replace."""
+    right: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The text around a cursor at one version. Lines end in LF here, whatever they end in in the editor.
+
+    Where an item is `selected`, prefix and suffix are as if it had been accepted; the cursor is where it is.
+    """
+
+    uri: str
+    language: str
+    version: int
+    line: int
+    index: int
+    """Code points before the cursor on its line."""
+    column: int
+    """The same in the client's units."""
+    prefix: str
+    suffix: str
+    line_after: str
+    """From the cursor to the end of its line."""
+    eol: str
+    selected: Selected | None = None
+
+    def with_selected(self, item: Selected) -> "Snapshot":
+        return replace(
+            self,
+            prefix=self.prefix[: len(self.prefix) - item.left] + item.text,
+            suffix=self.suffix[item.right :],
+            line_after=self.line_after[item.right :],
+            selected=item,
+        )
+
+    @property
+    def line_before(self) -> str:
+        return self.prefix[self.prefix.rfind("\n") + 1 :]
+
+    @property
+    def looks_binary(self) -> bool:
+        """A NUL, or more than a tenth of characters that nobody types."""
+        window = self.prefix + self.suffix
+        return "\0" in window or len(_UNTYPED.findall(window)) * 10 > len(window)
+
+
+@dataclass
+class Document:
+    """One open document. Mutable: the editor's changes are applied to it in their order."""
+
+    uri: str
+    language: str
+    version: int
+    lines: list[str]
+    changed_at: float = field(default_factory=time.monotonic)
+    changed_line: int = 0
+
+    def apply(self, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> Edit:
+        """One change, of a range or of the whole document; what it really changed."""
+        self.changed_at = time.monotonic()
+        if isinstance(change, types.TextDocumentContentChangeWholeDocument):
+            old, self.lines = self.lines, split_lines(join_surrogates(change.text))
+            self.changed_line = 0
+            return between(old, self.lines)
+        first, start = self.locate(change.range.start, encoding)
+        last, end = self.locate(change.range.end, encoding)
+        if (last, end) < (first, start):
+            first, start, last, end = last, end, first, start
+        edit = trimmed((first, start), text_between(self.lines, (first, start), (last, end)), change.text)
+        text = join_surrogates(self.lines[first][:start] + change.text + self.lines[last][end:])
+        if first > 0 and text.startswith("\n") and self.lines[first - 1].endswith("\r"):
+            # A lone CR and the LF that now follows it have become one line end.
+            first -= 1
+            text = self.lines[first] + text
+        new = split_lines(text)
+        if last + 1 < len(self.lines):
+            new.pop()  # the end of the last changed line stands in `text`; what follows it is the next line
+        self.lines[first : last + 1] = new
+        self.changed_line = first + len(new) - 1
+        return edit
+
+    def locate(self, position: types.Position, encoding: Encoding) -> tuple[int, int]:
+        """Line and code point index of an LSP position; what lies outside is moved to the nearest end."""
+        if position.line >= len(self.lines):
+            return len(self.lines) - 1, len(content(self.lines[-1]))
+        line = content(self.lines[position.line])
+        return position.line, index_from_units(line, position.character, encoding)
+
+    def snapshot(
+        self,
+        position: types.Position,
+        encoding: Encoding,
+        selected: types.SelectedCompletionInfo | None = None,
+    ) -> Snapshot:
+        line, index = self.locate(position, encoding)
+        snapshot = self.snapshot_at(line, index, encoding)
+        if selected is None:
+            return snapshot
+        start, end = (self.locate(at, encoding) for at in (selected.range.start, selected.range.end))
+        if not (line, 0) <= start <= (line, index) <= end < (line + 1, 0):
+            return snapshot  # the cursor has moved on since
+        item = Selected(readable(selected.text), selected.range, index - start[1], end[1] - index)
+        return snapshot.with_selected(item)
+
+    def snapshot_at(self, line: int, index: int, encoding: Encoding) -> Snapshot:
+        """The window around the `index`th code point of `line`."""
+        current = self.lines[line]
+        after = content(current)[index:]
+        nearby_ends = current[len(content(current)) :] or self.lines[line - 1]
+        return Snapshot(
+            uri=self.uri,
+            language=self.language,
+            version=self.version,
+            line=line,
+            index=index,
+            column=units_from_index(current, index, encoding),
+            prefix=readable(_prefix_window(self.lines, line, index)),
+            suffix=readable(_suffix_window(self.lines, line, index)),
+            line_after=readable(after[:SUFFIX_CHARS]),
+            eol="\r\n" if nearby_ends.endswith("\r\n") else "\n",
+        )
+
+
+class Documents:
+    """All open documents, by URI."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Document] = {}
+        self.encoding: Encoding = "utf-16"
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._open.values())
+
+    def get(self, uri: str) -> Document | None:
+        return self._open.get(uri)
+
+    def open(self, item: types.TextDocumentItem) -> None:
+        lines = split_lines(join_surrogates(item.text))
+        self._open[item.uri] = Document(item.uri, item.language_id, item.version, lines)
+
+    def change(
+        self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]
+    ) -> list[Edit]:
+        document = self._open.get(uri)
+        if document is None:
+            return []  # the client changes what it never opened: there is no text to change
+        document.version = version
+        return [document.apply(change, self.encoding) for change in changes]
+
+    def close(self, uri: str) -> None:
+        self._open.pop(uri, None)
+
+
+def relative_path(uri: str, roots: Sequence[str]) -> str:
+    """The path that a user would name: relative to its workspace folder, else the file's name."""
+    path = _path(uri)
+    best = ""
+    for root in (_path(root) for root in roots):
+        if path.is_relative_to(root) and len(str(root)) > len(best):
+            best = str(root)
+    return str(path.relative_to(best)) if best else path.name
+
+
+def _path(uri: str) -> PurePosixPath:
+    try:
+        return PurePosixPath(unquote(urlsplit(uri).path))
+    except ValueError:  # no URI at all; its last part still makes a name
+        return PurePosixPath(uri)
+
+
+def _prefix_window(lines: list[str], line: int, index: int) -> str:
+    head = lines[line][:index]
+    if len(head) >= PREFIX_CHARS:
+        over = len(head) - PREFIX_CHARS
+        return head[-(-over // LONG_LINE_STEP_CHARS) * LONG_LINE_STEP_CHARS :]
+    first, chars = line, len(head)
+    while first > 0 and chars + len(lines[first - 1]) <= PREFIX_CHARS:
+        first -= 1
+        chars += len(lines[first])
+    if first > 0:
+        # Where lines are long, a whole step could cost most of the window: then a finer one.
+        for step in (WINDOW_STEP_LINES, WINDOW_STEP_LINES // 8, 1):
+            start = -(-first // step) * step
+            if start <= line and sum(map(len, lines[first:start])) <= PREFIX_CHARS // 4:
+                first = start
+                break
+    return "".join(lines[first:line]) + head
+
+
+def _suffix_window(lines: list[str], line: int, index: int) -> str:
+    parts = [lines[line][index:]]
+    chars = len(parts[0])
+    for following in range(line + 1, len(lines)):
+        if chars + len(lines[following]) > SUFFIX_CHARS:
+            break
+        parts.append(lines[following])
+        chars += len(lines[following])
+    return "".join(parts)[:SUFFIX_CHARS]

@@ -1,1 +1,0 @@
-"""What scripts/fuzz.py and scripts/soak.py are made of."""

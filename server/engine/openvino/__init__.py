@@ -1,0 +1,1 @@
+"""The embedded engine on CPU: GGUF files and OpenVINO folders, without torch."""

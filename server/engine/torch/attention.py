@@ -1,0 +1,201 @@
+"""Attention of one step of the torch engine: each chunk against its own row of the KV cache.
+
+A step is a flat run of tokens, chunk after chunk. Decoders of ours call `StepAttention` themselves; models of
+transformers reach it through its registry, under `ROW_ATTENTION`, and get it as the argument `row_attention`.
+"""
+
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from server.engine.scheduler.step import Chunk
+from server.engine.torch.cache import KvCache
+from server.engine.torch.padded_batch import (
+    TOKEN_SIZES,
+    RectangleAttention,
+    additive_mask,
+    fill,
+    filled,
+    rectangle_size,
+)
+
+ROW_ATTENTION = "acepilot_rows"
+
+SCORES_AT_ONCE = 1 << 20
+"""On a CPU: 4 MB, which its cache holds from one operation to the next."""
+
+
+class Attention(Protocol):
+    def __call__(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
+    ) -> Tensor:
+        """float [T, H, D], twice [T, h, D] with h dividing H -> [T, H, D].
+
+        Keys and values go into the cache. `window`: how many positions each token sees, its own among them.
+        """
+        ...
+
+
+class StepAttention:
+    """See `Attention`. Made once a step; with `short_together`, one call computes all short chunks."""
+
+    def __init__(self, cache: KvCache, chunks: Sequence[Chunk], *, short_together: bool) -> None:
+        starts = accumulate((len(chunk.token_ids) for chunk in chunks), initial=0)
+        placed = list(zip(chunks, starts, strict=False))
+        self._parts: list[tuple[Attention, slice | Tensor]] = []
+        short = [place for place in placed if len(place[0].token_ids) <= TOKEN_SIZES[-1]]
+        if short_together and len(short) > 1:
+            part = _together(cache, short)
+            if part is not None:
+                self._parts.append(part)
+                placed = [place for place in placed if place not in short]
+        for chunk, start in placed:
+            self._parts.append((ChunkAttention(cache, chunk), slice(start, start + len(chunk.token_ids))))
+
+    def __call__(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
+    ) -> Tensor:
+        attend, part = self._parts[0]
+        if len(self._parts) == 1 and isinstance(part, slice):
+            return attend(layer, query, key, value, scale, window)
+        out = torch.empty_like(query)
+        for attend, part in self._parts:
+            out[part] = attend(layer, query[part], key[part], value[part], scale, window)
+        return out
+
+
+def _together(cache: KvCache, placed: list[tuple[Chunk, int]]) -> tuple[Attention, Tensor] | None:
+    """For chunks and where they start in the step: their attention, and which tokens of the step it wants."""
+    chunks = [chunk for chunk, _ in placed]
+    size = rectangle_size(chunks, cache.slot_tokens)
+    if size is None:
+        return None
+    _, positions, slots = fill(chunks, size).to(cache.device)
+    shifts = filled([start - chunk.start for chunk, start in placed], size.batch)
+    wanted = positions + torch.tensor(shifts, device=cache.device)[:, None]
+    return RectangleAttention(cache, positions, slots, size.length), wanted.flatten()
+
+
+class ChunkAttention:
+    """See `Attention`; of one chunk, which reads its row as it lies."""
+
+    def __init__(self, cache: KvCache, chunk: Chunk) -> None:
+        self._cache = cache
+        self._slot = chunk.slot
+        self._start = chunk.start
+        self._end = chunk.start + len(chunk.token_ids)
+        self._on_cpu = cache.device.type == "cpu"
+        self._masks: dict[int | None, Tensor | None] = {}
+
+    def __call__(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
+    ) -> Tensor:
+        keys, values = self._cache.keys[layer][self._slot], self._cache.values[layer][self._slot]
+        keys[:, self._start : self._end] = key.transpose(0, 1)
+        values[:, self._start : self._end] = value.transpose(0, 1)
+        if window is not None and window >= self._end:
+            window = None
+        if window not in self._masks:
+            self._masks[window] = self._mask(window, query)
+        first = 0 if window is None else max(0, self._start + 1 - window)
+        attend = attend_on_cpu if self._on_cpu else attend_fused
+        row = slice(first, self._end)
+        return attend(query, keys[:, row], values[:, row], scale, self._masks[window])
+
+    def _mask(self, window: int | None, query: Tensor) -> Tensor | None:
+        """What is added to the scores of the last keys, [T, as many]; None where all of them are seen."""
+        if self._end - self._start == 1:
+            return None
+        first = self._start if self._on_cpu else 0
+        if window is not None:
+            first = max(0, self._start + 1 - window)
+        at = torch.arange(first, self._end, device=query.device)
+        dtype = torch.float32 if self._on_cpu else query.dtype
+        return additive_mask(at[self._start - first :, None], at, window, dtype)
+
+
+def attend_fused(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """float [T, H, D], twice [h, L, D] with h dividing H, [T, L] or None -> [T, H, D].
+
+    torch's fused kernels, and its plain one, keep the scores in float32 whatever the inputs' type.
+    """
+    groups = query.shape[1] // len(keys)
+    out = functional.scaled_dot_product_attention(
+        query.transpose(0, 1)[None],
+        keys.repeat_interleave(groups, 0)[None] if groups > 1 else keys[None],
+        values.repeat_interleave(groups, 0)[None] if groups > 1 else values[None],
+        attn_mask=mask,
+        scale=scale,
+    )
+    return out[0].transpose(0, 1)
+
+
+def attend_on_cpu(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """float [T, H, D], twice [h, L, D] with h dividing H, float32 [T, last keys] or None -> [T, H, D].
+
+    torch's fused kernel has its products from MKL, which is slow on AMD's processors. On one Zen 5 core, with
+    16 heads and 1,024 keys in bfloat16, it takes 14 ms for 256 tokens and 1.8 ms for one; this 6.6 and 0.4.
+    """
+    tokens, heads, width = query.shape
+    groups = heads // len(keys)
+    # heads that share keys are rows of one product: [h, groups * T, D]
+    rows = (query.float() * scale).view(tokens, len(keys), groups, width).permute(1, 2, 0, 3)
+    rows = rows.reshape(len(keys), groups * tokens, width)
+    # for one token, oneDNN's rearranging takes longer than it saves
+    numbers = torch.bfloat16 if keys.dtype == torch.bfloat16 and tokens > 1 else torch.float32
+    at_once = max(1, SCORES_AT_ONCE // (rows.shape[1] * keys.shape[1]))
+    outputs: list[Tensor] = []
+    for some_rows, some_keys, some_values in zip(
+        rows.split(at_once), keys.split(at_once), values.split(at_once), strict=True
+    ):
+        with products_in(numbers):
+            scores = torch.bmm(some_rows, some_keys.float().transpose(1, 2))
+        if mask is not None:
+            scores.view(-1, tokens, keys.shape[1])[..., -mask.shape[1] :].add_(mask)
+        outputs.append(torch.bmm(scores.softmax(-1).to(numbers), some_values.to(numbers)))
+    out = (torch.cat(outputs) if len(outputs) > 1 else outputs[0]).view(len(keys), groups, tokens, width)
+    return out.permute(2, 0, 1, 3).reshape(query.shape).to(query.dtype)
+
+
+@contextmanager
+def products_in(numbers: torch.dtype) -> Generator[None]:
+    """With bfloat16, float32 matrices are rounded to it, multiplied, and summed up in float32."""
+    settings = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] - made at run time
+    before = settings.fp32_precision
+    if numbers == torch.bfloat16:
+        settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+def row_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    *,
+    row_attention: Attention,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface: float [1, H, T, D] in, [1, T, H, D] out."""
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    layer: Any = module.layer_idx
+    return row_attention(layer, query, key, value, scaling, sliding_window)[None], None
+
+
+AttentionInterface.register(ROW_ATTENTION, row_attention_forward)

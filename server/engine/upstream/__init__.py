@@ -1,0 +1,1 @@
+"""The engine for models that run elsewhere, behind OpenAI-style HTTP servers."""

@@ -1,0 +1,245 @@
+"""What is sent to an OpenAI-style server and what comes back, for replicas.py and engine.py.
+
+Servers differ in what they add to OpenAI's fields, in their defaults and in what they refuse; the table
+`EXTRAS` has what each kind needs to hear. The kind is what `/v1/models` says as `owned_by`.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
+from pydantic import BaseModel, ValidationError
+
+from acepilot.errors import ConfigError
+from server.engine.base import GenerationRequest
+
+VLLM = "vllm"
+
+READ_OUT_S = 0.1
+"""The completion's end waits for it; a body's end comes with [DONE] where it comes at all."""
+
+EXTRAS: dict[str, dict[str, object]] = {
+    # Its defaults are those of the model's generation_config.json: Qwen2.5-Coder's penalises repetition. The
+    # special token that Llama's tokenizer puts before a prompt belongs there, as in the engines of our own.
+    VLLM: {
+        "add_special_tokens": True,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+    },
+    # Its defaults: the 40 likeliest tokens, and none below 0.05 of the likeliest.
+    "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+    "acepilot": {"mode": "raw", "rendered": True},
+}
+"""Sent to no other kind: OpenAI's own server refuses fields that it does not know."""
+
+_NOT_OPENAI = "does not stream OpenAI's completions"
+
+_WORD = re.compile(r"[\w.-]{1,64}")
+
+
+class BadAnswer(Exception):
+    """What came is not OpenAI's protocol, or tells of an error. The text is for people, and never quotes it:
+    servers put the prompt into their messages."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that a server has for us: its name there, and what it says of its context."""
+
+    name: str
+    kind: str
+    context_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One event of a stream. `completion_tokens` are all of the stream so far, where the server tells."""
+
+    text: str
+    finish: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class _Meta(BaseModel):
+    n_ctx: int | None = None
+
+
+class _Card(BaseModel):
+    """`max_model_len` is vLLM's, `context_tokens` Acepilot's, `meta` llama.cpp's."""
+
+    id: str
+    owned_by: str = ""
+    max_model_len: int | None = None
+    context_tokens: int | None = None
+    meta: _Meta | None = None
+
+
+class _Cards(BaseModel):
+    data: list[_Card]
+
+
+class _LogProb(BaseModel):
+    logprob: float
+
+
+class _Choice(BaseModel):
+    text: Any = ""  # a str; but pydantic takes none with half a character, and servers send such
+    finish_reason: str | None = None
+    prompt_logprobs: list[dict[str, _LogProb] | None] | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Error(BaseModel):
+    type: Any = None
+    code: Any = None
+    param: Any = None
+
+
+class _Answer(BaseModel):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: _Error | str | None = None
+
+
+def served_model(document: bytes, ours: str, url: str) -> Served:
+    """Of what is listed at `/v1/models`, the one model, or the one called as `ours`.
+
+    Raises ConfigError when several are there and none of them is called so, BadAnswer for another document.
+    """
+    try:
+        cards = _Cards.model_validate_json(document).data
+    except ValidationError as error:
+        raise BadAnswer("does not list its models at /v1/models as OpenAI does") from error
+    if not cards:
+        raise BadAnswer("serves no model yet")
+    card = cards[0] if len(cards) == 1 else next((card for card in cards if _is_called(card.id, ours)), None)
+    if card is None:
+        raise ConfigError(
+            f"{url} serves several models, and none is called {ours}: "
+            f"{', '.join(card.id for card in cards)}. Serve ours there under that name (vLLM: "
+            f"--served-model-name {ours}), or alone."
+        )
+    told = (card.max_model_len, card.context_tokens, card.meta and card.meta.n_ctx)
+    return Served(card.id, card.owned_by, next(filter(None, told), None))
+
+
+def _is_called(listed: str, ours: str) -> bool:
+    """vLLM may list a folder's path, Ollama adds a tag."""
+    return ours in {listed, PurePath(listed).name, listed.removesuffix(":latest")}
+
+
+def completion_body(served: Served, request: GenerationRequest) -> dict[str, object]:
+    """The streamed request for `request`."""
+    return {
+        "model": served.name,
+        "prompt": request.prompt,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **EXTRAS.get(served.kind, {}),
+    }
+
+
+def scoring_body(served: Served, token_ids: Sequence[int]) -> dict[str, object]:
+    """vLLM's way to ask for the log probability of each token of the prompt."""
+    return {
+        "model": served.name,
+        "prompt": list(token_ids),
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "prompt_logprobs": 0,
+    }
+
+
+def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
+    """Natural-log probabilities of the last `token_ids` of the prompt that was scored. Raises BadAnswer."""
+    try:
+        positions = _Answer.model_validate_json(document).choices[0].prompt_logprobs or []
+        last = positions[len(positions) - len(token_ids) :]
+        return [
+            (position or {})[str(token_id)].logprob
+            for position, token_id in zip(last, token_ids, strict=True)
+        ]
+    except (ValidationError, LookupError, ValueError) as error:
+        raise BadAnswer("gave no log probabilities of the prompt") from error
+
+
+async def read_stream(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
+    """What the events until [DONE] tell. Raises BadAnswer for an error, and for an end before the end."""
+    finished = False
+    async with contextlib.aclosing(EventSource(response).aiter_sse()) as events:
+        try:
+            async for event in events:
+                if event.data == "[DONE]":
+                    await _read_out(events)
+                    return
+                if not event.data:  # a sign of life: an id, a type or a comment
+                    continue
+                chunk = _chunk(event.data)
+                finished = finished or chunk.finish is not None
+                # The first one may have nothing.
+                if chunk.text or chunk.finish or chunk.completion_tokens is not None:
+                    yield chunk
+        except SSEError as error:
+            raise BadAnswer(_NOT_OPENAI) from error
+    if not finished:
+        raise BadAnswer("broke off in the middle of an answer")
+
+
+async def _read_out(events: AsyncGenerator[ServerSentEvent, None]) -> None:
+    """Read to the body's end after its last event: only then does httpx keep the connection for the next."""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for _ in events:
+                pass
+
+
+def _chunk(data: str) -> Chunk:
+    try:
+        event = _Answer.model_validate(json.loads(data))
+    except ValueError as error:
+        raise BadAnswer(_NOT_OPENAI) from error
+    if event.error is not None:
+        raise BadAnswer(f"failed in the middle of an answer{_named(event.error)}")
+    choice = event.choices[0] if event.choices else _Choice()
+    usage = event.usage or _Usage()
+    text = choice.text if isinstance(choice.text, str) else ""
+    return Chunk(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
+
+
+def error_names(document: bytes) -> str:
+    """What an error's body says as far as it is safe to show: type, code, parameter, the server's words."""
+    try:
+        return _named(_Answer.model_validate_json(document).error)
+    except ValidationError:
+        return ""
+
+
+def _named(error: _Error | str | None) -> str:
+    if not isinstance(error, _Error):
+        return ""
+    words = [str(word) for word in (error.type, error.code, error.param) if word is not None]
+    safe = [word for word in words if _WORD.fullmatch(word)]
+    return f" ({', '.join(safe)})" if safe else ""
+
+
+async def read_whole(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body, in one."""
+    yield await response.aread()

@@ -1,0 +1,73 @@
+"""The tokenizer of a model that runs elsewhere, read from its folder here: budgets, sentinels and context.
+
+transformers imports torch where that is installed, and does without it where it is not; but for a GGUF.
+"""
+
+# transformers is typed in part: what it gives is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import json
+from typing import Any
+
+from acepilot.errors import ConfigError, ModelBroken
+from acepilot.fim import is_sentinel
+from acepilot.models.hub.fetch import CONTEXT_KEYS
+from acepilot.models.registry import ModelFolder
+
+
+class FolderTokenizer:
+    """Of a folder as transformers saves one, weights not needed, or of a GGUF.
+
+    Raises ModelBroken, and ConfigError when what reads it is not installed.
+    """
+
+    def __init__(self, model: ModelFolder) -> None:
+        if not model.has_tokenizer:
+            raise _unreadable(model)
+        in_folder = model.path.is_dir() and (model.path / "config.json").is_file()
+        gguf = None if in_folder else model.gguf
+        try:
+            from transformers import AutoTokenizer  # takes seconds: after the servers were asked
+
+            self._tokenizer: Any = (
+                AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+                if gguf
+                else AutoTokenizer.from_pretrained(model.path)
+            )
+        except ImportError as error:
+            raise ConfigError(
+                f"The engine upstream reads the tokenizer of {model.name} with transformers"
+                f"{' and torch' if gguf else ''}: pip install -e '.[upstream{',torch' if gguf else ''}]' in "
+                "Acepilot's folder. A folder with config.json and the tokenizer's files needs no torch."
+            ) from error
+        except Exception as error:  # a damaged file raises anything, struct.error included
+            raise _unreadable(model) from error
+        added = self._tokenizer.added_tokens_decoder.values()
+        marked = (str(token) for token in added if token.special or is_sentinel(str(token)))
+        special = {*marked, *self._tokenizer.all_special_tokens}
+        self.special_tokens: frozenset[str] = frozenset(token for token in special if token.strip())
+        self.context_tokens = _context_tokens(model)
+
+    def encode(self, text: str, *, begin: bool) -> list[int]:
+        """Token ids; `begin`: with the mark that a tokenizer puts before a prompt (Llama's does)."""
+        return self._tokenizer.encode(text, add_special_tokens=begin, verbose=False)
+
+
+def _unreadable(model: ModelFolder) -> ModelBroken:
+    return ModelBroken(
+        f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
+        "(config.json and the tokenizer's files; not the weights), or its GGUF file."
+    )
+
+
+def _context_tokens(model: ModelFolder) -> int | None:
+    if model.manifest:
+        return model.manifest.context_tokens
+    config = model.path / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        values = json.loads(config.read_text(encoding="utf-8"))
+        return next((int(values[key]) for key in CONTEXT_KEYS if values.get(key)), None)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ModelBroken(f"{config} is damaged: fetch or export the model again.") from error

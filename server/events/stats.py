@@ -1,0 +1,231 @@
+"""`python -m server stats`: what became of completions, from the database of events.
+
+    python -m server stats          tables by language, by model and by day (UTC)
+    python -m server stats --json   the same figures, for programs
+
+Reads the database that a server with the same settings writes, and changes nothing in it:
+ACEPILOT_EVENTS_URL, else events.sqlite3 in ACEPILOT_HOME. The server may run meanwhile.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import sqlalchemy as sa
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from acepilot.cli import text_console
+from acepilot.errors import ConfigError
+from acepilot.events import SURVIVAL_S
+from server.events.database import events, is_there, open_to_read
+from server.events.store import TAKEN
+from server.settings import EventsSettings
+
+By = Literal["language", "model", "day"]
+GROUPS: tuple[By, ...] = ("language", "model", "day")
+KEPT_COLUMNS = ("30 s", "2 min", "6 min")
+DAYS_SHOWN = 31
+"""Of the table alone: `--json` has all."""
+
+_Group = tuple[str, str, str]
+
+
+@dataclass
+class Figures:
+    """Of one language, model or day, or of all."""
+
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    taken: int = 0
+    """Completions of which all or a part was accepted."""
+    accepted_chars: int = 0
+    looked_at_chars: dict[int, float] = field(default_factory=dict[int, float])
+    kept_chars: dict[int, float] = field(default_factory=dict[int, float])
+    latencies_ms: dict[float, int] = field(default_factory=dict[float, int])
+    """How often each was: to three digits, so that years of events are a few thousand numbers."""
+
+    def latency_ms(self, share: float) -> float | None:
+        """The smallest latency that `share` of all do not exceed."""
+        if not self.latencies_ms:
+            return None
+        times_ms, counts = list(self.latencies_ms), list(self.latencies_ms.values())
+        return float(np.quantile(times_ms, share, weights=counts, method="inverted_cdf"))
+
+    def acceptance(self) -> float | None:
+        shown = self.counts.get("shown", 0)
+        return self.taken / shown if shown else None
+
+    def kept(self, after_s: int) -> float | None:
+        looked_at = self.looked_at_chars.get(after_s)
+        return self.kept_chars[after_s] / looked_at if looked_at else None
+
+    def as_json(self) -> dict[str, Any]:
+        kinds = ("shown", "accepted", "partly_accepted", "typed_through", "rejected")
+        return {
+            **{kind: self.counts.get(kind, 0) for kind in kinds},
+            "acceptance_rate": self.acceptance(),
+            "accepted_chars": self.accepted_chars,
+            "kept_ratio": {str(after_s): self.kept(after_s) for after_s in SURVIVAL_S},
+            "latency_p50_ms": self.latency_ms(0.5),
+            "latency_p95_ms": self.latency_ms(0.95),
+        }
+
+
+@dataclass
+class Stats:
+    total: Figures = field(default_factory=Figures)
+    by: dict[By, dict[str, Figures]] = field(default_factory=lambda: {name: {} for name in GROUPS})
+
+    def of(self, group: _Group) -> Iterator[Figures]:
+        """Everything that a row of this language, model and day counts for."""
+        yield self.total
+        for name, value in zip(GROUPS, group, strict=True):
+            yield self.by[name].setdefault(value, Figures())
+
+
+def read(connection: sa.Connection) -> Stats:
+    stats = Stats()
+    of = events.c
+    group = (of.language, of.model, of.day)
+    counted = sa.select(
+        *group,
+        of.kind,
+        of.after_s,
+        sa.func.count(),
+        sa.func.sum(of.chars),
+        sa.func.sum(of.chars * of.kept_ratio),
+    ).group_by(*group, of.kind, of.after_s)
+    for *names, kind, after_s, count, chars, kept in _rows(connection, counted):
+        for figures in stats.of(_group(names)):
+            figures.counts[kind] = figures.counts.get(kind, 0) + count
+            if kind == "survived":
+                figures.looked_at_chars[after_s] = figures.looked_at_chars.get(after_s, 0) + chars
+                figures.kept_chars[after_s] = figures.kept_chars.get(after_s, 0) + (kept or 0)
+    for *names, count, chars in _rows(connection, _taken()):
+        for figures in stats.of(_group(names)):
+            figures.taken += count
+            figures.accepted_chars += chars
+    whole_ms = sa.func.round(of.latency_ms)
+    latencies = (
+        sa.select(*group, whole_ms, sa.func.count())
+        .where(of.kind == "shown", of.latency_ms.is_not(None))
+        .group_by(*group, whole_ms)
+    )
+    for *names, latency_ms, count in _rows(connection, latencies):
+        three_digits = float(f"{latency_ms:.3g}")
+        for figures in stats.of(_group(names)):
+            figures.latencies_ms[three_digits] = figures.latencies_ms.get(three_digits, 0) + count
+    return stats
+
+
+def _rows(connection: sa.Connection, statement: sa.Executable) -> Iterator[tuple[Any, ...]]:
+    for row in connection.execute(statement.execution_options(yield_per=10_000)):
+        yield tuple(row)
+
+
+def _taken() -> sa.Executable:
+    """A completion counts once, whether accepted whole, in parts, or first the one and then the other."""
+    of = events.c
+    each = (
+        sa.select(
+            sa.func.max(of.language).label("language"),
+            sa.func.max(of.model).label("model"),
+            sa.func.min(of.day).label("day"),
+            sa.func.max(of.chars).label("chars"),
+        )
+        .where(of.kind.in_(TAKEN))
+        .group_by(of.completion_id, of.choice)
+        .subquery()
+    )
+    group = (each.c.language, each.c.model, each.c.day)
+    return sa.select(*group, sa.func.count(), sa.func.sum(each.c.chars)).group_by(*group)
+
+
+def _group(names: list[Any]) -> _Group:
+    language, model, day = names
+    return language or "unknown", model or "unknown", str(day)
+
+
+def _readable(name: str) -> Text:
+    """Clients choose names: what is neither markup nor steers the terminal."""
+    return Text("".join(char if char.isprintable() else "\ufffd" for char in name))
+
+
+def main(words: list[str]) -> int:
+    """Exit code 0, also where there is nothing yet. Raises ConfigError where settings are wrong or the
+    database fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server stats",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    flags = parser.parse_args(words)
+    url = EventsSettings.load().events_database()
+    where = url.render_as_string(hide_password=True)
+    try:
+        stats = _read_from(url) if is_there(url) else Stats()
+    except (SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise ConfigError(f"The events in {where} cannot be read: {cause}") from error
+    if flags.json:
+        by = {
+            f"by_{name}": {key: one.as_json() for key, one in sorted(groups.items())}
+            for name, groups in stats.by.items()
+        }
+        print(json.dumps({"total": stats.total.as_json(), **by}, indent=2))
+    elif stats.total.counts:
+        _print_tables(stats)
+    else:
+        print(f"No events yet in {where}: they come from editors that use this server.")
+    return 0
+
+
+def _read_from(url: sa.URL) -> Stats:
+    engine = open_to_read(url)
+    try:
+        with engine.connect() as connection:
+            return read(connection) if sa.inspect(connection).has_table(events.name) else Stats()
+    finally:
+        engine.dispose()
+
+
+def _print_tables(stats: Stats) -> None:
+    console = text_console()
+    for name, groups in stats.by.items():
+        title = f"by {name}" + (" (UTC)" if name == "day" else "")
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column(name, min_width=10, overflow="fold")
+        for column in ("shown", "accepted", "chars", *KEPT_COLUMNS, "p50", "p95"):
+            table.add_column(column, justify="right", no_wrap=True)
+        newest = sorted(groups.items())[-DAYS_SHOWN:] if name == "day" else sorted(groups.items())
+        for key, figures in newest:
+            table.add_row(_readable(key), *_cells(figures))
+        if name == "day":
+            table.add_section()
+            table.add_row("all days", *_cells(stats.total))
+        console.print(table)
+    console.print(
+        "accepted: whole or in part, of those shown. 30 s, 2 min, 6 min: of the accepted characters, those "
+        "that still stood then. p50, p95: milliseconds from the request to the answer."
+    )
+
+
+def _cells(figures: Figures) -> list[str]:
+    times = (figures.latency_ms(0.5), figures.latency_ms(0.95))
+    return [
+        str(figures.counts.get("shown", 0)),
+        _percent(figures.acceptance()),
+        str(figures.accepted_chars),
+        *(_percent(figures.kept(after_s)) for after_s in SURVIVAL_S),
+        *("-" if time is None else f"{time:.0f}" for time in times),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

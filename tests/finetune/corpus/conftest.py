@@ -1,0 +1,31 @@
+"""Scraped folders made of hand-written repositories, and a home of their own for the locks."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune.scrape.licences import ALLOWED
+from finetune.scrape.scrape import scrape
+from finetune.scrape.sources import Source
+from tests.finetune.handmade import Files, Scraped, write_files
+
+
+@pytest.fixture
+def scraped(tmp_path: Path) -> Scraped:
+    """Scrapes hand-written repositories, as local paths, into one folder."""
+
+    def run(repositories: dict[str, Files]) -> Path:
+        out = tmp_path / "scraped"
+        sources = [
+            Source("path", str(write_files(tmp_path / "repositories" / name, files)))
+            for name, files in repositories.items()
+        ]
+        scrape(sources, out, ALLOWED, told=lambda _: None, say=lambda _: None)
+        return out
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))

@@ -1,0 +1,142 @@
+"""Short chunks of the torch engine as one rectangle, as CUDA replays them: the same logits, of few sizes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import structlog
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.engine.scheduler.step import Chunk
+from server.engine.torch.attention import StepAttention
+from server.engine.torch.cache import KvCache
+from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
+from server.engine.torch.graphs import StepGraphs, rectangle_logits
+from server.engine.torch.linear import Numbers
+from server.engine.torch.padded_batch import fill, rectangle_size, wanted_tokens
+from server.engine.torch.runner import TorchRunner
+from server.engine.torch.weights import read_files
+from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, tiny_folder
+
+ROUNDING = {"rtol": 1e-4, "atol": 1e-4}
+SHORT = [Chunk(4, 30, [1], 1), Chunk(0, 50, [2, 3, 4], 3), Chunk(2, 33, [5, 6, 7, 8], 2)]
+"""A token; one and its drafts, all judged; one and its drafts, of which two are."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`plain` steps its own rows, to compare with; `replayed` are the other ones."""
+
+    decoder: Decoder
+    plain: TorchRunner
+    plain_cache: KvCache
+    cache: KvCache
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """Five rows, each with another text, in two equal caches."""
+    numbers = Numbers(torch.device("cpu"), torch.float32)
+    files = read_files(tiny_folder(tmp_path_factory.mktemp(request.param), request.param))
+    decoder = open_decoder(files, numbers)
+    caches = [KvCache(cache_shape(files.config), 5, numbers) for _ in range(2)]
+    runners = [TorchRunner(decoder, cache, VOCABULARY) for cache in caches]
+    for slot in range(5):
+        text = np.random.default_rng(slot).integers(0, VOCABULARY, 60).tolist()
+        for runner in runners:
+            runner.step([Chunk(slot, 0, text, 0)])
+    return Opened(decoder, runners[0], *caches)
+
+
+@torch.inference_mode()
+def test_a_rectangle_computes_what_its_chunks_compute(opened: Opened) -> None:
+    size = rectangle_size(SHORT, opened.cache.slot_tokens)
+    assert size is not None
+    logits = rectangle_logits(opened.decoder, opened.cache, fill(SHORT, size), size)
+    np.testing.assert_allclose(
+        logits[wanted_tokens(SHORT, size)].numpy(), opened.plain.step(SHORT), **ROUNDING
+    )
+    same_rows(opened)
+
+
+@torch.inference_mode()
+def test_short_chunks_are_computed_together_beside_a_prompt(opened: Opened) -> None:
+    """They need not lie side by side in the step."""
+    prompt = Chunk(1, 20, list(range(40)), 1)
+    chunks = [SHORT[0], prompt, *SHORT[1:]]
+    ids = torch.tensor([token for chunk in chunks for token in chunk.token_ids])
+    places = [at for chunk in chunks for at in range(chunk.start, chunk.start + len(chunk.token_ids))]
+    apart, together = (
+        opened.decoder.hidden(
+            ids, torch.tensor(places), StepAttention(cache, chunks, short_together=short_together)
+        )
+        for cache, short_together in ((opened.plain_cache, False), (opened.cache, True))
+    )
+    np.testing.assert_allclose(together.numpy(), apart.numpy(), **ROUNDING)
+    same_rows(opened)
+
+
+def same_rows(opened: Opened) -> None:
+    """Nothing was written but what belongs there."""
+    for name in ("keys", "values"):
+        for found, expected in zip(
+            getattr(opened.cache, name), getattr(opened.plain_cache, name), strict=True
+        ):
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), **ROUNDING)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> list[Chunk]:
+    count = draw(st.integers(1, 64))
+    lengths = draw(st.lists(st.integers(1, 20), min_size=count, max_size=count))
+    return [
+        Chunk(slot, draw(st.integers(0, 1500)), [7] * length, draw(st.integers(0, length)))
+        for slot, length in enumerate(lengths)
+    ]
+
+
+@given(steps())
+def test_sizes_hold_their_chunks_and_are_few(chunks: list[Chunk]) -> None:
+    slot_tokens = 2000
+    size = rectangle_size(chunks, slot_tokens)
+    longest = max(len(chunk.token_ids) for chunk in chunks)
+    if size is None:
+        assert longest > 16 or 2 * len(chunks) * max(4 * longest, 4) > 256
+        return
+    assert size.batch in {1, 2, 4, 8, 16, 32, 64, 128, 256}
+    assert size.tokens in {1, 4, 16}
+    assert size.length in {256, 512, 1024, 2000}
+    ids, positions, slots = fill(chunks, size).tolist()
+    assert len(ids) == size.batch >= len(chunks)
+    for row, chunk in enumerate(chunks):
+        length = len(chunk.token_ids)
+        assert ids[row][:length] == chunk.token_ids
+        assert positions[row][:length] == list(range(chunk.start, chunk.start + length))
+        assert set(slots[row]) == {chunk.slot}
+        assert max(positions[row]) == chunk.start + length - 1 < size.length
+    written = {(slots[i][j], positions[i][j]) for i in range(size.batch) for j in range(size.tokens)}
+    assert len(written) == sum(len(chunk.token_ids) for chunk in chunks), "padding writes where nothing is"
+    flat = [token for row in range(size.batch) for token in range(row * size.tokens, (row + 1) * size.tokens)]
+    wanted = [flat[at] for at in wanted_tokens(chunks, size)]
+    assert len(wanted) == sum(chunk.logits for chunk in chunks)
+
+
+def test_a_failed_capture_is_told_once_and_ends_replaying(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures: list[int] = []
+
+    def fail(*_: object) -> None:
+        captures.append(1)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    graphs = StepGraphs(opened.decoder, opened.plain_cache)
+    monkeypatch.setattr(graphs, "_capture", fail)
+    runner = TorchRunner(opened.decoder, opened.plain_cache, VOCABULARY, graphs)
+    with structlog.testing.capture_logs() as logs:
+        first, second = runner.step(SHORT), runner.step(SHORT)
+    np.testing.assert_allclose(second, first)
+    assert [entry["event"] for entry in logs] == ["cuda_graphs_failed"]
+    assert len(captures) == 1

@@ -1,0 +1,407 @@
+"""The upstream engine against a server that does what a test says: what it sends, and what it makes right."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack, aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from acepilot.errors import ConfigError, EngineFailed, ModelBroken, ServerNotReady
+from acepilot.fim import render
+from acepilot.models.registry import ModelFolder
+from server.engine.base import Delta, EngineOptions, GenerationRequest
+from server.engine.upstream.engine import UpstreamEngine
+from server.engine.upstream.protocol import BadAnswer, read_stream
+from tests.event_stream import SEPARATORS, cut_answers, event_stream
+from tests.server.engine.upstream.upstream_fake import (
+    FIM_TOKENS,
+    FakeUpstream,
+    eventually_async,
+    tokenizer_folder,
+)
+
+REQUEST = GenerationRequest("def add(a, b):\n    ", max_tokens=100, temperature=0.7, top_p=0.9, seed=5)
+OPENAI_FIELDS = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stream", "stream_options"}
+
+Open = Callable[..., UpstreamEngine]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    return tokenizer_folder(tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeUpstream]:
+    with FakeUpstream() as fake:
+        yield fake
+
+
+@pytest.fixture
+def opened(model: ModelFolder, fake: FakeUpstream) -> Iterator[Open]:
+    """Opens engines, on `fake` unless other addresses are given, and closes them after the test."""
+    with ExitStack() as stack:
+
+        def open_engine(*urls: str, **options: Any) -> UpstreamEngine:
+            engine = UpstreamEngine(model, EngineOptions(upstream=urls or (fake.url,), **options))
+            stack.callback(engine.close)
+            return engine
+
+        yield open_engine
+
+
+async def collect(engine: UpstreamEngine, request: GenerationRequest = REQUEST) -> list[Delta]:
+    return [delta async for delta in engine.generate(request)]
+
+
+def text_of(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+@pytest.mark.asyncio
+async def test_a_completion_streams_and_ends(opened: Open, fake: FakeUpstream) -> None:
+    fake.usage = {"prompt_tokens": 19, "completion_tokens": 3}
+    deltas = await collect(opened())
+    assert [delta.text for delta in deltas if delta.text] == ["one", " two", " three"]
+    assert [delta.finish for delta in deltas] == [None] * (len(deltas) - 1) + ["stop"]
+
+
+@pytest.mark.asyncio
+async def test_completions_share_a_connection(opened: Open, fake: FakeUpstream) -> None:
+    engine = opened()
+    for _ in range(3):
+        await collect(engine)
+    assert len(fake.ports) < 3  # one; a health check may have just had it
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_stays_open_after_the_end_is_given_up(
+    opened: Open, fake: FakeUpstream
+) -> None:
+    fake.lingers_s = 600
+    assert text_of(await collect(opened())) == "one two three"
+    assert await eventually_async(lambda: fake.open_streams == 0)
+
+
+@pytest.mark.asyncio
+async def test_vllm_is_told_to_leave_prompt_and_sampling_as_they_are(
+    opened: Open, fake: FakeUpstream
+) -> None:
+    await collect(opened())
+    body = fake.bodies[0]
+    expected = {
+        "model": "ours",
+        "prompt": REQUEST.prompt,
+        "max_tokens": 100,
+        "temperature": 0.7,
+        "top_p": 0.9,
+    }
+    assert expected.items() <= body.items()
+    assert (body["seed"], body["stream"], body["add_special_tokens"]) == (5, True, True)
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
+
+
+@pytest.mark.asyncio
+async def test_a_server_of_unknown_kind_gets_openai_s_fields_only(opened: Open, fake: FakeUpstream) -> None:
+    fake.owned_by = "organization_owner"
+    await collect(opened())
+    assert fake.bodies[0].keys() == OPENAI_FIELDS
+
+
+@pytest.mark.asyncio
+async def test_tokens_are_those_the_server_counts(opened: Open, fake: FakeUpstream) -> None:
+    fake.usage = {"prompt_tokens": 19, "completion_tokens": 40}
+    assert sum(delta.tokens for delta in await collect(opened())) == 40
+
+
+@pytest.mark.asyncio
+async def test_without_usage_and_reason_our_tokenizer_and_the_limit_tell(
+    opened: Open, fake: FakeUpstream
+) -> None:
+    fake.finish = None
+    engine = opened()
+    deltas = await collect(engine)
+    assert sum(delta.tokens for delta in deltas) == len("one two three")  # one token a byte
+    assert deltas[-1].finish == "stop"
+    deltas = await collect(engine, replace(REQUEST, max_tokens=6))
+    assert sum(delta.tokens for delta in deltas) == 6
+    assert deltas[-1].finish == "length"
+
+
+@pytest.mark.asyncio
+async def test_a_sentinel_ends_the_completion_and_the_stream(opened: Open, fake: FakeUpstream) -> None:
+    fake.pieces = ["return a", "<|fim_", "suffix|>", *[" more"] * 1000]
+    fake.step_s = 0.005
+    engine = opened()
+    deltas = await collect(engine)
+    assert text_of(deltas) == "return a"
+    assert deltas[-1].finish == "stop"
+    assert await eventually_async(lambda: fake.left_early == 1)
+
+
+@pytest.mark.asyncio
+async def test_text_comes_whole(opened: Open, fake: FakeUpstream) -> None:
+    fake.pieces = ["'\ud83d", "\ude00", "\u2028", "\x85", "漢\ufffd"]
+    assert text_of(await collect(opened())) == "'😀\u2028\x85漢"
+
+
+@pytest.mark.asyncio
+async def test_where_an_answer_is_cut_changes_nothing() -> None:
+    texts = [f"'é{SEPARATORS}😀'", "b"]
+    first, second = (json.dumps({"choices": [{"text": text}]}, ensure_ascii=False) for text in texts)
+    raw = f": hello\r\n\r\ndata:{first}\r\n\r\ndata: {second}\n\ndata: [DONE]\n\n".encode()
+    for response in cut_answers(raw):
+        assert [chunk.text async for chunk in read_stream(response)] == texts
+        assert response.is_closed
+
+
+@pytest.mark.asyncio
+async def test_signs_of_life_are_no_chunks() -> None:
+    chunk = b'data: {"choices": [{"text": "a", "finish_reason": "stop"}]}\n\n'
+    response = event_stream(b"id: 1\n" + chunk + b": still here\n\nevent: ping\n\ndata:\n\n")
+    assert [chunk.text async for chunk in read_stream(response)] == ["a"]
+
+
+@pytest.mark.asyncio
+async def test_a_page_is_no_answer() -> None:
+    with pytest.raises(BadAnswer, match="does not stream"):
+        await anext(read_stream(event_stream(b"<html>", content_type="text/html")))
+
+
+@pytest.mark.asyncio
+async def test_an_end_without_reason_or_done_is_a_failure(opened: Open, fake: FakeUpstream) -> None:
+    fake.finish, fake.says_done = None, False
+    with pytest.raises(EngineFailed, match="broke off"):
+        await collect(opened())
+
+
+@pytest.mark.asyncio
+async def test_vllm_s_abort_is_a_failure(opened: Open, fake: FakeUpstream) -> None:
+    fake.finish = "abort"
+    with pytest.raises(EngineFailed, match=r"gave up \(abort\)"):
+        await collect(opened())
+
+
+@pytest.mark.asyncio
+async def test_closing_the_generator_closes_the_stream_at_once(opened: Open, fake: FakeUpstream) -> None:
+    fake.pieces, fake.step_s = ["word "] * 1000, 0.01
+    engine = opened()
+    stream = engine.generate(REQUEST)
+    await anext(stream)
+    assert engine.load().active == 1
+    await stream.aclose()
+    assert await eventually_async(lambda: fake.left_early == 1 and engine.load().active == 0)
+
+
+@pytest.mark.asyncio
+async def test_leaving_before_the_first_token_closes_the_stream(opened: Open, fake: FakeUpstream) -> None:
+    fake.step_s = 60
+    engine = opened()
+    waiting = asyncio.create_task(collect(engine))
+    assert await eventually_async(lambda: fake.open_streams == 1)
+    waiting.cancel()
+    assert await eventually_async(lambda: fake.left_early == 1 and engine.load().active == 0)
+
+
+@pytest.mark.asyncio
+async def test_closing_the_engine_ends_its_streams(opened: Open, fake: FakeUpstream) -> None:
+    fake.pieces, fake.step_s = ["word "] * 1000, 0.01
+    engine = opened()
+    async with aclosing(engine.generate(REQUEST)) as stream:
+        await anext(stream)
+        await asyncio.to_thread(engine.close)
+        with pytest.raises(EngineFailed, match="closed"):
+            await _to_the_end(stream)
+    with pytest.raises(EngineFailed, match="closed"):
+        await collect(engine)
+    assert await eventually_async(lambda: fake.left_early == 1)
+
+
+async def _to_the_end(stream: AsyncGenerator[Delta, None]) -> None:
+    async for _ in stream:
+        pass
+
+
+@pytest.mark.asyncio
+async def test_vllm_scores(opened: Open, fake: FakeUpstream) -> None:
+    engine = opened()
+    ids = {char: engine._tokenizer.encode(char, begin=False)[0] for char in "abc"}  # pyright: ignore[reportPrivateUsage]
+    log_probs = [None, {str(ids["b"]): {"logprob": -0.5}}, {str(ids["c"]): {"logprob": -1.5, "rank": 2}}]
+    fake.answer = {"choices": [{"text": "x", "prompt_logprobs": log_probs}]}
+    assert await engine.score("a", "bc") == [-0.5, -1.5]
+    assert fake.prompts == [[ids["a"], ids["b"], ids["c"]]]
+    assert await engine.score("a", "") == []
+    fake.answer = {"choices": [{"text": "x"}]}
+    with pytest.raises(EngineFailed, match="no log probabilities"):
+        await engine.score("a", "bc")
+
+
+@pytest.mark.asyncio
+async def test_other_servers_do_not_score(opened: Open, fake: FakeUpstream) -> None:
+    fake.owned_by = "llamacpp"
+    with pytest.raises(EngineFailed, match=r"Only vLLM .* torch or openvino"):
+        await opened().score("a", "b")
+    assert fake.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("card", "context_tokens"),
+    [
+        ({"max_model_len": 256}, 256),
+        ({"owned_by": "llamacpp", "meta": {"n_ctx": 128, "n_ctx_train": 4096}}, 128),
+        ({"owned_by": "acepilot", "context_tokens": 300}, 300),
+        ({"max_model_len": 4096}, 512),
+        ({}, 512),
+    ],
+)
+def test_the_context_is_the_smallest_that_is_told(
+    opened: Open, fake: FakeUpstream, card: dict[str, Any], context_tokens: int
+) -> None:
+    fake.cards = [{"id": "ours", **card}]
+    info = opened().info
+    assert (info.context_tokens, info.engine, info.model) == (context_tokens, "upstream", "ours")
+    assert info.fim is not None
+    assert info.fim.name == "qwen"
+    assert {"<|endoftext|>", "<|fim_prefix|>"} <= info.special_tokens
+
+
+@pytest.mark.asyncio
+async def test_sentinels_that_a_folder_does_not_call_special(fake: FakeUpstream, tmp_path: Path) -> None:
+    """As published Qwen2.5-Coder folders have theirs."""
+    fake.pieces = ["one", "<|fim_pre", "fix|>def"]
+    engine = UpstreamEngine(tokenizer_folder(tmp_path, special=False), EngineOptions(upstream=(fake.url,)))
+    try:
+        assert engine.info.fim is not None
+        assert set(FIM_TOKENS) <= engine.info.special_tokens
+        assert text_of(await collect(engine)) == "one"
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("listed", "taken"),
+    [
+        (["whatever"], "whatever"),
+        (["other", "ours"], "ours"),
+        (["other", "/models/ours"], "/models/ours"),
+        (["other:latest", "ours:latest"], "ours:latest"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_the_model_s_name_is_what_the_server_calls_it(
+    opened: Open, fake: FakeUpstream, listed: list[str], taken: str
+) -> None:
+    fake.cards = [{"id": name} for name in listed]
+    await collect(opened())
+    assert fake.bodies[0]["model"] == taken
+
+
+def test_several_models_of_other_names_are_listed(opened: Open, fake: FakeUpstream) -> None:
+    fake.cards = [{"id": "llama"}, {"id": "qwen"}]
+    with pytest.raises(ConfigError, match=r"none is called ours: llama, qwen.*--served-model-name ours"):
+        opened()
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [
+        ((), "--upstream http://"),
+        (("gpu1:8000",), "write http://HOST:PORT"),
+        (("http://me:secret@gpu1:8000",), "ACEPILOT_UPSTREAM_TOKEN"),
+    ],
+)
+def test_addresses_are_checked(model: ModelFolder, urls: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as raised:
+        UpstreamEngine(model, EngineOptions(upstream=urls))
+    assert "secret" not in raised.value.message
+
+
+def test_the_same_address_twice_is_one_replica(opened: Open, fake: FakeUpstream) -> None:
+    opened(fake.url, f"{fake.url}/", f"{fake.url}/v1")
+    assert fake.asked_health == 1
+
+
+@pytest.mark.asyncio
+async def test_the_token_is_shown_and_asked_for(opened: Open, fake: FakeUpstream) -> None:
+    fake.token = "secret-token"
+    with pytest.raises(ConfigError, match=r"answers 401.*ACEPILOT_UPSTREAM_TOKEN"):
+        opened()
+    assert text_of(await collect(opened(upstream_token="secret-token"))) == "one two three"
+
+
+def test_nobody_there_is_told_at_opening(opened: Open, fake: FakeUpstream) -> None:
+    fake.stop()
+    with pytest.raises(ServerNotReady, match=f"{fake.url} cannot be reached.*Start one"):
+        opened()
+
+
+def test_a_folder_without_tokenizer_is_told(tmp_path: Path, fake: FakeUpstream) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelBroken, match="not the weights"):
+        UpstreamEngine(ModelFolder("x", tmp_path, None), EngineOptions(upstream=(fake.url,)))
+
+
+@pytest.mark.asyncio
+async def test_an_empty_prompt_asks_nobody(opened: Open, fake: FakeUpstream) -> None:
+    with pytest.raises(EngineFailed, match="empty"):
+        await collect(opened(), GenerationRequest("", max_tokens=4))
+    assert fake.bodies == []
+
+
+@pytest.mark.asyncio
+async def test_no_code_in_logs_or_errors(
+    opened: Open, fake: FakeUpstream, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("DEBUG")
+    code = "secret_recipe = 42"
+    request = GenerationRequest(code, max_tokens=4)
+    said: list[str] = []
+    engine = opened()
+    with structlog.testing.capture_logs() as events:
+        for fault in (
+            {"refuses": 500},
+            {"refuses": 422},
+            {"fails_after": 0},
+            {"fails_after": 1},
+            {"dies_after": 1},
+        ):
+            fake.refuses = fake.fails_after = fake.dies_after = None
+            fake.refusal = {
+                "error": {"message": f"cannot take {code!r}", "type": "BadRequestError", "code": code}
+            }
+            for name, value in fault.items():
+                setattr(fake, name, value)
+            with pytest.raises(EngineFailed) as raised:
+                await collect(engine, request)
+            said.append(raised.value.message)
+    assert "answers 422 (BadRequestError)" in said[1]
+    logged = f"{events} {said} {caplog.text} {capfd.readouterr()}"
+    assert "upstream_tries_again" in logged
+    assert "secret_recipe" not in logged
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_wraps_prompts_is_told_of_once(opened: Open, fake: FakeUpstream) -> None:
+    engine = opened()
+    with structlog.testing.capture_logs() as events:
+        fake.usage = {"prompt_tokens": len(REQUEST.prompt) + 30, "completion_tokens": 3}
+        await collect(engine)
+        await collect(engine)
+    assert [event["event"] for event in events] == ["upstream_prompt_differs"]
+    assert events[0]["theirs_tokens"] == events[0]["ours_tokens"] + 30
+
+
+@pytest.mark.asyncio
+async def test_a_rendered_prompt_passes_an_acepilot_unchanged(
+    opened: Open, serve: Callable[..., Any], scripted: Any
+) -> None:
+    engine = opened(serve(scripted).url)
+    prompt = render(engine.info.fim, "before <", "> after", (), path="", comment="#")
+    assert prompt.startswith("<|fim_prefix|>")
+    assert text_of(await collect(engine, GenerationRequest(prompt, max_tokens=8))) == "one two three"
+    assert scripted.prompts[-1] == prompt
