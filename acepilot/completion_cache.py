@@ -20,7 +20,7 @@ from dataclasses import dataclass
 PREFIX_LINES = 8
 PREFIX_CHARS = 1_000
 SUFFIX_LINES = 4
-SUFFIX_CHARS = 300
+KEY_SUFFIX_CHARS = 300
 MAX_TYPED_CHARS = 400
 """How far back a lookup walks. Nobody types 400 characters of one suggestion."""
 
@@ -86,7 +86,7 @@ def same_suffix(before: str, now: str, typed: str) -> bool:
 
 def suffix_head(suffix: str) -> str:
     """The first lines of a suffix: what tells one place from another."""
-    return "".join(suffix[:SUFFIX_CHARS].splitlines(keepends=True)[:SUFFIX_LINES])
+    return "".join(suffix[:KEY_SUFFIX_CHARS].splitlines(keepends=True)[:SUFFIX_LINES])
 
 
 def _prefix_tail(prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""A full disk becomes NotEnoughDisk: `check_room` looks before writing, `full_disk_told` while writing."""
+"""A full disk becomes NotEnoughDisk: `check_room` looks before writing, `explain_full_disk` while writing."""
 
 import errno
 import shutil
@@ -46,7 +46,7 @@ def check_room(place: Path, needed_bytes: int, what: str, advice: str) -> None:
 
 
 @contextmanager
-def full_disk_told(place: Path, advice: str, *, unfinished: Path | None = None) -> Generator[None]:
+def explain_full_disk(place: Path, advice: str, *, unfinished: Path | None = None) -> Generator[None]:
     """Raise NotEnoughDisk for a full disk inside the block; every other error passes as it is.
 
     The sentence names `place`, the bytes free on its disk, and `advice`. `unfinished` is a folder that is

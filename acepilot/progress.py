@@ -24,15 +24,15 @@ Advance = Callable[[float], None]
 def byte_progress(description: str, total_bytes: int, console: Console | None = None) -> Generator[Advance]:
     """Yields a function that is told how many bytes are done so far."""
     size = f"{total_bytes / 1e6:.0f} MB"
-    with _progress(description, total_bytes, size, DownloadColumn(), console) as tell:
-        yield tell
+    with _progress(description, total_bytes, size, DownloadColumn(), console) as advance:
+        yield advance
 
 
 @contextmanager
 def count_progress(description: str, total: int, console: Console | None = None) -> Generator[Advance]:
     """Yields a function that is told how many items are done so far."""
-    with _progress(description, total, str(total), MofNCompleteColumn(), console) as tell:
-        yield tell
+    with _progress(description, total, str(total), MofNCompleteColumn(), console) as advance:
+        yield advance
 
 
 @contextmanager
@@ -49,11 +49,11 @@ def _progress(
     quarter_told = 0
     console.print(f"{description}: {size}")
 
-    def tell(done: float) -> None:
+    def advance(done: float) -> None:
         nonlocal quarter_told
         quarter = int(4 * done / max(total, 1))
         if quarter > quarter_told:
             quarter_told = quarter
             console.print(f"{description}: {25 * quarter} %")
 
-    yield tell
+    yield advance

@@ -95,7 +95,7 @@ class Replica:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     requests_s: float
     server_cores: int
     replicas: int
@@ -157,7 +157,7 @@ def replicas_of(card: Card, model: Model, given: Assumptions) -> list[Replica]:
     return [replica for replica in found if replica]
 
 
-def plan(developers: int, card: Card, model: Model, given: Assumptions) -> Plan | None:
+def plan(developers: int, card: Card, model: Model, given: Assumptions) -> CapacityPlan | None:
     """The fewest cards for the busiest hour, plus a spare replica for a team. None: all are too slow."""
     requests_s = developers * given.requests_a_day * given.busiest_hour_share / 3600
     at_model_s = requests_s * (1 - given.cached_share)
@@ -173,7 +173,7 @@ def plan(developers: int, card: Card, model: Model, given: Assumptions) -> Plan 
     if best is None:
         return None
     dollars = cards(best) * (given.dollars_an_hour or card.dollars_an_hour) * HOURS_A_MONTH
-    return Plan(
+    return CapacityPlan(
         requests_s=requests_s,
         server_cores=math.ceil(requests_s * given.server_cpu_s / given.busiest_load),
         replicas=needed(best),

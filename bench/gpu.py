@@ -19,9 +19,9 @@ import torch
 from bench.figures import describe, setting
 from bench.torch import SHAPES, random_codegen, random_runner, time_ours, time_transformers
 from server.engine.base import EngineOptions
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.engine import CUDA_STEP_TOKENS
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner
 from server.engine.torch.weights import best_numbers
 
@@ -51,7 +51,7 @@ def main() -> None:
         torch.cuda.empty_cache()
 
 
-def bench(shape: str, numbers: Numbers, prompt_tokens: int, tokens: int, read: float) -> None:
+def bench(shape: str, numbers: WeightFormat, prompt_tokens: int, tokens: int, read: float) -> None:
     prompt = torch.randint(0, 50_000, (prompt_tokens,)).tolist()
     torch.cuda.reset_peak_memory_stats()
     model = random_codegen(shape, numbers)
@@ -81,12 +81,12 @@ def bench(shape: str, numbers: Numbers, prompt_tokens: int, tokens: int, read: f
 def tokens_a_second(runner: TorchRunner, streams: int, prompt: list[int], tokens: int) -> float:
     """Of all together, once their prompts are read and the step's size is captured."""
     for slot in range(streams):
-        runner.step([Chunk(slot, 0, prompt, 0)])
+        runner.step([RowSlice(slot, 0, prompt, 0)])
     began = 0.0
     for at in range(-2, tokens):
         if at == 0:
             began = time.perf_counter()
-        runner.step([Chunk(slot, len(prompt) + 2 + at, [slot], 1) for slot in range(streams)])
+        runner.step([RowSlice(slot, len(prompt) + 2 + at, [slot], 1) for slot in range(streams)])
     return streams * tokens / (time.perf_counter() - began)
 
 

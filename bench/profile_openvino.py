@@ -26,7 +26,7 @@ from server.engine.base import EngineOptions
 from server.engine.openvino import runner as openvino_runner
 from server.engine.openvino.model_files import prepared_folder
 from server.engine.openvino.runner import OpenVinoRunner
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 
 STEPS = 80
 CHUNK_TOKENS = 256
@@ -44,7 +44,7 @@ class CountingRunner(OpenVinoRunner):
             total[node.node_type, node.exec_type] += node.real_time.total_seconds() * 1000 * self.steps
         return total
 
-    def timed_ms(self, chunk: Chunk) -> float:
+    def timed_ms(self, chunk: RowSlice) -> float:
         self.steps += 1
         began = time.perf_counter()
         self.step([chunk])
@@ -68,10 +68,10 @@ def main() -> int:
     )
     tokens = random.Random(0).choices(range(1000, 50_000), k=options.kept_tokens + STEPS)
     for start in range(0, options.kept_tokens, CHUNK_TOKENS):
-        runner.timed_ms(Chunk(0, start, tokens[start : min(start + CHUNK_TOKENS, options.kept_tokens)], 1))
+        runner.timed_ms(RowSlice(0, start, tokens[start : min(start + CHUNK_TOKENS, options.kept_tokens)], 1))
     before = runner.total_ms()
     steps = [
-        runner.timed_ms(Chunk(0, at, tokens[at : at + 1], 1))
+        runner.timed_ms(RowSlice(0, at, tokens[at : at + 1], 1))
         for at in range(options.kept_tokens, options.kept_tokens + STEPS)
     ]
     after = runner.total_ms()

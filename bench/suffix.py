@@ -158,10 +158,10 @@ def main() -> int:
     asked = holes(options.holes_per_language)
     for one in contestants(options.model):
         filled = results.setdefault(one.name, [])
-        with serving(one, logs) as server, count_progress(one.name, len(asked)) as tell:
+        with serving(one, logs) as server, count_progress(one.name, len(asked)) as advance:
             for hole in asked:
                 filled.append(fill(server.url, hole))
-                tell(len(filled))
+                advance(len(filled))
     console.print(table(results), f"{len(asked)} holes")
     if options.json:
         kept = {name: [dataclasses.asdict(one) for one in filled] for name, filled in results.items()}

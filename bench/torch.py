@@ -29,10 +29,10 @@ from transformers import CodeGenConfig, CodeGenForCausalLM
 from bench.figures import describe, setting
 from bench.limits import measure_machine
 from server.engine.base import EngineOptions
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.codegen import ParallelDecoder
 from server.engine.torch.engine import CPU_STEP_TOKENS, before_torch
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, make_runner
 from server.engine.torch.weights import best_numbers
 
@@ -62,7 +62,7 @@ def codegen_config(shape: str) -> CodeGenConfig:
     return CodeGenConfig(n_embd=width, n_layer=layers, n_head=heads, rotary_dim=rotary, vocab_size=51200)
 
 
-def random_codegen(shape: str, numbers: Numbers) -> Any:
+def random_codegen(shape: str, numbers: WeightFormat) -> Any:
     """CodeGenForCausalLM, made where and as it is used."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
@@ -74,7 +74,7 @@ def random_codegen(shape: str, numbers: Numbers) -> Any:
         torch.set_default_dtype(before)
 
 
-def random_runner(model: Any, numbers: Numbers, options: EngineOptions) -> TorchRunner:
+def random_runner(model: Any, numbers: WeightFormat, options: EngineOptions) -> TorchRunner:
     """The torch engine's, with the weights of `model`, a CodeGenForCausalLM."""
     decoder = ParallelDecoder(model.config, dict(model.named_parameters()), numbers)
     return make_runner(decoder, model.config, numbers, options)
@@ -87,11 +87,11 @@ def time_ours(
     began = clock()
     cut = (len(prompt) - 1) // step_tokens * step_tokens
     for start in range(0, cut, step_tokens):
-        runner.step([Chunk(0, start, prompt[start : start + step_tokens], 0)])
-    found = [int(runner.step([Chunk(0, cut, prompt[cut:], 1)])[0].argmax())]
+        runner.step([RowSlice(0, start, prompt[start : start + step_tokens], 0)])
+    found = [int(runner.step([RowSlice(0, cut, prompt[cut:], 1)])[0].argmax())]
     first_s = clock() - began
     while len(found) < tokens:
-        logits = runner.step([Chunk(0, len(prompt) + len(found) - 1, found[-1:], 1)])
+        logits = runner.step([RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)])
         found.append(int(logits[0].argmax()))
     return Timed(first_s, clock() - began, found)
 
@@ -119,7 +119,7 @@ def time_transformers(model: Any, prompt: list[int], tokens: int, clock: Callabl
     return Timed(first_s, total_s, found)
 
 
-def limits(numbers: Numbers, shape: str, prompt_tokens: int) -> str:
+def limits(numbers: WeightFormat, shape: str, prompt_tokens: int) -> str:
     """Least times by memory and multipliers, all cores; measured now."""
     machine = measure_machine()
     with torch.device("meta"):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.examiner import Examiner, all_of
-from eval_humaneval.generate import Completion, IsOver, Model, Sampling
+from eval_humaneval.generate import IsOver, Model, ModelAnswer, Sampling
 from eval_humaneval.holes.ends import end_of
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
@@ -88,14 +88,14 @@ async def ask(
         samples.append(sample)
         file.write(sample.model_dump_json() + "\n")
         file.flush()
-        tell(len(samples))
+        advance(len(samples))
 
     at = f" at {settings.server_url}" if settings.server_url else ""
     with (
         open_for_lines(target / SAMPLES_FILE) as file,
-        count_progress(f"asking {settings.model}{at}", len(wanted), console) as tell,
+        count_progress(f"asking {settings.model}{at}", len(wanted), console) as advance,
     ):
-        tell(len(samples))
+        advance(len(samples))
         await all_of(
             one(problem, index)
             for problem in work.problems
@@ -109,7 +109,7 @@ def _filled(hole: Hole) -> IsOver:
     return lambda text: end_of(hole, text) is not None
 
 
-def _sample(problem: Problem, index: int, completion: Completion) -> Sample:
+def _sample(problem: Problem, index: int, completion: ModelAnswer) -> Sample:
     """Not judged as yet."""
     return Sample(
         problem=problem.id,

@@ -79,14 +79,14 @@ def _log_likelihoods(
 
 async def _all_of(engine: Engine, model: str, words: list[OwnWords], console: Console) -> list[np.ndarray]:
     found: list[np.ndarray] = []
-    with count_progress(f"reading with {model}", len(words), console) as tell:
+    with count_progress(f"reading with {model}", len(words), console) as advance:
         for one in words:
             text = one.text
             while engine.count_tokens(text) >= engine.info.context_tokens:
                 text = text[: len(text) * 3 // 4]
             opening, newline, rest = text.partition("\n")
             found.append(np.array(await engine.score(opening + newline, rest)))
-            tell(len(found))
+            advance(len(found))
     return found
 
 

@@ -42,7 +42,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Completion:
+class ModelAnswer:
     """`text` is cut at the problem's stops. `truncated`: the tokens were used up before a stop came."""
 
     text: str
@@ -58,7 +58,7 @@ class Model(Protocol):
 
     async def complete(
         self, problem: Problem, index: int, sampling: Sampling, is_over: IsOver | None = None
-    ) -> Completion:
+    ) -> ModelAnswer:
         """Sample number `index` of `problem`. Raises EngineFailed. `is_over` tells of a text whether more is
         of no use; without it a stop of the problem does."""
         ...
@@ -85,7 +85,7 @@ class InProcess:
 
     async def complete(
         self, problem: Problem, index: int, sampling: Sampling, is_over: IsOver | None = None
-    ) -> Completion:
+    ) -> ModelAnswer:
         is_over = is_over or _has_stop(problem)
         request = GenerationRequest(
             prompt=self._prompt(problem, sampling.max_tokens),
@@ -102,7 +102,7 @@ class InProcess:
                 ended = delta.finish == "stop" or is_over(text)
                 if ended:
                     break
-        return Completion(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
+        return ModelAnswer(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:
         room = self._engine.count_tokens(continuation) + 1
@@ -152,7 +152,7 @@ class OverHttp:
 
     async def complete(
         self, problem: Problem, index: int, sampling: Sampling, is_over: IsOver | None = None
-    ) -> Completion:
+    ) -> ModelAnswer:
         is_over = is_over or _has_stop(problem)
         body: dict[str, object] = {
             "model": self._model,
@@ -170,7 +170,7 @@ class OverHttp:
         choice = answer.choices[0]
         ended = choice.finish_reason != "length" or is_over(choice.text)
         tokens = answer.usage.completion_tokens if answer.usage else 0
-        return Completion(truncate(choice.text, problem.stops), tokens, not ended, time.monotonic() - began)
+        return ModelAnswer(truncate(choice.text, problem.stops), tokens, not ended, time.monotonic() - began)
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:
         """OpenAI's protocol has no way to ask for it."""

@@ -85,8 +85,8 @@ async def check(
         passes = judgement.outcome == "passed"
         is_right = passes if which == "canonical" else not passes and judgement.outcome != "infrastructure"
         (result.passed if is_right else result.failed).append(task)
-        tell(len(result.passed) + len(result.failed))
+        advance(len(result.passed) + len(result.failed))
 
-    with count_progress("checking the problems' own solutions", len(tasks), console) as tell:
+    with count_progress("checking the problems' own solutions", len(tasks), console) as advance:
         await all_of(one(*task) for task in tasks)
     return result

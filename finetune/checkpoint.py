@@ -29,7 +29,7 @@ from peft import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 
-from acepilot.disk import full_disk_told
+from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError
 from acepilot.models.manifest import write_atomically
 from finetune.config import TrainConfig
@@ -226,7 +226,7 @@ def _gathered(model: Any, *, trained_only: bool) -> dict[str, torch.Tensor]:
 
 
 def _full_disk_told(unfinished: Path) -> contextlib.AbstractContextManager[None]:
-    return full_disk_told(
+    return explain_full_disk(
         unfinished.parent,
         f"{unfinished.name} was not written, the checkpoint before it is whole. Free some space and start "
         "again: it goes on from there.",

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 from acepilot.errors import AcepilotError
 from acepilot.events import utf16
 from acepilot.protocol import AcepilotInfo, CompletionRequest, FinishReason, LogProbs, Trail, Usage
-from server.plan import Plan
+from server.plan import RequestPlan
 
 WHOLE_S = 900.0
 """From a request's arrival to its end: 4,096 tokens at five a second. An engine that hangs is left then."""
@@ -48,13 +48,13 @@ class Completed:
     info: AcepilotInfo
 
 
-Event = Piece | Done | Completed
+StreamItem = Piece | Done | Completed
 
 
-class Completion:
+class ActiveCompletion:
     """One accepted request; `id` is known before the first event, and opens its trail."""
 
-    def __init__(self, request: CompletionRequest, plan: Plan, trail: Trail) -> None:
+    def __init__(self, request: CompletionRequest, plan: RequestPlan, trail: Trail) -> None:
         self.request = request
         self.plan = plan
         self.trail = trail

@@ -20,7 +20,7 @@ MIN_PROMPT_TOKENS = 32
 
 
 @dataclass(frozen=True)
-class Plan:
+class RequestPlan:
     """One request, resolved. `context` is None in raw mode: no early stop, no filter.
 
     An editor's `prompt` is empty where the cursor stands at the beginning and nothing else is known.
@@ -50,7 +50,9 @@ class Limits:
     suffix_candidates: int
 
 
-def plan(request: CompletionRequest, engine: Engine, limits: Limits, windows: Windows, in_hand: int) -> Plan:
+def plan(
+    request: CompletionRequest, engine: Engine, limits: Limits, windows: Windows, in_hand: int
+) -> RequestPlan:
     """`in_hand`: sequences of others that wait or run.
 
     Raises BadRequest when a raw prompt is empty, or `max_tokens` leaves no room for one in the context.
@@ -89,7 +91,7 @@ def plan(request: CompletionRequest, engine: Engine, limits: Limits, windows: Wi
     if not composed.text and context is None:
         raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
     gap = _gap(request, composed, engine) if limits.suffix_candidates and composed.text else None
-    return Plan(
+    return RequestPlan(
         mode=mode,
         context=context,
         language_id=language.id if context else None,

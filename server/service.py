@@ -16,13 +16,13 @@ from acepilot.completion_cache import CompletionCache
 from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, CompletionRequest, Trail
 from server.admission import Admission
-from server.completion import Completed, Completion, Done, Event, Piece, offered
+from server.completion import ActiveCompletion, Completed, Done, Piece, StreamItem, offered
 from server.engine.base import Engine, EngineInfo, GenerationRequest
 from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.plan import Limits, plan
+from server.stop_monitor import GeneratedText, StopMonitor
 from server.suffix_choice import Gap, candidates, choose, together
-from server.text_stream import Draft, Gate
 from server.trails import Trails
 from server.window import Windows
 
@@ -54,7 +54,7 @@ class CompletionService:
     def info(self) -> EngineInfo:
         return self.engine.info
 
-    def accept(self, request: CompletionRequest) -> Completion:
+    def accept(self, request: CompletionRequest) -> ActiveCompletion:
         """Plans the request and reserves its place in the queue, which `stream` gives back.
 
         Raises BadRequest, or Overloaded when the queue is full. Begin to read `stream` at once: without an
@@ -78,9 +78,9 @@ class CompletionService:
             offered_chars=[0] * request.n,
         )
         self._trails.put(trail)
-        return Completion(request, planned, trail)
+        return ActiveCompletion(request, planned, trail)
 
-    async def stream(self, completion: Completion) -> AsyncGenerator[Event, None]:
+    async def stream(self, completion: ActiveCompletion) -> AsyncGenerator[StreamItem, None]:
         """Pieces of all choices as they come, each choice's Done, and Completed.
 
         Raises EngineFailed, Overloaded after too long a wait in the queue, CompletionTooSlow.
@@ -115,7 +115,7 @@ class CompletionService:
             self._admission.release(completion.plan.sequences)
             self._account(completion, outcome)
 
-    def _cached(self, completion: Completion) -> str | None:
+    def _cached(self, completion: ActiveCompletion) -> str | None:
         request, plan = completion.request, completion.plan
         if plan.context is None or request.temperature > 0 or request.n > 1 or not request.max_tokens:
             return None
@@ -128,7 +128,7 @@ class CompletionService:
         self._metrics.cache_hits.labels(source).inc()
         return hit.text
 
-    async def _generate_all(self, completion: Completion) -> AsyncGenerator[Piece | Done, None]:
+    async def _generate_all(self, completion: ActiveCompletion) -> AsyncGenerator[Piece | Done, None]:
         """Merges the streams of all `n` choices."""
         if not completion.plan.prompt:  # a new file: no mistake of the editor's, and no work for the engine
             completion.trail.finish_reason = "stop"
@@ -172,10 +172,10 @@ class CompletionService:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read_ahead(self, completion: Completion) -> None:
+    async def _read_ahead(self, completion: ActiveCompletion) -> None:
         """Leaves the prompt in the engine's KV cache. Engines read by generating; that token is nobody's."""
         trail = completion.trail
-        gate = Gate((), None)
+        gate = StopMonitor((), None)
         generation = GenerationRequest(completion.plan.prompt, max_tokens=1)
         async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
             async for _ in texts:
@@ -184,7 +184,7 @@ class CompletionService:
         trail.finish_reason = "length"
         trail.reason = "Nothing: the prompt was only read ahead, as asked (max_tokens is 0)."
 
-    async def _generate(self, completion: Completion, index: int) -> AsyncGenerator[Piece | Done, None]:
+    async def _generate(self, completion: ActiveCompletion, index: int) -> AsyncGenerator[Piece | Done, None]:
         """One choice, shown as it grows."""
         request = completion.request
         seed = request.seed if request.seed is not None else uuid.uuid4().int
@@ -195,7 +195,7 @@ class CompletionService:
             top_p=request.top_p,
             seed=(seed + index) % 2**31,
         )
-        gate = Gate(request.stop, completion.plan.context, request.time_limit_ms)
+        gate = StopMonitor(request.stop, completion.plan.context, request.time_limit_ms)
         async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
             async for text in texts:
                 yield Piece(index, text)
@@ -206,12 +206,12 @@ class CompletionService:
                 done = replace(done, log_probs=await completion.in_time(scored))
         yield done
 
-    async def _choose(self, completion: Completion, gap: Gap) -> AsyncGenerator[Piece | Done, None]:
+    async def _choose(self, completion: ActiveCompletion, gap: Gap) -> AsyncGenerator[Piece | Done, None]:
         """One choice among several drafts, known when they are all there: see suffix_choice.py."""
         plan, trail = completion.plan, completion.trail
 
-        async def whole(generation: GenerationRequest) -> Draft:
-            gate = Gate(completion.request.stop, plan.context, completion.request.time_limit_ms)
+        async def whole(generation: GenerationRequest) -> GeneratedText:
+            gate = StopMonitor(completion.request.stop, plan.context, completion.request.time_limit_ms)
             async with contextlib.aclosing(self._texts(completion, generation, gate)) as texts:
                 async for _ in texts:
                     pass
@@ -230,7 +230,7 @@ class CompletionService:
         yield done
 
     async def _texts(
-        self, completion: Completion, generation: GenerationRequest, gate: Gate
+        self, completion: ActiveCompletion, generation: GenerationRequest, gate: StopMonitor
     ) -> AsyncGenerator[str, None]:
         """One sequence of the engine: what of it may be shown, as it comes, until `gate` has enough."""
         trail = completion.trail
@@ -247,7 +247,7 @@ class CompletionService:
                     if gate.over:
                         break
 
-    def _finish(self, completion: Completion, index: int, draft: Draft) -> Done:
+    def _finish(self, completion: ActiveCompletion, index: int, draft: GeneratedText) -> Done:
         """What is offered of a draft. The cache keeps it, and the trail why it is as it is."""
         request, plan, trail = completion.request, completion.plan, completion.trail
         text = draft.text
@@ -265,7 +265,7 @@ class CompletionService:
                 self._cache.put(request.prompt, request.suffix or "", plan.salt, text)
         return Done(index, text, draft.finish_reason)
 
-    def _account(self, completion: Completion, outcome: str) -> None:
+    def _account(self, completion: ActiveCompletion, outcome: str) -> None:
         trail, metrics = completion.trail, self._metrics
         trail.generated_tokens = completion.completion_tokens
         trail.total_ms = completion.elapsed_ms()

@@ -16,7 +16,7 @@ from acepilot.postprocess.chain import Context, finish
 from acepilot.prompt import CountTokens
 from acepilot.protocol import SuffixChoice
 from server.engine.base import Engine, GenerationRequest
-from server.text_stream import Draft
+from server.stop_monitor import GeneratedText
 
 T = TypeVar("T")
 
@@ -84,14 +84,14 @@ def candidates(prompt: str, gap: Gap, max_tokens: int, count: int) -> list[Gener
     ]
 
 
-EMPTY = Draft("", "stop", None)
+EMPTY = GeneratedText("", "stop", None)
 
 
 @dataclass(frozen=True)
 class Chosen:
     """`draft` is empty where nothing is better than any. `reason`: a sentence for the user."""
 
-    draft: Draft
+    draft: GeneratedText
     report: SuffixChoice
     reason: str
 
@@ -101,11 +101,13 @@ class _Offer:
     """`cut`: the beginning of draft number `number`, or all of it. `text`: what the filters leave of that."""
 
     number: int
-    cut: Draft
+    cut: GeneratedText
     text: str
 
 
-async def choose(engine: Engine, gap: Gap, drafts: Sequence[Draft], context: Context | None) -> Chosen:
+async def choose(
+    engine: Engine, gap: Gap, drafts: Sequence[GeneratedText], context: Context | None
+) -> Chosen:
     """`drafts`: the greedy one first. In raw mode, which has no `context`, one of them is taken in any case.
 
     Raises EngineFailed.
@@ -140,7 +142,7 @@ async def choose(engine: Engine, gap: Gap, drafts: Sequence[Draft], context: Con
     return Chosen(offers[best].cut, report, _reason(offers[best], drafts, report))
 
 
-def _reason(offer: _Offer, drafts: Sequence[Draft], report: SuffixChoice) -> str:
+def _reason(offer: _Offer, drafts: Sequence[GeneratedText], report: SuffixChoice) -> str:
     which = f"draft {offer.number + 1} of {len(drafts)}" if offer.number else "the greedy draft"
     where = "" if offer.cut is drafts[offer.number] else " up to the end of a line"
     return (
@@ -149,7 +151,7 @@ def _reason(offer: _Offer, drafts: Sequence[Draft], report: SuffixChoice) -> str
     )
 
 
-def _offers(drafts: Sequence[Draft], context: Context | None) -> list[_Offer]:
+def _offers(drafts: Sequence[GeneratedText], context: Context | None) -> list[_Offer]:
     """Different texts that could be offered, those of the greedy draft first."""
     offers: dict[str, _Offer] = {}
     for number, draft in enumerate(drafts):

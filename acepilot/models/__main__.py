@@ -45,8 +45,8 @@ notes = text_console(stderr=True)
 def add(given: argparse.Namespace) -> None:
     read_manifest(given.folder)  # what is no model is told before a bar begins
     size_bytes = sum(path.stat().st_size for path in model_files(given.folder).values())
-    with byte_progress(f"checking {given.folder}", size_bytes, notes) as told:
-        model = register(given.folder, given.name, told)
+    with byte_progress(f"checking {given.folder}", size_bytes, notes) as on_progress:
+        model = register(given.folder, given.name, on_progress)
     out.print(f"{model.name} is in the registry: {model.path}")
 
 

@@ -25,7 +25,7 @@ def needs_rewriting(source: Path) -> bool:
     return any(tensor.tensor_type not in READABLE for tensor in GGUFReader(source).tensors)
 
 
-def rewrite_as_q8_0(source: Path, target: Path, told: Callable[[float], None]) -> None:
+def rewrite_as_q8_0(source: Path, target: Path, on_progress: Callable[[float], None]) -> None:
     """Writes `target` with each unreadable tensor as Q8_0. `told` hears bytes of the source read so far."""
 
     def readable(tensor: ReaderTensor) -> tuple[NDArray[Any], Quant]:
@@ -33,10 +33,10 @@ def rewrite_as_q8_0(source: Path, target: Path, told: Callable[[float], None]) -
             return np.asarray(tensor.data), tensor.tensor_type
         return quants.quantize(quants.dequantize(tensor.data, tensor.tensor_type), Quant.Q8_0), Quant.Q8_0
 
-    rewrite(source, target, readable, told)
+    rewrite(source, target, readable, on_progress)
 
 
-def rewrite(source: Path, target: Path, convert: Convert, told: Callable[[float], None]) -> None:
+def rewrite(source: Path, target: Path, convert: Convert, on_progress: Callable[[float], None]) -> None:
     """Writes `target` with the keys of `source` and each tensor as `convert` gives it."""
     reader = GGUFReader(source)
     architecture = str(reader.fields["general.architecture"].contents())
@@ -54,7 +54,7 @@ def rewrite(source: Path, target: Path, convert: Convert, told: Callable[[float]
         data, kind = convert(tensor)
         writer.add_tensor(tensor.name, data, raw_dtype=None if kind in {Quant.F32, Quant.F16} else kind)
         done += int(tensor.n_bytes)
-        told(done)
+        on_progress(done)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

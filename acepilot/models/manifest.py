@@ -89,7 +89,7 @@ def write_atomically(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def file_hashes(model: Path, told: Callable[[int], None] = lambda _: None) -> dict[str, str]:
+def file_hashes(model: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """sha256 by name inside the folder of every file that makes the model; of a single file, its own.
 
     Computed from the bytes on the disk. Left out is what changes no completion: the manifest, the model card,
@@ -97,21 +97,21 @@ def file_hashes(model: Path, told: Callable[[int], None] = lambda _: None) -> di
     Raises ModelBroken when there is nothing to read.
     """
     if model.is_file():
-        return {model.name: sha256_of(model, told)}
+        return {model.name: sha256_of(model, on_progress)}
     hashes: dict[str, str] = {}
     before = 0
     for name, path in model_files(model).items():
-        hashes[name] = sha256_of(path, lambda done, before=before: told(before + done))
+        hashes[name] = sha256_of(path, lambda done, before=before: on_progress(before + done))
         before += path.stat().st_size
     if not hashes:
         raise ModelBroken(f"{model} holds no files of a model: fetch or export it again.")
     return hashes
 
 
-def verified_hashes(folder: Path, told: Callable[[int], None] = lambda _: None) -> dict[str, str]:
+def verified_hashes(folder: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """`file_hashes` of a folder. Raises ModelBroken when they are not those of its manifest."""
     stated = {name: file.sha256 for name, file in read_manifest(folder).files.items() if name != CARD_FILE}
-    computed = file_hashes(folder, told)
+    computed = file_hashes(folder, on_progress)
     if computed != stated:
         raise ModelBroken(
             f"{folder} is not what its manifest says ({difference(stated, computed)}): remove it, and "
@@ -122,12 +122,12 @@ def verified_hashes(folder: Path, told: Callable[[int], None] = lambda _: None) 
 
 def difference(expected: dict[str, str], found: dict[str, str]) -> str:
     """What of `found`, hashes by name, is not as expected, in words; empty when all is."""
-    told = [f"{name} is missing" for name in expected if name not in found]
-    told += [f"{name} is not expected" for name in found if name not in expected]
-    told += [
+    differences = [f"{name} is missing" for name in expected if name not in found]
+    differences += [f"{name} is not expected" for name in found if name not in expected]
+    differences += [
         f"{name} is another file" for name in found if name in expected and found[name] != expected[name]
     ]
-    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+    return ", ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
 
 
 def model_files(folder: Path) -> dict[str, Path]:
@@ -141,7 +141,7 @@ def model_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def sha256_of(path: Path, told: Callable[[int], None] = lambda _: None) -> str:
+def sha256_of(path: Path, differences: Callable[[int], None] = lambda _: None) -> str:
     """Hash of a file; `told` hears how many bytes were read so far."""
     digest = hashlib.sha256()
     done = 0
@@ -149,5 +149,5 @@ def sha256_of(path: Path, told: Callable[[int], None] = lambda _: None) -> str:
         while chunk := file.read(1 << 22):
             digest.update(chunk)
             done += len(chunk)
-            told(done)
+            differences(done)
     return digest.hexdigest()

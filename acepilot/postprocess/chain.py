@@ -26,7 +26,7 @@ from acepilot.postprocess import (
     trailing_space,
     unfinished_line,
 )
-from acepilot.postprocess.context import Context, Draft
+from acepilot.postprocess.context import Context, FilterInput
 from acepilot.postprocess.mode import choose_mode
 from acepilot.postprocess.scan import Scan, scan
 from acepilot.protocol import FilterReport
@@ -54,8 +54,8 @@ class Stop:
 
     name: str
     reason: str
-    cut: Callable[[Draft], int | None]
-    hold: Callable[[Draft], int] = lambda draft: len(draft.text)
+    cut: Callable[[FilterInput], int | None]
+    hold: Callable[[FilterInput], int] = lambda draft: len(draft.text)
 
 
 STOPS = (
@@ -173,8 +173,8 @@ class EarlyStop:
         cursor = self._context.cursor
         return first_end if scan(text[:cut], cursor.language, cursor.stack).opened else cut
 
-    def _draft(self, text: str, end: int, *, ended: bool) -> Draft:
-        return Draft(self._context, text[:end], self._line_start, self._above, ended)
+    def _draft(self, text: str, end: int, *, ended: bool) -> FilterInput:
+        return FilterInput(self._context, text[:end], self._line_start, self._above, ended)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ close may be closed.
 
 import re
 
-from acepilot.postprocess.context import Draft
+from acepilot.postprocess.context import FilterInput
 from acepilot.postprocess.scan import LINE_STRINGS, mode_of
 
 # The beginnings of closers of several characters: `</li>`, `/>`, `*/`, `"""`, `-->`.
 _PARTIAL = re.compile(r"(?:</?[\w.:-]*\s*|/|[\"'`*\]#-]+)$")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     cursor = draft.context.cursor
     floor = draft.above.floor
     for stray in draft.now.strays:
@@ -31,6 +31,6 @@ def cut(draft: Draft) -> int | None:
     return None
 
 
-def hold(draft: Draft) -> int:
+def hold(draft: FilterInput) -> int:
     partial = _PARTIAL.search(draft.line)
     return draft.line_start + partial.start() if partial else len(draft.text)

@@ -68,7 +68,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Draft:
+class FilterInput:
     """A completion in the making, as a stop sees it.
 
     `text`: what there is so far, without the newline that ended its last line. `line_start`: where that line

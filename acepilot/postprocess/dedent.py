@@ -5,12 +5,12 @@ Where a keyword closes blocks (`end`, `fi`, `done`) and is still missing below, 
 
 import re
 
-from acepilot.postprocess.context import Draft, width
+from acepilot.postprocess.context import FilterInput, width
 
 _CLOSING_WORD = re.compile(r"\s*(end|fi|done|esac)\b[\s;)]*$")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     if not draft.ended or not _leaves(draft):
         return None
     closing = _CLOSING_WORD.match(draft.line)
@@ -19,11 +19,11 @@ def cut(draft: Draft) -> int | None:
     return draft.line_start
 
 
-def hold(draft: Draft) -> int:
+def hold(draft: FilterInput) -> int:
     return draft.line_start if _leaves(draft) else len(draft.text)
 
 
-def block_column(draft: Draft) -> int:
+def block_column(draft: FilterInput) -> int:
     """The column of the statements in the cursor's block."""
     left = draft.context.cursor.left
     if left.strip():
@@ -34,7 +34,7 @@ def block_column(draft: Draft) -> int:
     return width(text.partition("\n")[0])
 
 
-def _leaves(draft: Draft) -> bool:
+def _leaves(draft: FilterInput) -> bool:
     line = draft.line.lstrip()
     if draft.context.cursor.language.block_style != "indent" or not draft.line_start or not line:
         return False
@@ -43,7 +43,7 @@ def _leaves(draft: Draft) -> bool:
     return width(draft.line) < block_column(draft)
 
 
-def _stands_below(word: str, draft: Draft) -> bool:
+def _stands_below(word: str, draft: FilterInput) -> bool:
     """Whether the first line below that is as far left as this one is the closing word already."""
     column = width(draft.line)
     for line in draft.context.cursor.after.partition("\n")[2].split("\n"):

@@ -6,13 +6,13 @@ seen many components goes on with the next block. Neither is ever what the curso
 
 import re
 
-from acepilot.postprocess.context import Draft
+from acepilot.postprocess.context import FilterInput
 
 _NEXT_BLOCK = re.compile(r"<(?:script|template|style)\b")
 _PARTIAL = re.compile(r"<[/a-z]*$")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     cursor = draft.context.cursor
     if cursor.embedded:
         end = draft.line.find(f"</{cursor.embedded}")
@@ -23,7 +23,7 @@ def cut(draft: Draft) -> int | None:
     return None
 
 
-def hold(draft: Draft) -> int:
+def hold(draft: FilterInput) -> int:
     if draft.context.cursor.embedded or _may_begin_block(draft):
         partial = _PARTIAL.search(draft.line)
         if partial:
@@ -31,6 +31,6 @@ def hold(draft: Draft) -> int:
     return len(draft.text)
 
 
-def _may_begin_block(draft: Draft) -> bool:
+def _may_begin_block(draft: FilterInput) -> bool:
     """In Vue, blocks begin at the left margin; the first line only ends what stands left of the cursor."""
     return draft.context.language.id == "vue" and draft.line_start > 0

@@ -2,7 +2,7 @@
 
 import re
 
-from acepilot.postprocess.context import Context, Draft
+from acepilot.postprocess.context import Context, FilterInput
 
 MAX_LINE_CHARS = 1_000
 REPEATS = 5
@@ -10,7 +10,7 @@ _UNIT_CHARS = range(3, 41)
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     """Generation ends here; the line itself may have been shown, and `drop` takes it out."""
     return len(draft.text) if _loops(draft.line) else None
 

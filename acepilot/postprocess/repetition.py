@@ -5,13 +5,13 @@ Two equal lines are legitimate (two list items), and so are lines without a word
 
 import re
 
-from acepilot.postprocess.context import Context, Draft
+from acepilot.postprocess.context import Context, FilterInput
 
 MAX_BLOCK_LINES = 8
 _TELLING = re.compile(r"[^\W\d_]{2}")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     """Generation ends here; the copies themselves may have been shown, and `drop` takes them out."""
     return len(draft.text) if draft.ended and _copies_from(draft.text.split("\n")) is not None else None
 

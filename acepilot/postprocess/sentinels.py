@@ -2,7 +2,7 @@
 
 import re
 
-from acepilot.postprocess.context import Draft
+from acepilot.postprocess.context import FilterInput
 
 _MARK = re.compile(r"<[|｜][\w▁ .-]{1,40}[|｜]>|<fim_\w{3,10}>|<EOT>")
 _MARK_IN_CODE = re.compile(rf"{_MARK.pattern}|</s>$")  # among tags, that ends an element
@@ -13,7 +13,7 @@ _FENCE = re.compile(r"\s*```")
 _FENCED = ("markdown", "plaintext")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     language = draft.context.cursor.language
     has_tags = language.block_style == "tags" or language.id in _JSX
     mark = (_MARK if has_tags else _MARK_IN_CODE).search(draft.line)
@@ -25,7 +25,7 @@ def cut(draft: Draft) -> int | None:
     return draft.line_start if fences and _FENCE.match(draft.line) else None
 
 
-def hold(draft: Draft) -> int:
+def hold(draft: FilterInput) -> int:
     partial = _PARTIAL.search(draft.line)
     if partial:
         return draft.line_start + partial.start()

@@ -4,13 +4,13 @@
 does not happen, or a blank line shows that the model has wandered off, the first line alone is offered.
 """
 
-from acepilot.postprocess.context import Draft
+from acepilot.postprocess.context import FilterInput
 from acepilot.postprocess.mode import only_closers
 
 MAX_LINES = 8
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     context = draft.context
     if context.mode != "line" or not draft.ended:
         return None
@@ -23,12 +23,12 @@ def cut(draft: Draft) -> int | None:
     return None if draft.now.opened else len(draft.text)
 
 
-def hold(draft: Draft) -> int:
+def hold(draft: FilterInput) -> int:
     """Until the brackets are closed, only the first line is sure."""
     first_end = draft.text.find("\n")
     return first_end if draft.context.mode == "line" and first_end >= 0 else len(draft.text)
 
 
-def _opens(draft: Draft) -> bool:
+def _opens(draft: FilterInput) -> bool:
     """Whether the line opened brackets; an open string does not count, it ends with its line."""
     return bool(draft.now.opened) and draft.now.opened[-1].mark in "([{"

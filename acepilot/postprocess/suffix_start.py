@@ -7,12 +7,12 @@ brackets that the completion opened itself.
 
 import re
 
-from acepilot.postprocess.context import Draft
+from acepilot.postprocess.context import FilterInput
 
 _TELLING = re.compile(r"[^\W\d_]{2}|\w.*\w.*\w")
 
 
-def cut(draft: Draft) -> int | None:
+def cut(draft: FilterInput) -> int | None:
     rest = draft.context.cursor.rest.strip()
     if not rest:
         return None
@@ -22,7 +22,7 @@ def cut(draft: Draft) -> int | None:
     return _cut_at(draft, tail, draft.text.rstrip()) if draft.ended and tail else None
 
 
-def hold(draft: Draft) -> int:
+def hold(draft: FilterInput) -> int:
     rest = draft.context.cursor.rest.strip()
     end = rest if _TELLING.search(rest) else _short_end(rest)
     line = draft.line.rstrip()
@@ -37,7 +37,7 @@ def _short_end(rest: str) -> str:
     return rest.strip(")]}\"'`> \t")
 
 
-def _cut_at(draft: Draft, end: str, text: str) -> int | None:
+def _cut_at(draft: FilterInput, end: str, text: str) -> int | None:
     at = len(text) - len(end)
     if at < draft.line_start or not text.endswith(end):
         return None

@@ -16,7 +16,7 @@ ASKS_AGAIN_S = 12.0
 """Language servers look after a server that was away every 10 s."""
 
 
-class Phoenix:
+class RestartingServer:
     """`session` is the running server's; `away_s`: how long it was away since `killed_at`.
 
     Its output goes to `log`, and after its death to the same name with `.2` behind it. Raises PeerFailed.
@@ -40,7 +40,7 @@ class Phoenix:
             return False
         return self._back_at is None or time.monotonic() < self._back_at + ASKS_AGAIN_S
 
-    def __enter__(self) -> "Phoenix":
+    def __enter__(self) -> "RestartingServer":
         self._start(self._log)
         return self
 

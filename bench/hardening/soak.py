@@ -29,7 +29,7 @@ from rich.table import Table
 
 from acepilot.cli import program, text_console
 from bench.figures import describe, leave, setting
-from bench.hardening.restarting_server import Phoenix
+from bench.hardening.restarting_server import RestartingServer
 from bench.peers.processes import PeerFailed, free_port, memory_bytes
 from bench.sources import SourceFile, source_files
 from bench.typing.editor import SHORTEST_TAKEN, Developer, NoAnswer, Session
@@ -72,10 +72,10 @@ class Memory:
 class WatchedServer(LanguageServer):
     """A language server whose failures are told apart by when they came, and what was accepted of it."""
 
-    def __init__(self, command: Sequence[str], log: Path, seen: Seen, phoenix: Phoenix) -> None:
+    def __init__(self, command: Sequence[str], log: Path, seen: Seen, restarting: RestartingServer) -> None:
         super().__init__(command, log)
         self._seen = seen
-        self._phoenix = phoenix
+        self._phoenix = restarting
 
     def insert(self, text: str) -> None:
         if len(text.strip()) >= SHORTEST_TAKEN:  # no key types so much
@@ -97,31 +97,33 @@ class WatchedServer(LanguageServer):
             raise
 
 
-async def soak(phoenix: Phoenix, developers: int, minutes: float, logs: Path) -> tuple[Seen, Memory, Memory]:
+async def soak(
+    restarting: RestartingServer, developers: int, minutes: float, logs: Path
+) -> tuple[Seen, Memory, Memory]:
     """What was seen, and memory until the kill, and since the restart settled."""
     seen = Seen()
     files = source_files()
     end = time.monotonic() + minutes * 60
     async with AsyncExitStack() as stack:
-        command = [sys.executable, "-m", "lsp", "--server-url", phoenix.url]
-        servers = [WatchedServer(command, logs / "lsp.log", seen, phoenix) for _ in range(developers)]
+        command = [sys.executable, "-m", "lsp", "--server-url", restarting.url]
+        servers = [WatchedServer(command, logs / "lsp.log", seen, restarting) for _ in range(developers)]
         for server in servers:
             await stack.enter_async_context(server)
         typing = [
             asyncio.create_task(_type(server, files, number, end)) for number, server in enumerate(servers)
         ]
-        first = await _watch(phoenix, servers, end - minutes * 30)
-        await asyncio.to_thread(phoenix.die_and_rise)
+        first = await _watch(restarting, servers, end - minutes * 30)
+        await asyncio.to_thread(restarting.die_and_rise)
         await asyncio.sleep(SETTLE_S)
-        second = await _watch(phoenix, servers, end)
+        second = await _watch(restarting, servers, end)
         await asyncio.gather(*typing)
     return seen, first, second
 
 
-async def _watch(phoenix: Phoenix, servers: list[WatchedServer], until: float) -> Memory:
+async def _watch(restarting: RestartingServer, servers: list[WatchedServer], until: float) -> Memory:
     memory = Memory()
     while True:
-        memory.server.append(memory_bytes(phoenix.session))
+        memory.server.append(memory_bytes(restarting.session))
         memory.language_servers.append(sum(memory_bytes(server.pid) for server in servers))
         if time.monotonic() >= until:
             return memory
@@ -178,16 +180,18 @@ def main() -> int:
     command = [sys.executable, "-m", "server", "--model", options.model, "--port", str(port)]
     command += ["--log-level", "error"]
     environment = {"ACEPILOT_EVENTS_URL": f"sqlite:///{database}"}
-    with Phoenix(command, environment, f"http://127.0.0.1:{port}", logs / "server.log") as phoenix:
-        seen, first, second = asyncio.run(soak(phoenix, options.developers, options.minutes, logs))
+    with RestartingServer(
+        command, environment, f"http://127.0.0.1:{port}", logs / "server.log"
+    ) as restarting:
+        seen, first, second = asyncio.run(soak(restarting, options.developers, options.minutes, logs))
         time.sleep(2)  # the store writes once a second
     stored = stored_acceptances(database)
     lost = [at for completion_id, at in seen.taken.items() if completion_id not in stored]
-    late = sum(phoenix.killed_at - LAST_WORDS_S <= at <= phoenix.killed_at for at in lost)
+    late = sum(restarting.killed_at - LAST_WORDS_S <= at <= restarting.killed_at for at in lost)
     table = Table("", "", show_header=False)
     table.add_row("developers, minutes", f"{options.developers}, {options.minutes:g}")
     table.add_row("requests of the editors", f"{seen.asked:,}")
-    table.add_row("faults injected", f"kill -9 of the server once; it was away for {phoenix.away_s:.1f} s")
+    table.add_row("faults injected", f"kill -9 of the server once; it was away for {restarting.away_s:.1f} s")
     table.add_row("told to wait (429), or out of time", _told(seen.expected))
     table.add_row("without the server", _told(seen.outage))
     table.add_row("errors beyond these", _told(seen.errors))

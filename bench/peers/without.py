@@ -103,12 +103,12 @@ def patch_lsp(without: set[str], counts: Counts) -> None:
     if "adaptive-debounce" in without:
         _replace(debounce.Debounce, "wait_ms", _fixed_wait_ms)
     if "live-stream" in without:
-        typed_since = live.Live.typed_since
+        typed_since = live.SharedStream.typed_since
 
-        def only_its_own(self: live.Live, now: Any) -> str | None:
+        def only_its_own(self: live.SharedStream, now: Any) -> str | None:
             return typed_since(self, now) if now.version == self.snapshot.version else None
 
-        _replace(live.Live, "typed_since", only_its_own)
+        _replace(live.SharedStream, "typed_since", only_its_own)
     cached, follow, start = suggest.CompletionCache.get, suggest.Suggester._follow, suggest.Suggester._start
 
     def counted_get(self: Any, prefix: str, suffix: str, salt: str) -> Any:
@@ -117,13 +117,13 @@ def patch_lsp(without: set[str], counts: Counts) -> None:
             counts.add(lsp_cache=1)
         return hit
 
-    async def counted_follow(self: Any, stream: live.Live, snapshot: Any, *rest: Any) -> Any:
+    async def counted_follow(self: Any, stream: live.SharedStream, snapshot: Any, *rest: Any) -> Any:
         answer = await follow(self, stream, snapshot, *rest)
         if answer is not suggest.SUPERSEDED:
             counts.add(**{"fresh" if stream.snapshot.version == snapshot.version else "live_stream": 1})
         return answer
 
-    def counted_start(self: Any, snapshot: Any) -> live.Live:
+    def counted_start(self: Any, snapshot: Any) -> live.SharedStream:
         counts.add(posted=1)
         return start(self, snapshot)
 

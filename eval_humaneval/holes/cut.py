@@ -23,8 +23,8 @@ from eval_humaneval.problems.problem import Problem
 
 T = TypeVar("T")
 
-PREFIX_CHARS = 4_000
-SUFFIX_CHARS = 500
+HOLE_PREFIX_CHARS = 4_000
+HOLE_SUFFIX_CHARS = 500
 """What a model may see, in whole lines; in characters, so that it is the same for every tokenizer. With the
 starter's, about 1,000 tokens, rarely 2,000: within the editor's budget of 1,536, and a context of 2,048."""
 
@@ -131,7 +131,7 @@ def _chosen(offers: list[_Offer], count: int) -> list[_Offer]:
 
 def _hole(file: SourceFile, text: str, spot: Spot) -> Hole:
     before, truth, after = text[: spot.start], text[spot.start : spot.end], text[spot.end :]
-    prompt, suffix = before[-PREFIX_CHARS:], after[:SUFFIX_CHARS]
+    prompt, suffix = before[-HOLE_PREFIX_CHARS:], after[:HOLE_SUFFIX_CHARS]
     if len(prompt) < len(before):
         prompt = prompt[prompt.find("\n") + 1 :]
     if len(suffix) < len(after):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from acepilot.disk import full_disk_told
+from acepilot.disk import explain_full_disk
 from acepilot.errors import ConfigError
 from acepilot.models.manifest import CARD_FILE, MANIFEST_FILE, Manifest, ModelFile, sha256_of, write_manifest
 from acepilot.models.model_card import model_card
@@ -41,7 +41,7 @@ def write_folder(target: Path, manifest: Manifest, fill: Callable[[Path], Filled
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        with full_disk_told(
+        with explain_full_disk(
             staging.parent, f"{target.name} was not written. Free some space and export again."
         ):
             filled = fill(staging)

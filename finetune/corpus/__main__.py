@@ -93,14 +93,16 @@ def main() -> int:
         value = given[name]
         shaping[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
 
-    def told(stage: str, done: int, tasks: int) -> None:
+    def on_progress(stage: str, done: int, tasks: int) -> None:
         if console.is_terminal or done == tasks:
             console.print(f"{stage}: {done}/{tasks}", end="\r" if done < tasks else "\n")
 
     if given["model"]:
         shaping["model"] = model_folder(given["model"])
     options = BuildOptions(**shaping)
-    manifest = build(options, out, lambda logs: Runner(logs, told=told, **running), console.print)
+    manifest = build(
+        options, out, lambda logs: Runner(logs, on_progress=on_progress, **running), console.print
+    )
     for split, languages in manifest.documents.items():
         amounts = ", ".join(f"{name} {amount.documents}" for name, amount in languages.items())
         console.print(f"{split}: {amounts or 'nothing'}")

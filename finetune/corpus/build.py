@@ -14,7 +14,7 @@ from datatrove.pipeline.dedup.minhash import MinhashDedupFilter
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
 from acepilot.corpus import SPLITS, CorpusManifest, CorpusUnusable, Split, canonical_hash
-from acepilot.disk import full_disk_told
+from acepilot.disk import explain_full_disk
 from acepilot.models.registry import exclusive
 from finetune.corpus.cleaning.dedup import find_duplicates
 from finetune.corpus.cleaning.steps import cleaning
@@ -41,7 +41,7 @@ PACK_CHARACTERS = 50_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What a build works on, once its inputs are known. `sides` are the repositories': one that is alone has
     none, its files have."""
 
@@ -60,7 +60,7 @@ class Plan:
 
 
 def build(
-    options: BuildOptions, out: Path, runner: Callable[[Path], Runner], say: Callable[[str], None]
+    options: BuildOptions, out: Path, runner: Callable[[Path], Runner], log: Callable[[str], None]
 ) -> CorpusManifest:
     """Builds the corpus at `out`. `runner` makes the executor for a folder of logs; `say` hears of oddities.
 
@@ -74,16 +74,16 @@ def build(
         staging = out.with_name(f".{out.name}.building")
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            with full_disk_told(out.parent, "free some space, or build in another folder."):
+            with explain_full_disk(out.parent, "free some space, or build in another folder."):
                 (staging / "corpus").mkdir(parents=True)
-                manifest = _stages(_plan(options), staging, runner(staging / "logs"), say)
+                manifest = _stages(_plan(options), staging, runner(staging / "logs"), log)
                 (staging / "corpus").rename(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return manifest
 
 
-def _plan(options: BuildOptions) -> Plan:
+def _plan(options: BuildOptions) -> BuildPlan:
     everything = [(folder, one) for folder in options.scraped for one in read_settled(folder)]
     kept = [(folder, one) for folder, one in everything if one.status == "kept"]
     kept = [(folder, one) for folder, one in kept if is_allowed(one.licence, options.allowed)]
@@ -108,10 +108,10 @@ def _plan(options: BuildOptions) -> Plan:
     missing = [str(folder.path) for folder in folders if not folder.path.is_dir()]
     if missing:
         raise CorpusUnusable(f"Scraped folders are gone: {', '.join(missing)}. Scrape again.")
-    return Plan(options, tuple(folders), tuple(options.records()), sides)
+    return BuildPlan(options, tuple(folders), tuple(options.records()), sides)
 
 
-def _stages(plan: Plan, staging: Path, runner: Runner, say: Callable[[str], None]) -> CorpusManifest:
+def _stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[str], None]) -> CorpusManifest:
     options, work, corpus = plan.options, staging / "work", staging / "corpus"
     if options.model is not None:  # first: it is the mistake that would be found last
         prepare_tokenizer(options.model, corpus / "tokenizer", options.fim_rate)
@@ -156,9 +156,9 @@ def _stages(plan: Plan, staging: Path, runner: Runner, say: Callable[[str], None
         runner.run("pack", [pack], len(tasks))
     manifest = account_for(options, plan.folders, corpus, work, runner)
     if not manifest.documents["heldout"]:
-        say("Nothing is held out: the loss on unseen code cannot be measured. Add a second repository.")
+        log("Nothing is held out: the loss on unseen code cannot be measured. Add a second repository.")
     elif plan.folders[0].split is None:
-        say(
+        log(
             "There is one repository, so some of its files are held out: they resemble the rest, and the "
             "loss on them flatters. Add a second repository."
         )

@@ -56,7 +56,7 @@ class Runner:
     partition: str | None = None
     time_limit: str = "4:00:00"
     queue_poll_s: float = 10.0
-    told: Callable[[str, int, int], None] = lambda stage, done, tasks: None
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, tasks: None
 
     def run(self, name: str, pipeline: Pipeline, tasks: int) -> None:
         """Return when all tasks are done. Raises StageFailed, OSError (disk full), or what a stage raised."""
@@ -136,7 +136,7 @@ class Runner:
 
         def watch() -> None:
             while not finished.wait(_POLL_S):
-                self.told(name, min(len(list((logs / "completions").glob("*"))), tasks - 1), tasks)
+                self.on_progress(name, min(len(list((logs / "completions").glob("*"))), tasks - 1), tasks)
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
@@ -145,7 +145,7 @@ class Runner:
         finally:
             finished.set()
             watcher.join()
-        self.told(name, tasks, tasks)
+        self.on_progress(name, tasks, tasks)
 
 
 def _last_words(slurm_logs: Path) -> str:

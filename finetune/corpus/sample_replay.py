@@ -38,8 +38,8 @@ def main() -> int:
     options = SampleOptions(given.count, given.max_tokens, given.temperature, given.parallel, given.seed)
     languages = [LANGUAGES[name] for name in given.languages]
     console = text_console(stderr=True)
-    with count_progress("sampling", given.count * len(languages), console) as told:
-        work = sample(given.url, os.environ.get("ACEPILOT_TOKEN"), languages, given.out, options, told)
+    with count_progress("sampling", given.count * len(languages), console) as on_progress:
+        work = sample(given.url, os.environ.get("ACEPILOT_TOKEN"), languages, given.out, options, on_progress)
         done = asyncio.run(work)
     console.print(f"{done} samples in {given.out}")
     return 0

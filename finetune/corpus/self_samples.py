@@ -58,7 +58,7 @@ async def sample(
     languages: list[Language],
     out: Path,
     options: SampleOptions,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> int:
     """Appends to `out` (JSONL of {text, language, seed}) what it still lacks; how many samples it has then.
 
@@ -85,7 +85,7 @@ async def sample(
             with out.open("a", encoding="utf-8") as file:
                 file.write(_line(record))
             done += 1
-            told(done)
+            on_progress(done)
 
         out.parent.mkdir(parents=True, exist_ok=True)
         try:

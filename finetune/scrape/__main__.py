@@ -32,7 +32,7 @@ def sources_from(given: argparse.Namespace, allowed: tuple[str, ...], console: C
     if given.search:
         wanted = Search(given.search, allowed, given.stars, given.pushed_after, given.limit)
         token = os.environ.get("GITHUB_TOKEN")
-        sources += search(wanted, token, api_url=given.github_api, say=console.print)
+        sources += search(wanted, token, api_url=given.github_api, log=console.print)
     return sources
 
 
@@ -70,8 +70,8 @@ def main() -> int:
     if given.own and (given.recipe or given.search):
         raise ConfigError("--own is for your own sources: fetch a recipe or a search without it.")
     sources = sources_from(given, allowed, console)
-    with count_progress("scraping", len(sources), console) as told:
-        settled = scrape(sources, given.out, allowed, told, console.print, own=given.own)
+    with count_progress("scraping", len(sources), console) as on_progress:
+        settled = scrape(sources, given.out, allowed, on_progress, console.print, own=given.own)
     kept = [one for one in settled if one.status == "kept"]
     megabytes = sum(one.size_bytes for one in kept) / 1e6
     console.print(

@@ -32,7 +32,7 @@ def search(
     token: str | None,
     *,
     api_url: str = API_URL,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Source]:
     """The most starred repositories that fit. One query a licence: GitHub's search knows no "or".
@@ -50,7 +50,7 @@ def search(
             )
             if wanted.pushed_after:
                 query += f" pushed:>={wanted.pushed_after}"
-            for count, item in enumerate(_items(client, query, say, sleep), 1):
+            for count, item in enumerate(_items(client, query, log, sleep), 1):
                 stars[item["full_name"]] = item["stargazers_count"]
                 if count >= min(
                     wanted.limit, _SEARCH_CAP
@@ -61,14 +61,14 @@ def search(
 
 
 def _items(
-    client: httpx.Client, query: str, say: Callable[[str], None], sleep: Callable[[float], None]
+    client: httpx.Client, query: str, log: Callable[[str], None], sleep: Callable[[float], None]
 ) -> Iterator[dict[str, Any]]:
     """Search results, page after page by GitHub's own `Link` header."""
     response = _get(
         client,
         "/search/repositories",
         {"q": query, "sort": "stars", "order": "desc", "per_page": str(_PAGE)},
-        say,
+        log,
         sleep,
     )
     while True:
@@ -76,14 +76,14 @@ def _items(
         following = response.links.get("next")
         if following is None:
             return
-        response = _get(client, following["url"], None, say, sleep)
+        response = _get(client, following["url"], None, log, sleep)
 
 
 def _get(
     client: httpx.Client,
     url: str,
     params: dict[str, str] | None,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> httpx.Response:
     """One answer, after as many waits as GitHub's rate limit asks for."""
@@ -103,7 +103,7 @@ def _get(
         wait_s = _wait_s(response, attempt)
         if wait_s is None:
             raise DownloadFailed(f"GitHub answers {response.status_code}: {_message(response)}")
-        say(f"GitHub asks to wait {wait_s:.0f} s (set GITHUB_TOKEN for a higher limit)")
+        log(f"GitHub asks to wait {wait_s:.0f} s (set GITHUB_TOKEN for a higher limit)")
         sleep(wait_s)
     raise DownloadFailed(
         f"GitHub still refuses after {_TRIES} waits: try again later, with GITHUB_TOKEN set."

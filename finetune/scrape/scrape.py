@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from acepilot.corpus import CorpusUnusable
-from acepilot.disk import full_disk_told
+from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError, ConfigError, DownloadFailed
 from finetune.scrape.fetch import fetch
 from finetune.scrape.licences import OWN, Licence, is_allowed, licence_of, nested_licences
-from finetune.scrape.source_records import REPOSITORIES, Settled, append_settled, read_settled
+from finetune.scrape.source_records import REPOSITORIES, SourceRecord, append_settled, read_settled
 from finetune.scrape.sources import Source
 
 _PARTIAL = ".fetching"
@@ -24,11 +24,11 @@ def scrape(
     sources: Sequence[Source],
     out: Path,
     allowed: tuple[str, ...],
-    told: Callable[[float], None],
-    say: Callable[[str], None],
+    on_progress: Callable[[float], None],
+    log: Callable[[str], None],
     *,
     own: bool = False,
-) -> list[Settled]:
+) -> list[SourceRecord]:
     """All settled sources of `out`, earlier runs' too. `told` hears how many are done, `say` what happens.
     With `own` the sources are the user's: no licence is asked, except of folders that have their own.
 
@@ -39,8 +39,8 @@ def scrape(
         raise ConfigError("No source was named: give some, a list file, or a search.")
     (out / REPOSITORIES).mkdir(parents=True, exist_ok=True)
     try:
-        with full_disk_told(out, "free some space and run this again."):
-            failures = _settle_all(sources, out, allowed, told, say, own)
+        with explain_full_disk(out, "free some space and run this again."):
+            failures = _settle_all(sources, out, allowed, on_progress, log, own)
     finally:
         shutil.rmtree(out / _PARTIAL, ignore_errors=True)
     everything = read_settled(out)
@@ -64,8 +64,8 @@ def _settle_all(
     sources: Sequence[Source],
     out: Path,
     allowed: tuple[str, ...],
-    told: Callable[[float], None],
-    say: Callable[[str], None],
+    on_progress: Callable[[float], None],
+    log: Callable[[str], None],
     own: bool,
 ) -> list[str]:
     """Messages of the sources that could not be fetched. What was refused is judged again by `allowed`."""
@@ -80,15 +80,15 @@ def _settle_all(
                 settled = _settle(source, out, allowed, own)
                 append_settled(out, settled)
                 done.add(source.key)
-                say(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
+                log(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
             except AcepilotError as error:
                 failures.append(error.message)
-                say(error.message)
-        told(count)
+                log(error.message)
+        on_progress(count)
     return failures
 
 
-def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> Settled:
+def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> SourceRecord:
     partial = out / _PARTIAL / "files"
     shutil.rmtree(partial.parent, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -96,7 +96,7 @@ def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> S
     licence = Licence(OWN, "--own") if own else licence_of(partial)
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", source.key)[-80:].strip("_")
     folder = f"{REPOSITORIES}/{readable}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
-    settled = Settled(
+    settled = SourceRecord(
         key=source.key,
         id=source.id,
         folder=folder,
@@ -120,5 +120,5 @@ def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> S
     return settled
 
 
-def _because(settled: Settled) -> str:
+def _because(settled: SourceRecord) -> str:
     return f" ({settled.reason})" if settled.reason else f", {settled.files} files"

@@ -13,7 +13,7 @@ SOURCES_FILE = "sources.jsonl"
 REPOSITORIES = "repos"
 
 
-class Settled(BaseModel):
+class SourceRecord(BaseModel):
     """One source that was fetched and judged. `key` is the source as it was asked for.
 
     `nested_licences`: subfolders with a licence text of their own, such as vendored code. `dropped_files`:
@@ -37,18 +37,18 @@ class Settled(BaseModel):
     reason: str = ""
 
 
-def read_settled(out: Path) -> list[Settled]:
+def read_settled(out: Path) -> list[SourceRecord]:
     """All settled sources, in order. A last line that a kill cut short is ignored: it is done again."""
     path = out / SOURCES_FILE
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    settled: dict[str, Settled] = {}
+    settled: dict[str, SourceRecord] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            one = Settled.model_validate_json(line)
+            one = SourceRecord.model_validate_json(line)
             settled[one.key] = one  # the last word on a source counts
         except ValidationError as error:
             if number == len(lines):  # no newline after it: the writer was killed
@@ -59,7 +59,7 @@ def read_settled(out: Path) -> list[Settled]:
     return list(settled.values())
 
 
-def append_settled(out: Path, settled: Settled) -> None:
+def append_settled(out: Path, settled: SourceRecord) -> None:
     """Written through to the disk, after whatever an earlier kill left half-written was cut off."""
     with (out / SOURCES_FILE).open("a+b") as file:
         file.seek(0)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from acepilot.completion_cache import SUFFIX_CHARS, same_suffix
+from acepilot.completion_cache import KEY_SUFFIX_CHARS, same_suffix
 from acepilot.events import Kind, utf16
 from lsp.text.edits import Place, shared_start
 
 Key = tuple[str, int]
 """A completion's id, and which of its candidates."""
 
-LOOK_AHEAD_CHARS = SUFFIX_CHARS + 100
+LOOK_AHEAD_CHARS = KEY_SUFFIX_CHARS + 100
 """What `Offer.standing` wants to see beyond the text: the suffix by which a place is known, and closers."""
 
 
@@ -50,7 +50,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Happening:
+class OutcomeEvent:
     """An event before it has a time and a sender. `chars` are UTF-16 units."""
 
     offer: Offer

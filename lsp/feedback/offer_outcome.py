@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from acepilot.completion_cache import CLOSER_OF
 from acepilot.events import utf16
-from lsp.feedback.offer import Happening, Key, Offer
+from lsp.feedback.offer import Key, Offer, OutcomeEvent
 from lsp.text.edits import Edit, Place, advanced, shared_start
 
 STANDS_S = 0.5
@@ -22,7 +22,7 @@ STANDS_S = 0.5
 
 
 @dataclass(eq=False)
-class Fate:
+class OfferOutcome:
     """One offer's. Times are seconds of any one clock. `ended`: there is nothing more to come."""
 
     offer: Offer
@@ -50,7 +50,7 @@ class Fate:
         self.place = self.offer.place
 
     @classmethod
-    def resumed(cls, offer: Offer, now: float, start: Place, accepted: str) -> "Fate":
+    def resumed(cls, offer: Offer, now: float, start: Place, accepted: str) -> "OfferOutcome":
         """Of a completion whose first lines, `accepted`, stand at `start`: `offer` is the rest."""
         whole = replace(offer, place=start, text=accepted + offer.text)
         return cls(whole, now, matched=len(accepted), _shown=True, _told_chars=utf16(accepted))
@@ -108,13 +108,13 @@ class Fate:
         self._settles_at = now + STANDS_S
         self.ended = self.ended or not self._shown
 
-    def show(self) -> Iterator[Happening]:
+    def show(self) -> Iterator[OutcomeEvent]:
         """The editor says that it shows this one."""
         if not self._shown:
             self._shown = True
-            yield Happening(self.offer, "shown")
+            yield OutcomeEvent(self.offer, "shown")
 
-    def accept(self) -> Iterator[Happening]:
+    def accept(self) -> Iterator[OutcomeEvent]:
         """The editor says that the whole text was accepted. The change itself may still be on its way."""
         if not self._accepted:
             yield from self.show()
@@ -122,26 +122,26 @@ class Fate:
             yield from self._accept(chars or self.offer.chars)
             self._claimed = len(self.offer.text)
 
-    def claim(self, begin: int, end: int) -> Iterator[Happening]:
+    def claim(self, begin: int, end: int) -> Iterator[OutcomeEvent]:
         """The editor says that this much of the text was accepted, be it a single character."""
         self._claimed = max(self._claimed, end)
         self._typed.difference_update(range(begin, end))
         if self.matched >= end:
             yield from self.settle()
 
-    def tick(self, now: float) -> Iterator[Happening]:
+    def tick(self, now: float) -> Iterator[OutcomeEvent]:
         if self._awaits_being_shown and now >= self.offered_at + STANDS_S:
             yield from self.show()
         if self._settles_at is not None and now >= self._settles_at:
             yield from self.settle()
 
-    def finish(self, now: float) -> Iterator[Happening]:
+    def finish(self, now: float) -> Iterator[OutcomeEvent]:
         """Something else is offered, or the document was closed."""
         yield from self.tick(now)
         self._visible = False
         yield from self.settle()
 
-    def settle(self) -> Iterator[Happening]:
+    def settle(self) -> Iterator[OutcomeEvent]:
         """As it is now, so it counts."""
         self._settles_at = None
         self.ended = self.ended or self.is_whole or not self._visible
@@ -154,10 +154,10 @@ class Fate:
         elif chars > self._told_chars:
             yield from self.show()
             self._told_chars = chars
-            yield Happening(self.offer, "partly_accepted", chars)
+            yield OutcomeEvent(self.offer, "partly_accepted", chars)
         elif self.ended and self._shown and not self._told_chars:
             kind = "typed_through" if self.is_whole else "rejected"
-            yield Happening(self.offer, kind, self.offer.chars if self.is_whole else 0)
+            yield OutcomeEvent(self.offer, kind, self.offer.chars if self.is_whole else 0)
 
     def planted(self) -> str:
         """What stands of the text, where something of it was accepted."""
@@ -173,10 +173,10 @@ class Fate:
     def _awaits_being_shown(self) -> bool:
         return self.is_first and self._visible and not self._shown and not self.is_whole
 
-    def _accept(self, chars: int) -> Iterator[Happening]:
+    def _accept(self, chars: int) -> Iterator[OutcomeEvent]:
         self._accepted = True
         self._told_chars = chars
-        yield Happening(self.offer, "accepted", chars)
+        yield OutcomeEvent(self.offer, "accepted", chars)
 
     def _accepted_chars(self) -> int:
         return utf16(self._own(set(range(self.matched)) - self._typed))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent
 from acepilot.languages import language_for
-from lsp.feedback.offer import Happening, Key, Offer
+from lsp.feedback.offer import Key, Offer, OutcomeEvent
 from lsp.feedback.watch import Watch
 from lsp.keystroke.answer import Suggestion
 from lsp.text.documents import Document, Documents, relative_path
@@ -71,7 +71,7 @@ class Outcomes:
     def _tick(self) -> None:
         self._timer = None
         now = time.monotonic()
-        told: list[Happening] = []
+        told: list[OutcomeEvent] = []
         for uri, watch in self._watches.items():
             document = self._documents.get(uri)
             told += watch.tick(document.lines if document else (), now)
@@ -80,7 +80,7 @@ class Outcomes:
         self._closed = [watch for watch in self._closed if watch.due is not None]
         self._tell(told)
 
-    def _tell(self, happenings: Sequence[Happening]) -> None:
+    def _tell(self, happenings: Sequence[OutcomeEvent]) -> None:
         for happening in happenings:
             self.shown += happening.kind == "shown"
             self.accepted += happening.kind == "accepted"
@@ -97,7 +97,7 @@ class Outcomes:
             pause_s = max(min(known) - time.monotonic(), 0.0)
             self._timer = asyncio.get_running_loop().call_later(pause_s, self._tick)
 
-    def _event(self, happening: Happening) -> CompletionEvent:
+    def _event(self, happening: OutcomeEvent) -> CompletionEvent:
         offer = happening.offer
         return CompletionEvent.model_validate(
             {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from acepilot.events import SURVIVAL_S, utf16
-from lsp.feedback.offer import Happening, Offer
+from lsp.feedback.offer import Offer, OutcomeEvent
 from lsp.text.edits import Edit, Place, advanced, text_between
 from lsp.text.positions import readable
 
@@ -14,7 +14,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(eq=False)
-class Planted:
+class AcceptedText:
     """An accepted text. What stands between `start` and `end` grows and shrinks with the user's edits."""
 
     offer: Offer
@@ -49,12 +49,12 @@ class Planted:
         """The document is closed: as the text is now, it stays."""
         self._last_ratio = self.ratio(lines)
 
-    def tick(self, now: float, lines: Sequence[str]) -> Iterator[Happening]:
+    def tick(self, now: float, lines: Sequence[str]) -> Iterator[OutcomeEvent]:
         """`lines`: the document, for as long as it is open."""
         while self._looks and now >= self.since + self._looks[0]:
             ratio = self.ratio(lines) if self._last_ratio is None else self._last_ratio
             chars, after_s = utf16(self.text), self._looks.pop(0)
-            yield Happening(self.offer, "survived", chars, after_s, ratio)
+            yield OutcomeEvent(self.offer, "survived", chars, after_s, ratio)
 
     def ratio(self, lines: Sequence[str]) -> float:
         """Of the text's characters, white space aside, those that still stand, in their order: 0 to 1."""

@@ -12,7 +12,7 @@ import time
 from acepilot.protocol import CompletionRequest
 from lsp.client import CompletionClient, ServerError
 from lsp.keystroke.answer import Suggestion
-from lsp.keystroke.editor_request import Turn
+from lsp.keystroke.editor_request import EditorRequest
 
 CANDIDATES = 3
 TEMPERATURE = 0.7
@@ -31,7 +31,7 @@ class Candidates:
         self._asking: asyncio.Task[list[Suggestion]] | None = None
 
     async def others(
-        self, first: Suggestion, request: CompletionRequest, turn: Turn, deadline_s: float
+        self, first: Suggestion, request: CompletionRequest, turn: EditorRequest, deadline_s: float
     ) -> list[Suggestion]:
         """Up to `CANDIDATES` - 1 more, all different. `request` is the one that `first` answers."""
         if self._asking is None or self._first != first:

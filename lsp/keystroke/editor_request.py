@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 
-class Turn:
+class EditorRequest:
     def __init__(self) -> None:
         self.superseded = False
         self.woken = asyncio.Event()

@@ -7,8 +7,8 @@ which the cache has when they are accepted.
 import time
 
 from lsp.keystroke.answer import NOTHING_TO_ADD, SUPERSEDED, Nothing, Suggestion
-from lsp.keystroke.editor_request import Turn
-from lsp.keystroke.shared_stream import Live
+from lsp.keystroke.editor_request import EditorRequest
+from lsp.keystroke.shared_stream import SharedStream
 from lsp.text.documents import Snapshot
 
 WHOLE_TEXT_S = 0.75
@@ -19,7 +19,9 @@ class DivergedError(Exception):
     """The stream says something else than what the user typed: ask anew."""
 
 
-async def follow(live: Live, snapshot: Snapshot, turn: Turn, deadline_s: float) -> Suggestion | Nothing:
+async def follow(
+    live: SharedStream, snapshot: Snapshot, turn: EditorRequest, deadline_s: float
+) -> Suggestion | Nothing:
     """What the stream gives for `snapshot`, which may be some keys later than its own.
 
     Raises DivergedError as soon as it cannot answer there any more, ServerError where it broke, and

@@ -21,7 +21,7 @@ GRACE_S = 0.25
 logger = logging.getLogger("acepilot.lsp")
 
 
-class Live:
+class SharedStream:
     """Reads one stream to its end. `text` is what came so far, `final` the server's last word."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Live:
         client: CompletionClient,
         request: CompletionRequest,
         snapshot: Snapshot,
-        on_final: Callable[["Live"], None],
+        on_final: Callable[["SharedStream"], None],
     ) -> None:
         self.snapshot = snapshot
         self.text = ""

@@ -18,9 +18,9 @@ from lsp.keystroke.answer import NOTHING_TO_ADD, STALE, SUPERSEDED, Nothing, Sug
 from lsp.keystroke.candidates import Candidates
 from lsp.keystroke.context import Context
 from lsp.keystroke.debounce import Debounce
-from lsp.keystroke.editor_request import Turn
+from lsp.keystroke.editor_request import EditorRequest
 from lsp.keystroke.follow import DivergedError, follow
-from lsp.keystroke.shared_stream import Live
+from lsp.keystroke.shared_stream import SharedStream
 from lsp.text.documents import Documents, Snapshot
 
 CACHE_ENTRIES = 256
@@ -54,8 +54,8 @@ class Suggester:
         self._last_id = ""
         self._debounce = Debounce()
         self._busy_until_s = 0.0
-        self._turns: dict[str, Turn] = {}
-        self._lives: dict[str, Live] = {}
+        self._turns: dict[str, EditorRequest] = {}
+        self._lives: dict[str, SharedStream] = {}
 
     def key_pressed(self) -> None:
         self._debounce.key(time.monotonic() * 1000)
@@ -113,7 +113,7 @@ class Suggester:
         if document is None:
             return Nothing("The editor asked about a document that it has not opened here.")
         deadline_s = time.monotonic() + self._budget_s
-        turn = Turn()
+        turn = EditorRequest()
         if (previous := self._turns.get(uri)) is not None:
             previous.supersede()
         self._turns[uri] = turn
@@ -136,7 +136,7 @@ class Suggester:
         return [one for one in answers if isinstance(one, Suggestion)] or STALE
 
     async def _answer(
-        self, snapshot: Snapshot, turn: Turn, deadline_s: float, *, invoked: bool
+        self, snapshot: Snapshot, turn: EditorRequest, deadline_s: float, *, invoked: bool
     ) -> Suggestion | Nothing:
         refused = trigger.refusal(snapshot, invoked=invoked)
         if refused is not None:
@@ -170,7 +170,7 @@ class Suggester:
             return Nothing(NOTHING_TO_ADD)
 
     async def _follow(
-        self, live: Live, snapshot: Snapshot, turn: Turn, deadline_s: float
+        self, live: SharedStream, snapshot: Snapshot, turn: EditorRequest, deadline_s: float
     ) -> Suggestion | Nothing:
         """Raises DivergedError as soon as the stream cannot answer `snapshot` any more."""
         try:
@@ -188,9 +188,9 @@ class Suggester:
         self._report(trouble)
         return Nothing(trouble.message)
 
-    def _start(self, snapshot: Snapshot) -> Live:
+    def _start(self, snapshot: Snapshot) -> SharedStream:
         self._drop_live(snapshot.uri)
-        live = Live(self._client, self._request(snapshot), snapshot, self._keep)
+        live = SharedStream(self._client, self._request(snapshot), snapshot, self._keep)
         self._lives[snapshot.uri] = live
         return live
 
@@ -207,7 +207,7 @@ class Suggester:
             }
         )
 
-    def _keep(self, live: Live) -> None:
+    def _keep(self, live: SharedStream) -> None:
         """A stream came to its end, watched or not."""
         final = live.final or ""
         self._model = live.model

@@ -28,8 +28,8 @@ from lsp.text.positions import (
     units_from_index,
 )
 
-PREFIX_CHARS = 48_000
-SUFFIX_CHARS = 8_000
+SNAPSHOT_PREFIX_CHARS = 48_000
+SNAPSHOT_SUFFIX_CHARS = 8_000
 WINDOW_STEP_LINES = 64
 LONG_LINE_STEP_CHARS = 4_096
 
@@ -161,7 +161,7 @@ class Document:
             column=units_from_index(current, index, encoding),
             prefix=readable(_prefix_window(self.lines, line, index)),
             suffix=readable(_suffix_window(self.lines, line, index)),
-            line_after=readable(after[:SUFFIX_CHARS]),
+            line_after=readable(after[:SNAPSHOT_SUFFIX_CHARS]),
             eol="\r\n" if nearby_ends.endswith("\r\n") else "\n",
         )
 
@@ -215,18 +215,18 @@ def _path(uri: str) -> PurePosixPath:
 
 def _prefix_window(lines: list[str], line: int, index: int) -> str:
     head = lines[line][:index]
-    if len(head) >= PREFIX_CHARS:
-        over = len(head) - PREFIX_CHARS
+    if len(head) >= SNAPSHOT_PREFIX_CHARS:
+        over = len(head) - SNAPSHOT_PREFIX_CHARS
         return head[-(-over // LONG_LINE_STEP_CHARS) * LONG_LINE_STEP_CHARS :]
     first, chars = line, len(head)
-    while first > 0 and chars + len(lines[first - 1]) <= PREFIX_CHARS:
+    while first > 0 and chars + len(lines[first - 1]) <= SNAPSHOT_PREFIX_CHARS:
         first -= 1
         chars += len(lines[first])
     if first > 0:
         # Where lines are long, a whole step could cost most of the window: then a finer one.
         for step in (WINDOW_STEP_LINES, WINDOW_STEP_LINES // 8, 1):
             start = -(-first // step) * step
-            if start <= line and sum(map(len, lines[first:start])) <= PREFIX_CHARS // 4:
+            if start <= line and sum(map(len, lines[first:start])) <= SNAPSHOT_PREFIX_CHARS // 4:
                 first = start
                 break
     return "".join(lines[first:line]) + head
@@ -236,8 +236,8 @@ def _suffix_window(lines: list[str], line: int, index: int) -> str:
     parts = [lines[line][index:]]
     chars = len(parts[0])
     for following in range(line + 1, len(lines)):
-        if chars + len(lines[following]) > SUFFIX_CHARS:
+        if chars + len(lines[following]) > SNAPSHOT_SUFFIX_CHARS:
             break
         parts.append(lines[following])
         chars += len(lines[following])
-    return "".join(parts)[:SUFFIX_CHARS]
+    return "".join(parts)[:SNAPSHOT_SUFFIX_CHARS]

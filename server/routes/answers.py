@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from acepilot.errors import AcepilotError
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
-from server.completion import Completed, Completion, Done, Event
+from server.completion import ActiveCompletion, Completed, Done, StreamItem
 from server.routes.errors import error_response
 from server.state import ServerState
 
@@ -32,8 +32,8 @@ LAST_WORDS_S = 10.0
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 """For the description of a route that streams where it is asked to."""
 
-Events = AsyncGenerator[Event, None]
-Reword = Callable[[CompletionResponse], BaseModel]
+StreamItems = AsyncGenerator[StreamItem, None]
+ToProtocol = Callable[[CompletionResponse], BaseModel]
 _Result = TypeVar("_Result")
 
 
@@ -57,7 +57,7 @@ async def streamed(
     request: Request,
     state: ServerState,
     *,
-    reword: Reword = lambda chunk: chunk,
+    reword: ToProtocol = lambda chunk: chunk,
     as_it_grows: bool = True,
 ) -> StreamingResponse:
     """Server-sent events. Unless sent `as_it_grows`, each choice's text comes once, after the filters."""
@@ -70,7 +70,7 @@ async def streamed(
     return _Stream(completion, _server_sent(completion, chunks, reword))
 
 
-async def _collected(completion: Completion, stream: Events) -> CompletionResponse:
+async def _collected(completion: ActiveCompletion, stream: StreamItems) -> CompletionResponse:
     choices: list[Choice] = []
     response = _envelope(completion)
     async with contextlib.aclosing(stream) as events:
@@ -87,7 +87,7 @@ async def _collected(completion: Completion, stream: Events) -> CompletionRespon
 
 
 async def _chunks(
-    completion: Completion, stream: Events, as_it_grows: bool
+    completion: ActiveCompletion, stream: StreamItems, as_it_grows: bool
 ) -> AsyncGenerator[CompletionResponse, None]:
     """Deltas; then each choice's end; `acepilot` with the last of them; usage if asked for."""
     options = completion.request.stream_options
@@ -115,7 +115,7 @@ async def _chunks(
 
 
 async def _server_sent(
-    completion: Completion, chunks: AsyncGenerator[CompletionResponse, None], reword: Reword
+    completion: ActiveCompletion, chunks: AsyncGenerator[CompletionResponse, None], reword: ToProtocol
 ) -> AsyncGenerator[str, None]:
     try:
         async with contextlib.aclosing(chunks):
@@ -131,7 +131,7 @@ async def _server_sent(
 class _Stream(StreamingResponse):
     """Ends with the completion's time, read or not: who stops reading would else hold its place for ever."""
 
-    def __init__(self, completion: Completion, lines: AsyncGenerator[str, None]) -> None:
+    def __init__(self, completion: ActiveCompletion, lines: AsyncGenerator[str, None]) -> None:
         super().__init__(lines, media_type="text/event-stream", headers=STREAM_HEADERS)
         self._completion = completion
         self._lines = lines
@@ -146,7 +146,7 @@ class _Stream(StreamingResponse):
             await self._lines.aclose()
 
 
-async def _chained(first: Event, rest: Events) -> Events:
+async def _chained(first: StreamItem, rest: StreamItems) -> StreamItems:
     async with contextlib.aclosing(rest):
         yield first
         async for event in rest:
@@ -154,7 +154,7 @@ async def _chained(first: Event, rest: Events) -> Events:
 
 
 def _envelope(
-    completion: Completion, choices: list[Choice] | None = None, usage: Usage | None = None
+    completion: ActiveCompletion, choices: list[Choice] | None = None, usage: Usage | None = None
 ) -> CompletionResponse:
     return CompletionResponse(
         id=completion.id,
@@ -174,7 +174,7 @@ def _choice(done: Done) -> Choice:
     )
 
 
-def _echoed(completion: Completion) -> str:
+def _echoed(completion: ActiveCompletion) -> str:
     return completion.request.prompt if completion.request.echo else ""
 
 

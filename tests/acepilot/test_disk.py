@@ -14,7 +14,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from acepilot.disk import check_room, full_disk_told, is_full_disk
+from acepilot.disk import check_room, explain_full_disk, is_full_disk
 from acepilot.errors import ConfigError, NotEnoughDisk
 
 SAVED_ON_A_SMALL_DISK = """
@@ -47,7 +47,7 @@ def test_a_full_disk_is_told_and_the_unfinished_folder_removed(tmp_path: Path, w
     unfinished = tmp_path / "part"
     unfinished.mkdir()
     (unfinished / "file").symlink_to("/dev/full")
-    told = full_disk_told(tmp_path, "Free some and start again.", unfinished=unfinished)
+    told = explain_full_disk(tmp_path, "Free some and start again.", unfinished=unfinished)
     with pytest.raises(NotEnoughDisk) as caught, told:
         WRITERS[writer](unfinished / "file")
     assert caught.value.message.startswith(f"The disk of {tmp_path} is full (")
@@ -78,7 +78,7 @@ def test_safetensors_on_a_small_disk(tmp_path: Path) -> None:
     "error", [ConfigError("No space left, says the user"), ValueError("another"), KeyError()]
 )
 def test_other_errors_pass_and_leave_the_folder(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, full_disk_told(tmp_path, "", unfinished=tmp_path):
+    with pytest.raises(type(error)) as caught, explain_full_disk(tmp_path, "", unfinished=tmp_path):
         raise error
     assert caught.value is error
     assert tmp_path.exists()

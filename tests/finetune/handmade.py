@@ -85,7 +85,7 @@ Scraped = Callable[[dict[str, Files]], Path]
 
 
 def build_here(options: BuildOptions, out: Path, workers: int = 1) -> CorpusManifest:
-    return build(options, out, lambda logs: Runner(logs, workers=workers), say=lambda _: None)
+    return build(options, out, lambda logs: Runner(logs, workers=workers), log=lambda _: None)
 
 
 def write_jsonl(path: Path, records: list[dict[str, str]]) -> Path:

@@ -10,7 +10,7 @@ import lsp.client
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse
 from lsp.client import CompletionClient, ServerError
 from lsp.doctor import examine
-from lsp.keystroke.shared_stream import Live
+from lsp.keystroke.shared_stream import SharedStream
 from lsp.settings import LspSettings
 from tests.event_stream import SEPARATORS, cut_answers, event_stream
 from tests.lsp.fake_server import FakeServer
@@ -70,7 +70,7 @@ async def test_the_last_word_is_not_kept_back_until_the_connection_is_read_out(
     fake.lingers_s = 600
     client = client_of(fake)
     told: list[str | None] = []
-    live = Live(client, REQUEST, snapshot(), lambda live: told.append(live.final))
+    live = SharedStream(client, REQUEST, snapshot(), lambda live: told.append(live.final))
     woken = asyncio.Event()
     live.join(woken)
     async with asyncio.timeout(30):

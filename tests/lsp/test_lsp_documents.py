@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsprotocol import types
 
-from lsp.text.documents import PREFIX_CHARS, SUFFIX_CHARS, Document, relative_path
+from lsp.text.documents import SNAPSHOT_PREFIX_CHARS, SNAPSHOT_SUFFIX_CHARS, Document, relative_path
 from lsp.text.positions import Encoding, index_from_units, join_surrogates, split_lines, units_from_index
 
 ENCODINGS: list[Encoding] = ["utf-8", "utf-16", "utf-32"]
@@ -127,13 +127,13 @@ def test_windows_are_clipped_pieces_of_the_text(lengths: list[int], repeat: int,
     text, offset = "".join(mine.lines), sum(len(other) for other in mine.lines[:line]) + index
     assert text[:offset].endswith(snapshot.prefix)
     assert text[offset:].startswith(snapshot.suffix)
-    assert len(snapshot.prefix) <= PREFIX_CHARS
-    assert len(snapshot.suffix) <= SUFFIX_CHARS
+    assert len(snapshot.prefix) <= SNAPSHOT_PREFIX_CHARS
+    assert len(snapshot.suffix) <= SNAPSHOT_SUFFIX_CHARS
     begin = offset - len(snapshot.prefix)
     assert begin == 0 or text[begin - 1] == "\n"
     if begin > 0:
         longest = max(len(other) for other in mine.lines)
-        assert len(snapshot.prefix) >= PREFIX_CHARS - PREFIX_CHARS // 4 - longest
+        assert len(snapshot.prefix) >= SNAPSHOT_PREFIX_CHARS - SNAPSHOT_PREFIX_CHARS // 4 - longest
 
 
 def test_the_window_stays_put_while_one_types() -> None:
@@ -148,7 +148,7 @@ def test_one_endless_line_is_cut_in_coarse_steps() -> None:
     mine = document("x" * 10 + "y" * 1_000_000)
     one = mine.snapshot_at(0, 500_000, "utf-16").prefix
     other = mine.snapshot_at(0, 500_100, "utf-16").prefix
-    assert len(one) <= PREFIX_CHARS
+    assert len(one) <= SNAPSHOT_PREFIX_CHARS
     assert len(other) == len(one) + 100
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from acepilot.disk import full_disk_told
+from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError, ConfigError, DownloadFailed, ModelNotFound
 from acepilot.models.manifest import sha256_of
 from acepilot.models.registry import models_dir
@@ -41,9 +41,9 @@ class Published:
 class _Told(io.FileIO):
     """A file that tells how long it is at each write."""
 
-    def __init__(self, path: Path, told: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, on_progress: Callable[[int], None]) -> None:
         super().__init__(path, "a")
-        self._told = told
+        self._told = on_progress
 
     def write(self, data: object, /) -> int:
         written = super().write(data)  # pyright: ignore[reportArgumentType]
@@ -70,18 +70,18 @@ def ask_for(hub_id: str) -> Published:
     )
 
 
-def download(published: Published, file: HubFile, folder: Path, told: Callable[[int], None]) -> None:
+def download(published: Published, file: HubFile, folder: Path, on_progress: Callable[[int], None]) -> None:
     """Writes the file into `folder`, from where an earlier try stopped. `told` hears its bytes so far."""
     from huggingface_hub import file_download, hf_hub_url, utils
 
     target, part = folder / file.name, folder / f"{file.name}.part"
     if target.is_file():
-        told(file.size_bytes)
+        on_progress(file.size_bytes)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if part.exists() and part.stat().st_size > file.size_bytes:
         part.unlink()
-    with _Told(part, told) as out:
+    with _Told(part, on_progress) as out:
         file_download.http_get(
             hf_hub_url(published.id, file.name, revision=published.revision),
             out,
@@ -111,7 +111,7 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
     disable_progress_bars()  # the progress is told here
     page = f"{constants.ENDPOINT}/{hub_id}"
     try:
-        with full_disk_told(
+        with explain_full_disk(
             home(), f"free some space and start again; what was fetched of {hub_id} is kept."
         ):
             yield

@@ -97,9 +97,9 @@ def _download_all(published: Published, files: list[HubFile], folder: Path) -> N
     missing_bytes = peak_bytes - sum(path.stat().st_size for path in folder.rglob("*"))
     check_room(home(), missing_bytes, published.id, HOME_ADVICE)
     before = 0
-    with byte_progress(f"fetching {published.id}", total_bytes) as told:
+    with byte_progress(f"fetching {published.id}", total_bytes) as on_progress:
         for file in files:
-            download(published, file, folder, lambda done, before=before: told(before + done))
+            download(published, file, folder, lambda done, before=before: on_progress(before + done))
             before += file.size_bytes
 
 

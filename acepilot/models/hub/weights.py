@@ -58,10 +58,10 @@ def rewrite_all(folder: Path, names: list[str], shard_bytes: int = SHARD_BYTES) 
     shards = plan.filename_to_tensors
     total_bytes = sum(tensor.nbytes for tensor in tensors.values())
     done_bytes = 0
-    with byte_progress("rewriting pickled weights as safetensors", total_bytes) as told:
+    with byte_progress("rewriting pickled weights as safetensors", total_bytes) as on_progress:
         for file, inside in shards.items():
             done_bytes += _write({name: tensors[name] for name in inside}, folder / file)
-            told(done_bytes)
+            on_progress(done_bytes)
     rest = [name for name in names if name not in pickled]
     if plan.is_sharded:
         rest.append(f"model.safetensors{INDEX}")

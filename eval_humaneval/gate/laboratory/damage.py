@@ -64,8 +64,8 @@ def damage(source: Path, target: Path, tokens: list[int], noise: float, seed: in
         rows[tokens] = own + random.standard_normal(own.shape, np.float32) * noise * own.std(1, keepdims=True)
         return quants.quantize(rows, Quant.Q8_0), Quant.Q8_0
 
-    with byte_progress("spoiling", source.stat().st_size) as told:
-        rewrite(source, target, spoil, told)
+    with byte_progress("spoiling", source.stat().st_size) as on_progress:
+        rewrite(source, target, spoil, on_progress)
 
 
 @program()
@@ -91,11 +91,11 @@ def main() -> int:
     part = models_dir() / f".{given.name}.part"
     damage(model.gguf, part, tokens, given.noise, given.seed)
     file = ModelFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
-    told = f"Noise of {given.noise} deviations on {len(tokens)} tokens of {given.languages}"
-    changed = {"id": given.name, "files": {"model.gguf": file}, "notes": told}
+    notes = f"Noise of {given.noise} deviations on {len(tokens)} tokens of {given.languages}"
+    changed = {"id": given.name, "files": {"model.gguf": file}, "notes": notes}
     manifest = model.manifest.model_copy(update=changed)
     folder = add(given.name, {part: "model.gguf"}, manifest)
-    print(f"{folder.name}: {told}")
+    print(f"{folder.name}: {notes}")
     return 0
 
 

@@ -19,7 +19,7 @@ from acepilot.languages import language_for
 from finetune.corpus.reading.detect import DATA, language_of, may_be_code
 from finetune.corpus.reading.paths import ruled_out
 from finetune.corpus.tables import read_rows
-from finetune.scrape.source_records import Settled
+from finetune.scrape.source_records import SourceRecord
 
 READ = "read"
 Documents = Iterator[Document] | None
@@ -32,7 +32,7 @@ class ScrapedFolder:
     repository, and its own is None."""
 
     path: Path
-    settled: Settled
+    settled: SourceRecord
     split: Split | None
     sides: Mapping[str, Split] = field(default_factory=dict[str, Split])
 
@@ -216,7 +216,7 @@ def _record(file: RecordFile, number: int, line: str) -> Document:
     return Document(text=prompt + body, id=f"{file.kind}:{file.path.stem}:{name}:{number}", metadata=metadata)
 
 
-def _licence(settled: Settled, inside: str) -> str:
+def _licence(settled: SourceRecord, inside: str) -> str:
     """That of the nearest folder with a licence text, else the repository's."""
     folder = inside.rpartition("/")[0]
     while folder:

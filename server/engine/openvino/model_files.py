@@ -11,7 +11,7 @@ from pathlib import Path
 import openvino_genai as genai
 import structlog
 
-from acepilot.disk import HOME_ADVICE, check_room, full_disk_told
+from acepilot.disk import HOME_ADVICE, check_room, explain_full_disk
 from acepilot.models.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
 from acepilot.models.registry import ModelFolder, exclusive
 from acepilot.settings import home
@@ -40,7 +40,7 @@ def prepared_folder(model: ModelFolder) -> Path:
             kept.parent.mkdir(parents=True, exist_ok=True)
             needed_bytes = gguf.stat().st_size * FREE_FACTOR
             check_room(kept.parent, needed_bytes, f"OpenVINO's form of {gguf}", HOME_ADVICE)
-            with full_disk_told(kept.parent, HOME_ADVICE):
+            with explain_full_disk(kept.parent, HOME_ADVICE):
                 _convert(gguf, kept)
     return kept
 

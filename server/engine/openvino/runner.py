@@ -25,7 +25,7 @@ from openvino._offline_transformations import paged_attention_transformation
 
 from acepilot.errors import EngineFailed, ModelBroken
 from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 
 BLOCK_TOKENS = 32
 """OpenVINO's own block size on CPU."""
@@ -78,7 +78,7 @@ class OpenVinoRunner:
         for cache, array in zip(caches, self._caches, strict=True):
             self._request.set_tensor(cache.port, openvino.Tensor(array, array.shape, cache.kind))
 
-    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+    def step(self, chunks: Sequence[RowSlice]) -> NDArray[np.float32]:
         ids = [token for chunk in chunks for token in chunk.token_ids]
         positions = [chunk.start + index for chunk in chunks for index in range(len(chunk.token_ids))]
         ends = list(accumulate(len(chunk.token_ids) for chunk in chunks))

@@ -12,7 +12,7 @@ from typing import Literal
 from acepilot.errors import EngineFailed
 from server.engine.scheduler.prompt_lookup import PromptLookup
 from server.engine.scheduler.slots import COPY_TOKENS, Copy, Row, Rows
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 
 READING_SHARE = 4
 """Prompts get at least 1 of so many tokens of a step, however many sequences get their next token in it."""
@@ -100,7 +100,7 @@ class Part:
     """A sequence's chunk of a step; the last `drafted` of its tokens are guesses."""
 
     sequence: ScheduledSequence
-    chunk: Chunk
+    chunk: RowSlice
     drafted: int
 
 
@@ -228,7 +228,7 @@ class Schedule:
             most = min(self._limits.drafts // len(self._running), sequence.end - end - 1)
             drafts = sequence.lookup.draft(most) if most > 0 else []
         slot = self._running[sequence].slot
-        return Part(sequence, Chunk(slot, start, token_ids + drafts, logits + len(drafts)), len(drafts))
+        return Part(sequence, RowSlice(slot, start, token_ids + drafts, logits + len(drafts)), len(drafts))
 
 
 def _shares(reading: list[ScheduledSequence], budget: int) -> list[tuple[ScheduledSequence, int]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Chunk:
+class RowSlice:
     """A sequence's part of a step: `token_ids` go to the positions from `start` on of row `slot`.
 
     Positions before `start` are in the cache already. Logits are wanted after the last `logits` of them: 0
@@ -35,7 +35,7 @@ class Runner(Protocol):
     slot_tokens: int
     vocabulary: int
 
-    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+    def step(self, chunks: Sequence[RowSlice]) -> NDArray[np.float32]:
         """All chunks in one pass, each of another slot -> float32 [sum of `logits`, vocabulary], in order."""
         ...
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import KvCache
 from server.engine.torch.padded_batch import (
     TOKEN_SIZES,
-    RectangleAttention,
+    PaddedBatchAttention,
     additive_mask,
     fill,
     filled,
@@ -48,7 +48,7 @@ class Attention(Protocol):
 class StepAttention:
     """See `Attention`. Made once a step; with `short_together`, one call computes all short chunks."""
 
-    def __init__(self, cache: KvCache, chunks: Sequence[Chunk], *, short_together: bool) -> None:
+    def __init__(self, cache: KvCache, chunks: Sequence[RowSlice], *, short_together: bool) -> None:
         starts = accumulate((len(chunk.token_ids) for chunk in chunks), initial=0)
         placed = list(zip(chunks, starts, strict=False))
         self._parts: list[tuple[Attention, slice | Tensor]] = []
@@ -59,7 +59,7 @@ class StepAttention:
                 self._parts.append(part)
                 placed = [place for place in placed if place not in short]
         for chunk, start in placed:
-            self._parts.append((ChunkAttention(cache, chunk), slice(start, start + len(chunk.token_ids))))
+            self._parts.append((RowSliceAttention(cache, chunk), slice(start, start + len(chunk.token_ids))))
 
     def __call__(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
@@ -73,7 +73,7 @@ class StepAttention:
         return out
 
 
-def _together(cache: KvCache, placed: list[tuple[Chunk, int]]) -> tuple[Attention, Tensor] | None:
+def _together(cache: KvCache, placed: list[tuple[RowSlice, int]]) -> tuple[Attention, Tensor] | None:
     """For chunks and where they start in the step: their attention, and which tokens of the step it wants."""
     chunks = [chunk for chunk, _ in placed]
     size = rectangle_size(chunks, cache.slot_tokens)
@@ -82,13 +82,13 @@ def _together(cache: KvCache, placed: list[tuple[Chunk, int]]) -> tuple[Attentio
     _, positions, slots = fill(chunks, size).to(cache.device)
     shifts = filled([start - chunk.start for chunk, start in placed], size.batch)
     wanted = positions + torch.tensor(shifts, device=cache.device)[:, None]
-    return RectangleAttention(cache, positions, slots, size.length), wanted.flatten()
+    return PaddedBatchAttention(cache, positions, slots, size.length), wanted.flatten()
 
 
-class ChunkAttention:
+class RowSliceAttention:
     """See `Attention`; of one chunk, which reads its row as it lies."""
 
-    def __init__(self, cache: KvCache, chunk: Chunk) -> None:
+    def __init__(self, cache: KvCache, chunk: RowSlice) -> None:
         self._cache = cache
         self._slot = chunk.slot
         self._start = chunk.start

@@ -10,7 +10,7 @@ import torch
 
 from acepilot.errors import ModelBroken
 from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 
 LONGEST_ROW_TOKENS = 8192
 """Rows are contiguous, so a model's context of 32,768 would leave room for a handful of them; the editors'
@@ -44,7 +44,7 @@ class CacheShape:
 class KvCache:
     """`keys[layer]` and `values[layer]`: [slots, heads, slot_tokens, head_dim]."""
 
-    def __init__(self, shape: CacheShape, slots: int, numbers: Numbers) -> None:
+    def __init__(self, shape: CacheShape, slots: int, numbers: WeightFormat) -> None:
         self.slots = slots
         self.device = numbers.device
         self.slot_tokens = shape.row_tokens()
@@ -62,7 +62,7 @@ class KvCache:
             rows[target, :, :tokens] = rows[source, :, :tokens]
 
 
-def affordable_slots(shape: CacheShape, numbers: Numbers, options: EngineOptions) -> int:
+def affordable_slots(shape: CacheShape, numbers: WeightFormat, options: EngineOptions) -> int:
     """Rows that `kv_cache_gb` and, on a card, its free memory hold. Raises ModelBroken when not even one."""
     on_card = numbers.device.type == "cuda"
     allowed_gb = options.kv_cache_gb or (None if on_card else CPU_KV_CACHE_GB)

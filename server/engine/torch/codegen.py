@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from acepilot.errors import ModelBroken
 from server.engine.torch.attention import Attention
-from server.engine.torch.linear import Linear, Numbers, linear
+from server.engine.torch.linear import Linear, WeightFormat, linear
 
 PARALLEL_FAMILIES = frozenset({"codegen", "gptj"})
 
@@ -31,7 +31,7 @@ class ParallelDecoder(nn.Module):
     models'; and what `weights` raises.
     """
 
-    def __init__(self, config: Any, weights: Mapping[str, Tensor], numbers: Numbers) -> None:
+    def __init__(self, config: Any, weights: Mapping[str, Tensor], numbers: WeightFormat) -> None:
         super().__init__()
         if config.activation_function != "gelu_new":
             raise ModelBroken(
@@ -68,7 +68,7 @@ class ParallelDecoder(nn.Module):
 class _Parts:
     """A model's weights as layers, where and in what numbers they compute."""
 
-    def __init__(self, config: Any, weights: Mapping[str, Tensor], numbers: Numbers) -> None:
+    def __init__(self, config: Any, weights: Mapping[str, Tensor], numbers: WeightFormat) -> None:
         self.config = config
         self.numbers = numbers
         self._weights = weights

@@ -16,7 +16,7 @@ from acepilot.models.stored_weights import StoredWeights
 from server.engine.torch.attention import ROW_ATTENTION, Attention
 from server.engine.torch.cache import CacheShape
 from server.engine.torch.codegen import PARALLEL_FAMILIES, ParallelDecoder
-from server.engine.torch.linear import Numbers, refit_linears
+from server.engine.torch.linear import WeightFormat, refit_linears
 from server.engine.torch.weights import ModelFiles, load_pretrained
 
 REGISTERED_FAMILIES = frozenset({"llama", "qwen2", "qwen3", "starcoder2", "gpt_bigcode"})
@@ -36,7 +36,7 @@ class Decoder(Protocol):
 class TransformersDecoder(nn.Module):
     """A causal model of transformers, of REGISTERED_FAMILIES; it is changed, and moved to the device."""
 
-    def __init__(self, model: Any, numbers: Numbers) -> None:
+    def __init__(self, model: Any, numbers: WeightFormat) -> None:
         super().__init__()
         refit_linears(model, numbers)
         model.set_attn_implementation(ROW_ATTENTION)
@@ -54,7 +54,7 @@ class TransformersDecoder(nn.Module):
         return self._head(hidden)
 
 
-def open_decoder(files: ModelFiles, numbers: Numbers) -> Decoder:
+def open_decoder(files: ModelFiles, numbers: WeightFormat) -> Decoder:
     """Load the weights beside `files`. Raises ModelBroken for an unknown family, and for damaged files."""
     family = files.config.model_type
     if family in PARALLEL_FAMILIES:

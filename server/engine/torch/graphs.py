@@ -15,12 +15,12 @@ import structlog
 import torch
 from torch import Tensor
 
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import KvCache
 from server.engine.torch.decoder import Decoder
 from server.engine.torch.padded_batch import (
-    RectangleAttention,
-    RectangleSize,
+    PaddedBatchAttention,
+    PaddedBatchSize,
     fill,
     rectangle_size,
     wanted_tokens,
@@ -42,11 +42,11 @@ class StepGraphs:
     def __init__(self, decoder: Decoder, cache: KvCache) -> None:
         self._decoder = decoder
         self._cache = cache
-        self._captured: dict[RectangleSize, _Captured] = {}
+        self._captured: dict[PaddedBatchSize, _Captured] = {}
         self._pool: Any = None
         self._works = True
 
-    def step(self, chunks: Sequence[Chunk]) -> Tensor | None:
+    def step(self, chunks: Sequence[RowSlice]) -> Tensor | None:
         """[wanted, V]; None when this step cannot be replayed. A failed capture ends all replaying."""
         size = rectangle_size(chunks, self._cache.slot_tokens)
         if size is None or not self._works:
@@ -63,7 +63,7 @@ class StepGraphs:
         captured.graph.replay()
         return captured.logits[wanted_tokens(chunks, size)]
 
-    def _capture(self, chunks: Sequence[Chunk], size: RectangleSize) -> _Captured:
+    def _capture(self, chunks: Sequence[RowSlice], size: PaddedBatchSize) -> _Captured:
         inputs = fill(chunks, size).to(self._cache.device)
         # libraries set themselves up in a first pass, which a capture must not see
         aside = torch.cuda.Stream()
@@ -78,8 +78,8 @@ class StepGraphs:
         return _Captured(graph, inputs, logits)
 
 
-def rectangle_logits(decoder: Decoder, cache: KvCache, inputs: Tensor, size: RectangleSize) -> Tensor:
+def rectangle_logits(decoder: Decoder, cache: KvCache, inputs: Tensor, size: PaddedBatchSize) -> Tensor:
     """int64 [3, batch, tokens] -> [batch * tokens, V]; what a graph holds."""
     ids, positions, slots = inputs
-    attention = RectangleAttention(cache, positions, slots, size.length)
+    attention = PaddedBatchAttention(cache, positions, slots, size.length)
     return decoder.logits(decoder.hidden(ids.flatten(), positions.flatten(), attention))

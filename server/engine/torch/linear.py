@@ -20,7 +20,7 @@ INT8_PACK_ROWS = 16
 
 
 @dataclass(frozen=True)
-class Numbers:
+class WeightFormat:
     """Where and in what to compute; `int8`: the weights of linear layers are kept as int8."""
 
     device: torch.device
@@ -85,13 +85,13 @@ class Int8Linear(Linear):
         return out if self.bias is None else out + self.bias
 
 
-def linear(weight: Tensor, bias: Tensor | None, numbers: Numbers) -> Linear:
+def linear(weight: Tensor, bias: Tensor | None, numbers: WeightFormat) -> Linear:
     if numbers.int8:
         return Int8Linear(weight, bias)
     return PackedLinear(weight, bias) if packs(numbers) else Linear(weight, bias)
 
 
-def packs(numbers: Numbers) -> bool:
+def packs(numbers: WeightFormat) -> bool:
     """Whether oneDNN is there and knows these numbers on this CPU."""
     if numbers.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
@@ -100,7 +100,7 @@ def packs(numbers: Numbers) -> bool:
     return numbers.dtype == torch.float32
 
 
-def refit_linears(model: nn.Module, numbers: Numbers) -> None:
+def refit_linears(model: nn.Module, numbers: WeightFormat) -> None:
     """Puts layers of this module in place of torch's own, one by one, so that memory is freed as it goes."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():

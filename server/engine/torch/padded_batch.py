@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import KvCache
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ SHORTEST_LENGTH = 256
 
 
 @dataclass(frozen=True)
-class RectangleSize:
+class PaddedBatchSize:
     """`batch` chunks of `tokens` each, whose rows are read up to `length`."""
 
     batch: int
@@ -38,7 +38,7 @@ class RectangleSize:
     length: int
 
 
-def rectangle_size(chunks: Sequence[Chunk], slot_tokens: int) -> RectangleSize | None:
+def rectangle_size(chunks: Sequence[RowSlice], slot_tokens: int) -> PaddedBatchSize | None:
     """The smallest that holds `chunks`, of few sizes; None where one of them is a piece of a prompt."""
     longest = max(len(chunk.token_ids) for chunk in chunks)
     tokens = next((size for size in TOKEN_SIZES if size >= longest), None)
@@ -46,10 +46,10 @@ def rectangle_size(chunks: Sequence[Chunk], slot_tokens: int) -> RectangleSize |
     if tokens is None or batch * tokens > MOST_TOKENS:
         return None
     end = max(chunk.start + len(chunk.token_ids) for chunk in chunks)
-    return RectangleSize(batch, tokens, min(max(_power_of_two(end), SHORTEST_LENGTH), slot_tokens))
+    return PaddedBatchSize(batch, tokens, min(max(_power_of_two(end), SHORTEST_LENGTH), slot_tokens))
 
 
-def fill(chunks: Sequence[Chunk], size: RectangleSize) -> Tensor:
+def fill(chunks: Sequence[RowSlice], size: PaddedBatchSize) -> Tensor:
     """int64 [3, batch, tokens]: token ids, positions, slots."""
     positions = [range(chunk.start, chunk.start + len(chunk.token_ids)) for chunk in chunks]
     planes = [
@@ -65,7 +65,7 @@ def filled(items: Sequence[T], count: int) -> list[T]:
     return [*items, *[items[-1]] * (count - len(items))]
 
 
-def wanted_tokens(chunks: Sequence[Chunk], size: RectangleSize) -> list[int]:
+def wanted_tokens(chunks: Sequence[RowSlice], size: PaddedBatchSize) -> list[int]:
     """Where the tokens whose logits are wanted lie in the flattened rectangle."""
     ends = [index * size.tokens + len(chunk.token_ids) for index, chunk in enumerate(chunks)]
     return [at for end, chunk in zip(ends, chunks, strict=True) for at in range(end - chunk.logits, end)]
@@ -79,7 +79,7 @@ def additive_mask(at: Tensor, keys: Tensor, window: int | None, dtype: torch.dty
     return torch.zeros(hidden.shape, dtype=dtype, device=at.device).masked_fill_(hidden, float("-inf"))
 
 
-class RectangleAttention:
+class PaddedBatchAttention:
     """See `Attention` in attention.py; of a whole rectangle, without asking the card for a number."""
 
     def __init__(self, cache: KvCache, positions: Tensor, slots: Tensor, length: int) -> None:

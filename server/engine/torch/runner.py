@@ -18,12 +18,12 @@ from torch import Tensor
 
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.attention import StepAttention
 from server.engine.torch.cache import KvCache, affordable_slots
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.weights import best_numbers, read_files
 
 
@@ -41,13 +41,13 @@ class TorchRunner:
         self.slot_tokens = cache.slot_tokens
 
     @torch.inference_mode()
-    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+    def step(self, chunks: Sequence[RowSlice]) -> NDArray[np.float32]:
         logits = self._graphs.step(chunks) if self._graphs else None
         if logits is None:
             logits = self._computed(chunks)
         return logits.float().cpu().numpy()
 
-    def _computed(self, chunks: Sequence[Chunk]) -> Tensor:
+    def _computed(self, chunks: Sequence[RowSlice]) -> Tensor:
         device = self._cache.device
         token_ids = [token for chunk in chunks for token in chunk.token_ids]
         positions = [at for chunk in chunks for at in range(chunk.start, chunk.start + len(chunk.token_ids))]
@@ -87,7 +87,7 @@ def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
     return OpenedModel(make_runner(decoder, files.config, numbers, options), files.tokenizer)
 
 
-def make_runner(decoder: Decoder, config: Any, numbers: Numbers, options: EngineOptions) -> TorchRunner:
+def make_runner(decoder: Decoder, config: Any, numbers: WeightFormat, options: EngineOptions) -> TorchRunner:
     """`config` is transformers' of the model. Raises ModelBroken when its cache does not fit."""
     # on Hopper it would stop to build a plan for every length of a prompt that it has not met
     torch.backends.cuda.enable_cudnn_sdp(False)

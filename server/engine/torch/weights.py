@@ -16,7 +16,7 @@ from transformers.utils import logging
 from acepilot.errors import ModelBroken
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Dtype
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 
 BF16_CAPABILITY = 8
 """The first CUDA compute capability (major) whose cards have bfloat16 in hardware."""
@@ -26,14 +26,14 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def best_numbers(wanted: Dtype) -> Numbers:
+def best_numbers(wanted: Dtype) -> WeightFormat:
     """int8 is a form of weights only: it computes as `auto` does."""
     device = best_device()
     match wanted:
         case "float32" | "bfloat16" | "float16":
-            return Numbers(device, getattr(torch, wanted))
+            return WeightFormat(device, getattr(torch, wanted))
         case "auto" | "int8":
-            return Numbers(device, _fastest(device), int8=wanted == "int8")
+            return WeightFormat(device, _fastest(device), int8=wanted == "int8")
 
 
 def _fastest(device: torch.device) -> torch.dtype:

@@ -17,8 +17,8 @@ from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, Gen
 from server.engine.upstream.protocol import (
     VLLM,
     BadAnswer,
-    Chunk,
     Served,
+    StreamChunk,
     completion_body,
     prompt_log_probs,
     read_stream,
@@ -137,7 +137,7 @@ class UpstreamEngine:
         at_limit = finish == "length" or (finish is None and counted >= request.max_tokens)
         yield Delta(text.rest(), 0, "length" if at_limit else "stop")
 
-    def _new_tokens(self, chunk: Chunk, fresh: str, room: int, counted: int) -> int:
+    def _new_tokens(self, chunk: StreamChunk, fresh: str, room: int, counted: int) -> int:
         """Tokens since those `counted`: as the server tells, else as many as the fresh text has."""
         if chunk.completion_tokens is not None:
             return max(0, chunk.completion_tokens - counted)

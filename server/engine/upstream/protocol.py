@@ -61,7 +61,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class StreamChunk:
     """One event of a stream. `completion_tokens` are all of the stream so far, where the server tells."""
 
     text: str
@@ -181,7 +181,7 @@ def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
         raise BadAnswer("gave no log probabilities of the prompt") from error
 
 
-async def read_stream(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
+async def read_stream(response: httpx.Response) -> AsyncGenerator[StreamChunk, None]:
     """What the events until [DONE] tell. Raises BadAnswer for an error, and for an end before the end."""
     finished = False
     async with contextlib.aclosing(EventSource(response).aiter_sse()) as events:
@@ -211,7 +211,7 @@ async def _read_out(events: AsyncGenerator[ServerSentEvent, None]) -> None:
                 pass
 
 
-def _chunk(data: str) -> Chunk:
+def _chunk(data: str) -> StreamChunk:
     try:
         event = _Answer.model_validate(json.loads(data))
     except ValueError as error:
@@ -221,7 +221,7 @@ def _chunk(data: str) -> Chunk:
     choice = event.choices[0] if event.choices else _Choice()
     usage = event.usage or _Usage()
     text = choice.text if isinstance(choice.text, str) else ""
-    return Chunk(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
+    return StreamChunk(text, choice.finish_reason, usage.prompt_tokens, usage.completion_tokens)
 
 
 def error_names(document: bytes) -> str:

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from acepilot.errors import ConfigError
-from eval_humaneval.holes.cut import PREFIX_CHARS, SUFFIX_CHARS, cut
+from eval_humaneval.holes.cut import HOLE_PREFIX_CHARS, HOLE_SUFFIX_CHARS, cut
 from eval_humaneval.holes.ends import answer_of
 from eval_humaneval.holes.hole import Hole
 from tests.eval_humaneval.holes.holes_code import COUNTER, QUEUE, STOCK, module, repository
@@ -32,8 +32,8 @@ def test_a_hole_and_what_is_around_it_are_the_file(tmp_path: Path) -> None:
     for hole in holes:
         path = hole.problem.cluster.removeprefix("shop:")
         assert text_of(hole) == (tmp_path / "shop" / path).read_text(encoding="utf-8")
-        assert len(hole.problem.prompt) <= PREFIX_CHARS
-        assert len(hole.problem.suffix) <= SUFFIX_CHARS
+        assert len(hole.problem.prompt) <= HOLE_PREFIX_CHARS
+        assert len(hole.problem.suffix) <= HOLE_SUFFIX_CHARS
         assert hole.above.endswith("\n") or not hole.above
         assert hole.problem.suffix.endswith("\n") or not hole.below
         assert answer_of(hole, hole.truth) == hole.truth

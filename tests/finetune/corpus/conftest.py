@@ -20,7 +20,7 @@ def scraped(tmp_path: Path) -> Scraped:
             Source("path", str(write_files(tmp_path / "repositories" / name, files)))
             for name, files in repositories.items()
         ]
-        scrape(sources, out, ALLOWED, told=lambda _: None, say=lambda _: None)
+        scrape(sources, out, ALLOWED, on_progress=lambda _: None, log=lambda _: None)
         return out
 
     return run

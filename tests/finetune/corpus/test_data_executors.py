@@ -86,6 +86,6 @@ def test_the_progress_of_a_stage_ends_with_all_of_its_tasks(scraped: Scraped, tm
     def told(stage: str, done: int, tasks: int) -> None:
         heard.append((stage, done, tasks))
 
-    build(options, tmp_path / "out", lambda logs: Runner(logs, workers=1, told=told), lambda _: None)
+    build(options, tmp_path / "out", lambda logs: Runner(logs, workers=1, on_progress=told), lambda _: None)
     finished = [stage for stage, done, tasks in heard if done == tasks]
     assert finished == ["clean", "signatures", "buckets", "clusters", "documents"]

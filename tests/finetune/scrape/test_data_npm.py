@@ -16,7 +16,7 @@ PACKAGES = ("npm:buefy@3.1.0", "npm:element-ui@2.15.14", "npm:vitepress@1.6.4")
 
 def test_packages_from_npm_become_a_corpus(tmp_path: Path) -> None:
     sources = [parse_source(text) for text in PACKAGES]
-    settled = scrape(sources, tmp_path / "scraped", ALLOWED, told=lambda _: None, say=lambda _: None)
+    settled = scrape(sources, tmp_path / "scraped", ALLOWED, on_progress=lambda _: None, log=lambda _: None)
     assert [(one.status, one.licence) for one in settled] == [("kept", "MIT")] * 3
     assert all(one.revision.startswith("sha512-") for one in settled)
 

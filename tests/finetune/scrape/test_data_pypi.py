@@ -36,7 +36,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_wheel_is_pinned_and_judged_by_the_licence_in_it(tmp_path: Path) -> None:
     source = parse_source("pypi:Totals.of-orders@1.2")
     assert (source.id, source.ref) == ("pypi:Totals.of-orders", "1.2")
-    [settled] = scrape([source], tmp_path / "out", ALLOWED, told=lambda _: None, say=lambda _: None)
+    [settled] = scrape([source], tmp_path / "out", ALLOWED, on_progress=lambda _: None, log=lambda _: None)
     assert (settled.status, settled.licence, settled.licence_evidence) == ("kept", "MIT", "LICENSE")
     assert settled.location == "pypi:Totals.of-orders@1.2"
     assert settled.revision.startswith("sha256:")
@@ -53,6 +53,6 @@ def test_a_package_without_such_a_wheel_is_told(tmp_path: Path) -> None:
             [parse_source("pypi:nothing-like-it@1")],
             tmp_path / "out",
             ALLOWED,
-            told=lambda _: None,
-            say=lambda _: None,
+            on_progress=lambda _: None,
+            log=lambda _: None,
         )

@@ -12,15 +12,15 @@ from finetune.corpus.options import BuildOptions
 from finetune.scrape import fetch
 from finetune.scrape.licences import ALLOWED
 from finetune.scrape.scrape import scrape
-from finetune.scrape.source_records import SOURCES_FILE, Settled, read_settled
+from finetune.scrape.source_records import SOURCES_FILE, SourceRecord, read_settled
 from finetune.scrape.sources import Source, parse_source
 from tests.finetune.handmade import MIT, build_here, repository, write_files
 
 GPL = "GNU General Public License"
 
 
-def run(sources: list[Source], out: Path) -> list[Settled]:
-    return scrape(sources, out, ALLOWED, told=lambda _: None, say=lambda _: None)
+def run(sources: list[Source], out: Path) -> list[SourceRecord]:
+    return scrape(sources, out, ALLOWED, on_progress=lambda _: None, log=lambda _: None)
 
 
 def git(folder: Path, *arguments: str) -> str:

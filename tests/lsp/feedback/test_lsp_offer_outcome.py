@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsprotocol import types
 
-from lsp.feedback.offer import Happening
+from lsp.feedback.offer import OutcomeEvent
 from lsp.feedback.offer_outcome import STANDS_S
 from lsp.feedback.outcomes import offer_of
 from lsp.feedback.watch import Watch
@@ -26,7 +26,7 @@ class Desk:
         self.watch = Watch()
         self.at = (before.count("\n"), len(before) - before.rfind("\n") - 1)
         self.now = 0.0
-        self.told: list[Happening] = []
+        self.told: list[OutcomeEvent] = []
 
     @property
     def lines(self) -> list[str]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp.feedback.offer import Offer
-from lsp.feedback.survival import Planted
+from lsp.feedback.survival import AcceptedText
 from lsp.text.documents import Document
 from lsp.text.edits import Edit, advanced, between, text_between, text_from, trimmed
 from lsp.text.positions import split_lines
@@ -137,7 +137,7 @@ def test_places_move_with_changes() -> None:
 
 
 def test_a_huge_text_in_between_is_read_up_to_a_limit() -> None:
-    planted = Planted(Offer(("c", 0), (0, 0), "a = 1", ""), 0.0, (0, 0), "a = 1")
+    planted = AcceptedText(Offer(("c", 0), (0, 0), "a = 1", ""), 0.0, (0, 0), "a = 1")
     document = Document("file:///a", "python", 1, ["a = 1"])
     planted.changed(Edit((0, 2), (0, 2), "x" * 50_000 + " "))
     document.lines[0] = "a " + "x" * 50_000 + " = 1"

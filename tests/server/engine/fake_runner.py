@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from server.engine.scheduler.messages import Add, Failed, Progress
 from server.engine.scheduler.sampling import Draw, choose, log_probs
 from server.engine.scheduler.schedule import Generate, Score, StepLimits
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.scheduler.worker import ServedModel, Worker
 
 VOCABULARY = 24
@@ -27,10 +27,10 @@ class FakeRunner:
         self.slots = slots
         self.slot_tokens = slot_tokens
         self.rows = [[UNWRITTEN] * slot_tokens for _ in range(slots)]
-        self.steps: list[list[Chunk]] = []
+        self.steps: list[list[RowSlice]] = []
         self.fails = 0
 
-    def step(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+    def step(self, chunks: Sequence[RowSlice]) -> NDArray[np.float32]:
         self.steps.append(list(chunks))
         assert chunks
         assert len({chunk.slot for chunk in chunks}) == len(chunks)

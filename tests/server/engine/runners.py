@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from server.engine.scheduler.step import Chunk, Runner
+from server.engine.scheduler.step import RowSlice, Runner
 
 CODES = {
     "python": '''def fibonacci(count):
@@ -56,9 +56,9 @@ const total = computed(() => props.items.length)
 
 def greedy(runner: Runner, prompt: Sequence[int], count: int) -> list[int]:
     """The first `count` tokens after `prompt`, in row 0."""
-    found = [int(runner.step([Chunk(0, 0, list(prompt), 1)])[0].argmax())]
+    found = [int(runner.step([RowSlice(0, 0, list(prompt), 1)])[0].argmax())]
     while len(found) < count:
-        chunk = Chunk(0, len(prompt) + len(found) - 1, found[-1:], 1)
+        chunk = RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)
         found.append(int(runner.step([chunk])[0].argmax()))
     return found
 
@@ -69,7 +69,7 @@ def mean_log_likelihood(runner: Runner, texts: Sequence[Sequence[int]], step_tok
     for token_ids in texts:
         for start in range(0, len(token_ids) - 1, step_tokens):
             piece = list(token_ids[start : start + step_tokens])
-            logits = runner.step([Chunk(0, start, piece, len(piece))])
+            logits = runner.step([RowSlice(0, start, piece, len(piece))])
             following = token_ids[start + 1 : start + 1 + len(piece)]
             shifted = logits - logits.max(axis=1, keepdims=True)
             log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -16,16 +16,16 @@ from acepilot.models.resolve import resolve
 from server.engine.base import Dtype, EngineOptions
 from server.engine.openvino.model_files import prepared_folder
 from server.engine.openvino.runner import OpenVinoRunner
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.decoder import TransformersDecoder
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, make_runner
 from server.engine.torch.weights import load_pretrained, read_files
 from tests.needs import need_model
 from tests.server.engine.runners import CODES, greedy, mean_log_likelihood
 
 INT8_LOSS = 0.02
-FLOAT32 = Numbers(torch.device("cpu"), torch.float32)
+FLOAT32 = WeightFormat(torch.device("cpu"), torch.float32)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Starter:
         options = EngineOptions(max_streams=1, threads=1, dtype=dtype)
         return OpenVinoRunner(prepared_folder(self.folder), options, most_row_tokens=1024)
 
-    def runner(self, numbers: Numbers) -> TorchRunner:
+    def runner(self, numbers: WeightFormat) -> TorchRunner:
         model = copy.deepcopy(self.model).to(numbers.dtype)
         decoder = TransformersDecoder(model, numbers)
         return make_runner(decoder, model.config, numbers, EngineOptions(max_streams=1))
@@ -106,11 +106,11 @@ def test_openvino_s_rows_hold_what_was_computed(starter: Starter) -> None:
     runner = starter.openvino("float32")
     prompt, other = starter.codes[:2]
     middle = len(prompt) // 2
-    alone = runner.step([Chunk(0, 0, prompt, 1)])[0].copy()
-    runner.step([Chunk(1, 0, prompt[:middle], 0)])
-    in_pieces = runner.step([Chunk(1, middle, prompt[middle:], 1)])[0].copy()
+    alone = runner.step([RowSlice(0, 0, prompt, 1)])[0].copy()
+    runner.step([RowSlice(1, 0, prompt[:middle], 0)])
+    in_pieces = runner.step([RowSlice(1, middle, prompt[middle:], 1)])[0].copy()
     runner.copy_prefix(0, 2, middle)
-    copied = runner.step([Chunk(2, middle, prompt[middle:], 1)])[0].copy()
-    beside = runner.step([Chunk(3, 0, prompt, 1), Chunk(4, 0, other, 1)])[0]
+    copied = runner.step([RowSlice(2, middle, prompt[middle:], 1)])[0].copy()
+    beside = runner.step([RowSlice(3, 0, prompt, 1), RowSlice(4, 0, other, 1)])[0]
     for logits in (in_pieces, copied, beside):
         np.testing.assert_allclose(logits, alone, atol=2e-3)

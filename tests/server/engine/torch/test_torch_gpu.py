@@ -12,12 +12,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from server.engine.base import EngineOptions
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import KvCache
 from server.engine.torch.codegen import ParallelDecoder
 from server.engine.torch.decoder import cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, open_runner
 from server.engine.torch.weights import best_numbers, read_files
 from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, codegen, save_random, tiny_folder
@@ -46,9 +46,9 @@ def test_greedy_equals_transformers(family: str, tmp_path: Path) -> None:
         pad_token_id=0,
     )  # fmt: skip
     with structlog.testing.capture_logs() as logs:
-        found = [int(runner.step([Chunk(0, 0, prompt, 1)])[0].argmax())]
+        found = [int(runner.step([RowSlice(0, 0, prompt, 1)])[0].argmax())]
         while len(found) < 24:
-            chunk = Chunk(0, len(prompt) + len(found) - 1, found[-1:], 1)
+            chunk = RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)
             found.append(int(runner.step([chunk])[0].argmax()))
     assert found == out[0, len(prompt) :].tolist()
     assert logs == [], "its steps were not replayed"
@@ -57,7 +57,7 @@ def test_greedy_equals_transformers(family: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None:
     """Steps of all sizes, twice each, with other rows and starts: nothing of the capture may linger."""
-    numbers = Numbers(torch.device("cuda"), torch.float32)
+    numbers = WeightFormat(torch.device("cuda"), torch.float32)
     files = read_files(tiny_folder(tmp_path, family))
     decoder = open_decoder(files, numbers)
     caches = [KvCache(cache_shape(files.config), 6, numbers) for _ in range(2)]
@@ -66,11 +66,11 @@ def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None
     draw = np.random.default_rng(0)
     for slot in range(6):
         for runner in (computed, replayed):
-            runner.step([Chunk(slot, 0, random_tokens(200, slot), 0)])
+            runner.step([RowSlice(slot, 0, random_tokens(200, slot), 0)])
     with structlog.testing.capture_logs() as logs:
         for batch, tokens in [(1, 1), (3, 1), (6, 1), (1, 4), (5, 3), (2, 9), (1, 16)] * 2:
             chunks = [
-                Chunk(int(slot), int(draw.integers(0, 240)), random_tokens(tokens, int(slot)), tokens)
+                RowSlice(int(slot), int(draw.integers(0, 240)), random_tokens(tokens, int(slot)), tokens)
                 for slot in draw.permutation(6)[:batch]
             ]
             np.testing.assert_allclose(replayed.step(chunks), computed.step(chunks), rtol=1e-3, atol=1e-3)
@@ -83,7 +83,7 @@ def test_a_prompt_of_a_new_length_takes_no_longer(tmp_path: Path) -> None:
 
     def seconds(length: int) -> float:
         began = time.perf_counter()
-        runner.step([Chunk(0, 0, random_tokens(length), 1)])
+        runner.step([RowSlice(0, 0, random_tokens(length), 1)])
         return time.perf_counter() - began
 
     seconds(100)
@@ -99,9 +99,9 @@ def test_scores_beyond_float16_are_finite(tmp_path: Path) -> None:
     model.save_pretrained(folder.path)
     runner = open_runner(folder, dataclasses.replace(OPTIONS, dtype="float16")).runner
     prompt = random_tokens(60)
-    assert np.isfinite(runner.step([Chunk(0, 0, prompt[:40], 40)])).all()
-    assert np.isfinite(runner.step([Chunk(0, 40, prompt[40:], 20)])).all()
-    assert np.isfinite(runner.step([Chunk(0, 60, [1], 1)])).all()
+    assert np.isfinite(runner.step([RowSlice(0, 0, prompt[:40], 40)])).all()
+    assert np.isfinite(runner.step([RowSlice(0, 40, prompt[40:], 20)])).all()
+    assert np.isfinite(runner.step([RowSlice(0, 60, [1], 1)])).all()
 
 
 def test_int8_weights_take_half_the_memory() -> None:

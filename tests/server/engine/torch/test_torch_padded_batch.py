@@ -9,19 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.attention import StepAttention
 from server.engine.torch.cache import KvCache
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs, rectangle_logits
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.padded_batch import fill, rectangle_size, wanted_tokens
 from server.engine.torch.runner import TorchRunner
 from server.engine.torch.weights import read_files
 from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, tiny_folder
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-4}
-SHORT = [Chunk(4, 30, [1], 1), Chunk(0, 50, [2, 3, 4], 3), Chunk(2, 33, [5, 6, 7, 8], 2)]
+SHORT = [RowSlice(4, 30, [1], 1), RowSlice(0, 50, [2, 3, 4], 3), RowSlice(2, 33, [5, 6, 7, 8], 2)]
 """A token; one and its drafts, all judged; one and its drafts, of which two are."""
 
 
@@ -38,7 +38,7 @@ class Opened:
 @pytest.fixture(scope="module", params=CONFIGS)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """Five rows, each with another text, in two equal caches."""
-    numbers = Numbers(torch.device("cpu"), torch.float32)
+    numbers = WeightFormat(torch.device("cpu"), torch.float32)
     files = read_files(tiny_folder(tmp_path_factory.mktemp(request.param), request.param))
     decoder = open_decoder(files, numbers)
     caches = [KvCache(cache_shape(files.config), 5, numbers) for _ in range(2)]
@@ -46,7 +46,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     for slot in range(5):
         text = np.random.default_rng(slot).integers(0, VOCABULARY, 60).tolist()
         for runner in runners:
-            runner.step([Chunk(slot, 0, text, 0)])
+            runner.step([RowSlice(slot, 0, text, 0)])
     return Opened(decoder, runners[0], *caches)
 
 
@@ -64,7 +64,7 @@ def test_a_rectangle_computes_what_its_chunks_compute(opened: Opened) -> None:
 @torch.inference_mode()
 def test_short_chunks_are_computed_together_beside_a_prompt(opened: Opened) -> None:
     """They need not lie side by side in the step."""
-    prompt = Chunk(1, 20, list(range(40)), 1)
+    prompt = RowSlice(1, 20, list(range(40)), 1)
     chunks = [SHORT[0], prompt, *SHORT[1:]]
     ids = torch.tensor([token for chunk in chunks for token in chunk.token_ids])
     places = [at for chunk in chunks for at in range(chunk.start, chunk.start + len(chunk.token_ids))]
@@ -88,17 +88,17 @@ def same_rows(opened: Opened) -> None:
 
 
 @st.composite
-def steps(draw: st.DrawFn) -> list[Chunk]:
+def steps(draw: st.DrawFn) -> list[RowSlice]:
     count = draw(st.integers(1, 64))
     lengths = draw(st.lists(st.integers(1, 20), min_size=count, max_size=count))
     return [
-        Chunk(slot, draw(st.integers(0, 1500)), [7] * length, draw(st.integers(0, length)))
+        RowSlice(slot, draw(st.integers(0, 1500)), [7] * length, draw(st.integers(0, length)))
         for slot, length in enumerate(lengths)
     ]
 
 
 @given(steps())
-def test_sizes_hold_their_chunks_and_are_few(chunks: list[Chunk]) -> None:
+def test_sizes_hold_their_chunks_and_are_few(chunks: list[RowSlice]) -> None:
     slot_tokens = 2000
     size = rectangle_size(chunks, slot_tokens)
     longest = max(len(chunk.token_ids) for chunk in chunks)

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM
 from acepilot.errors import ModelBroken
 from acepilot.models.registry import ModelFolder
 from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
-from server.engine.scheduler.step import Chunk
+from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import CacheShape, affordable_slots
-from server.engine.torch.linear import Numbers
+from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, open_runner
 from server.engine.torch.weights import best_numbers
 from tests.server.engine.torch.torch_models import (
@@ -49,10 +49,10 @@ def random_tokens(count: int, seed: int = 0) -> list[int]:
 
 def generated(runner: TorchRunner, prompt: list[int], tokens: int) -> list[int]:
     """Greedy, one token a step."""
-    logits = runner.step([Chunk(0, 0, prompt, 1)])
+    logits = runner.step([RowSlice(0, 0, prompt, 1)])
     found = [int(logits[0].argmax())]
     while len(found) < tokens:
-        logits = runner.step([Chunk(0, len(prompt) + len(found) - 1, found[-1:], 1)])
+        logits = runner.step([RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)])
         found.append(int(logits[0].argmax()))
     return found
 
@@ -74,7 +74,7 @@ def generated_by_transformers(model: Any, prompt: list[int], tokens: int) -> lis
 def all_logits(runner: TorchRunner, slot: int, token_ids: list[int], cuts: list[int]) -> NDArray[np.float32]:
     """Of every token, computed piece by piece."""
     bounds = zip([0, *cuts], [*cuts, len(token_ids)], strict=True)
-    parts = [runner.step([Chunk(slot, a, token_ids[a:b], b - a)]) for a, b in bounds]
+    parts = [runner.step([RowSlice(slot, a, token_ids[a:b], b - a)]) for a, b in bounds]
     return np.concatenate(parts)
 
 
@@ -97,9 +97,9 @@ def test_a_batch_computes_what_each_computes_alone(runner: TorchRunner) -> None:
     texts = [random_tokens(60, seed) for seed in range(3)]
     alone = [all_logits(runner, 0, text, []) for text in texts]
     for slot, (text, start) in enumerate(zip(texts, starts, strict=True)):
-        runner.step([Chunk(slot, 0, text[:start], 0)])
+        runner.step([RowSlice(slot, 0, text[:start], 0)])
     chunks = [
-        Chunk(slot, start, text[start : start + length], min(length, 3))
+        RowSlice(slot, start, text[start : start + length], min(length, 3))
         for slot, (text, start, length) in enumerate(zip(texts, starts, lengths, strict=True))
     ]
     expected = [
@@ -110,15 +110,15 @@ def test_a_batch_computes_what_each_computes_alone(runner: TorchRunner) -> None:
 
 
 def test_a_step_may_want_no_logits(runner: TorchRunner) -> None:
-    assert runner.step([Chunk(0, 0, [1, 2, 3], 0)]).shape == (0, runner.vocabulary)
+    assert runner.step([RowSlice(0, 0, [1, 2, 3], 0)]).shape == (0, runner.vocabulary)
 
 
 def test_a_copied_prefix_serves_as_if_computed(runner: TorchRunner) -> None:
     text = random_tokens(60)
     whole = all_logits(runner, 0, text, [])
-    runner.step([Chunk(2, 0, random_tokens(60, seed=9), 0)])  # what the target held before
+    runner.step([RowSlice(2, 0, random_tokens(60, seed=9), 0)])  # what the target held before
     runner.copy_prefix(0, 2, 45)
-    np.testing.assert_allclose(runner.step([Chunk(2, 45, text[45:], 15)]), whole[45:], **ROUNDING)
+    np.testing.assert_allclose(runner.step([RowSlice(2, 45, text[45:], 15)]), whole[45:], **ROUNDING)
 
 
 def test_a_row_holds_the_whole_context(runner: TorchRunner) -> None:
@@ -208,7 +208,7 @@ def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
         open_runner(foreign_folder(tmp_path), OPTIONS)
 
 
-CPU = Numbers(torch.device("cpu"), torch.float32)
+CPU = WeightFormat(torch.device("cpu"), torch.float32)
 WIDE = CacheShape(layers=32, heads=32, head_dim=128, context_tokens=2048)
 
 
@@ -231,7 +231,7 @@ def test_rows_fit_what_is_free_on_the_card(
 ) -> None:
     """1 GB of it is kept for what a step computes; nobody needs to say how much of a card to use."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_gb * 2**30), 80 << 30))
-    card = Numbers(torch.device("cuda"), torch.float32)
+    card = WeightFormat(torch.device("cuda"), torch.float32)
     assert affordable_slots(WIDE, card, EngineOptions(kv_cache_gb=allowed_gb, max_streams=4)) == slots
 
 
@@ -242,4 +242,6 @@ def test_a_cpus_memory_is_shared_with_others() -> None:
 def test_a_full_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 << 30, 80 << 30))
     with pytest.raises(ModelBroken, match="dtype=int8"):
-        affordable_slots(WIDE, Numbers(torch.device("cuda"), torch.float32), EngineOptions(kv_cache_gb=4))
+        affordable_slots(
+            WIDE, WeightFormat(torch.device("cuda"), torch.float32), EngineOptions(kv_cache_gb=4)
+        )

@@ -11,18 +11,18 @@ from server.stop_strings import StopStrings
 
 
 @dataclass(frozen=True)
-class Draft:
+class GeneratedText:
     """One sequence's text before the filters. `stopped_by` names the stop that ended it, None: the model."""
 
     text: str
     finish_reason: FinishReason
     stopped_by: str | None
 
-    def until(self, end: int) -> "Draft":
-        return self if end >= len(self.text) else Draft(self.text[:end], "stop", self.stopped_by)
+    def until(self, end: int) -> "GeneratedText":
+        return self if end >= len(self.text) else GeneratedText(self.text[:end], "stop", self.stopped_by)
 
 
-class Gate:
+class StopMonitor:
     """Asks stop strings, early stops where there is a `context`, and the clock. `over`: no more is needed.
 
     A time limit counts from the first token, and ends a text with its last whole line, once there is one.
@@ -45,8 +45,8 @@ class Gate:
         return self._stopped_by is not None
 
     @property
-    def draft(self) -> Draft:
-        return Draft(self._text[: self._shown], self._finish_reason, self._stopped_by)
+    def draft(self) -> GeneratedText:
+        return GeneratedText(self._text[: self._shown], self._finish_reason, self._stopped_by)
 
     def feed(self, delta: Delta) -> str:
         """What of the text may be shown now. At its end all may be, unless something stopped it."""
