@@ -1,6 +1,6 @@
-"""`make run`: serves the starter model, shows three real completions through the language server, and stays.
+"""`make run`: serve the starter model, show three completions through the language server, then keep serving.
 
-The server is the same as `python -m server`; ACEPILOT_PORT and acepilot.toml change it as usual.
+The server is `python -m server`: ACEPILOT_PORT and acepilot.toml change it as usual.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ SAMPLES = Path(__file__).parent / "samples"
 CURSOR = "‸"
 LANGUAGE_SERVER = Path(sys.executable).with_name("acepilot-lsp")
 DEFAULT_URL = "http://127.0.0.1:8010"
-READY_TIMEOUT_S = 180
+READY_TIMEOUT_S = 180  # the first start converts the model, which takes about 15 s on two cores
 console = text_console()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A file with its cursor mark taken out. `character` is in UTF-16 units, as LSP counts."""
+    """A file to complete, cut in two at its cursor mark."""
 
     path: Path
     before: str
@@ -49,6 +49,7 @@ class Sample:
 
     @property
     def position(self) -> lsp.Position:
+        """The cursor. LSP counts characters in UTF-16 units."""
         last_line = self.before.rpartition("\n")[2]
         return lsp.Position(self.before.count("\n"), len(last_line.encode("utf-16-le")) // 2)
 
@@ -59,7 +60,7 @@ def port_is_taken(settings: ServerSettings) -> bool:
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Returns when the model can serve; exits when the server, having said why, ended or cannot load it."""
+    """Wait for the model. Exit if the server ends or cannot load it: it has then printed the reason."""
     with console.status("loading the model (about 15 s the first time, a few seconds later)"):
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -78,7 +79,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 async def show_completions(url: str, token: str | None) -> None:
-    """One LSP session with the real language server, as an editor holds it."""
+    """Complete each sample in one session with the real language server, as an editor does."""
     client = LanguageClient("acepilot-demo", "1")
     environment = {**os.environ, **({"ACEPILOT_TOKEN": token} if token else {})}
     await client.start_io(str(LANGUAGE_SERVER), "--server-url", url, env=environment)
@@ -86,7 +87,7 @@ async def show_completions(url: str, token: str | None) -> None:
 
     @client.feature("acepilot/status")  # pyright: ignore[reportUntypedFunctionDecorator]
     def _(params: Any) -> None:
-        status["why"] = f"{params.message} {params.reason}".strip()
+        status["reason"] = f"{params.message} {params.reason}".strip()
 
     await client.initialize_async(lsp.InitializeParams(capabilities=lsp.ClientCapabilities()))
     client.initialized(lsp.InitializedParams())
@@ -109,35 +110,35 @@ async def show_completions(url: str, token: str | None) -> None:
         )
         took_ms = (time.perf_counter() - began) * 1000
         items = answer.items if isinstance(answer, lsp.InlineCompletionList) else answer or []
-        show(sample, str(items[0].insert_text) if items else "", took_ms, status.get("why", ""))
+        show(sample, str(items[0].insert_text) if items else "", took_ms, status.get("reason", ""))
     await client.shutdown_async(None)
     client.exit(None)
     await client.stop()
 
 
-def show(sample: Sample, offered: str, took_ms: float, why: str) -> None:
-    """What was typed plain, what is offered as ghost text, in place."""
+def show(sample: Sample, offered: str, took_ms: float, reason: str) -> None:
+    """Print the lines around the cursor, with the suggestion in its place as ghost text."""
     lines_before = sample.before.splitlines(keepends=True)[-5:]
     lines_after = sample.after.splitlines(keepends=True)[:4]
     text = Text("".join(lines_before))
     if offered:
-        # Where there are no colours, marks show what was offered.
+        # Without colours, marks show where the suggestion begins and ends.
         text.append(offered if console.is_terminal else f"«{offered}»", style="italic black on bright_green")
     else:
-        text.append(f" nothing was offered: {why} ", style="white on red")
+        text.append(f" nothing was offered: {reason} ", style="white on red")
     text.append("".join(lines_after).rstrip("\n"))
     title = Text.assemble((sample.path.name, "bold"), "  ", (f"{took_ms:.0f} ms", "dim"))
     console.rule(title, align="left")
     console.print(text)
 
 
-def tell_how_to_connect(url: str) -> None:
+def print_how_to_connect(url: str) -> None:
     flags = [] if url == DEFAULT_URL else ["--server-url", url]
     command = " ".join([str(LANGUAGE_SERVER), *flags])
     console.rule("connect an editor", align="left")
     for line in (
-        "VS Code, Neovim   our plugins in editors/; others: a page each in docs/editors/",
-        f"All of them run   {command}",
+        "VS Code, Neovim   plugins in editors/; the other editors: a page each in docs/editors/",
+        f"Every editor runs {command}",
         f"\nPlayground: {url}/   Stop with Ctrl-C.",
     ):
         console.print(line)
@@ -145,15 +146,15 @@ def tell_how_to_connect(url: str) -> None:
 
 @program()
 def main() -> int:
-    """Exit code 2 when settings are wrong, 3 when the port is taken, 0 after Ctrl-C, or the server's own."""
+    """Exit code 2 when settings are wrong, 3 when the port is taken, 0 after Ctrl-C, else the server's own."""
     settings = ServerSettings.load()
     url = f"http://{settings.host}:{settings.port}"
     if port_is_taken(settings):
         raise CannotListen(
-            f"Something listens on {url} already, perhaps another `make run`: stop it, or choose another "
+            f"Another program listens on {url}, perhaps another `make run`: stop it, or choose another "
             "port: ACEPILOT_PORT=8011 make run"
         )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the server goes, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, and ends the server too
     server = subprocess.Popen(
         [sys.executable, "-m", "server"], env={"ACEPILOT_LOG_LEVEL": "warning", **os.environ}
     )
@@ -161,7 +162,7 @@ def main() -> int:
         wait_until_ready(url, server)
         token = settings.token.get_secret_value() if settings.token else None
         asyncio.run(show_completions(url, token))
-        tell_how_to_connect(url)
+        print_how_to_connect(url)
         return server.wait()
     except KeyboardInterrupt:
         console.print("\nstopping")

@@ -1,10 +1,10 @@
-"""Writes requirements/: the tested versions with their hashes, which make and the images install.
+"""Write requirements/: the tested versions with their hashes, which make and the images install.
 
-python -m dev.lock                           after a change in pyproject.toml: pins stay where they can
-python -m dev.lock --upgrade                 everything to the newest that pyproject.toml allows
-python -m dev.lock --upgrade-package NAME    one package
+python -m dev.lock                           after a change in pyproject.toml; keeps every version that still fits
+python -m dev.lock --upgrade                 move every package to the newest version that pyproject.toml allows
+python -m dev.lock --upgrade-package NAME    move one package
 
-docs/dependencies.md says when, and what to run before and after.
+docs/dependencies.md says when to run each, and which tests to run before and after.
 """
 
 import argparse
@@ -30,31 +30,33 @@ LOCKS = {
     "image": ["server", "postgres", "upstream"],
     "image-cuda": ["server", "postgres", "upstream", "torch"],
 }
-"""File -> extras. `dev` has all of them, and the others its versions."""
+"""Lock file -> extras. `dev` has every extra; the other files take their versions from it."""
 INSTALLERS = ("pip", "setuptools", "wheel")
-"""What installs and builds the rest; in `pip.txt`."""
+"""The packages that install and build the others, locked in `pip.txt`."""
 
 PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 MACHINES = ("x86_64", "aarch64")
 NEWEST_GLIBC_MINOR = 36
-"""Debian 12's glibc 2.36: a wheel for a newer one does not install there."""
+"""The minor version of Debian 12's glibc, 2.36: a wheel that needs a newer glibc does not install there."""
 SIMPLE_INDEX = "https://pypi.org/simple"
 
 
 class LockFailed(AcepilotError):
-    """uv found no versions that fit, or the index could not be asked."""
+    """uv found no versions that fit together, or the package index did not answer."""
 
     code = "lock_failed"
 
 
 @program()
 def main() -> int:
-    """Exit code 1 when no versions fit together; requirements/ is as it was then."""
+    """Exit code 1 when no versions fit together; requirements/ is unchanged then."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--upgrade", action="store_true", help="move everything")
-    parser.add_argument("--upgrade-package", action="append", default=[], metavar="NAME", help="move one")
+    parser.add_argument("--upgrade", action="store_true", help="move every package")
+    parser.add_argument(
+        "--upgrade-package", action="append", default=[], metavar="NAME", help="move this package"
+    )
     given = parser.parse_args()
     moves = ["--upgrade"] if given.upgrade else []
     moves += [f"--upgrade-package={name}" for name in given.upgrade_package]
@@ -75,7 +77,7 @@ def main() -> int:
 
 
 def compile_lock(name: str, flags: list[str]) -> None:
-    """Write one file. torch is left out: its builds differ by index, and torch.txt has its version."""
+    """Write one lock file, without torch: its builds differ by index, so torch.txt has its version alone."""
     extras = [f"--extra={extra}" for extra in LOCKS.get(name, [])]
     source = ["pyproject.toml", *extras] if extras else ["-"]
     command = [
@@ -90,7 +92,7 @@ def compile_lock(name: str, flags: list[str]) -> None:
 
 
 def pins(name: str) -> dict[str, list[Requirement]]:
-    """What requirements/NAME.txt pins: canonical package name -> its pins, several where markers differ."""
+    """Return the pins of requirements/NAME.txt by canonical package name; several where markers differ."""
     found: dict[str, list[Requirement]] = {}
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith((" ", "#")):
@@ -104,7 +106,7 @@ def _listed(found: list[Requirement] | None) -> str:
 
 
 def without_wheels(found: dict[str, list[Requirement]]) -> Iterator[str]:
-    """A line for each pin that some Python on some Linux must build from source."""
+    """Yield a line for each pin that lacks a wheel for one of PYTHONS on one of MACHINES."""
     with httpx.Client(headers={"Accept": "application/vnd.pypi.simple.v1+json"}, timeout=30) as index:
         for name, several in found.items():
             answer = index.get(f"{SIMPLE_INDEX}/{name}/", follow_redirects=True)
@@ -120,7 +122,7 @@ def without_wheels(found: dict[str, list[Requirement]]) -> Iterator[str]:
                     and not has_wheel(files, version, (major, minor), machine)
                 ]
                 if len(missing) == len(PYTHONS) * len(MACHINES):
-                    yield f"{name} {version}: no wheels, it is built from source"
+                    yield f"{name} {version}: no wheels: pip builds it from source"
                 elif missing:
                     yield f"{name} {version}: no wheel for {', '.join(missing)}"
 
@@ -137,7 +139,7 @@ def is_wanted(pin: Requirement, python: tuple[int, int], machine: str) -> bool:
 
 
 def has_wheel(files: list[str], version: str, python: tuple[int, int], machine: str) -> bool:
-    """Return whether one of an index's `files` is a wheel of `version` that fits, on Debian 12 or newer."""
+    """Return whether one of `files` is a wheel of `version` that installs on Debian 12 or newer."""
     glibcs = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC_MINOR, 4, -1)]
     platforms = [*glibcs, f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}"]
     platforms.append(f"linux_{machine}")

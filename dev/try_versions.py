@@ -1,11 +1,12 @@
-"""Runs the tests with other library versions than the locked ones, and says which library broke which test.
+"""Run the tests with library versions other than the locked ones, and name the library that broke each test.
 
 python -m dev.try_versions newest    the newest that pyproject.toml allows: a new install (make newest)
 python -m dev.try_versions lowest    the lowest that pyproject.toml allows (make lowest)
-python -m dev.try_versions newest -- tests/server -k health      some tests only
+python -m dev.try_versions newest -- tests/server -k health      only these tests
 
-The libraries go to build/newest or build/lowest. A test that fails there and passes with the lock is run
-again with one changed library at a time put back to its locked version: the one that mends the test broke it.
+The libraries are installed in build/newest or build/lowest. A test that fails there and passes with the lock
+runs again with one changed library at a time put back to its locked version: the library with which the test
+passes again is the one that broke it.
 """
 
 import argparse
@@ -37,7 +38,7 @@ class InstallFailed(AcepilotError):
 
 @dataclass(frozen=True)
 class Change:
-    """A library whose version differs from the locked one; None: it is not there."""
+    """A library whose version differs from the locked one. None: the library is missing on that side."""
 
     name: str
     locked: str | None
@@ -54,7 +55,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("which", choices=("newest", "lowest"))
-    parser.add_argument("tests", nargs="*", help="for pytest, after `--`; all tests without")
+    parser.add_argument("tests", nargs="*", help="arguments for pytest, after `--`; all tests if left out")
     given = parser.parse_args()
     folder = ROOT / "build" / given.which
     python = make_environment(folder, given.which)
@@ -66,16 +67,16 @@ def main() -> int:
     if not failed:
         print(f"Every test passes with the {given.which} libraries.")
         return 0
-    print(f"{len(failed)} tests fail. Do they pass with the lock?", flush=True)
+    print(f"{len(failed)} tests fail. Running them with the locked versions ...", flush=True)
     locked_too = failing(Path(sys.executable), folder, sorted(failed))
     for test in sorted(locked_too):
-        print(f"  not for a library's sake, it fails with the lock, too: {test}")
+        print(f"  fails with the locked versions too: {test}")
     broken = {test: text for test, text in failed.items() if test not in locked_too}
     for change, tests in blame(python, folder, changes, broken).items():
         print(
             f"{change} broke:"
             if change
-            else "No one library alone broke these, which may depend on chance or on other tests:"
+            else "No single library broke these; they may depend on chance or on other tests:"
         )
         for test in tests:
             print(f"  {test}")
@@ -83,7 +84,7 @@ def main() -> int:
 
 
 def make_environment(folder: Path, which: str) -> Path:
-    """Return the Python of a new environment with `.[dev]`. Raises InstallFailed."""
+    """Install `.[dev]` in a new environment, and return its Python. Raises InstallFailed."""
     shutil.rmtree(folder, ignore_errors=True)
     print(f"Installing the {which} libraries in {folder} ...", flush=True)
     venv.create(folder, with_pip=True)
@@ -92,7 +93,7 @@ def make_environment(folder: Path, which: str) -> Path:
         run_installer(python, "--upgrade", "pip")
         run_installer(python, "--editable", f"{ROOT}[dev]")
         return python
-    # uv alone knows lowest versions. torch comes first, by pip: uv would not look where pip is told to look
+    # Only uv can resolve to the lowest versions. pip installs torch first, since uv ignores pip's index settings.
     run_installer(python, "--requirement", str(FOLDER / "torch.txt"))
     uv = Path(sys.executable).with_name("uv")
     _run(
@@ -112,7 +113,7 @@ def _run(command: Sequence[str | Path]) -> None:
 
 
 def installed(python: Path) -> dict[str, str]:
-    """Canonical name -> version."""
+    """Return the version of each installed package by canonical name."""
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True
     ).stdout
@@ -121,19 +122,14 @@ def installed(python: Path) -> dict[str, str]:
 
 
 def changed(found: Mapping[str, str]) -> list[Change]:
-    """What differs from the lock, for this Python and machine."""
+    """Return the libraries whose version differs from the lock, for this Python and machine."""
     locked = {
         name: str(pin.specifier).removeprefix("==")
         for name, several in pins("dev").items()
         for pin in several
         if pin.marker is None or pin.marker.evaluate()
     }
-    unmanaged = {
-        "acepilot",
-        "torch",
-        "pip",
-        "wheel",
-    }  # torch's version has its build in it, and one minor is allowed
+    unmanaged = {"acepilot", "pip", "torch", "wheel"}  # the version of torch names its build as well
     return [
         Change(name, locked.get(name), found.get(name))
         for name in sorted((locked.keys() | found.keys()) - unmanaged)
@@ -142,10 +138,10 @@ def changed(found: Mapping[str, str]) -> list[Change]:
 
 
 def failing(python: Path, folder: Path, tests: Sequence[str]) -> dict[str, str]:
-    """Run pytest, and return the tests that fail: id -> what pytest says of it."""
+    """Run pytest, and return the tests that fail: id -> its tracebacks."""
     report = folder / "report.xml"
     report.unlink(missing_ok=True)
-    # xunit1 names files; without them a test could not be run again
+    # Only xunit1 reports name the file, which is needed to run a test again.
     command = [
         python, "-m", "pytest", "-q", "--continue-on-collection-errors", f"--junitxml={report}",
         "-o", "junit_family=xunit1", *tests,
@@ -155,14 +151,14 @@ def failing(python: Path, folder: Path, tests: Sequence[str]) -> dict[str, str]:
         raise AcepilotError(f"pytest ended with code {code} before it had run the tests; see above.")
     found: dict[str, str] = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        said = [node.text or "" for node in case if node.tag in ("failure", "error")]
-        if said:
-            found[name_of(case)] = "\n".join(said)
+        tracebacks = [node.text or "" for node in case if node.tag in ("failure", "error")]
+        if tracebacks:
+            found[name_of(case)] = "\n".join(tracebacks)
     return found
 
 
 def name_of(case: ElementTree.Element) -> str:
-    """`file::Class::name`, as pytest takes it; of a file that cannot be imported, the file."""
+    """Return the test's id for pytest, `file::Class::name`; the file alone if it cannot be imported."""
     file, name = case.get("file"), case.get("name", "")
     if file is None:
         return name.replace(".", "/") + ".py"
@@ -174,23 +170,23 @@ def name_of(case: ElementTree.Element) -> str:
 def blame(
     python: Path, folder: Path, changes: Sequence[Change], broken: Mapping[str, str]
 ) -> dict[Change | None, list[str]]:
-    """Return what broke which of the tests; under None those that no single library mends."""
+    """Return the tests that each library broke; under None, the tests that no single library repairs."""
     found: dict[Change | None, list[str]] = {}
     left = dict(broken)
-    said = "\n".join(broken.values())
-    # those that the tracebacks name come first
-    for change in sorted(changes, key=lambda change: -said.count(f"/{change.name.replace('-', '_')}/")):
+    tracebacks = "\n".join(broken.values())
+    # Libraries that the tracebacks name are tried first.
+    for change in sorted(changes, key=lambda change: -tracebacks.count(f"/{change.name.replace('-', '_')}/")):
         if not left:
             break
         if change.locked is None or change.found is None:
             continue
         print(f"Trying {change.name} {change.locked} ...", flush=True)
         run_installer(python, "--no-deps", f"{change.name}=={change.locked}")
-        mended = sorted(left.keys() - failing(python, folder, sorted(left)).keys())
+        repaired = sorted(left.keys() - failing(python, folder, sorted(left)).keys())
         run_installer(python, "--no-deps", f"{change.name}=={change.found}")
-        if mended:
-            found[change] = mended
-            for test in mended:
+        if repaired:
+            found[change] = repaired
+            for test in repaired:
                 del left[test]
     if left:
         found[None] = sorted(left)
