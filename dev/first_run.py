@@ -146,7 +146,7 @@ def print_how_to_connect(url: str) -> None:
 
 @program()
 def main() -> int:
-    """Exit code 2 when settings are wrong, 3 when the port is taken, 0 after Ctrl-C, else the server's own."""
+    """Exit code 2 when settings are wrong, 3 when the port is taken, 0 after Ctrl-C, or the server's."""
     settings = ServerSettings.load()
     url = f"http://{settings.host}:{settings.port}"
     if port_is_taken(settings):

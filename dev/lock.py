@@ -1,7 +1,7 @@
 """Write requirements/: the tested versions with their hashes, which make and the images install.
 
-python -m dev.lock                           after a change in pyproject.toml; keeps every version that still fits
-python -m dev.lock --upgrade                 move every package to the newest version that pyproject.toml allows
+python -m dev.lock                           after a change in pyproject.toml: keep the versions that fit
+python -m dev.lock --upgrade                 every package to the newest that pyproject.toml allows
 python -m dev.lock --upgrade-package NAME    move one package
 
 docs/dependencies.md says when to run each, and which tests to run before and after.

@@ -93,7 +93,7 @@ def make_environment(folder: Path, which: str) -> Path:
         run_installer(python, "--upgrade", "pip")
         run_installer(python, "--editable", f"{ROOT}[dev]")
         return python
-    # Only uv can resolve to the lowest versions. pip installs torch first, since uv ignores pip's index settings.
+    # Only uv can resolve to the lowest versions. pip installs torch first, as uv ignores pip's settings.
     run_installer(python, "--requirement", str(FOLDER / "torch.txt"))
     uv = Path(sys.executable).with_name("uv")
     _run(
