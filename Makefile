@@ -23,6 +23,8 @@ check: .venv/.installed-dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/python -m dev.check_docs
+	$(BIN)/python -m dev.check_english
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
