@@ -42,12 +42,12 @@ from transformers import (
 )
 
 from acepilot.corpus import NO_LOSS
-from finetune.batches import Batch
-from finetune.config import TrainConfig
-from finetune.launch import deepspeed_config, join_processes
 from finetune.modeling.loss_model import load_model
-from finetune.modeling.sources import prepare_source
+from finetune.modeling.sources import base_folder
 from finetune.modeling.tiny import pack
+from finetune.training.batches import Batch
+from finetune.training.config import TrainConfig
+from finetune.training.launch import deepspeed_config, join_processes
 
 ROOT = Path(__file__).resolve().parent.parent
 PATTERNS = (
@@ -64,7 +64,7 @@ WARM_STEPS = 1
 
 def documents(most_tokens: int) -> list[list[int]]:
     """Token ids of this repository's files; a file longer than `most_tokens` is several documents."""
-    tokenizer = AutoTokenizer.from_pretrained(prepare_source("starter-tiny", None))
+    tokenizer = AutoTokenizer.from_pretrained(base_folder("starter-tiny"))
     found: list[list[int]] = []
     for path in sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern)):
         ids: list[int] = tokenizer.encode(path.read_text(encoding="utf-8"))
@@ -128,7 +128,7 @@ def packed_speed(folder: Path, texts: list[list[int]], tokens: int, steps: int) 
         model=str(folder), corpus="-", output=folder, steps=steps + WARM_STEPS, sequence_tokens=tokens,
         micro_batch=micro_batch, checkpointing=False, warmup_steps=0, zero={"stage": 0},  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
-    model = load_model(str(folder), config, torch.float32).train()
+    model = load_model(folder, config, torch.float32).train()
     settings = deepspeed_config(config, "fp32", world_size=1, on_cuda=torch.cuda.is_available())
     parameters: Any = list(model.parameters())
     engine: Any = deepspeed.initialize(model=model, model_parameters=parameters, config=settings)[0]

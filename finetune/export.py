@@ -24,16 +24,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.cli import program
 from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
-from acepilot.models.manifest import MANIFEST_FILE, Manifest, Tuning, read_manifest
+from acepilot.models.manifest import Manifest, Tuning
 from acepilot.models.provenance import git_commit
 from acepilot.models.resolve import resolve
-from acepilot.models.starter import STARTERS
-from finetune.checkpoint import CONFIG_FILE, RESUME_FILE, STATE_FILE, TOKENIZER, Resumable, RunState
-from finetune.config import TrainConfig
 from finetune.convert.folder import check_overwrites, write_folder
-from finetune.convert.forms import export_model
+from finetune.convert.forms import convert_model
 from finetune.modeling.loss_model import open_adapter
-from finetune.modeling.sources import prepare_source
+from finetune.modeling.sources import TINY, base_folder
+from finetune.training.checkpoint import CONFIG_FILE, RESUME_FILE, STATE_FILE, TOKENIZER, Resumable, RunState
+from finetune.training.config import TrainConfig
 
 TOKENIZER_PROBE = "export const add = (a, b) => {\n    return a + b;\n}\n"
 
@@ -45,15 +44,15 @@ class Exported:
     manifest: Manifest
 
 
-def check_tokenizers(corpus: Path, source: str, revision: str | None) -> None:
+def check_tokenizers(corpus: Path, base: Path) -> None:
     """Raises ConfigError when the corpus was packed with another model's tokenizer."""
     if not (corpus / TOKENIZER).is_dir():
         return
     packed: Any = AutoTokenizer.from_pretrained(str(corpus / TOKENIZER))
-    own: Any = AutoTokenizer.from_pretrained(source, revision=revision)
+    own: Any = AutoTokenizer.from_pretrained(base)
     if packed.encode(TOKENIZER_PROBE) != own.encode(TOKENIZER_PROBE):
         raise ConfigError(
-            f"{corpus} was packed with another tokenizer than {source}'s: pack it again with this model's.",
+            f"{corpus} was packed with another tokenizer than {base}'s: pack it again with this model's.",
             field="corpus",
         )
 
@@ -94,19 +93,17 @@ def export_run(
     if kind:
         del model
         gguf_folder = target.with_name(f"{target.name}-gguf")
-        export_model(resolve(str(target)), "gguf", gguf_folder, gguf_type=kind)
+        convert_model(resolve(str(target)), "gguf", gguf_folder, gguf_type=kind)
     return Exported(target, gguf_folder, written)
 
 
 def tuned_model(config: TrainConfig, trained: Path, alpha: float) -> Any:
     """The base with the weights of `trained` in it, in the share `alpha`; the tensors are on the host."""
-    source = prepare_source(config.model, config.revision)
+    folder = base_folder(config.model, config.revision)
     try:
         if config.method == "lora":
             # in float32: a small adapter added to half-precision weights would be rounded away
-            base: Any = AutoModelForCausalLM.from_pretrained(
-                source, revision=config.revision, dtype=torch.float32
-            )
+            base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
             dtype = next(iter(load_file(trained / "adapter_model.safetensors").values())).dtype
             adapted: Any = open_adapter(base, trained)
             with torch.no_grad():
@@ -116,7 +113,7 @@ def tuned_model(config: TrainConfig, trained: Path, alpha: float) -> Any:
             return adapted.merge_and_unload().to(dtype)
         tuned = load_file(trained / "model.safetensors")
         dtype = next(iter(tuned.values())).dtype
-        model: Any = AutoModelForCausalLM.from_pretrained(source, revision=config.revision, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
         own = dict(model.named_parameters())
         if set(own) != set(tuned):
             raise ModelBroken(f"{trained} does not fit {config.model}: its weights have other names.")
@@ -156,7 +153,7 @@ def _tokenizer_source(run: Path, config: TrainConfig, found: Resumable) -> str:
             f"Neither {run} nor {config.corpus} has the tokenizer that the corpus was packed with: "
             f"put that corpus' folder `tokenizer` into {run}."
         )
-    return prepare_source(config.model, config.revision)
+    return str(base_folder(config.model, config.revision))
 
 
 def _manifest(
@@ -168,12 +165,13 @@ def _manifest(
     alpha: float,
     model: Any,
 ) -> Manifest:
+    base, licence = _published_base(config)
     return Manifest(
         id=config.name or (config.output.name if name == "model" else name),
         format="safetensors",
         files={},
-        base=STARTERS[config.model].base if config.model in STARTERS else config.model,
-        licence=_licence(config.model),
+        base=base,
+        licence=licence,
         dtype=str(model.dtype).removeprefix("torch."),
         context_tokens=int(getattr(model.config, "max_position_embeddings", config.sequence_tokens)),
         data_hash=found.corpus_hash,
@@ -192,12 +190,13 @@ def _manifest(
     )
 
 
-def _licence(model: str) -> str:
-    if model in STARTERS:
-        return STARTERS[model].licence
-    if (Path(model) / MANIFEST_FILE).is_file():
-        return read_manifest(Path(model)).licence
-    return "BSD-3-Clause" if model.startswith("Salesforce/codegen-") else "as the base model's"
+def _published_base(config: TrainConfig) -> tuple[str, str]:
+    """Return the name and the licence of the published model that the run goes back to."""
+    manifest = None if config.model == TINY else resolve(config.model, config.revision).manifest
+    if manifest:
+        return manifest.base, manifest.licence
+    is_codegen = config.model.startswith("Salesforce/codegen-")
+    return config.model, "BSD-3-Clause" if is_codegen else "as the base model's"
 
 
 @program()

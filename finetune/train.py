@@ -42,9 +42,16 @@ from transformers.integrations.deepspeed import HfDeepSpeedConfig  # noqa: E402
 
 from acepilot.cli import program, text_console  # noqa: E402
 from acepilot.errors import ConfigError  # noqa: E402
+from acepilot.models.registry import CURRENT  # noqa: E402
+from acepilot.models.resolve import resolve  # noqa: E402
 from acepilot.settings import home  # noqa: E402
-from finetune.batches import Rows, corpus_hash, indices_of  # noqa: E402
-from finetune.checkpoint import (  # noqa: E402
+from finetune.export import Exported, check_tokenizers, export_run  # noqa: E402
+from finetune.modeling.loss_model import DTYPES, LossModel, load_model  # noqa: E402
+from finetune.modeling.sources import TINY, base_folder  # noqa: E402
+from finetune.modeling.tiny import make_tiny_corpus  # noqa: E402
+from finetune.planner.memory_report import print_plan  # noqa: E402
+from finetune.training.batches import Rows, corpus_hash, indices_of  # noqa: E402
+from finetune.training.checkpoint import (  # noqa: E402
     RunState,
     find_resumable,
     log_loss,
@@ -54,16 +61,11 @@ from finetune.checkpoint import (  # noqa: E402
     save_weights,
     start_loss_log,
 )
-from finetune.config import TrainConfig, load_config  # noqa: E402
-from finetune.export import Exported, check_tokenizers, export_run  # noqa: E402
-from finetune.heldout import ALL, held_out_losses  # noqa: E402
-from finetune.launch import all_reduced, deepspeed_config, join_processes, resolved_precision  # noqa: E402
-from finetune.metrics import Telemetry, peak_flops  # noqa: E402
-from finetune.modeling.loss_model import DTYPES, LossModel, load_model  # noqa: E402
-from finetune.modeling.sources import TINY, prepare_source  # noqa: E402
-from finetune.modeling.tiny import make_tiny_corpus  # noqa: E402
-from finetune.planner.memory_report import print_plan  # noqa: E402
-from finetune.stability import StabilityGuard  # noqa: E402
+from finetune.training.config import TrainConfig, load_config  # noqa: E402
+from finetune.training.heldout import ALL, held_out_losses  # noqa: E402
+from finetune.training.launch import all_reduced, deepspeed_config, join_processes, resolved_precision  # noqa: E402
+from finetune.training.metrics import Telemetry, peak_flops  # noqa: E402
+from finetune.training.stability import StabilityGuard  # noqa: E402
 
 
 @program(resumes=True)
@@ -100,6 +102,8 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
     """One run from its recipe to the exported model, which only the first process gives back."""
     if config.threads:
         torch.set_num_threads(config.threads)
+    if config.model == CURRENT:  # the run keeps its base, whichever model is promoted meanwhile
+        config = config.model_copy(update={"model": resolve(CURRENT).name})
     device = join_processes(local_rank)
     rank, world_size = comm.get_rank(), comm.get_world_size()
     precision = resolved_precision(config, device)
@@ -110,16 +114,16 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
     if rank == 0:
         if config.corpus == TINY:
             make_tiny_corpus(corpus)
-        prepare_source(config.model, config.revision)
+        base_folder(config.model, config.revision)
         Rows(corpus, "train", config.sequence_tokens)
     comm.barrier()
-    source = prepare_source(config.model, config.revision)
+    base = base_folder(config.model, config.revision)
     train_rows = Rows(corpus, "train", config.sequence_tokens)
     heldout_rows = Rows(corpus, "heldout", config.sequence_tokens)
     heldout = heldout_rows.by_language(config.eval_rows)
     if config.watch not in {ALL, *heldout}:
         raise ConfigError(f"watch={config.watch}: held out are {', '.join(heldout)}, or all.", field="watch")
-    check_tokenizers(corpus, source, config.revision)
+    check_tokenizers(corpus, base)
     data_hash = corpus_hash(corpus)
     resumable = find_resumable(config.output, config, world_size, data_hash)
 
@@ -127,7 +131,7 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
     # while this lives, transformers loads the weights in parts
     zero3 = HfDeepSpeedConfig(settings) if config.zero.stage == 3 else None
     torch.manual_seed(config.seed)  # the adapters start alike on every process
-    model = load_model(source, config, dtype)
+    model = load_model(base, config, dtype)
     flops_a_token = _flops_a_token(model, config)
     groups: Any = _groups(model, config)
     engine: Any = deepspeed.initialize(model=model, model_parameters=groups, config=settings)[0]

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from acepilot.models.registry import models_dir
-from tests.finetune.train.train_run import free_port
+from tests.finetune.training.train_run import free_port
 from tests.needs import need_model, need_program
 
 ROOT = Path(__file__).parents[1]
@@ -235,7 +235,7 @@ def answers(url: str) -> bool:
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, str]:
     """Models and code for the commands."""
-    from tests.finetune.convert.convert_models import a_model  # torch: not for the fast tests
+    from tests.finetune.convert.tiny_models import a_model  # torch: not for the fast tests
 
     need_model("starter-tiny")
     need_program("bwrap", "apt-get install bubblewrap")

@@ -35,9 +35,9 @@ def main() -> int:
     if (given.type and given.to != "gguf") or (given.weights and given.to != "openvino"):
         raise ConfigError("--type goes with --to gguf, and --weights with --to openvino.")
     model = resolve(given.model)
-    from finetune.convert.forms import export_model  # slow to import: not for --help
+    from finetune.convert.forms import convert_model  # slow to import: not for --help
 
-    done = export_model(
+    done = convert_model(
         model, given.to, given.out, gguf_type=given.type or "Q8_0", bits=given.weights or "int8"
     )
     print(done.figures.told())

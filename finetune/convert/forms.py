@@ -13,8 +13,8 @@ from finetune.convert.folder import check_target, write_folder
 from finetune.convert.source import open_source
 
 if TYPE_CHECKING:
-    from finetune.convert.gguf import GgufType
-    from finetune.convert.openvino_weights import WeightBits
+    from finetune.convert.gguf.writer import GgufType
+    from finetune.convert.openvino.weights import WeightBits
 
 Form = Literal["gptj", "gguf", "openvino"]
 
@@ -27,7 +27,7 @@ class Converted:
     figures: Figures
 
 
-def export_model(
+def convert_model(
     model: ModelFolder,
     form: Form,
     target: Path,
@@ -53,12 +53,12 @@ def export_model(
             dtype = source.dtype
             write = lambda folder: write_gptj(source, folder)  # noqa: E731
         case "gguf":
-            from finetune.convert.gguf import write_gguf
+            from finetune.convert.gguf.writer import write_gguf
 
             dtype = gguf_type
             write = lambda folder: write_gguf(source, folder, gguf_type)  # noqa: E731
         case "openvino":
-            from finetune.convert.openvino import write_openvino
+            from finetune.convert.openvino.writer import write_openvino
 
             dtype = bits
             write = lambda folder: write_openvino(source, folder, bits)  # noqa: E731

@@ -16,7 +16,7 @@ from acepilot.errors import ModelBroken
 from acepilot.models.manifest import Manifest
 from acepilot.models.registry import ModelFolder
 from acepilot.models.stored_weights import StoredWeights
-from finetune.convert.gguf_tokenizer import cut_as_gguf_says
+from finetune.convert.gguf.tokenizer import cut_as_gguf_says
 
 TOKENIZER_FILES = (
     "tokenizer.json",

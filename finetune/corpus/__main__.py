@@ -11,19 +11,17 @@ problems.jsonl: python -m eval_humaneval problems --out problems.jsonl
 import argparse
 import sys
 from dataclasses import fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 from acepilot.cli import program, text_console
-from acepilot.errors import ConfigError
 from acepilot.languages import LANGUAGES
 from acepilot.models.resolve import resolve
-from acepilot.models.starter import STARTERS
 from finetune.corpus.build import build
 from finetune.corpus.executors import Runner
 from finetune.corpus.options import BuildOptions
 from finetune.scrape.licences import ALLOWED
+from finetune.transformers_folder import transformers_folder
 
 
 def arguments() -> argparse.Namespace:
@@ -68,20 +66,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def model_folder(model: str) -> Path:
-    """Where its tokenizer is; what is only on a hub is fetched. Raises what `resolve` does."""
-    if model not in STARTERS:
-        return resolve(model).path
-    if find_spec("torch") is None:
-        raise ConfigError(
-            f"--model {model} is a GGUF file, which torch reads: pip install -e '.[train]' in Acepilot's "
-            "folder, or give a folder with tokenizer.json."
-        )
-    from finetune.modeling.sources import prepare_source  # torch, which nothing else here needs
-
-    return Path(prepare_source(model, None))
-
-
 @program()
 def main() -> int:
     given = vars(arguments())
@@ -98,7 +82,7 @@ def main() -> int:
             console.print(f"{stage}: {done}/{tasks}", end="\r" if done < tasks else "\n")
 
     if given["model"]:
-        shaping["model"] = model_folder(given["model"])
+        shaping["model"] = transformers_folder(resolve(given["model"]))
     options = BuildOptions(**shaping)
     manifest = build(
         options, out, lambda logs: Runner(logs, on_progress=on_progress, **running), console.print

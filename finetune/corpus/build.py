@@ -16,21 +16,27 @@ from datatrove.pipeline.writers.jsonl import JsonlWriter
 from acepilot.corpus import SPLITS, CorpusManifest, CorpusUnusable, Split, canonical_hash
 from acepilot.disk import explain_full_disk
 from acepilot.models.registry import exclusive
-from finetune.corpus.cleaning.dedup import find_duplicates
+from finetune.corpus.cleaning.near_duplicates import find_duplicates
 from finetune.corpus.cleaning.steps import cleaning
 from finetune.corpus.documents import DOCUMENTS, REPLAY, FinishRows, documents_writer, mix_replay
 from finetune.corpus.executors import Runner
 from finetune.corpus.options import BuildOptions, refuse_existing
 from finetune.corpus.packing.pack import PackDocuments, PackTask
-from finetune.corpus.packing.vocabulary import prepare_tokenizer
-from finetune.corpus.reading.read import ReadCleaned, ReadRecords, ReadRepositories, RecordFile, ScrapedFolder
+from finetune.corpus.packing.tokenizer import prepare_tokenizer
+from finetune.corpus.reading.readers import (
+    ReadCleaned,
+    ReadRecords,
+    ReadRepositories,
+    RecordFile,
+    ScrapedFolder,
+)
 from finetune.corpus.split import split_files, split_repositories
-from finetune.corpus.summary.account import account_for, top_reasons
 from finetune.corpus.summary.card import write_card
+from finetune.corpus.summary.manifest import account_for, top_reasons
 from finetune.corpus.summary.report import write_report
 from finetune.corpus.tables import read_rows
 from finetune.scrape.licences import is_allowed
-from finetune.scrape.source_records import read_settled
+from finetune.scrape.source_records import read_source_records
 
 MAX_TASKS = 64
 """Of reading. Fixed: the number of tasks shapes the files, so it may not depend on the machine."""
@@ -84,7 +90,7 @@ def build(
 
 
 def _plan(options: BuildOptions) -> BuildPlan:
-    everything = [(folder, one) for folder in options.scraped for one in read_settled(folder)]
+    everything = [(folder, one) for folder in options.scraped for one in read_source_records(folder)]
     kept = [(folder, one) for folder, one in everything if one.status == "kept"]
     kept = [(folder, one) for folder, one in kept if is_allowed(one.licence, options.allowed)]
     if not kept:

@@ -15,7 +15,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from acepilot.corpus import Split
-from finetune.corpus.reading.read import Documents
+from finetune.corpus.reading.readers import Documents
 from finetune.corpus.split import place, side_of
 from finetune.corpus.tables import DOCUMENT, read_rows, write_rows
 

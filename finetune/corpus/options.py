@@ -7,7 +7,7 @@ from typing import Any
 from acepilot.corpus import SPLITS, CorpusUnusable, canonical_hash, read_corpus_manifest
 from acepilot.errors import ConfigError
 from acepilot.models.manifest import MANIFEST_FILE, sha256_of
-from finetune.corpus.reading.read import RecordFile
+from finetune.corpus.reading.readers import RecordFile
 from finetune.scrape.licences import ALLOWED
 from finetune.scrape.source_records import SOURCES_FILE
 

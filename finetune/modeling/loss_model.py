@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM
 
 from acepilot.corpus import NO_LOSS
 from acepilot.errors import ConfigError, ModelBroken
-from finetune.config import LoraOptions, TrainConfig
 from finetune.modeling.packed_attention import document_lengths, use_packed_attention
+from finetune.training.config import LoraOptions, TrainConfig
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -69,15 +69,15 @@ def open_adapter(base: Any, folder: Path) -> Any:
         return PeftModel.from_pretrained(base, str(folder))
 
 
-def load_model(source: str, config: TrainConfig, dtype: torch.dtype) -> "LossModel":
-    """The base at `source` with packed attention, checkpointing and adapters as the recipe says.
+def load_model(base: Path, config: TrainConfig, dtype: torch.dtype) -> "LossModel":
+    """The base in the folder `base` with packed attention, checkpointing and adapters as the recipe says.
 
     Under ZeRO-3 an `HfDeepSpeedConfig` must be alive: then each process loads only its part.
     """
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(source, revision=config.revision, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelBroken(f"The weights of {source} cannot be loaded: {error}") from error
+        raise ModelBroken(f"The weights of {base} cannot be loaded: {error}") from error
     most = getattr(model.config, "max_position_embeddings", config.sequence_tokens)
     if config.sequence_tokens > most:
         raise ConfigError(

@@ -1,25 +1,18 @@
-"""Where a base model comes from: a hub id, a folder, a starter's GGUF or `tiny`; loss_model.py loads it.
-
-The starters are published as GGUF only. transformers reads that form, but will not save what it read: the
-weights are moved once into a model built from the plain config, and kept as safetensors under ACEPILOT_HOME.
-"""
+"""The base model of a run: its folder, for training and export, and its config, for the planner."""
 
 # torch and transformers are typed in part: what they give is known by the tests
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, CodeGenConfig
+from transformers import AutoConfig, CodeGenConfig
 
-from acepilot.errors import ModelBroken, ModelNotFound
-from acepilot.models.registry import exclusive, models_dir
-from acepilot.models.starter import STARTERS
-from acepilot.settings import home
+from acepilot.errors import ModelNotFound
+from acepilot.models.model_card import HUB_ID
+from acepilot.models.resolve import find_on_disk, resolve
 from finetune.modeling.tiny import make_tiny_model
+from finetune.transformers_folder import made_once, transformers_folder
 
 TINY = "tiny"
 
@@ -32,75 +25,30 @@ CODEGEN_SIZES = {
 """Shapes of Salesforce/codegen-*, from their config.json: --dry-run plans for them without the network."""
 
 
-def prepare_source(model: str, revision: str | None) -> str:
-    """A hub id or folder that transformers opens; converts a starter first. Raises ModelNotFound.
+def base_folder(model: str, revision: str | None = None) -> Path:
+    """Return the folder from which transformers loads `model`: `tiny`, or any word that `resolve` takes.
 
-    A hub id that was fetched before, to be served, is that folder.
+    Raises ModelNotFound when transformers cannot open the folder, and what `resolve` and
+    `transformers_folder` raise.
     """
-    if model in STARTERS:
-        return str(_once(model, _convert_starter))
     if model == TINY:
-        return str(_once(model, lambda _, folder: make_tiny_model(folder)))
-    registered = models_dir() / model.replace("/", "--")
-    if revision is None and (registered / "config.json").is_file():
-        return str(registered)
+        return made_once(TINY, make_tiny_model)
+    folder = transformers_folder(resolve(model, revision))
     try:
-        AutoConfig.from_pretrained(model, revision=revision)
+        AutoConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ModelNotFound(
-            f"transformers cannot open `{model}`: give a folder with config.json and safetensors, a hub id "
-            f"that this machine can reach, or `starter`. It says: {str(error).splitlines()[0]}"
+            f"transformers cannot open {folder}: give a model with config.json and safetensors, a hub id, or "
+            f"`starter`. It says: {str(error).splitlines()[0]}"
         ) from error
-    return model
+    return folder
 
 
 def model_config(model: str, revision: str | None) -> Any:
-    """The model's transformers config, without its weights; CodeGen's published ones need no network."""
+    """Return the transformers config of `model`. No weights are fetched; CodeGen needs no network at all."""
     owner, _, name = model.partition("/")
     if owner == "Salesforce" and name.startswith("codegen-") and name.split("-")[1] in CODEGEN_SIZES:
         return CodeGenConfig.from_dict({"vocab_size": 51200, **CODEGEN_SIZES[name.split("-")[1]]})
-    return AutoConfig.from_pretrained(prepare_source(model, revision), revision=revision)
-
-
-def _once(name: str, make: Any) -> Path:
-    """`ACEPILOT_HOME/cache/training/<name>`, made by `make(name, folder)` if it is not there yet."""
-    target = home() / "cache" / "training" / name
-    with exclusive(f"training-{name}"):
-        if not target.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(mkdtemp(prefix=f".{name}.", dir=target.parent))
-            try:
-                make(name, staging)
-                staging.chmod(0o755)
-                staging.rename(target)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    return target
-
-
-def starter_gguf(name: str) -> Path:
-    path = models_dir() / name / "model.gguf"
-    if not path.is_file():
-        raise ModelNotFound(f"`{name}` is not on this disk yet: python -m acepilot.models fetch {name}")
-    return path
-
-
-def _convert_starter(name: str, folder: Path) -> None:
-    gguf = starter_gguf(name)
-    try:
-        read: Any = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
-        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelBroken(
-            f"{gguf} cannot be read: run `python -m acepilot.models fetch` {name} again. {error}"
-        ) from error
-    config = read.config
-    del config.quantization_config  # else transformers refuses to save
-    with torch.device("meta"):
-        plain: Any = AutoModelForCausalLM.from_config(config)
-    plain.load_state_dict(read.state_dict(), assign=True)
-    plain.tie_weights()
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    if HUB_ID.fullmatch(model) and find_on_disk(model, revision) is None:
+        return AutoConfig.from_pretrained(model, revision=revision)
+    return AutoConfig.from_pretrained(base_folder(model, revision))

@@ -16,9 +16,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # where torch's manual
 from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import AutoModelForCausalLM
 
-from finetune.config import TrainConfig, ZeroOptions
 from finetune.modeling.loss_model import LOSS_CHUNK_TOKENS, add_lora
 from finetune.modeling.packed_attention import use_packed_attention
+from finetune.training.config import TrainConfig, ZeroOptions
 
 GIB = 2**30
 HOST_FACTOR = 1.5

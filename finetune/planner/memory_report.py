@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from finetune.config import TrainConfig, ZeroOptions
 from finetune.modeling.sources import model_config
 from finetune.planner.cuda_check import cuda_notes
 from finetune.planner.memory import (
@@ -27,6 +26,7 @@ from finetune.planner.memory import (
     model_size,
     model_states,
 )
+from finetune.training.config import TrainConfig, ZeroOptions
 
 NAMED_CARDS = {"V100-32": 32, "A100-80": 80, "H100-80": 80, "RTX 4090": 24}
 """GiB a card."""

@@ -17,9 +17,9 @@ from rich.console import Console
 from acepilot.cli import program, text_console
 from acepilot.errors import ConfigError
 from acepilot.progress import count_progress
-from finetune.scrape.github import API_URL, Search, search
+from finetune.scrape.collect import scrape
+from finetune.scrape.github_search import API_URL, Search, search
 from finetune.scrape.licences import ALLOWED
-from finetune.scrape.scrape import scrape
 from finetune.scrape.sources import VUE40, Source, parse_source, read_list
 
 

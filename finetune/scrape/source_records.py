@@ -37,7 +37,7 @@ class SourceRecord(BaseModel):
     reason: str = ""
 
 
-def read_settled(out: Path) -> list[SourceRecord]:
+def read_source_records(out: Path) -> list[SourceRecord]:
     """All settled sources, in order. A last line that a kill cut short is ignored: it is done again."""
     path = out / SOURCES_FILE
     if not path.is_file():
@@ -59,7 +59,7 @@ def read_settled(out: Path) -> list[SourceRecord]:
     return list(settled.values())
 
 
-def append_settled(out: Path, settled: SourceRecord) -> None:
+def append_source_record(out: Path, settled: SourceRecord) -> None:
     """Written through to the disk, after whatever an earlier kill left half-written was cut off."""
     with (out / SOURCES_FILE).open("a+b") as file:
         file.seek(0)

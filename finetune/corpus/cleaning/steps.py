@@ -12,11 +12,11 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from acepilot.languages import LANGUAGES
-from finetune.corpus.cleaning.clean import CHAIN, Check, Code
 from finetune.corpus.cleaning.decontaminate import ProblemIndex
+from finetune.corpus.cleaning.filters import CHAIN, Check, Code
 from finetune.corpus.cleaning.redact import redact
-from finetune.corpus.cleaning.sfc import blocks_of
-from finetune.corpus.reading.read import Documents
+from finetune.corpus.cleaning.vue_blocks import blocks_of
+from finetune.corpus.reading.readers import Documents
 from finetune.scrape.licences import is_allowed
 
 LICENCE = "licence of its folder"

@@ -15,9 +15,9 @@ from datatrove.pipeline.base import PipelineStep
 
 from acepilot.corpus import INPUT_IDS, LABELS, LANGUAGE, NO_LOSS, POSITION_IDS, Split
 from acepilot.fim import neutralise
-from finetune.corpus.packing.spans import chance, cut, infill_ids
-from finetune.corpus.packing.vocabulary import Vocabulary, load_vocabulary
-from finetune.corpus.reading.read import Documents
+from finetune.corpus.packing.fill_in_the_middle import chance, cut, infill_ids
+from finetune.corpus.packing.tokenizer import Vocabulary, load_vocabulary
+from finetune.corpus.reading.readers import Documents
 from finetune.corpus.tables import PACKED, read_rows, write_rows
 
 _WINDOW = 2_000  # pieces that are placed together: more of them would gain nothing, and cost memory

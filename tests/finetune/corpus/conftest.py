@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from finetune.scrape.collect import scrape
 from finetune.scrape.licences import ALLOWED
-from finetune.scrape.scrape import scrape
 from finetune.scrape.sources import Source
 from tests.finetune.handmade import Files, Scraped, write_files
 

@@ -1,0 +1,1 @@
+"""Models as the `openvino` engine reads them, with weights in 8 or 4 bits."""

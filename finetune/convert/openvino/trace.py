@@ -1,0 +1,106 @@
+"""A model as engine.py traces it: no matrix is in memory, attention is one operation, the cache is a list.
+
+CodeGen and GPT-J are made here whole (openvino_parallel.py). The other families keep transformers' layers,
+whose attention is registered with transformers and gets the cache as an argument of ours: no signature of
+transformers' layers or caches is relied on.
+"""
+
+# torch and transformers are typed in part: what they give is known by the tests
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from finetune.convert.check import empty_model
+from finetune.convert.openvino.layers import PastAttention, StoredLinear, StoredMatrix
+from finetune.convert.openvino.parallel import PARALLEL_FAMILIES, ParallelModel
+from finetune.convert.source import Source
+
+TRACED_ATTENTION = "acepilot_traced"
+REGISTERED_FAMILIES = frozenset({"gpt_bigcode", "llama", "mistral", "qwen2", "qwen3", "starcoder2"})
+"""Families whose layers hand their keyword arguments on to the attention function, which is the plain one."""
+FAMILIES = REGISTERED_FAMILIES | PARALLEL_FAMILIES
+
+
+class TracedModel(nn.Module):
+    """int64 input_ids [B, T], attention_mask [B, P + T], position_ids [B, T]; `past`: float32 [B, H, P, D],
+    keys and values of each layer in turn -> logits float32 [B, T, V], and `past` with the new tokens."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        is_parallel = source.config.model_type in PARALLEL_FAMILIES
+        self.model = ParallelModel(source) if is_parallel else TransformersModel(source)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor, past: list[Tensor]
+    ) -> tuple[Tensor, ...]:
+        attention = PastAttention(past, attention_mask, input_ids.shape[1])
+        logits = self.model(input_ids, position_ids, attention)
+        return logits, *attention.tensors
+
+
+class TransformersModel(nn.Module):
+    """A model of REGISTERED_FAMILIES."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        model = empty_model(source.config)
+        model.set_attn_implementation(TRACED_ATTENTION)
+        store_matrices(model, source)
+        self.decoder = model.base_model
+        self.head = model.get_output_embeddings()
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor, attention: PastAttention) -> Tensor:
+        """int64 [B, T] each -> float32 [B, T, V]."""
+        out = self.decoder(
+            input_ids=input_ids, position_ids=position_ids, use_cache=False, past_attention=attention
+        )
+        return self.head(out.last_hidden_state)
+
+
+def traced_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    *,
+    past_attention: PastAttention,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface: float [B, H, T, D] in, [B, T, H, D] out."""
+    layer: Any = module.layer_idx
+    return past_attention(layer, query, key, value, scaling), None
+
+
+AttentionInterface.register(TRACED_ATTENTION, traced_attention)
+
+
+def store_matrices(model: Any, source: Source) -> None:
+    """Changes `model`, whose parameters are empty: matrices stay in the files, all others are read."""
+    first_names = {id(weight): name for name, weight in model.named_parameters()}
+
+    def stored(module: nn.Module, *, table: bool) -> StoredMatrix:
+        weight: Any = module.weight
+        name = first_names[id(weight)]
+        return StoredMatrix(name, tuple(weight.shape), lambda: source.weights[name].detach(), table=table)
+
+    def read(parameter: Any) -> nn.Parameter:
+        return nn.Parameter(source.weights[first_names[id(parameter)]].detach().float(), requires_grad=False)
+
+    for parent in list(model.modules()):
+        if isinstance(parent, nn.Linear | nn.Embedding):
+            continue  # their places are taken below
+        for name, module in list(parent.named_children()):
+            if isinstance(module, nn.Linear):
+                bias: Any = module.bias
+                matrix = stored(module, table=False)
+                setattr(parent, name, StoredLinear(matrix, None if bias is None else read(bias)))
+            elif isinstance(module, nn.Embedding):
+                setattr(parent, name, stored(module, table=True))
+        for name, parameter in list(parent.named_parameters(recurse=False)):
+            setattr(parent, name, read(parameter))

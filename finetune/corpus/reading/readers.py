@@ -1,0 +1,231 @@
+"""Build, the readers: files of scraped repositories, and records of JSONL files and of other corpora.
+
+A document's metadata is the row of the final table, filled step by step.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+
+from acepilot.corpus import Kind, Split, canonical_hash
+from acepilot.errors import ConfigError
+from acepilot.languages import language_for
+from finetune.corpus.reading.detect_language import DATA, language_of, may_be_code
+from finetune.corpus.reading.excluded_paths import ruled_out
+from finetune.corpus.tables import read_rows
+from finetune.scrape.source_records import SourceRecord
+
+READ = "read"
+Documents = Iterator[Document] | None
+"""What one step hands to the next."""
+
+
+@dataclass(frozen=True)
+class ScrapedFolder:
+    """A repository on disk, with its side of the split. `sides` has those of its files where it is the only
+    repository, and its own is None."""
+
+    path: Path
+    settled: SourceRecord
+    split: Split | None
+    sides: Mapping[str, Split] = field(default_factory=dict[str, Split])
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A JSONL file of `{text}` (replay) or `{prompt, completion}` (instructions), or a corpus's documents."""
+
+    path: Path
+    kind: Kind
+    split: Split | None = None
+
+
+class ReadRepositories(PipelineStep):
+    """Each of the first `tasks` tasks takes its share of the repositories, in the order of their paths.
+
+    `digests` receives a file a repository, with the hash of its paths and contents.
+    """
+
+    type = "reader"
+    name = READ
+
+    def __init__(
+        self, folders: Sequence[ScrapedFolder], tasks: int, digests: Path, max_file_bytes: int
+    ) -> None:
+        super().__init__()
+        self.folders = tuple(folders)
+        self.tasks = tasks
+        self.digests = digests
+        self.max_file_bytes = max_file_bytes
+
+    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        numbers = range(rank, len(self.folders), self.tasks) if rank < self.tasks else ()
+        for number in numbers:
+            folder = self.folders[number]
+            digest = hashlib.sha256()
+            for path in sorted(folder.path.rglob("*")):
+                if path.is_symlink() or not path.is_file():
+                    continue
+                inside = path.relative_to(folder.path).as_posix()
+                size = path.stat().st_size
+                reason = self._reason(inside, size)
+                digest.update(f"{inside}\0{size}\0{'' if reason else _sha256(path)}\n".encode())
+                document = None if reason else self._document(folder, inside, path.read_bytes())
+                if isinstance(document, Document):
+                    self.stat_update(f"{READ}|{document.metadata['language']}|kept")
+                    yield document
+                else:
+                    self.stat_update(f"{READ}|{language_for(path=inside).id}|{reason or document}")
+            self.digests.mkdir(parents=True, exist_ok=True)
+            (self.digests / f"{number:05d}").write_text(digest.hexdigest(), encoding="ascii")
+
+    def _reason(self, inside: str, size: int) -> str | None:
+        """Why a file is not even opened."""
+        if (reason := ruled_out(inside)) is not None:
+            return reason
+        if not may_be_code(inside):
+            return "not code by its name"
+        if size > self.max_file_bytes:
+            return "too large"
+        return "empty" if size == 0 else None
+
+    def _document(self, folder: ScrapedFolder, inside: str, content: bytes) -> Document | str:
+        """The document, or why it is none."""
+        if b"\0" in content[:8_000]:
+            return "binary"
+        try:
+            text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        except UnicodeDecodeError:
+            return "not UTF-8"
+        language = language_of(inside, text)
+        if language.id in DATA or not text.strip():
+            return "not code by its content"
+        settled = folder.settled
+        document_id = f"{settled.id}@{settled.revision[:20]}:{inside}"
+        metadata = blank("code") | {
+            "language": language.id,
+            "repository": settled.id,
+            "source": settled.location,
+            "revision": settled.revision,
+            "licence": _licence(settled, inside),
+            "path": inside,
+            "split": folder.split or folder.sides[inside],
+        }
+        return Document(text=text, id=document_id, metadata=metadata)
+
+
+class ReadRecords(PipelineStep):
+    """Documents from record files, after those that come from the step before."""
+
+    type = "reader"
+    name = "records"
+
+    def __init__(self, files: Sequence[RecordFile], first_rank: int) -> None:
+        super().__init__()
+        self.files = tuple(files)
+        self.first_rank = first_rank
+
+    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        yield from data or ()
+        if rank < self.first_rank:
+            return
+        file = self.files[rank - self.first_rank]
+        for document in read_records(file):
+            self.stat_update(f"{READ}|{document.metadata['language']}|kept")
+            yield document
+
+
+class ReadCleaned(PipelineStep):
+    """A task reads again what the same task of the cleaning wrote, and nothing where it wrote nothing.
+
+    datatrove's JsonlReader deals files out by their order, so that one missing file would shift all others.
+    """
+
+    type = "reader"
+    name = "cleaned"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        path = self.folder / f"{rank:05d}.jsonl"
+        if path.is_file():
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    yield Document(**json.loads(line))
+
+
+def blank(kind: Kind) -> dict[str, Any]:
+    """A row's metadata before anything is known of it."""
+    return {
+        "kind": kind,
+        "language": "plaintext",
+        "repository": "",
+        "source": "",
+        "revision": "",
+        "licence": "",
+        "path": "",
+        "split": "",
+        "prompt_chars": 0,
+        "redactions": 0,
+        "blocks": [],
+    }
+
+
+def read_records(file: RecordFile) -> Iterator[Document]:
+    """Raises ConfigError, naming the line, at the first record that has not the fields of its kind."""
+    if file.path.suffix == ".parquet":
+        for row in read_rows(file.path):
+            fields = {key: row[key] for key in blank("replay") if key in row}
+            kept = blank("replay") | fields | {"kind": "replay", "split": file.split}
+            yield Document(text=row["text"], id=f"replay:{row['id']}", metadata=kept)
+        return
+    with file.path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _record(file, number, line)
+
+
+def _record(file: RecordFile, number: int, line: str) -> Document:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        prompt = str(record["prompt"]) if file.kind == "instruction" else ""
+        body = str(record["completion" if file.kind == "instruction" else "text"])
+        language = str(record.get("language", "plaintext"))
+    except (ValueError, KeyError, TypeError) as error:
+        fields = "prompt and completion" if file.kind == "instruction" else "text"
+        raise ConfigError(
+            f"{file.path}, line {number}: not a JSON object with {fields} ({error!r})."
+        ) from error
+    name = canonical_hash([prompt, body])[:16]
+    metadata = blank(file.kind) | {
+        "language": language,
+        "repository": f"{file.kind}:{file.path.stem}",
+        "source": file.path.name,
+        "licence": str(record.get("licence", "as given")),
+        "split": file.split or "",
+        "prompt_chars": len(prompt),
+    }
+    return Document(text=prompt + body, id=f"{file.kind}:{file.path.stem}:{name}:{number}", metadata=metadata)
+
+
+def _licence(settled: SourceRecord, inside: str) -> str:
+    """That of the nearest folder with a licence text, else the repository's."""
+    folder = inside.rpartition("/")[0]
+    while folder:
+        if (nested := settled.nested_licences.get(folder)) is not None:
+            return nested
+        folder = folder.rpartition("/")[0]
+    return settled.licence
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

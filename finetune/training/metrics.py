@@ -1,0 +1,158 @@
+"""What a run tells while it trains: a line or a bar for people, TensorBoard or W&B for curves; rank 0 only.
+
+MFU is the share of the processors' peak that goes into the model's own arithmetic: 6 operations a weight and
+token (4 with LoRA: no gradients of frozen weights), attention and recomputation not counted. The peak is the
+card's published one, or measured with a matrix product where it is not known.
+"""
+
+import resource
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from acepilot.cli import text_console
+from acepilot.errors import ConfigError
+from finetune.training.config import TrainConfig
+
+PEAK_TFLOPS = {"V100": 125, "A100": 312, "H100": 989, "H200": 989, "RTX 4090": 165}
+"""Dense float16 with float32 sums, from NVIDIA's data sheets."""
+
+PLAIN_EVERY_S = 10.0
+"""Where there is no terminal, a line about so often."""
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of one process' processor."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        known = next((peak for card, peak in PEAK_TFLOPS.items() if card in name), None)
+        if known and dtype != torch.float32:
+            return known * 1e12
+    side = 4096 if device.type == "cuda" else 768
+    left = torch.ones(side, side, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(4):
+        started = time.perf_counter()
+        float((left @ left)[0, 0])  # reading a value waits for the device
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most that this process has held so far: on its card, or of host memory without one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+class Telemetry:
+    """Used as a context on every process; silent on all but the first."""
+
+    def __init__(self, config: TrainConfig, *, is_first: bool, flops_a_token: float, peak: float) -> None:
+        self._config = config
+        self._flops_share = flops_a_token / peak
+        self._console = text_console(stderr=True)
+        self._console.quiet = not is_first
+        self._writer: Any = _writer(config) if is_first else None
+        self._bar: Progress | None = None
+        if is_first and self._console.is_terminal:
+            columns = (
+                TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+                BarColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, TextColumn("{task.description}"), console=self._console)
+            self._task = self._bar.add_task("", total=config.steps)
+        self._since = time.perf_counter()
+        self._told = 0.0
+        self._tokens = 0
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+        if self._writer:
+            self._writer.close()
+
+    def say(self, line: str) -> None:
+        self._console.print(line)
+
+    def reset_clock(self) -> None:
+        """Evaluations and checkpoints do not count as training time."""
+        self._since, self._tokens = time.perf_counter(), 0
+
+    def step(
+        self, step: int, *, loss: float, rate: float, norm: float, tokens: int, device: torch.device
+    ) -> None:
+        """`tokens`: predictions of all processes in this step that count for the loss."""
+        self._tokens += tokens
+        now = time.perf_counter()
+        a_second = self._tokens / (now - self._since)
+        mfu = a_second * self._flops_share
+        memory = peak_memory_gib(device)
+        if self._writer:
+            values = {
+                "train/loss": loss, "train/learning_rate": rate, "train/gradient_norm": norm,
+                "speed/tokens_a_second": a_second, "speed/mfu": mfu, "speed/memory_gib": memory,
+            }  # fmt: skip
+            self._writer.add(values, step)
+        line = f"loss {loss:.4f} · {a_second:,.0f} tokens/s · MFU {mfu:.1%} · {memory:.1f} GiB"
+        if self._bar:
+            self._bar.update(self._task, completed=step, description=line)
+        elif now - self._told >= PLAIN_EVERY_S or step in {1, self._config.steps}:
+            self._told = now
+            self.say(f"step {step}/{self._config.steps} · {line} · rate {rate:.2e}")
+
+    def held_out(self, step: int, losses: dict[str, float]) -> None:
+        if self._writer:
+            self._writer.add({f"heldout/{language}": loss for language, loss in losses.items()}, step)
+        self.say(
+            f"step {step} · held out: " + " · ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+        )
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def add(self, values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    def __init__(self, config: TrainConfig) -> None:
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ConfigError("report=wandb needs the package: pip install wandb", field="report") from error
+        self._run: Any = wandb.init(
+            name=config.name or config.output.name, config=config.model_dump(mode="json")
+        )  # pyright: ignore[reportUnknownMemberType]
+
+    def add(self, values: dict[str, float], step: int) -> None:
+        self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _writer(config: TrainConfig) -> _TensorBoard | _Wandb | None:
+    if config.report == "none":
+        return None
+    return _Wandb(config) if config.report == "wandb" else _TensorBoard(config.output / "tensorboard")

@@ -1,0 +1,58 @@
+"""Wheels as sources: the user's own pip finds them, and nothing of them is run."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from acepilot.errors import DownloadFailed
+from finetune.scrape.collect import scrape
+from finetune.scrape.fetch import MAX_FILE_BYTES
+from finetune.scrape.licences import ALLOWED
+from finetune.scrape.sources import parse_source
+from tests.finetune.handmade import MIT, TOTALS
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for its index: one wheel for every platform."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    about = "Metadata-Version: 2.1\nName: Totals.of-orders\nVersion: 1.2\n"
+    with zipfile.ZipFile(folder / "totals_of_orders-1.2-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("totals/sums.py", TOTALS)
+        wheel.writestr("../outside.py", TOTALS)
+        wheel.writestr("totals_of_orders-1.2.dist-info/METADATA", about)
+        wheel.writestr("totals_of_orders-1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("totals_of_orders-1.2.dist-info/RECORD", "")
+        wheel.writestr("totals_of_orders-1.2.dist-info/licenses/LICENSE", MIT)
+        wheel.writestr("totals_of_orders-1.2.dist-info/licenses/COPYING", " " * (MAX_FILE_BYTES + 1))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("index")
+def test_a_wheel_is_pinned_and_judged_by_the_licence_in_it(tmp_path: Path) -> None:
+    source = parse_source("pypi:Totals.of-orders@1.2")
+    assert (source.id, source.ref) == ("pypi:Totals.of-orders", "1.2")
+    [settled] = scrape([source], tmp_path / "out", ALLOWED, on_progress=lambda _: None, log=lambda _: None)
+    assert (settled.status, settled.licence, settled.licence_evidence) == ("kept", "MIT", "LICENSE")
+    assert settled.location == "pypi:Totals.of-orders@1.2"
+    assert settled.revision.startswith("sha256:")
+    folder = tmp_path / "out" / settled.folder
+    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert settled.dropped_files == 1
+    assert there == ["LICENSE", "outside.py", "totals/sums.py"]
+
+
+@pytest.mark.usefixtures("index")
+def test_a_package_without_such_a_wheel_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="Could not find a version"):
+        scrape(
+            [parse_source("pypi:nothing-like-it@1")],
+            tmp_path / "out",
+            ALLOWED,
+            on_progress=lambda _: None,
+            log=lambda _: None,
+        )
