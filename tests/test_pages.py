@@ -1,7 +1,7 @@
-"""README and docs: each page's commands run in an environment that has what the page's install line says.
+"""README and docs: run each page's commands in an environment that has what the page's install line installs.
 
-test_pages.toml has every command, and what is run in its place where it would take hours or need a network, a
-card or a large model. A command that is not there fails the first tests, which are fast.
+test_pages.toml lists every command, and what runs in its place where the command would take hours or need a
+network, a GPU or a large model. A command that is not listed fails the first tests, which are fast.
 """
 
 import json
@@ -28,12 +28,12 @@ from tests.needs import need_model, need_program
 
 ROOT = Path(__file__).parents[1]
 COMMAND_S = 300
-"""Seconds for one command; the longest, a training run, takes 30."""
+"""Time limit of one command; the longest, a training run, takes 30 s."""
 
 PROGRAMS = ("python", "deepspeed", "acepilot-lsp")
 SHELL = ("cat", "chmod", "code", "curl", "export", "git", "make", "printf", "pytest", "sudo")
 OTHERS = (*SHELL, "docker", "helm", "kubectl", "ollama", "vllm")
-"""Programs that no extra installs."""
+"""Programs that no extra of ours installs."""
 
 SUBCOMMANDS = (
     "python scripts/promote_model.py",
@@ -43,32 +43,32 @@ SUBCOMMANDS = (
 )
 SERVE = "serve "
 MAKE_RUN = "make run"
-"""An install line, too."""
+"""Counts as an install line: it installs `.[server,lsp]`."""
 
 DEVELOPMENT = ""
-"""The environment of `make test`, for pages without an install line."""
+"""Stands for the environment of `make test`, on pages without an install line."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A command, which must end with `code` and print `prints`."""
+    """A command, the exit code that it must have, and a text that it must print."""
 
     run: str
     code: int = 0
     prints: str = ""
 
     @classmethod
-    def of(cls, command: str, told: bool | str | dict[str, Any]) -> "Run":
-        """`told` is what test_pages.toml has for the page's command."""
-        if isinstance(told, dict):
-            return cls(told.get("run", command), told.get("code", 0), told.get("prints", ""))
-        if told == "--help":
+    def of(cls, command: str, entry: bool | str | dict[str, Any]) -> "Run":
+        """Return what to run for the page's command, by its entry in test_pages.toml."""
+        if isinstance(entry, dict):
+            return cls(entry.get("run", command), entry.get("code", 0), entry.get("prints", ""))
+        if entry == "--help":
             return cls(help_of(command))
-        return cls(told if isinstance(told, str) else command)
+        return cls(entry if isinstance(entry, str) else command)
 
 
 def help_of(command: str) -> str:
-    """`--help` of the command's program and subcommand."""
+    """Return the command that prints the help of this command's program and subcommand."""
     words = [word for word in command.split() if "=" not in word]
     if words[0] == "deepspeed":
         return "deepspeed --help && python finetune/train.py --help"
@@ -85,7 +85,7 @@ ALSO = PAGES.pop("also")
 
 
 def commands_in(block: str) -> Iterator[str]:
-    """The commands of a shell block, without comments and line breaks; here documents are left out."""
+    """Yield the commands of a shell block, without comments, line breaks and here documents."""
     text, end = "", ""
     for line in block.splitlines():
         if end:
@@ -107,7 +107,7 @@ def commands_in(block: str) -> Iterator[str]:
 
 
 def install_line(words: str) -> str | None:
-    """The install line's part that says what is installed; None where the command installs no extra."""
+    """Return what an install line installs, or None if the command installs no extra."""
     if words == MAKE_RUN:
         return MAKE_RUN
     found = re.fullmatch(r"pip install (.+\[[a-z,]+\].*)", words)
@@ -115,7 +115,7 @@ def install_line(words: str) -> str | None:
 
 
 def parse(page: str) -> dict[str, list[str]]:
-    """Install line -> the commands after it; those before the page's first one belong to that."""
+    """Return the commands after each install line; commands before the first one count as after it."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found: dict[str, list[str]] = {}
     before: list[str] = []
@@ -145,7 +145,7 @@ ALL_PAGES = sorted(
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)
-def test_every_command_of_a_page_is_known_here(page: str) -> None:
+def test_every_command_of_a_page_is_listed(page: str) -> None:
     assert parse(page) == {line: list(commands) for line, commands in PAGES.get(page, {}).items()}
 
 
@@ -164,7 +164,7 @@ def test_commands_stand_in_shell_blocks(page: str) -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where commands run: in `source`, a copy of the repository, with `programs`, which `line` installed."""
+    """Where commands run: in `source`, a copy of the repository, with the programs that `line` installed."""
 
     line: str
     programs: Path
@@ -193,11 +193,12 @@ class Environment:
             ["bash", "-c", text], cwd=self.source, env=self.variables(), capture_output=True, text=True,
             timeout=COMMAND_S,
         )  # fmt: skip
-        said = done.stdout + done.stderr
-        assert done.returncode == run.code, f"{text}\n{said}"
-        assert run.prints in " ".join(said.split()), f"{text}\n{said}"
+        output = done.stdout + done.stderr
+        assert done.returncode == run.code, f"{text}\n{output}"
+        assert run.prints in " ".join(output.split()), f"{text}\n{output}"
 
     def serve(self, arguments: str) -> None:
+        """Start the server, ask it for a completion, and stop it."""
         port = free_port()
         log = self.source / "server.log"
         with log.open("w") as out:
@@ -234,7 +235,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, str]:
-    """Models and code for the commands."""
+    """Return the folders of models and code that commands name in braces."""
     from tests.finetune.convert.tiny_models import a_model  # torch: not for the fast tests
 
     need_model("starter-tiny")
@@ -253,7 +254,7 @@ def places(tmp_path: Path) -> dict[str, str]:
 def environment(
     request: pytest.FixtureRequest, places: dict[str, str], tmp_path: Path
 ) -> Iterator[Environment]:
-    """A copy of the repository, with what `request.param` installs: up to 3 GB, removed at the end."""
+    """Yield a copy of the repository with what `request.param` installs: up to 3 GB, removed at the end."""
     source = tmp_path / "acepilot"
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, files.stdout.split("\0")):
@@ -267,7 +268,7 @@ def environment(
 
 
 def install(line: str, target: Path, source: Path) -> Path:
-    """Return the folder of programs that an install line makes, in the environment `target`."""
+    """Install what the line names into `target`, and return the folder of its programs."""
     if line == DEVELOPMENT:
         return Path(sys.executable).parent
     installed = "-e '.[server,lsp]'" if line == MAKE_RUN else line
@@ -286,5 +287,5 @@ LINES = sorted({line for lines in PAGES.values() for line in lines})
 def test_what_is_installed_runs_the_commands_of_its_pages(environment: Environment) -> None:
     of_pages = [lines.get(environment.line, {}) for lines in PAGES.values()]
     for commands in (*of_pages, ALSO.get(environment.line, {})):
-        for command, told in commands.items():
-            environment.check(Run.of(command, told))
+        for command, entry in commands.items():
+            environment.check(Run.of(command, entry))
