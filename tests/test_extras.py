@@ -80,11 +80,13 @@ CUTS = (
     ),
     Cut(
         ("data",),
-        "finetune.corpus.__main__",
-        "finetune.modeling.sources",
-        "`--model starter`; the error names `.[train]`.",
+        "finetune.transformers_folder",
+        "finetune.gguf_folder",
+        "`--model starter`; the error names `acepilot[train]`.",
     ),
-    Cut(("train", "dev"), "finetune.metrics", "wandb", "`report=wandb`; the error names the package."),
+    Cut(
+        ("train", "dev"), "finetune.training.metrics", "wandb", "`report=wandb`; the error names the package."
+    ),
 )
 
 NOT_IMPORTED = {

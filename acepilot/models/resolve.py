@@ -1,21 +1,41 @@
-"""What a user wrote after `--model`, turned into files on this disk."""
+"""Turn a user's word for a model into files on this disk. Every program that takes a model calls `resolve`.
+
+Training and packing need a folder that transformers opens: finetune/transformers_folder.py makes one of the
+`ModelFolder` that `resolve` returns.
+"""
 
 from pathlib import Path
 
 from acepilot.errors import ModelNotFound
-from acepilot.models.hub.fetch import fetched
+from acepilot.models.hub.fetch import fetched, find_fetched
 from acepilot.models.manifest import MANIFEST_FILE, read_manifest
 from acepilot.models.model_card import HUB_ID
 from acepilot.models.promotion_history import read_history
 from acepilot.models.registry import CURRENT, ModelFolder, models_dir, registered_names
 
 
-def resolve(model: str) -> ModelFolder:
-    """`model` is a name in the registry, `current`, a folder, a GGUF file, or a hub id.
+def resolve(model: str, revision: str | None = None) -> ModelFolder:
+    """Return the model that `model` means; a hub id (OWNER/NAME) is fetched the first time.
 
-    What is `current` goes by its own name in the answer. A model that is named by its hub id, OWNER/NAME, is
-    fetched the first time. Raises ModelNotFound with what to do, and what `hub.fetched` raises.
+    `model` is a name in the registry, `current`, a folder, a .gguf file, or a hub id. The model behind
+    `current` is returned under its own name. `revision` is a commit, branch or tag of a hub id; other models
+    have none, and ignore it. Raises ModelNotFound, whose message says what to do, and what `fetched` raises.
     """
+    found = find_on_disk(model, revision)
+    if found:
+        return found
+    if _is_hub_id(model):
+        return fetched(model, revision)
+    known = ", ".join(registered_names())
+    raise ModelNotFound(
+        f"There is no model `{model}`: it is neither a folder, nor a .gguf file, nor a hub id (OWNER/NAME), "
+        f"nor a name in {models_dir()} (there: {known or 'nothing'}). `python -m acepilot.models fetch "
+        "starter` fetches the starter model."
+    )
+
+
+def find_on_disk(model: str, revision: str | None = None) -> ModelFolder | None:
+    """Return what `resolve` returns, or None when the model would have to be fetched from a hub."""
     if model == CURRENT:
         return _current()
     registered = models_dir() / model
@@ -27,27 +47,24 @@ def resolve(model: str) -> ModelFolder:
         return ModelFolder(path.resolve().name, path.resolve(), read_manifest(path) if has_manifest else None)
     if path.suffix == ".gguf" and path.is_file():
         return ModelFolder(path.stem, path.resolve(), None)
-    if HUB_ID.fullmatch(model) and path.suffix != ".gguf":
-        return fetched(model)
-    known = ", ".join(registered_names())
-    raise ModelNotFound(
-        f"There is no model `{model}`: neither a folder, a .gguf file, a hub id (OWNER/NAME) nor a name in "
-        f"{models_dir()} (there: {known or 'nothing'}). `python -m acepilot.models fetch starter` "
-        "fetches the starter model."
-    )
+    return find_fetched(model, revision) if _is_hub_id(model) else None
+
+
+def _is_hub_id(model: str) -> bool:
+    return HUB_ID.fullmatch(model) is not None and not model.endswith(".gguf")
 
 
 def _current() -> ModelFolder:
     served = read_history().current
     if served is None:
         raise ModelNotFound(
-            "No model was promoted yet, so nothing is `current`: `python -m acepilot.models promote "
-            "NAME --report GATE_JSON` does that. Until then give a model's own name, such as starter."
+            "No model has been promoted yet, so `current` means nothing: `python -m acepilot.models promote "
+            "NAME --report GATE_JSON` promotes one. Until then give a model's own name, such as starter."
         )
     path = models_dir() / served.name
     if not (path / MANIFEST_FILE).is_file():
         raise ModelNotFound(
-            f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or "
-            "`python -m acepilot.models rollback` to the one before."
+            f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or go back to "
+            "the model before it with `python -m acepilot.models rollback`."
         )
     return ModelFolder(served.name, path, read_manifest(path))

@@ -28,10 +28,10 @@ from bench.load import server_tables
 from bench.load.load import Load, Prompts
 from bench.load.server_tables import Measured
 from bench.peers import contestants
-from bench.peers.peers import Contestant, serving
+from bench.peers.peers import Contestant, gguf_of, serving
 from bench.peers.processes import PeerFailed
 from bench.sources import source_files
-from finetune.modeling.sources import prepare_source, starter_gguf
+from finetune.modeling.sources import base_folder
 
 PROMPT_TOKENS = (32, 512, 1500)
 CLIENTS = (1, 4, 16)
@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
 
 
 async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) -> Measured:
-    tokenizer = Tokenizer.from_file(str(Path(prepare_source(model, None)) / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(base_folder(model) / "tokenizer.json"))
     prompts = Prompts(source_files(), tokenizer, seed=1)
     sizes, clients = (QUICK_PROMPT_TOKENS, QUICK_CLIENTS) if quick else (PROMPT_TOKENS, CLIENTS)
     # A kept connection may be closed by the server just as it is used again: that is no failure under load.
@@ -78,7 +78,7 @@ def main() -> int:
     about, measured, failed = setting(), list[Measured](), False
     console.print(describe(about))
     folder = Path(tempfile.mkdtemp(prefix="acepilot-bench-"))
-    machine, needs = measure_machine(), model_needs(starter_gguf(options.model))
+    machine, needs = measure_machine(), model_needs(gguf_of(options.model))
     most = max(QUICK_CLIENTS if options.quick else CLIENTS)
     for one in contestants.contestants(options, folder, streams=most):
         console.print(f"{one.name}: server's log in {folder} ...")

@@ -19,9 +19,11 @@ from gguf import GGUFReader, LlamaFileType
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from acepilot.errors import ConfigError
+from acepilot.models.resolve import resolve
 from bench.peers.processes import PeerFailed, free_port, running
 from bench.peers.without import LEVERS
-from finetune.modeling.sources import prepare_source, starter_gguf
+from finetune.modeling.sources import base_folder
 
 HERE = Path(__file__).resolve().parent
 CONTEXT_TOKENS = 2048
@@ -106,7 +108,7 @@ def acepilot(
     model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
 ) -> Contestant:
     """Our own server, through without.py. Its language servers are the harness's to start."""
-    file = quantisation_of(starter_gguf(model))
+    file = quantisation_of(gguf_of(model))
     weights = {"openvino": file, "torch": f"its dtype, from {file}", "upstream": "as served there"}
     levers = "any lever" if len(without) == len(LEVERS) else ", ".join(without)
     name = f"acepilot {engine}" + (f" without {levers}" if without else "")
@@ -135,7 +137,7 @@ def naive(model: str) -> Contestant:
         "transformers generate",
         "bf16",
         version("transformers"),
-        (sys.executable, script, "--port", "{port}", "--model", prepare_source(model, None)),
+        (sys.executable, script, "--port", "{port}", "--model", str(base_folder(model))),
         ready_path="/metrics",
         computed=("naive_prompt_tokens_total", "naive_generated_tokens_total"),
         streams=False,
@@ -143,7 +145,7 @@ def naive(model: str) -> Contestant:
 
 
 def vllm(binary: Path, model: str, streams: int) -> Contestant:
-    folder = prepare_source(model, None)
+    folder = str(base_folder(model))
     options = ["--host", "127.0.0.1", "--port", "{port}", "--dtype", "bfloat16", "--enable-prefix-caching"]
     sizes = f"--max-model-len {CONTEXT_TOKENS} --max-num-seqs {max(streams, 4)}".split()
     # Else it refuses to start unless 92 % of the memory are free.
@@ -167,7 +169,7 @@ def vllm(binary: Path, model: str, streams: int) -> Contestant:
 
 def llama(binary: Path, model: str, streams: int, gguf: Path | None) -> Contestant:
     """`gguf`: another file than the one that our own server has."""
-    file = gguf or starter_gguf(model)
+    file = gguf or gguf_of(model)
     options = ["--host", "127.0.0.1", "--port", "{port}", "--metrics", "--no-webui"]
     sizes = f"--parallel {streams} --ctx-size {CONTEXT_TOKENS * streams}".split()
     return Contestant(
@@ -178,6 +180,14 @@ def llama(binary: Path, model: str, streams: int, gguf: Path | None) -> Contesta
         extra={"cache_prompt": True},
         computed=("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
     )
+
+
+def gguf_of(model: str) -> Path:
+    """Return the GGUF file of `model`, a word that `resolve` takes. Raises ConfigError when it has none."""
+    found = resolve(model)
+    if found.gguf is None:
+        raise ConfigError(f"{found.path} holds no GGUF file: give a model that is one, such as starter.")
+    return found.gguf
 
 
 def quantisation_of(gguf: Path) -> str:

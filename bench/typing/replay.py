@@ -17,7 +17,7 @@ from bench.typing.editor import PATIENCE_S, Assistant, Developer, NoAnswer, Paus
 from bench.typing.language_server import LanguageServer
 from bench.typing.plain_client import PlainClient
 from bench.typing.traces import Trace
-from finetune.modeling.sources import prepare_source
+from finetune.modeling.sources import base_folder
 
 WARM_TEXT = "def greet(name):\n    return "
 SETTLE_S = 1.0
@@ -111,7 +111,7 @@ async def _assistants(
             editors = [await stack.enter_async_context(LanguageServer(command, log)) for _ in range(count)]
             yield list[Assistant](editors), [server.session, *(editor.pid for editor in editors)]
             return
-        tokenizer = Tokenizer.from_file(str(Path(prepare_source(model, None)) / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(base_folder(model) / "tokenizer.json"))
         limits = httpx.Limits(max_connections=None)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, limits=limits))
         clients = [PlainClient(http, model, tokenizer, contestant.extra) for _ in range(count)]

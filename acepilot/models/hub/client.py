@@ -51,11 +51,11 @@ class _Told(io.FileIO):
         return written
 
 
-def ask_for(hub_id: str) -> Published:
-    """What is published under that id. Raises what huggingface_hub raises: see `hub_troubles`."""
+def ask_for(hub_id: str, revision: str | None = None) -> Published:
+    """Return what the hub has under this id. Raises what huggingface_hub raises: see `hub_troubles`."""
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(hub_id, files_metadata=True)
+    info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
     card = info.card_data
     bases: str | list[str] | None = card.get("base_model") if card else None
     return Published(

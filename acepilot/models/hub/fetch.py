@@ -43,32 +43,36 @@ _SAFETENSORS = re.compile(r"model[\w.-]*\.safetensors")
 _BESIDE = re.compile(r"[\w.-]+\.(json|txt|model|tiktoken)|README\.md|LICEN[CS]E[\w.-]*|NOTICE[\w.-]*")
 
 
-def fetched(hub_id: str) -> ModelFolder:
-    """The model of that id: the one on this disk, else fetched now.
+def fetched(hub_id: str, revision: str | None = None) -> ModelFolder:
+    """Return the model with this hub id; fetch it into the registry if it is not there yet.
 
-    Raises ModelNotFound when the hub has none, DownloadFailed when it cannot be had, NotEnoughDisk, and
-    ModelBroken or ConfigError when what it has is nothing that can be served.
+    `revision` is a commit, branch or tag; None is the hub's default branch. Raises ModelNotFound when the
+    hub has no such model, DownloadFailed when the download fails, NotEnoughDisk, and ModelBroken or
+    ConfigError when the hub's files are not a model that can be served.
     """
-    name = hub_id.replace("/", "--")
-    here = _here(name)
-    if here:
-        return here
+    name = _registry_name(hub_id, revision)
     with exclusive(f"model-{name}"):
-        return _here(name) or _fetch(hub_id, name)
+        return find_fetched(hub_id, revision) or _fetch(hub_id, revision, name)
 
 
-def _here(name: str) -> ModelFolder | None:
+def find_fetched(hub_id: str, revision: str | None = None) -> ModelFolder | None:
+    """Return the model with this hub id if it is in the registry; ask no hub."""
+    name = _registry_name(hub_id, revision)
     folder = models_dir() / name
     if (folder / MANIFEST_FILE).is_file():
         return ModelFolder(name, folder, read_manifest(folder))
-    if (folder / CONFIG_FILE).is_file():  # put there by hand, as the message for an offline machine says
+    if (folder / CONFIG_FILE).is_file():  # a user put it there by hand, as the message for offline use says
         return ModelFolder(name, folder, None)
     return None
 
 
-def _fetch(hub_id: str, name: str) -> ModelFolder:
+def _registry_name(hub_id: str, revision: str | None) -> str:
+    return "--".join([hub_id, revision] if revision else [hub_id]).replace("/", "--")
+
+
+def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
     with hub_troubles(hub_id, name):
-        published = ask_for(hub_id)
+        published = ask_for(hub_id, revision)
         folder = home() / "downloads" / name / published.revision[:12]
         folder.mkdir(parents=True, exist_ok=True)
         manifest = _own_manifest(published, folder)
