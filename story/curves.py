@@ -1,4 +1,4 @@
-"""A training run's losses as one line of an SVG, for report.html."""
+"""Turn a training run's losses into one line of an SVG, for report.html."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ SMOOTHED_STEPS = 10
 
 @dataclass(frozen=True)
 class Curve:
-    """`points` are for a polyline of WIDTH by HEIGHT; `first` and `last` are smoothed losses in nats."""
+    """A polyline of WIDTH by HEIGHT. `first` and `last` are smoothed losses in nats."""
 
     points: str
     first: float
@@ -18,7 +18,7 @@ class Curve:
 
 
 def curve(losses: Sequence[float]) -> Curve:
-    """Means over the last `SMOOTHED_STEPS` steps: one batch's loss says little."""
+    """Smooth each loss over the last SMOOTHED_STEPS steps, since one batch's loss is noisy."""
     smooth = [
         sum(losses[max(0, at - SMOOTHED_STEPS + 1) : at + 1]) / min(at + 1, SMOOTHED_STEPS)
         for at in range(len(losses))

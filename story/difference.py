@@ -1,7 +1,7 @@
-"""By how much two runs over the same holes differ, with an interval; for choice.py and report.py.
+"""The difference of two runs over the same holes, with an interval; for choice.py and report.py.
 
-Paired: a hole's figure less the base's in the same hole. Clustered on the file, as the tables are; the
-interval is that of docs/holes.md, two-sided 95 %.
+The difference is paired by hole and clustered by file, like the tables. The interval is two-sided, 95 %, as
+in docs/holes.md.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,19 +14,19 @@ from eval_humaneval.figures.metrics import mean_interval
 from eval_humaneval.results import HoleMeasures, Sample, read_samples
 
 LEAST_FILES = 20
-"""Fewer make an interval a hint, says docs/holes.md, and no gain."""
+"""With fewer files, an interval is a hint and not a proof (docs/holes.md)."""
 Measure = Callable[[HoleMeasures], float | None]
 MEASURES: Mapping[str, Measure] = {
     "exact_match": lambda hole: 100.0 * hole.exact_match,
     "edit_similarity": lambda hole: 100.0 * hole.edit_similarity,
     "log_likelihood": lambda hole: hole.log_likelihood,
 }
-"""Points of 100, and nats a token of the truth."""
+"""The first two in points of 100, the last in nats per token of the author's text."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus base; above 0 is better. `files` are the clusters."""
+    """Candidate minus base: above 0 is better. `files` is the number of clusters."""
 
     value: float
     low: float
@@ -40,7 +40,9 @@ class Difference:
 
 
 def differences(base: Path, candidate: Path, measure: str) -> dict[str, Difference]:
-    """By language of two runs' folders, and `all`; empty where no hole has that figure on both sides."""
+    """Return the difference of two runs by language and for `all`; empty if no hole has the figure in both
+    runs.
+    """
     before, after = (_figures(read_samples(run), MEASURES[measure]) for run in (base, candidate))
     pairs = [
         (language, cluster, after[hole] - figure)
@@ -58,7 +60,7 @@ def differences(base: Path, candidate: Path, measure: str) -> dict[str, Differen
 
 
 def _figures(samples: Iterable[Sample], measure: Measure) -> dict[tuple[str, str, str], float]:
-    """By language, file and hole; the first sample of each."""
+    """Return the figure of each hole's first sample, by language, file and hole."""
     found: dict[tuple[str, str, str], float] = {}
     for sample in samples:
         figure = measure(sample.hole) if sample.hole and sample.index == 0 else None

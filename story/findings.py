@@ -1,4 +1,4 @@
-"""What the story's figures say, a sentence each, as they are: for report.py and for the terminal."""
+"""The story's figures as sentences, for report.py and the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +8,13 @@ from eval_humaneval.figures.table import label
 from story.difference import Difference
 
 Differ = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Difference]]]]
-"""By table, side, measure and language."""
+"""The differences by table, side, measure and language."""
 
 
 def findings(
     gates: Mapping[str, GateReport], attempts: Mapping[str, Any], differ: Differ, choice: Mapping[str, Any]
 ) -> list[str]:
-    """Whether it went as the story has it or not."""
+    """Return the sentences, whether or not the replay went as the story did."""
     return [
         *_judged("The eager tune", gates["eager"], attempts["eager"]),
         *_filled("The eager tune", differ, "eager"),
@@ -28,10 +28,10 @@ def _judged(who: str, gate: GateReport, attempt: Mapping[str, Any]) -> list[str]
     pool = gate.pool
     if pool is None:
         return [f"{who} could not be compared: {' '.join(gate.reasons)}"]
-    told = [f"{who}: {gate.verdict}. All languages together: {_moved(pool)}."]
+    sentences = [f"{who}: {gate.verdict}. All languages together: {_moved(pool)}."]
     failed = {name: it for name, it in gate.languages.items() if it.verdict == "FAIL"}
     if failed:
-        told.append(
+        sentences.append(
             f"{who} dropped in "
             + "; ".join(f"{label(name)}: {_moved(it)}" for name, it in failed.items())
             + "."
@@ -40,11 +40,13 @@ def _judged(who: str, gate: GateReport, attempt: Mapping[str, Any]) -> list[str]
         bounds = "; ".join(
             f"{label(name)} {it.lower:+.1f} (margin {it.margin:.1f})" for name, it in gate.languages.items()
         )
-        told.append(f"{who}, lower bounds: all {pool.lower:+.1f} (margin {pool.margin:.1f}); {bounds}.")
+        sentences.append(f"{who}, lower bounds: all {pool.lower:+.1f} (margin {pool.margin:.1f}); {bounds}.")
     done = "promoted" if attempt["promoted"] else f"refused, exit code {attempt['exit_code']}"
-    after = ", and rolled back for the story's sake" if attempt["rolled_back"] else ""
-    told.append(f"{who} was {done}{after}.")
-    return told
+    after = (
+        ", and rolled back, so that the careful tune meets the same base" if attempt["rolled_back"] else ""
+    )
+    sentences.append(f"{who} was {done}{after}.")
+    return sentences
 
 
 def _moved(it: Comparison) -> str:
@@ -53,7 +55,7 @@ def _moved(it: Comparison) -> str:
 
 
 def _filled(who: str, differ: Differ, side: str) -> list[str]:
-    told: list[str] = []
+    sentences: list[str] = []
     for table, where in (("vue", "holes in unseen Vue repositories"), ("others", "holes in other languages")):
         measures = differ[table][side]
         parts = [
@@ -61,11 +63,11 @@ def _filled(who: str, differ: Differ, side: str) -> list[str]:
             for name in measures
             if "all" in measures[name]
         ]
-        told.append(f"{who}, {where}: {', '.join(parts)}.")
+        sentences.append(f"{who}, {where}: {', '.join(parts)}.")
     vue = [differ["vue"][side][name].get("all") for name in ("exact_match", "edit_similarity")]
     rose = any(one is not None and one.is_gain for one in vue)
-    told.append(f"{who} fills Vue's holes better by more than the interval: {'yes' if rose else 'no'}.")
-    return told
+    sentences.append(f"{who} fills Vue's holes better by more than the interval: {'yes' if rose else 'no'}.")
+    return sentences
 
 
 def _interval(one: Difference) -> str:
@@ -75,7 +77,7 @@ def _interval(one: Difference) -> str:
 
 def _chosen(choice: Mapping[str, Any]) -> str:
     chosen = next(one for one in choice["candidates"] if one["name"] == choice["chosen"])
-    lost = "" if choice["admitted"] else " All candidates have moved further than is tolerated."
+    lost = "" if choice["admitted"] else " Every candidate has drifted further than the limit."
     return (
         f"Of {len(choice['candidates'])} candidates {choice['chosen']} was chosen on held-out repositories: "
         f"Vue {chosen['vue']['value']:+.3f} nats a token, other code {chosen['others']['value']:+.3f}; "

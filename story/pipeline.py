@@ -1,11 +1,10 @@
-"""Does the story's steps: replay_story.py -> steps.py, the list -> here, one after the other.
+"""Run the story's steps, one after the other: `python -m story` -> steps.py, the list -> this file.
 
-    STORY/state/<step>.json   what a step was made from, what came out, what it took
-    STORY/logs/<step>.log     the commands of a step, and all that they said
+    STORY/state/<step>.json   the inputs of a step, its outputs and its time
+    STORY/logs/<step>.log     the commands of a step with their output
 
-A step whose fingerprint and outputs are as they were is skipped. One that was killed is started again over
-what it left, because all programs behind it go on where they stopped; one whose inputs have changed since
-begins anew.
+A step is skipped while its fingerprint and outputs are unchanged. A step that was killed continues from its
+files, since every program behind it can resume. A step whose inputs have changed starts from scratch.
 """
 
 import inspect
@@ -34,19 +33,22 @@ VERSIONS_OF = (
     *("acepilot", "torch", "transformers", "deepspeed", "peft"),
     *("openvino-genai", "datatrove", "tree-sitter-language-pack", "numpy"),
 )
-"""Packages whose version changes what a step gives."""
+"""Packages whose version can change the result of a step."""
 
 
 class StepFailed(AcepilotError):
-    """A step did not come to its end; what was done before it is kept."""
+    """A step failed. The results of the steps before it are kept."""
 
     code = "step_failed"
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program as a person would start it, in the repository's root. `accepted`: exit codes that are an
-    answer. `{port}` becomes a free port. `own_home`: with the user's ACEPILOT_HOME, not the story's."""
+    """A program, started in the repository's root as a person would start it.
+
+    `accepted` are the exit codes that are no failure. `{port}` is replaced by a free port. With `own_home`
+    the program gets the user's ACEPILOT_HOME instead of the story's.
+    """
 
     words: tuple[str, ...]
     accepted: tuple[int, ...] = (0,)
@@ -55,7 +57,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Call:
-    """What no program of the product does: a function of this folder, with its arguments."""
+    """A function of this package with its arguments, for work that no program of the product does."""
 
     function: Callable[..., None]
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -63,10 +65,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """`inputs` and `outputs` are files whose content counts: of a corpus or a model that is its manifest,
-    which holds the hashes of the rest. `makes` is removed before the step begins anew, and before every start
-    where its programs do not go on (`goes_on`); `spare` once it is done. While the work runs, `python -m
-    server --model SERVED` is up, and `{url}` is where."""
+    """One step of the story.
+
+    `inputs` and `outputs` are files whose content is hashed; for a corpus or a model that is the manifest,
+    which holds the hashes of the other files. `makes` is removed before the step starts from scratch, and
+    before every start if its programs cannot resume (`goes_on`). `spare` is removed when the step is done.
+    While the work runs, `python -m server --model SERVED` runs too, and `{url}` is replaced by its address.
+    `guess_s` is the expected time in seconds.
+    """
 
     name: str
     title: str
@@ -81,7 +87,7 @@ class Step:
 
 
 class Record(BaseModel):
-    """What is known of a step, beside its log. `seconds`: of all its starts since it was begun anew."""
+    """The state of a step on disk. `seconds` is the time of all its starts since it began from scratch."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -95,8 +101,11 @@ class Record(BaseModel):
 
 
 class Story:
-    """The folder of one replay: all its steps read and write below it, with a home and a registry of their
-    own, so that nobody's `current` is moved. `user_home` is where models were fetched before."""
+    """The folder of one replay. Every step reads and writes below it.
+
+    It has an ACEPILOT_HOME with a registry of its own, so that the user's `current` model does not change.
+    `user_home` is the user's ACEPILOT_HOME, from which fetched models are taken.
+    """
 
     def __init__(self, folder: Path, user_home: Path) -> None:
         self.folder = folder
@@ -105,9 +114,10 @@ class Story:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Nobody else may work on this folder. Raises StepFailed when somebody does.
+        """Lock the folder. Raises StepFailed when another replay holds it.
 
-        Programs inherit the lock: whoever kills this process leaves them running, and the folder locked.
+        The programs that are started inherit the lock: if this process is killed, the folder stays locked
+        until they end.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
@@ -115,8 +125,8 @@ class Story:
                 flock(lock, LOCK_EX | LOCK_NB)
             except BlockingIOError as error:
                 raise StepFailed(
-                    f"Another replay works on {self.folder}, or what a killed one had started still runs: "
-                    "wait for it, or end it; or name another --folder."
+                    f"Another replay works on {self.folder}, or programs of a killed one still run: "
+                    "wait for them or end them, or choose another --folder."
                 ) from error
             os.set_inheritable(lock.fileno(), True)
             yield
@@ -132,7 +142,7 @@ class Story:
         return found.fingerprint == self.fingerprint(step) and found.outputs == self._hashes(step.outputs)
 
     def fingerprint(self, step: Step) -> str:
-        """Over commands, functions, contents of inputs, and versions; paths as seen from the story."""
+        """Hash the commands, functions, contents of inputs and versions; paths are relative to the story."""
         return canonical_hash(
             {
                 "work": [self._identity(one) for one in step.work],
@@ -143,11 +153,14 @@ class Story:
         )
 
     def plain(self, word: object) -> str:
-        """A word without the folders that differ from machine to machine."""
+        """Return `word` without the folders that differ between machines."""
         return str(word).replace(str(self.folder), "STORY").replace(f"{ROOT}/", "")
 
-    def run(self, step: Step, said: Callable[[str], None]) -> float:
-        """Does one step, while `held`; its seconds. `said` hears its log's last line. Raises StepFailed."""
+    def run(self, step: Step, on_line: Callable[[str], None]) -> float:
+        """Run one step, while `held`, and return its seconds; `on_line` gets its log's last line.
+
+        Raises StepFailed.
+        """
         missing = [self.plain(path) for path in step.inputs if not path.is_file()]
         if missing:
             raise StepFailed(f"{step.name} needs {', '.join(missing)}: an earlier step should have made it.")
@@ -162,7 +175,7 @@ class Story:
         self._keep(step, record)
         began = time.monotonic()
         try:
-            record.exit_codes = self._work(step, said)
+            record.exit_codes = self._work(step, on_line)
         finally:
             record.seconds += time.monotonic() - began
             self._keep(step, record)
@@ -176,15 +189,15 @@ class Story:
             shutil.rmtree(path, ignore_errors=True)
         return record.seconds
 
-    def _work(self, step: Step, said: Callable[[str], None]) -> list[int]:
+    def _work(self, step: Step, on_line: Callable[[str], None]) -> list[int]:
         log = self._log_path(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         server = serving(step.served, log.with_suffix(".server.log")) if step.served else nullcontext("")
         with log.open("ab") as file, server as url:
-            return [self._one(one, file, step, said, url) for one in step.work]
+            return [self._one(one, file, step, on_line, url) for one in step.work]
 
     def _one(
-        self, one: Command | Call, file: IO[bytes], step: Step, said: Callable[[str], None], url: str
+        self, one: Command | Call, file: IO[bytes], step: Step, on_line: Callable[[str], None], url: str
     ) -> int:
         if isinstance(one, Call):
             file.write(f"# {self.described(one)}\n".encode())
@@ -193,21 +206,21 @@ class Story:
             return 0
         file.write(f"$ {self.described(one)}\n".encode())
         file.flush()
-        environment = dict(os.environ)  # replay_story.py has put the story's home there
+        environment = dict(os.environ)  # story/__main__.py has set the story's ACEPILOT_HOME
         if one.own_home:
             environment["ACEPILOT_HOME"] = str(self._user_home)
         words = [word.replace("{url}", url) for word in one.words]
-        code = run_program(words, environment, file, self._log_path(step), said)
+        code = run_program(words, environment, file, self._log_path(step), on_line)
         if code not in one.accepted:
             raise StepFailed(
-                f"{step.name}: `{self.described(one)}` ended with {code}. Its last words are in "
-                f"{self._log_path(step)}; the same command goes on from there. If an earlier step is at "
-                f"fault, remove its file in {self._record_path(step).parent}, and it is done anew."
+                f"{step.name}: `{self.described(one)}` ended with {code}. Its output is in "
+                f"{self._log_path(step)}. The same command continues from here. If an earlier step is at "
+                f"fault, remove its file in {self._record_path(step).parent}: the step then runs again."
             )
         return code
 
     def described(self, one: Command | Call) -> str:
-        """For people: what to type, or what this program does by itself."""
+        """Return the command to type, or the name of the function."""
         if isinstance(one, Command):
             return " ".join(self.plain(word) for word in one.words)
         return f"{one.function.__module__}.{one.function.__name__}()"
@@ -243,6 +256,6 @@ def _versions() -> dict[str, str]:
     for package in VERSIONS_OF:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # a machine that only replays a part needs no more
+        except PackageNotFoundError:  # a machine that replays a part of the steps lacks some packages
             found[package] = "none"
     return found

@@ -1,4 +1,4 @@
-"""Starts the product's programs for pipeline.py: in sessions of their own, which end with them."""
+"""Start the product's programs for pipeline.py, each in a session of its own, and end them."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ LOOK_EVERY_S = 0.2
 
 
 class ProgramFailed(AcepilotError):
-    """A short program that the story cannot do without did not end well."""
+    """A short program that the story needs ended with an error."""
 
     code = "program_failed"
 
@@ -29,18 +29,18 @@ def run_program(
     environment: Mapping[str, str],
     output: IO[bytes],
     log: Path,
-    said: Callable[[str], None],
+    on_line: Callable[[str], None],
 ) -> int:
-    """Its exit code. `output` is `log`, open; `said` hears the last line in it."""
+    """Run a program, return its exit code. `output` is the open file `log`; `on_line` gets its last line."""
     words = [word.replace("{port}", str(free_port())) for word in words]
     process = subprocess.Popen(
         words, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
-        stderr=subprocess.STDOUT, start_new_session=True, close_fds=False,  # it keeps what `held` has locked
+        stderr=subprocess.STDOUT, start_new_session=True, close_fds=False,  # it inherits the lock of `held`
     )  # fmt: skip
     try:
         while process.poll() is None:
             time.sleep(LOOK_EVERY_S)
-            said(last_line(log))
+            on_line(last_line(log))
         return process.returncode
     finally:
         end_group(process)
@@ -55,9 +55,11 @@ def last_line(log: Path) -> str:
 
 @contextmanager
 def serving(model: str, log: Path) -> Generator[str]:
-    """`python -m server --model MODEL` on a free port; yields its URL once it can serve. Raises PeerFailed.
+    """Run `python -m server --model MODEL` on a free port, and yield its URL when it is ready.
 
-    It has this process's environment: replay_story.py has put the story's home there.
+    Raises PeerFailed.
+
+    It inherits this process's environment, with the story's ACEPILOT_HOME.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -67,13 +69,13 @@ def serving(model: str, log: Path) -> Generator[str]:
 
 
 def run_quietly(words: Sequence[str]) -> tuple[int, str]:
-    """The exit code of a short program, and all that it said, without line breaks at a terminal's width."""
+    """Run a short program; return its exit code and its whole output."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.returncode, (done.stderr + done.stdout).strip()
 
 
 def must_run(words: Sequence[str]) -> None:
-    """A short program that has to end well. Raises ProgramFailed with what it said."""
-    code, said = run_quietly(words)
+    """Run a short program. Raises ProgramFailed, with its output, when its exit code is not 0."""
+    code, output = run_quietly(words)
     if code:
-        raise ProgramFailed(f"`{' '.join(words[1:])}` ended with {code}: {said}")
+        raise ProgramFailed(f"`{' '.join(words[1:])}` ended with {code}: {output}")

@@ -1,6 +1,6 @@
-"""The registry's answer to a gate's report, as a file: `promote` is tried, whatever the report says.
+"""Try to promote a model with its gate report, and record the registry's answer; a step of steps.py.
 
-Called by steps.py's list. The story's home is its own, so no server of the user is moved by this.
+The story has its own ACEPILOT_HOME, so no server of the user is affected.
 """
 
 import json
@@ -14,33 +14,35 @@ from acepilot.models.manifest import write_atomically
 from acepilot.settings import home
 from story.programs import PYTHON, must_run, run_quietly
 
-PROMOTE = "scripts/promote_model.py"
+MODELS = (PYTHON, "-m", "acepilot.models")
 
 
 class GateIgnored(AcepilotError):
-    """The registry did another thing than the gate's report says: a fault, and no result."""
+    """The registry did not follow the gate's report: a fault of Acepilot."""
 
     code = "gate_ignored"
 
 
 def attempt(name: str, gate: Path, keep: bool, target: Path) -> None:
-    """Tries to promote `name` with the report in `gate`. Without `keep`, what was promoted is rolled back, so
-    that the next candidate is judged against the same base. Raises GateIgnored."""
-    shutil.rmtree(home() / "promotions", ignore_errors=True)  # of an earlier replay in this folder
+    """Try to promote `name` with the report in `gate`. Raises GateIgnored.
+
+    Without `keep` the promotion is rolled back, so that the next candidate is judged against the same base.
+    """
+    shutil.rmtree(home() / "promotions", ignore_errors=True)  # from an earlier replay in this folder
     verdict = read_gate_report(gate).verdict
-    code, said = run_quietly([PYTHON, PROMOTE, "promote", name, "--report", str(gate)])
+    code, output = run_quietly([*MODELS, "promote", name, "--report", str(gate)])
     if (code == 0) != (verdict == "PASS"):
         raise GateIgnored(
-            f"The gate says {verdict} of {name}, and promote_model.py ended with {code}: {said}"
+            f"The gate's verdict on {name} is {verdict}, but `promote` ended with {code}: {output}"
         )
     if code == 0 and not keep:
-        must_run([PYTHON, PROMOTE, "rollback"])
+        must_run([*MODELS, "rollback"])
     document = {
         "name": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),  # each attempt begins a new history
         "verdict": verdict,
         "exit_code": code,
-        "said": said,
+        "said": output,
         "promoted": code == 0,
         "rolled_back": code == 0 and not keep,
     }

@@ -1,6 +1,6 @@
-"""The story's last step: report.json with all that was found, and report.html for people; docs/story.md.
+"""The story's last step: write report.json with every figure, and report.html. See docs/story.md.
 
-Nothing is computed here but differences of tables; what the figures say is in `findings`, in words.
+findings.py turns the figures into sentences.
 """
 
 import json
@@ -32,7 +32,7 @@ TUNED = SIDES[1:]
 
 
 def write(folder: Path, size: Size, steps: Sequence[str]) -> None:
-    """report.json and report.html in `folder`, from what all other steps have left there."""
+    """Write report.json and report.html in `folder` from the results of all other steps."""
     results = {
         table: {side: read_results(folder / "tables" / side / table) for side in SIDES} for table in TABLES
     }
@@ -47,14 +47,14 @@ def write(folder: Path, size: Size, steps: Sequence[str]) -> None:
         for run in sorted((folder / "runs").iterdir())
         if (run / "losses.jsonl").is_file()
     }
-    said = findings(gates, attempts, differ, choice)
+    sentences = findings(gates, attempts, differ, choice)
     document = {
         "size": size.name,
         "base": size.base,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "findings": said,
+        "findings": sentences,
         "tables": {
             table: {side: _figures(one) for side, one in sides.items()} for table, sides in results.items()
         },
@@ -116,13 +116,13 @@ def _page(
 
 
 def _differ(folder: Path, side: str, table: str) -> dict[str, dict[str, Difference]]:
-    """By measure and language."""
+    """Return the differences of one table by measure and language."""
     base, tuned = (folder / "tables" / name / table for name in ("base", side))
     return {measure: differences(base, tuned, measure) for measure in MEASURES}
 
 
 def _figures(results: Results) -> dict[str, Any]:
-    """A table's row: by language, and `all`, each with its interval."""
+    """Return a table's figures by language and for `all`, each with its interval."""
     groups = {**results.languages, **results.hole_parts, "all": results.pool}
     return {
         "config": results.config.model_dump(mode="json"),

@@ -1,7 +1,7 @@
-"""What a person sees: Vue files completed through the language server, as an editor would; for the report.
+"""Complete Vue files through the language server, as an editor does; a step of steps.py, for the report.
 
-The places are among those that hole-filling draws from repositories which no model was tuned on, evenly
-spread over them, so that nobody picked them; before them, the sample that `make run` shows.
+The places are the sample of `make run`, and holes drawn at even distances from repositories that no model was
+tuned on, so that nobody picked them.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from bench.typing.language_server import LanguageServer
 from eval_humaneval.holes.cut import cut
 from story.programs import BIN, ROOT, serving
 
-SAMPLE = ROOT / "scripts" / "samples" / "Counter.vue"
+SAMPLE = ROOT / "dev" / "samples" / "Counter.vue"
 CURSOR = "‸"
 PLACES = 6
 DRAWN = 24
 SEED = 7
-"""Another than the tables' 0, so that other places are shown than those that are counted."""
+"""Not the tables' seed 0, so that the places shown are not the places counted."""
 SHOWN_LINES = 6
 
 
 @dataclass(frozen=True)
 class Place:
-    """A file with the cursor in it. `truth`: what its author wrote there; unknown for the sample."""
+    """A file with a cursor. `truth` is what the author wrote there; empty for the sample."""
 
     name: str
     before: str
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was offered at a place: nothing, with the reason, or text; a few lines around it."""
+    """The suggestion at a place, or the reason why there was none, with a few lines around the place."""
 
     name: str
     before: str
@@ -48,7 +48,7 @@ class Seen:
 
 
 def complete(model: str, attempt: Path | None, holes: Path, target: Path) -> None:
-    """Serves `model`, and asks at the sample and at `PLACES` places of `holes`, a folder of repositories."""
+    """Serve `model`, and complete the sample and PLACES places in the repositories in `holes`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with serving(name_served(model, attempt), target.with_suffix(".server.log")) as url:
         seen = asyncio.run(_session(url, places(holes)))
@@ -56,7 +56,7 @@ def complete(model: str, attempt: Path | None, holes: Path, target: Path) -> Non
 
 
 def name_served(model: str, attempt: Path | None) -> str:
-    """`current`, if `attempt`, what came of promoting `model`, says that it was promoted."""
+    """Return `current` if the file `attempt` records that `model` was promoted, else `model`."""
     promoted = attempt is not None and json.loads(attempt.read_text(encoding="utf-8"))["promoted"]
     return "current" if promoted else model
 
@@ -66,7 +66,8 @@ def places(holes: Path) -> list[Place]:
     drawn = [
         hole
         for hole in cut(holes, per_language=DRAWN, seed=SEED)
-        if hole.problem.language == "vue" and hole.kind != "expression"  # one is not asked in mid-line
+        if hole.problem.language == "vue"
+        and hole.kind != "expression"  # editors do not ask in the middle of a line
     ]
     spread = drawn[:: max(1, len(drawn) // PLACES)][:PLACES]
     return [

@@ -1,18 +1,18 @@
-"""How large a replay is: one model, its sources, its sets, its margins. steps.py says what is done with them.
+"""The sizes of a replay: one model each, with its sources, problem sets and margins. steps.py uses them.
 
-`starter` is the story. `starter-tiny` and `tiny` walk the same path in minutes and show nothing but that it
-can be walked. `codegen-2b` and `codegen-6b` are the story on the team's own cards; nobody has run them here.
-docs/story.md gives the reasons for the numbers. The margins were chosen before a tuned model was judged.
+`starter` is the story. `starter-tiny` and `tiny` run the same steps in minutes; their figures mean nothing.
+`codegen-2b` and `codegen-6b` are the story on the team's own cards; nobody has run them here. docs/story.md
+has the reasons for the numbers. The margins were chosen before any tuned model was judged.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 OWN = "{own}"
-"""The folder of what base.py writes, in sources and problem sets."""
+"""Stands for the folder that base.py writes, in sources and problem sets."""
 
 VUE = ("npm:element-ui@2.15.14", "npm:vitepress@1.6.4", "npm:keen-ui@1.4.0", "npm:@slidev/client@52.20.1")
-"""To tune on. The hash of its name holds @slidev/client out: the development split."""
+"""Vue to tune on. @slidev/client is held out by the hash of its name: it is the development split."""
 
 UNSEEN_VUE = ("npm:buefy@3.1.0", "npm:@nuxt/ui@4.11.2", "npm:view-ui-plus@1.3.24")
 OTHERS = (
@@ -21,34 +21,38 @@ OTHERS = (
     *("npm:msw@2.6.0", "npm:react-native-screens@4.28.0", "npm:@capacitor/android@8.5.2"),
     *("npm:com.neuecc.unirx@7.1.0", "npm:node-addon-api@8.9.2", "npm:nan@2.30.0"),
 )
-"""To replay. Held out for development: bottle (Python), express (JavaScript), msw (TypeScript), Capacitor
-(Java)."""
+"""Code to replay.
+
+The development split has bottle (Python), express (JavaScript), msw (TypeScript), Capacitor (Java).
+"""
 UNSEEN_OTHERS = (
     *("pypi:httpx@0.28.1", "pypi:starlette@1.10.0", "npm:fastify@5.12.8", "npm:undici@8.12.4"),
     *("npm:react-native-gesture-handler@3.5.0", "npm:react-native-svg@15.15.5"),
 )
 UNSEEN_LANGUAGES = ("python", "javascript", "typescript", "java")
-"""Of the holes in other code, on the development split as in the tables."""
+"""The languages of the holes in other code, on the development split and in the tables."""
 LANGUAGES = (
     *("python", "javascript", "typescript", "java", "go", "cpp"),
     *("rust", "php", "ruby", "csharp", "bash"),
 )
 DRIFT_TEXTS = 8
-"""Of each language, in the base's own words; another seed than those that are replayed."""
+"""Texts that the base writes in each language to measure drift, with another seed than the replayed ones."""
 
 MARGINS = ("--pool-margin", "6", "--margin", "20", "--margin", "bash=25", "--margin", "python=10")
-"""In points, for the built-in problems and HumanEval in Python; docs/story.md has the reasons."""
+"""Margins in points for the built-in problems and HumanEval in Python; docs/story.md has the reasons."""
 HUMAN_EVAL_LANGUAGES = ("csharp", "go", "java", "javascript", "php", "python", "ruby", "typescript")
 WIDE_MARGINS = (
     *("--pool-margin", "4", "--margin", "20", "--margin", "bash=25", "--margin", "vue=18"),
     *(word for name in HUMAN_EVAL_LANGUAGES for word in ("--margin", f"{name}=10")),
 )
-"""With HumanEval in eight languages, as mxeval has translated it: 220 problems in each of them."""
+"""Margins in points with HumanEval in mxeval's eight languages: 220 problems in each language."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A candidate of the sweep: the careful recipe with `overrides`, on Vue with a share of replay."""
+    """A candidate of the sweep: the careful recipe with `overrides`, on Vue with `replay_share` of other
+    code.
+    """
 
     name: str
     replay_share: float
@@ -57,8 +61,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Size:
-    """`base`: a starter, `tiny`, or a hub id. `gguf`: whether the tuned model is served as one. `training`
-    is put over both recipes. Holes and own words are counted for each language."""
+    """One size of the replay.
+
+    `base` is a starter, `tiny` or a hub id. With `gguf` the tuned model is served as a GGUF. `training`
+    overrides both recipes. `vue_holes`, `other_holes`, `dev_holes` and `own_words_count` are numbers per
+    language.
+    """
 
     name: str
     base: str

@@ -1,7 +1,7 @@
-"""The story, top to bottom: every step that is taken, by which programs, from what, to what.
+"""The story, top to bottom: every step with its programs, inputs and outputs.
 
-Read `steps_of`; commands.py has the command lines, and `replay_story.py --dry-run` prints them. All of it
-runs with ACEPILOT_HOME=STORY/home.
+Begin with `steps_of`. commands.py has the command lines; `python -m story --dry-run` prints them. Every
+program runs with ACEPILOT_HOME=STORY/home.
 
     STORY/scraped/      repositories, as fetched       STORY/runs/    training, a folder an attempt
     STORY/corpora/      what is tuned on               STORY/tables/  evaluations: base, eager, careful
@@ -19,11 +19,11 @@ from story.pipeline import Call, Step
 from story.sizes import DRIFT_TEXTS, TINY, Size
 
 EAGER, CAREFUL = "story-eager", "story-careful"
-"""Their names in the story's registry."""
+"""The names of the two tuned models in the story's registry."""
 
 
 def steps_of(size: Size, folder: Path, user_home: Path) -> list[Step]:
-    """All steps in the order in which they run. Nothing is read or written to make this list."""
+    """Return all steps in the order in which they run. This reads and writes nothing."""
     steps = [
         *_begin(size, folder, user_home),
         _table(size, folder, "base"),
@@ -39,7 +39,7 @@ def steps_of(size: Size, folder: Path, user_home: Path) -> list[Step]:
 
 
 def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
-    """1. The base model, and what code there is to tune and to judge on."""
+    """1. Get the base model, and the code to tune and to judge on."""
     do, scraped, corpora = Commands(size, folder), folder / "scraped", folder / "corpora"
     own_words, problems = folder / "own-words.jsonl", folder / "problems.jsonl"
     fetched = (do.fetch(), do.add(user_home / "models" / size.base, size.base))
@@ -48,7 +48,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
     return [
         Step(
             "base/model",
-            "Put the base model into the story's registry; say what memory tuning all of it takes",
+            "Put the base model into the story's registry; plan the memory for tuning all its weights",
             (
                 *(fetched if base.is_starter(size) else (Call(base.bring, {"model": size.base}),)),
                 do.plan_memory(),
@@ -58,14 +58,14 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
         ),
         Step(
             "sources",
-            "Fetch packages under permissive licences, some to tune on and some never to be seen",
+            "Fetch packages under permissive licences, some to tune on and some to judge on only",
             (*own, *(one for name in SOURCES for one in do.scrape(name))),
             outputs=tuple(scraped / name / "sources.jsonl" for name in SOURCES),
             makes=(scraped,),
         ),
         Step(
             "own-words",
-            "Let the base model write files in other languages: to replay, and to see what moves it",
+            "Sample files in other languages from the base model: to replay, and to measure drift",
             (
                 do.sample(own_words, size.own_words_count, seed=1),
                 do.sample(do.drift_words, DRIFT_TEXTS, seed=10_001),
@@ -77,7 +77,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
         ),
         Step(
             "corpora",
-            "Build the corpora: Vue alone, others, Vue with replay; what overlaps a problem is left out",
+            "Build the corpora: Vue alone, others, Vue with replay; without documents that overlap a problem",
             (
                 do.write_problems(problems),
                 do.build_vue(corpora / "vue"),
@@ -98,7 +98,7 @@ def _begin(size: Size, folder: Path, user_home: Path) -> list[Step]:
 
 
 def _fail(size: Size, folder: Path) -> list[Step]:
-    """2. The failed attempt: all weights, on Vue alone, as eager as the team was then."""
+    """2. Repeat the team's failed attempt: tune all weights, on Vue alone, at a high rate."""
     do, run, corpus = Commands(size, folder), folder / "runs" / "eager", folder / "corpora" / "vue"
     registered = folder / "home" / "models" / EAGER
     train = Step(
@@ -112,7 +112,7 @@ def _fail(size: Size, folder: Path) -> list[Step]:
     )
     drift = Step(
         "eager/drift",
-        "Measure how far it has moved from the base where it was not tuned",
+        "Measure its drift from the base where it was not tuned",
         (do.drift(EAGER, "eager"),),
         inputs=(registered / "manifest.json", do.drift_words),
         outputs=(_drift(folder, "eager"),),
@@ -122,7 +122,7 @@ def _fail(size: Size, folder: Path) -> list[Step]:
 
 
 def _sweep(size: Size, folder: Path) -> list[Step]:
-    """3. The way that works: candidates, judged on the development split and never on the problems."""
+    """3. Tune candidates with replay, and judge them on the development split, never on the problems."""
     do, runs = Commands(size, folder), folder / "runs"
     steps: list[Step] = []
     for recipe in size.recipes:
@@ -131,16 +131,18 @@ def _sweep(size: Size, folder: Path) -> list[Step]:
             cell = cell_name(recipe.name, share)
             made = run if share == 1 else runs / cell
             if share == 1:
-                told = f"Tune adapters, {recipe.replay_share:.0%} of it replay: {', '.join(recipe.overrides)}"
+                title = (
+                    f"Tune adapters, {recipe.replay_share:.0%} of it replay: {', '.join(recipe.overrides)}"
+                )
                 first = do.train(size.careful_config, corpus, run, CAREFUL, *recipe.overrides)
                 before = (recipe_file(size.careful_config), corpus / "manifest.json")
             else:
-                told = f"The same, {share:.0%} of the way from the base"
+                title = f"The same, {share:.0%} of the way from the base"
                 first = do.export(run, share, made)
                 before = (do.exported(run) / "manifest.json",)
             step = Step(
                 f"careful/{cell}",
-                told,
+                title,
                 (first, *do.judge_on_dev(do.exported(made), cell), do.drift(do.exported(made), cell)),
                 inputs=(*before, *_dev_corpora(folder), do.drift_words),
                 outputs=(
@@ -169,7 +171,7 @@ def _choose(size: Size, folder: Path) -> Step:
     arguments = {"base": dev / "base", "dev": dev, "models": models, "name": CAREFUL, "target": chosen}
     return Step(
         "careful/choice",
-        "Choose: most likelihood gained in unseen Vue, of those that have moved little elsewhere",
+        "Choose the candidate that gains most in unseen Vue, among those with little drift",
         (Call(choice.choose, arguments),),
         inputs=(
             *(path for cell in ("base", *models) for path in _dev_results(folder, cell)),
@@ -181,7 +183,7 @@ def _choose(size: Size, folder: Path) -> Step:
 
 
 def _table(size: Size, folder: Path, side: str) -> Step:
-    """The three tables' column of one model; the base also fills the development split's holes."""
+    """Judge one model for the three tables; the base also fills the development split's holes."""
     do, tables, is_base = Commands(size, folder), folder / "tables" / side, side == "base"
     model = do.base if is_base else f"story-{side}"
     made_of = do.base_folder / "config.json" if is_base else folder / "home/models" / model / "manifest.json"
@@ -191,7 +193,7 @@ def _table(size: Size, folder: Path, side: str) -> Step:
     results = [tables / name / "results.json" for name in report.TABLES]
     return Step(
         f"{side}/table",
-        "Judge it: problems in all languages, holes in unseen Vue repositories, holes in unseen other code",
+        "Judge it on problems in all languages, holes in unseen Vue repositories and in other unseen code",
         (*do.judge(model, side), *(do.judge_on_dev(model, side) if is_base else ())),
         inputs=(made_of, *sources, *judged_with, *(_dev_corpora(folder) if is_base else ())),
         outputs=(*results, *(_dev_results(folder, side) if is_base else ())),
@@ -200,7 +202,7 @@ def _table(size: Size, folder: Path, side: str) -> Step:
 
 
 def _gate(size: Size, folder: Path, side: str) -> Step:
-    """The verdict, and what the registry makes of it."""
+    """Compare one model with the base, and try to promote it."""
     gate, attempt, tables = folder / "gates" / side, folder / "attempts" / f"{side}.json", folder / "tables"
     arguments = {"name": f"story-{side}", "gate": gate, "keep": side == "careful", "target": attempt}
     return Step(
@@ -209,7 +211,7 @@ def _gate(size: Size, folder: Path, side: str) -> Step:
         (Commands(size, folder).compare(side), Call(promotion.attempt, arguments)),
         inputs=(
             *(tables / name / "problems" / "results.json" for name in ("base", side)),
-            # an attempt begins a new history: when the first is made again, so is the second
+            # Each attempt begins a new history: if the first runs again, the second must too.
             *((folder / "attempts" / "eager.json",) if side == "careful" else ()),
         ),
         outputs=(gate / "gate.json", attempt),
@@ -219,14 +221,14 @@ def _gate(size: Size, folder: Path, side: str) -> Step:
 
 
 def _look(size: Size, folder: Path) -> list[Step]:
-    """4. What a person sees: Vue files, completed by the base and by what is current in the end."""
+    """4. Complete Vue files with the base and with the model that is current at the end."""
     unseen, seen_in = folder / "scraped" / "unseen-vue", folder / "seen"
     models = {"base": Commands(size, folder).base, "careful": CAREFUL}
     attempts = {"base": None, "careful": folder / "attempts" / "careful.json"}
     return [
         Step(
             f"seen/{side}",
-            f"Complete Vue files through the language server, with {model} behind it",
+            f"Complete Vue files through the language server, served by {model}",
             (
                 Call(
                     seen.complete,

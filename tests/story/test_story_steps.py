@@ -21,9 +21,9 @@ from story.curves import curve
 from story.difference import Difference, differences
 from story.findings import findings
 from story.pipeline import Call, Command, Step, StepFailed, Story
+from story.progress import in_words, pace
 from story.sizes import SIZES, STARTER
 from story.steps import steps_of
-from story.telling import in_words, pace
 
 APPEND = "import sys; from pathlib import Path; p = Path(sys.argv[1]); p.open('a').write(sys.argv[2])"
 

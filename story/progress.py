@@ -1,4 +1,4 @@
-"""What replay_story.py says while it runs: the plan, each step with the time that is left, the findings."""
+"""Print the story's plan, its steps with the remaining time, and its findings."""
 
 import json
 import time
@@ -16,14 +16,16 @@ from story.pipeline import Step, Story
 from story.sizes import Size
 
 PLAIN_EVERY_S = 60.0
-"""Without a terminal, the last line of a step's log about so often."""
+"""Seconds between two prints of a step's last log line where there is no terminal."""
 LEAST_GUESS_S = 5.0
-"""Steps of seconds say nothing about the speed of the machine."""
+"""Steps with a shorter guess are not used to estimate the machine's speed."""
 
 
-class Telling:
-    """A line a step, and on a terminal one that moves. Estimates are guesses, scaled by how long the steps
-    that are done took against their own."""
+class StoryProgress:
+    """Print a line for each step, and on a terminal a line that moves.
+
+    Remaining times are the steps' guesses, scaled by the measured pace of the steps that are done.
+    """
 
     def __init__(self, story: Story, steps: Sequence[Step], console: Console) -> None:
         self._story = story
@@ -34,7 +36,7 @@ class Telling:
     def __enter__(self) -> Self:
         done = [step for step in self._steps if self._story.is_done(step)]
         if done:
-            self._console.print(f"{len(done)} of {len(self._steps)} steps are done already, and skipped")
+            self._console.print(f"{len(done)} of {len(self._steps)} steps are done already and are skipped")
         if self._status:
             self._status.start()
         return self
@@ -46,31 +48,31 @@ class Telling:
             self._status.stop()
 
     @contextmanager
-    def doing(self, step: Step) -> Generator[Callable[[str], None]]:
-        """Yields what hears the last line of the step's log."""
+    def running(self, step: Step) -> Generator[Callable[[str], None]]:
+        """Print the step's begin and end; yield a function that takes the last line of its log."""
         number = f"{self._steps.index(step) + 1}/{len(self._steps)} {step.name}"
         scale = pace(self._story, self._steps)
         left_s = scale * sum(one.guess_s for one in self._steps if not self._story.is_done(one))
         self._console.print(f"{number}: {step.title}")
         about = f"  about {in_words(scale * step.guess_s)}; {in_words(left_s)} left in all"
         self._console.print(f"{about}{'' if scale != 1 else ', guessed'}")
-        began = told = time.monotonic()
+        began = printed = time.monotonic()
 
-        def said(line: str) -> None:
-            nonlocal told
+        def on_line(line: str) -> None:
+            nonlocal printed
             now = time.monotonic()
             if self._status:
                 self._status.update(Text(f"{number} {in_words(now - began)} · {line[:100]}"))
-            elif now - told >= PLAIN_EVERY_S:
-                told = now
+            elif now - printed >= PLAIN_EVERY_S:
+                printed = now
                 self._console.print(f"  {in_words(now - began)}: {line}")
 
-        yield said
+        yield on_line
         self._console.print(f"  done in {in_words(time.monotonic() - began)}")
 
 
 def pace(story: Story, steps: Sequence[Step]) -> float:
-    """How long steps take here against their guesses; 1 before one is done."""
+    """Return the measured time of the finished steps over their guessed time; 1 if no step is done."""
     measured = guessed = 0.0
     for step in steps:
         record = story.record(step)
@@ -100,7 +102,7 @@ def print_plan(story: Story, steps: Sequence[Step], size: Size, console: Console
         for one in step.work:
             console.print(f"   {story.described(one)}")
     left_s = scale * sum(step.guess_s for step in steps if not story.is_done(step))
-    guessed = "measured on the steps that are done" if scale != 1 else "guessed; nothing is measured yet"
+    guessed = "measured on the steps that are done" if scale != 1 else "guessed; no step is measured yet"
     console.print(f"\n{len(steps)} steps, {in_words(left_s)} to go ({guessed}).")
 
 
