@@ -1,4 +1,4 @@
-"""How every program prints text and ends: an error is a sentence and an exit code of docs/exit-codes.md."""
+"""How every program prints text and ends: a sentence and an exit code, see docs/reference/exit-codes.md."""
 
 import functools
 import os

@@ -1,6 +1,6 @@
 """Every failure that a user can meet: a stable code, an HTTP status, and a sentence that says what to do.
 
-A program that an error ends has its `exit_code` (acepilot/cli.py, docs/exit-codes.md).
+A program that an error ends has its `exit_code` (acepilot/cli.py, docs/reference/exit-codes.md).
 
 AcepilotError
 ├── BadRequest                422  the request cannot be understood; names the field

@@ -14,7 +14,7 @@ from acepilot.cli import program, text_console
 from acepilot.errors import AcepilotError, CannotListen, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
 ODD = "weird[/x][bold]:smile:[red"
 GO_ON = "Give the same command again to go on."
 

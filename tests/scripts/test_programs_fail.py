@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
 ODD = "weird[/x][bold]:smile:dir"
 
 BAD_SETTINGS = f"{ODD}/home/acepilot.toml is not valid TOML"
@@ -76,7 +76,7 @@ NOT_HERE = {"bench_gpu", "bench_torch", "bench_train"}
 
 
 def documented(program: str, code: int) -> int:
-    """What docs/exit-codes.md says instead of an error's own `code`."""
+    """What docs/reference/exit-codes.md says instead of an error's own `code`."""
     for named, one_code in re.findall(r"^\| (`.*?`) \| (\d+) \|", TABLE, re.MULTILINE):
         if f"`python -m {program.partition(' ')[0]}`" in named:
             return int(one_code)
