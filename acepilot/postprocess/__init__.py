@@ -1,1 +1,1 @@
-"""What happens to a model's words before an editor sees them: one filter a file, the order in chain.py."""
+"""Cut and tidy what the model generated before an editor sees it: one filter per file, run by chain.py."""

@@ -1,10 +1,18 @@
-"""The post-processing chain, called by the server: when generation ends, and what of it is offered.
+"""The post-processing chain: it decides when generation ends, and which part of the text is offered.
 
-The model streams; `EarlyStop` says after each token what may be shown and whether to go on. `finish` filters
-the final text. `STOPS` and `FILTERS` are the whole order; each entry is a file of its own beside this one.
+While the model generates, the server feeds `EarlyStop`, which asks each of STOPS in order: is the text to be
+cut here? When generation has ended, `finish` runs in this order:
+
+1. UNFINISHED, if generation ran out of tokens;
+2. STOPS, from the start of the text, and again until none of them cuts;
+3. FILTERS, in order.
+
+Each stop and filter is a file in this folder, of pure functions on text: it may import context.py, scan.py,
+mode.py, acepilot/languages.py and acepilot/syntax.py, but nothing of models (a contract in pyproject.toml).
+To add one, write the file, put it into STOPS or FILTERS, and add tests/golden/NAME.toml.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from acepilot.postprocess import (
@@ -47,15 +55,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Stop:
-    """`cut`: where the text ends, if this stop has fired. `hold`: from where it may still be cut.
+    """A rule that ends generation.
 
-    `reason`, here and in a filter: the sentence for the user where it left nothing.
+    `cut` returns the offset where the text ends, or None to go on. `hold` returns the offset from which a
+    later cut is still possible, so that no character is shown and then taken back. `reason` is the sentence
+    for the user if nothing is left.
     """
 
     name: str
     reason: str
     cut: Callable[[FilterInput], int | None]
-    hold: Callable[[FilterInput], int] = lambda draft: len(draft.text)
+    hold: Callable[[FilterInput], int] = lambda given: len(given.text)
 
 
 STOPS = (
@@ -79,6 +89,8 @@ STOPS = (
 
 @dataclass(frozen=True)
 class Filter:
+    """A rule for the finished text: `apply` returns what is kept. `reason` is for the user, as in `Stop`."""
+
     name: str
     reason: str
     apply: Callable[[str, Context], str]
@@ -93,27 +105,27 @@ FILTERS = (
     Filter("open_value", "The value has nothing in it.", attribute.close),
     Filter("junk", "The model wrote nothing but punctuation.", junk.drop),
 )
-"""After the stops. Cuts first, then what only tidies; `junk` judges what all others have left."""
+"""In order, after the stops: filters that cut, filters that tidy, and `junk`, which judges the result."""
 
 UNFINISHED = Filter("unfinished_line", "The model did not finish a line.", unfinished_line.drop)
-"""Before all others, and only where generation ran out of tokens."""
+"""Runs before the stops, and only if generation ran out of tokens."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """`text[:visible]` may be shown. With `stopped_by` set, generation ends and that is the result."""
+    """`text[:visible]` may be shown. If `stopped_by` is set, generation ends, and that is the result."""
 
     visible: int
     stopped_by: str | None
 
 
 class EarlyStop:
-    """Reads a completion while it is generated.
+    """Judge a completion while it is generated. Without `stops`, everything is shown and nothing ends early.
 
-    It judges one character after the other, whatever the chunks, so that the result never depends on them.
+    It looks at every character in turn, so that the result does not depend on how the text arrives in pieces.
     """
 
-    def __init__(self, context: Context, stops: tuple[Stop, ...] = STOPS) -> None:
+    def __init__(self, context: Context, stops: Sequence[Stop] = STOPS) -> None:
         stack = context.cursor.stack
         self._context = context
         self._stops = stops
@@ -122,20 +134,20 @@ class EarlyStop:
         self._above = Scan(stack, len(stack), ())
         self._cut: int | None = None
         self._stopped_by: Stop | None = None
-        # Of letters and digits, only the last one of what ends the cursor's line can matter to a stop.
-        self._telling_letter = context.cursor.rest.rstrip()[-1:]
+        # The only letter or digit at which a stop can fire: the last character of the cursor's line.
+        self._last_of_line = context.cursor.rest.rstrip()[-1:]
 
     def feed(self, text: str) -> Progress:
-        """`text`: all that was generated so far."""
+        """Judge `text`, all that was generated so far."""
         self._advance(text)
         safe = self._cut
         if safe is None:
-            draft = self._draft(text, len(text), ended=False)
-            safe = min((stop.hold(draft) for stop in self._stops), default=len(text))
+            given = self._input(text, len(text), ended=False)
+            safe = min((stop.hold(given) for stop in self._stops), default=len(text))
         return Progress(len(text[:safe].rstrip()), self._stopped_by.name if self._stopped_by else None)
 
     def close(self, text: str) -> tuple[str, Stop | None]:
-        """What is left of `text`, given that no more will come: its last line is judged as a whole one."""
+        """Return what is kept of `text`, which is complete now, and the stop that cut it, if any."""
         self._advance(text)
         self._judge(text, len(text), ended=True)
         return text[: self._cut], self._stopped_by
@@ -150,52 +162,57 @@ class EarlyStop:
                 line = text[self._line_start : self._read]
                 self._above = scan(line, self._context.cursor.language, self._above.stack, self._above.floor)
                 self._line_start = self._read
-            elif (
-                not char.isalnum() or char == self._telling_letter or (position - self._line_start) % 64 == 63
-            ):
+            elif not char.isalnum() or char == self._last_of_line or (position - self._line_start) % 64 == 63:
                 self._judge(text, self._read, ended=False)
 
     def _judge(self, text: str, end: int, *, ended: bool) -> None:
         if self._cut is not None:
             return
-        draft = self._draft(text, end, ended=ended)
+        given = self._input(text, end, ended=ended)
         for stop in self._stops:
-            cut = stop.cut(draft)
+            cut = stop.cut(given)
             if cut is not None:
                 self._cut, self._stopped_by = self._settle(text, cut), stop
                 return
 
     def _settle(self, text: str, cut: int) -> int:
-        """In line mode, what went on to close its brackets and did not get there is cut to its first line."""
+        """In line mode, cut to the first line a text that continued and did not close its brackets."""
         first_end = text.find("\n", 0, cut)
         if self._context.mode == "block" or first_end < 0:
             return cut
         cursor = self._context.cursor
         return first_end if scan(text[:cut], cursor.language, cursor.stack).opened else cut
 
-    def _draft(self, text: str, end: int, *, ended: bool) -> FilterInput:
+    def _input(self, text: str, end: int, *, ended: bool) -> FilterInput:
         return FilterInput(self._context, text[:end], self._line_start, self._above, ended)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`text`: what to offer, empty for nothing. `reason`: why nothing, in a sentence; else empty."""
+    """The `text` to offer. If it is empty, `reason` is a sentence that says why; else `reason` is empty."""
 
     text: str
     filters: tuple[FilterReport, ...]
     reason: str
 
 
-def finish(text: str, context: Context, *, truncated: bool) -> Outcome:
-    """Filter a finished text. `truncated`: generation ran out of tokens, and may have ended in mid-line.
+def finish(
+    text: str,
+    context: Context,
+    *,
+    truncated: bool,
+    stops: Sequence[Stop] = STOPS,
+    filters: Sequence[Filter] = FILTERS,
+) -> Outcome:
+    """Filter a finished text. With `truncated`, generation ran out of tokens, perhaps within a line.
 
-    The stops are asked once more: they judge the last line too, which no newline ended, and every text that
-    was not streamed. So streaming never changes what is offered.
+    The stops judge the whole text again, and its last line for the first time, since no newline ended it. So
+    a streamed text and one that was not streamed give the same outcome.
     """
     if not text:
         return Outcome("", (), "The model generated nothing.")
     reports: list[FilterReport] = []
-    for kept, by in _filtered(text, context, truncated):
+    for kept, by in _filtered(text, context, truncated, stops, filters):
         if kept != text:
             reports.append(FilterReport(name=by.name, removed_chars=len(text) - len(kept), dropped=not kept))
         if not kept:
@@ -204,17 +221,19 @@ def finish(text: str, context: Context, *, truncated: bool) -> Outcome:
     return Outcome(text, tuple(reports), "")
 
 
-def _filtered(text: str, context: Context, truncated: bool) -> Iterator[tuple[str, Stop | Filter]]:
-    """The text after each step, and what made the step."""
+def _filtered(
+    text: str, context: Context, truncated: bool, stops: Sequence[Stop], filters: Sequence[Filter]
+) -> Iterator[tuple[str, Stop | Filter]]:
+    """Yield the text after each step, and the stop or filter that made the step."""
     if truncated:
         text = UNFINISHED.apply(text, context)
         yield text, UNFINISHED
     while True:
-        kept, stop = EarlyStop(context, STOPS).close(text)
+        kept, stop = EarlyStop(context, stops).close(text)
         if stop is None or kept == text:
             break
         text = kept.rstrip()  # as a stream shows it
         yield text, stop
-    for each in FILTERS:
+    for each in filters:
         text = each.apply(text, context)
         yield text, each

@@ -1,8 +1,8 @@
-"""What already stands after the cursor is not closed again: brackets, quotes, attribute values, tags.
+"""Cut a closer (bracket, quote, tag) that already stands after the cursor.
 
-With `"` right of the cursor, `item.id">` ends as `item.id`; in a function whose `}` stands below, a body ends
-before it. A closer that nothing needs is cut as well. What the prefix leaves open and the suffix does not
-close may be closed.
+With `"` right of the cursor, `item.id">` becomes `item.id`; a function body ends before the `}` that stands
+below. A closer without any opener is cut too. A completion may close what the prefix leaves open and the
+suffix does not close.
 """
 
 import re
@@ -14,23 +14,23 @@ from acepilot.postprocess.scan import LINE_STRINGS, mode_of
 _PARTIAL = re.compile(r"(?:</?[\w.:-]*\s*|/|[\"'`*\]#-]+)$")
 
 
-def cut(draft: FilterInput) -> int | None:
-    cursor = draft.context.cursor
-    floor = draft.above.floor
-    for stray in draft.now.strays:
+def cut(given: FilterInput) -> int | None:
+    cursor = given.context.cursor
+    floor = given.above.floor
+    for stray in given.now.strays:
         if stray.depth < 0:
-            # In text between tags, `:)` and `a)` are just characters; in an attribute's value they are code.
+            # Between tags, the `)` of `:)` or `a)` is plain text; in an attribute's value it is code.
             if cursor.language.block_style == "tags" and stray.mark in "([{":
-                before = draft.read_to(stray.start)
+                before = given.read_to(stray.start)
                 if mode_of(before.stack, cursor.language) not in LINE_STRINGS:
                     continue
-            return draft.line_start + stray.start
+            return given.line_start + stray.start
         if any(cursor.standing[stray.depth : floor]):
-            return draft.line_start + stray.start
+            return given.line_start + stray.start
         floor = min(floor, stray.depth)
     return None
 
 
-def hold(draft: FilterInput) -> int:
-    partial = _PARTIAL.search(draft.line)
-    return draft.line_start + partial.start() if partial else len(draft.text)
+def hold(given: FilterInput) -> int:
+    partial = _PARTIAL.search(given.line)
+    return given.line_start + partial.start() if partial else len(given.text)

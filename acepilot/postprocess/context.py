@@ -1,4 +1,4 @@
-"""What stops and filters know: the document around the cursor, read once a request, and the draft so far."""
+"""What stops and filters see: the document around the cursor, read once, and the generated text."""
 
 import re
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from acepilot.postprocess.scan import LINE_STRINGS, Opener, Scan, mode_of, scan
 from acepilot.syntax import embedded_at
 
 WINDOW_CHARS = 12_000
-"""Read on either side of the cursor: about 300 lines, 2 ms in code and 10 ms in dense markup."""
+"""Characters read on either side of the cursor: about 300 lines, which take 2 ms in code, 10 ms in markup."""
 
 MAX_DEPTH = 200
-"""Deeper nesting than this is no code; its outermost openers are forgotten."""
+"""Openers kept on the stack; of deeper nesting, which no real code has, the outermost are dropped."""
 
 _BLANK = re.compile(r"\s*")
 
@@ -29,12 +29,12 @@ def width(line: str) -> int:
 
 @dataclass(frozen=True)
 class Cursor:
-    """The document around the cursor.
+    """The document around the cursor, as stops and filters see it.
 
-    `left` and `rest` are the cursor's own line; `below` the next line that is not blank; `before` and `after`
-    the window around it. `language` is the embedded one inside <script> and <style>, whose tag is `embedded`.
-    `stack` is what the prefix leaves open, outermost first, and `standing` says for each whether its closer
-    already stands after the cursor.
+    `left` and `rest` are the two halves of the cursor's line, and `below` is the next line that is not blank.
+    `before` and `after` are the windows around the cursor. Inside <script> and <style>, `language` is the
+    embedded language and `embedded` the tag's name. `stack` holds the openers that the prefix leaves open,
+    outermost first; `standing` says of each whether its closer already stands after the cursor.
     """
 
     left: str
@@ -49,13 +49,13 @@ class Cursor:
 
     @property
     def inside(self) -> str:
-        """The mark of the string, comment or tag that the cursor is in; "" in plain code or text."""
+        """The mark of the string, comment or tag around the cursor; "" in plain code or text."""
         return mode_of(self.stack, self.language)
 
 
 @dataclass(frozen=True)
 class Context:
-    """One request: where the completion will stand, and whether one line or a block is wanted."""
+    """What stands around the cursor as the filters see it, and whether to complete one line or a block."""
 
     prefix: str
     suffix: str
@@ -69,10 +69,10 @@ class Context:
 
 @dataclass(frozen=True)
 class FilterInput:
-    """A completion in the making, as a stop sees it.
+    """A completion that is still being generated, as a stop sees it.
 
-    `text`: what there is so far, without the newline that ended its last line. `line_start`: where that line
-    starts. `above`: the reading of the lines before it. `ended`: no more will be added to the line.
+    `text` is the text so far, without the newline that ended its last line, which begins at `line_start`.
+    `above` is the scan of the lines before that line. With `ended`, the last line is complete.
     """
 
     context: Context
@@ -87,21 +87,22 @@ class FilterInput:
 
     @cached_property
     def now(self) -> Scan:
-        """The reading up to the end of the text. Its strays are those of the last line."""
+        """The scan of the whole text. Its strays are those of the last line."""
         return self.read_to(len(self.text))
 
     def read_to(self, offset: int) -> Scan:
+        """Return the scan of `text[:offset]`; `offset` is in the last line."""
         language = self.context.cursor.language
         return scan(self.text[self.line_start : offset], language, self.above.stack, self.above.floor)
 
     @property
     def in_code(self) -> bool:
-        """Whether the line starts as code of its own: not in a string or bracket that a line above opened."""
+        """Whether the line starts as code, outside of strings and brackets that a line above opened."""
         return not self.above.opened and not mode_of(self.above.stack, self.context.cursor.language)
 
 
 def locate(prefix: str, suffix: str, language: Language) -> Cursor:
-    """Read the document around the cursor. Cost is bounded by the window, whatever the document's size."""
+    """Read the document around the cursor. The cost depends on the window, not on the document's size."""
     embedded = embedded_at(prefix, language)
     inner = embedded.language if embedded else language
     content = embedded.start if embedded else 0
@@ -121,9 +122,9 @@ def locate(prefix: str, suffix: str, language: Language) -> Cursor:
 
 
 def _sure_code(window: str, language: Language) -> int:
-    """Where to begin reading a window that was cut out of a document: at its first definition, if it has one.
+    """Return where to begin reading a window: at its first definition, else at its second line.
 
-    It may have been cut inside a docstring or a comment, and then strings and code would change places.
+    The window may begin inside a docstring or a comment; read from there, strings would be taken for code.
     """
     words = "|".join(re.escape(stop.strip()) for stop in language.stops if stop.endswith(" "))
     match = re.search(rf"^[ \t]*(?:{words})[ \t]", window, re.MULTILINE) if words else None
@@ -131,14 +132,14 @@ def _sure_code(window: str, language: Language) -> int:
 
 
 def _blank_lines(text: str) -> int:
-    """The offset of the first line that is not blank."""
+    """Return the offset of the first line that is not blank."""
     match = _BLANK.match(text)
     end = match.end() if match else 0
     return text.rfind("\n", 0, end) + 1
 
 
 def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: bool) -> tuple[bool, ...]:
-    """Which openers are closed after the cursor, in a suffix that is `whole` or a window."""
+    """Return for each opener whether it is closed in `after`: the `whole` suffix, or only a window of it."""
     inside = mode_of(stack, language)
     modes = tuple(opener for opener in stack[-8:] if opener.mark == inside or (inside and opener.mark == "<"))
     if inside and not _mode_closes(inside, after, language):
@@ -149,7 +150,7 @@ def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: 
         matching = [index for index in range(depth) if stack[index].mark == stray.mark]
         if not matching:
             continue
-        # `}` on a line of its own closes the block whose line is indented alike: an inner one is still open.
+        # `}` on a line of its own closes the block with the same indentation; inner blocks stay open.
         alike = [index for index in matching if stack[index].indent == stray.indent]
         innermost, depth = depth, (alike or matching)[-1]
         closed[depth:innermost] = [True, *[False] * (innermost - depth - 1)]
@@ -157,13 +158,16 @@ def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: 
 
 
 def _closed_below(stack: tuple[Opener, ...], window: str) -> list[bool]:
-    """Which openers may be closed below the window: where it goes no further left, except to close."""
+    """Return for each opener whether it may be closed below the window.
+
+    It may if no line of the window is indented as little as the opener, or if the first such line closes.
+    """
     lines = [(width(line), line.lstrip()[0] in ")]}<") for line in window.split("\n")[1:] if line.strip()]
     return [next((closer for at, closer in lines if at <= width(opener.indent)), True) for opener in stack]
 
 
 def _mode_closes(mark: str, after: str, language: Language) -> bool:
-    """Whether the string or comment at the cursor is closed after it, rather than another one opened."""
+    """Whether `after` closes the string or comment at the cursor, rather than opening another one."""
     if language.line_comment == mark or mark == "<":
         return True
     if language.block_comment and mark == language.block_comment[0]:

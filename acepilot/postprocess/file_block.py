@@ -1,7 +1,7 @@
-"""The end of a single-file component's block: `</script>` in a script, a new `<style>` below a template.
+"""Cut at the end of a single-file component's block: `</script>` in a script, `<style>` after a template.
 
-What is inside `<script>` is another language, so its end is no bracket of that language; and a model that has
-seen many components goes on with the next block. Neither is ever what the cursor's block needs.
+`</script>` is not a bracket of the language inside, so `closers` does not see it. A model that has seen many
+components continues with the next block, which never belongs into the block around the cursor.
 """
 
 import re
@@ -12,25 +12,25 @@ _NEXT_BLOCK = re.compile(r"<(?:script|template|style)\b")
 _PARTIAL = re.compile(r"<[/a-z]*$")
 
 
-def cut(draft: FilterInput) -> int | None:
-    cursor = draft.context.cursor
+def cut(given: FilterInput) -> int | None:
+    cursor = given.context.cursor
     if cursor.embedded:
-        end = draft.line.find(f"</{cursor.embedded}")
+        end = given.line.find(f"</{cursor.embedded}")
         if end >= 0:
-            return draft.line_start + end
-    if _may_begin_block(draft) and _NEXT_BLOCK.match(draft.line):
-        return draft.line_start
+            return given.line_start + end
+    if _may_begin_block(given) and _NEXT_BLOCK.match(given.line):
+        return given.line_start
     return None
 
 
-def hold(draft: FilterInput) -> int:
-    if draft.context.cursor.embedded or _may_begin_block(draft):
-        partial = _PARTIAL.search(draft.line)
+def hold(given: FilterInput) -> int:
+    if given.context.cursor.embedded or _may_begin_block(given):
+        partial = _PARTIAL.search(given.line)
         if partial:
-            return draft.line_start + partial.start()
-    return len(draft.text)
+            return given.line_start + partial.start()
+    return len(given.text)
 
 
-def _may_begin_block(draft: FilterInput) -> bool:
-    """In Vue, blocks begin at the left margin; the first line only ends what stands left of the cursor."""
-    return draft.context.language.id == "vue" and draft.line_start > 0
+def _may_begin_block(given: FilterInput) -> bool:
+    """In Vue, blocks begin at the left margin; the text's first line continues the cursor's line instead."""
+    return given.context.language.id == "vue" and given.line_start > 0

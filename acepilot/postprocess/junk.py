@@ -1,7 +1,7 @@
-"""Last of the filters: a completion without a word, a number, a bracket or a quote is not worth a glance.
+"""Drop a completion without any letter, digit, bracket or quote. The last filter.
 
-Tabby drops what is shorter than four characters. But `)` that completes a call, `[]` or `0;` are right at any
-length, and what is closed already was cut before; `...`, `//` or `;` help no one.
+`)`, `[]` and `0;` may complete a line at any length, while `...`, `//` and `;` help nobody. So the kinds of
+characters decide here, not the number of them.
 """
 
 from acepilot.postprocess.context import Context
@@ -11,5 +11,5 @@ from acepilot.postprocess.scan import scan
 def drop(text: str, context: Context) -> str:
     if any(char.isalnum() or char in "()[]{}\"'`" for char in text):
         return text
-    cursor = context.cursor  # what closes a tag or a comment is no bracket
+    cursor = context.cursor  # `>` and `*/` are none of the characters above, but may close a tag or a comment
     return text if scan(text, cursor.language, cursor.stack).floor < len(cursor.stack) else ""

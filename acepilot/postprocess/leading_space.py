@@ -1,7 +1,7 @@
-"""White space at the start that already stands left of the cursor: the model indents the first line again.
+"""Drop indentation at the start of the text that already stands left of the cursor.
 
-Where the editor's indentation is less than the block needs, the missing part is kept. Later lines that were
-written against the doubled indentation move along.
+If the editor indented less than the block needs, the missing part is kept. Later lines that follow the
+doubled indentation move left with the first line.
 """
 
 from acepilot.postprocess.context import Context, indent_of, width
@@ -29,7 +29,7 @@ def drop(text: str, context: Context) -> str:
 
 
 def _wanted(context: Context) -> int:
-    """The column that the line above asks for: one step in after an opener, else its own."""
+    """Return the column that the line above asks for: one step further after an opener, else the same."""
     for line in reversed(context.cursor.before.split("\n")[:-1]):
         if line.strip():
             step = width(line) if width(line) in (2, 4) else 4

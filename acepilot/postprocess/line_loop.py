@@ -1,22 +1,28 @@
-"""A line that repeats its own end, `very very very very very`, or never ends: a model in a loop."""
+"""Stop and drop a line in which the model loops: it repeats its own end, or it does not end."""
 
 import re
 
 from acepilot.postprocess.context import Context, FilterInput
 
 MAX_LINE_CHARS = 1_000
+"""A longer line counts as a loop: hardly any line of code that is written by hand is as long."""
+
 REPEATS = 5
+"""So often does a piece of text stand at the line's end for a loop: `very very very very very`."""
+
 _UNIT_CHARS = range(3, 41)
+"""Lengths of the repeated piece that are tried, in characters."""
+
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 
-def cut(draft: FilterInput) -> int | None:
-    """Generation ends here; the line itself may have been shown, and `drop` takes it out."""
-    return len(draft.text) if _loops(draft.line) else None
+def cut(given: FilterInput) -> int | None:
+    """Return the end of the text: generation stops; the line may be shown already, and `drop` removes it."""
+    return len(given.text) if _loops(given.line) else None
 
 
 def drop(text: str, context: Context) -> str:
-    """Drops the looping line and what follows it: its beginning is no better than its end."""
+    """Drop the looping line as a whole, and every line after it."""
     lines = text.split("\n")
     for index, line in enumerate(lines):
         if _loops(line):

@@ -1,4 +1,4 @@
-"""Chooses between one line and a block, before anything is generated."""
+"""Choose between completing one line and completing a block, before anything is generated."""
 
 import re
 from typing import Literal
@@ -7,7 +7,7 @@ from acepilot.languages import Language
 from acepilot.postprocess.context import locate
 from acepilot.postprocess.scan import LINE_STRINGS
 
-# What may stand right of the cursor without being code that the completion has to meet.
+# Text right of the cursor that the completion need not lead up to.
 _CLOSERS = re.compile(r"(?:[)\]}\"'`;,\s]|/?>|</[\w.:-]+>)*")
 
 _OPENS = {
@@ -19,17 +19,17 @@ _OPENS = {
 
 
 def only_closers(rest: str) -> bool:
-    """Whether `rest`, right of the cursor, is nothing but closers: brackets, quotes, `;`, `,`, tags' ends."""
+    """Whether `rest`, right of the cursor, holds only closers: brackets, quotes, `;`, `,`, ends of tags."""
     return _CLOSERS.fullmatch(rest) is not None
 
 
 def opens_block(line: str, language: Language) -> bool:
-    """Whether `line` ends with what the next lines belong to: `{`, `=>`, Python's `:`, `<ul>`."""
+    """Whether `line` ends with something that opens a block: `{`, `=>`, Python's `:`, `<ul>`."""
     return _OPENS[language.block_style].search(line.rstrip()) is not None
 
 
 def choose_mode(prefix: str, suffix: str, language: Language) -> Literal["line", "block"]:
-    """`block` on an empty line, after a finished statement and after what opens a block; else `line`."""
+    """Return `block` on an empty line, after a finished statement and after a block's opener; else `line`."""
     cursor = locate(prefix, suffix, language)
     left, rest = cursor.left.strip(), cursor.rest.strip()
     if not only_closers(rest):
@@ -38,7 +38,7 @@ def choose_mode(prefix: str, suffix: str, language: Language) -> Literal["line",
         return "block"
     if cursor.inside in (*LINE_STRINGS, cursor.language.line_comment, "<"):
         return "line"
-    # Between `(` and its own `)` stand arguments; between `{` and `}` a body. `<b>|</b>` holds a phrase.
+    # Arguments between `(` and its `)`, or a phrase in `<b>|</b>`, take one line; a body in `{}` is a block.
     if rest and (left[-1] in "([" or rest.startswith("</")):
         return "line"
     finished = cursor.language.block_style == "braces" and left[-1] in ";}"

@@ -1,6 +1,6 @@
-"""The line below the cursor, generated again: the completion has met the code that stands there.
+"""Cut where the model generates the line below the cursor again.
 
-A lone `}` says nothing (every block ends so); `closers` decides about it by the balance of brackets.
+A line without a word, such as a lone `}`, does not count, for every block ends with it: `closers` judges it.
 """
 
 import re
@@ -10,29 +10,29 @@ from acepilot.postprocess.context import FilterInput
 _TELLING = re.compile(r"[^\W\d_]{2}")
 
 
-def cut(draft: FilterInput) -> int | None:
-    below = draft.context.cursor.below
-    if not draft.ended or not _TELLING.search(below):
+def cut(given: FilterInput) -> int | None:
+    below = given.context.cursor.below
+    if not given.ended or not _TELLING.search(below):
         return None
-    return draft.line_start if _comparable(draft).rstrip() == _target(draft) else None
+    return given.line_start if _comparable(given).rstrip() == _target(given) else None
 
 
-def hold(draft: FilterInput) -> int:
-    below = draft.context.cursor.below
+def hold(given: FilterInput) -> int:
+    below = given.context.cursor.below
     if not _TELLING.search(below):
-        return len(draft.text)
-    return draft.line_start if _target(draft).startswith(_comparable(draft).rstrip()) else len(draft.text)
+        return len(given.text)
+    return given.line_start if _target(given).startswith(_comparable(given).rstrip()) else len(given.text)
 
 
-def _comparable(draft: FilterInput) -> str:
-    """The first line goes on where the cursor stands: its indentation is the editor's, and left out."""
-    if draft.line_start:
-        return draft.line
-    return draft.context.cursor.left.lstrip() + (
-        draft.line if draft.context.cursor.left.strip() else draft.line.lstrip()
+def _comparable(given: FilterInput) -> str:
+    """Return the last line to compare; the first line includes the cursor's line, without its indentation."""
+    if given.line_start:
+        return given.line
+    return given.context.cursor.left.lstrip() + (
+        given.line if given.context.cursor.left.strip() else given.line.lstrip()
     )
 
 
-def _target(draft: FilterInput) -> str:
-    below = draft.context.cursor.below
-    return below if draft.line_start else below.lstrip()
+def _target(given: FilterInput) -> str:
+    below = given.context.cursor.below
+    return below if given.line_start else below.lstrip()

@@ -1,6 +1,6 @@
-"""Lines that repeat: the same one thrice, or a block of them again and again, is a model in a loop.
+"""Stop and drop repeated lines: the same line three times, or a block of lines twice.
 
-Two equal lines are legitimate (two list items), and so are lines without a word, such as closers.
+Two equal lines may be right (two list items), and so may lines without a word, such as closers.
 """
 
 import re
@@ -8,16 +8,18 @@ import re
 from acepilot.postprocess.context import Context, FilterInput
 
 MAX_BLOCK_LINES = 8
+"""Lines of the longest block whose repetition is detected; longer ones are rare, and each size costs time."""
+
 _TELLING = re.compile(r"[^\W\d_]{2}")
 
 
-def cut(draft: FilterInput) -> int | None:
-    """Generation ends here; the copies themselves may have been shown, and `drop` takes them out."""
-    return len(draft.text) if draft.ended and _copies_from(draft.text.split("\n")) is not None else None
+def cut(given: FilterInput) -> int | None:
+    """Return the end of the text: generation stops; copies may be shown already, and `drop` removes them."""
+    return len(given.text) if given.ended and _copies_from(given.text.split("\n")) is not None else None
 
 
 def drop(text: str, context: Context) -> str:
-    """Keeps the first of the copies."""
+    """Keep the first copy; drop the others and what follows them."""
     lines = text.split("\n")
     for count in range(2, len(lines) + 1):
         start = _copies_from(lines[:count])
@@ -27,9 +29,9 @@ def drop(text: str, context: Context) -> str:
 
 
 def _copies_from(lines: list[str]) -> int | None:
-    """Where the copies start that `lines` end with; None if they end with none."""
+    """Return the index of the first repeated line at the end of `lines`; None if nothing repeats there."""
     for size in range(1, MAX_BLOCK_LINES + 1):
-        # Of one or two lines, two copies beside the first are proof; of a longer block, one.
+        # One or two lines must be repeated twice to count as a loop, longer blocks once.
         copies = 2 if size < 3 else 1
         start = len(lines) - size * copies
         block = lines[start - size : start]

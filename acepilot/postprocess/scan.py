@@ -1,10 +1,9 @@
-"""The lexer below the stops and filters: what a piece of code leaves open, and what it closes.
+"""The lexer for stops and filters: `scan` finds out what a piece of code leaves open, and what it closes.
 
-It reads fragments that no parser accepts (a half-written line, a document cut at the cursor), so it knows
-only strings, comments, brackets and, in tag languages, tags. Everything that opens is one kind of thing, an
-`Opener` on a stack: a bracket, a string or comment mark, a tag being written (`<`), an element (`<li>`). So
-one rule, "what already stands after the cursor is not closed again", serves brackets, quotes, attribute
-values, tags and elements alike.
+It reads fragments that no parser accepts (a half-written line, a document cut at the cursor). So it knows
+only strings, comments, brackets and, in tag languages, tags. Everything that opens is an `Opener` on a stack:
+a bracket, a string or comment mark, an unfinished tag (`<`), an element (`<li>`). So one rule, "what already
+stands after the cursor is not closed again", serves all of them.
 """
 
 import re
@@ -23,7 +22,7 @@ VOID_ELEMENTS = frozenset(
 
 @dataclass(frozen=True)
 class Opener:
-    """`mark`: what opened. `indent`: the white space its line starts with. `name`: of a tag being written."""
+    """Something open. `mark` opened it, on a line with `indent`; `name` is the name of an unfinished tag."""
 
     mark: str
     indent: str
@@ -32,10 +31,10 @@ class Opener:
 
 @dataclass(frozen=True)
 class Stray:
-    """A closer whose partner was not opened in the text read.
+    """A closer whose opener is not in the scanned text.
 
-    `depth` is its partner's place in the stack the reading began with, or -1 where there is none. `indent` is
-    None unless the closer is the first thing on a line of its own.
+    `depth` is the opener's index on the stack with which the scan began, or -1 if it is not there. `indent`
+    is None unless the closer stands first on its line.
     """
 
     start: int
@@ -47,7 +46,7 @@ class Stray:
 
 @dataclass(frozen=True)
 class Scan:
-    """`stack[:floor]` is what is left of the stack the reading began with; the rest was opened here."""
+    """The stack after a text. `stack[:floor]` was open before the text; the text opened the rest."""
 
     stack: tuple[Opener, ...]
     floor: int
@@ -59,16 +58,16 @@ class Scan:
 
 
 def scan(text: str, language: Language, stack: tuple[Opener, ...] = (), floor: int | None = None) -> Scan:
-    """Read `text` in the state that `stack` describes, outermost first.
+    """Scan `text`, which begins inside the openers of `stack`, outermost first.
 
-    Openers from `floor` on count as opened here: so a text can be read line by line.
+    Openers from `floor` on count as opened by `text`; so a text can be scanned line by line.
     """
     reader = _TagReader if language.block_style == "tags" else _CodeReader
     return reader(text, language, stack, len(stack) if floor is None else floor).read()
 
 
 def mode_of(stack: tuple[Opener, ...] | list[Opener], language: Language) -> str:
-    """The string, comment or unfinished tag that the stack's end is inside of; "" in plain code or text."""
+    """Return the mark of the string, comment or unfinished tag at the stack's end; "" in code or text."""
     if language.block_style != "tags":
         return stack[-1].mark if stack and stack[-1].mark in _code_tokens(language)[1] else ""
     for opener in reversed(stack):
@@ -109,7 +108,7 @@ class _Reader:
         return match.group() if match else ""
 
     def close(self, mark: str, match: re.Match[str]) -> Opener | None:
-        """Close the innermost `mark` and what is open inside it; a bracket never closes across a tag."""
+        """Close the innermost `mark` and everything inside it; a bracket never closes across a tag."""
         depth = len(self.stack) - 1
         while depth >= 0 and self.stack[depth].mark != mark:
             inner = self.stack[depth].mark
@@ -150,8 +149,8 @@ class _CodeReader(_Reader):
                 pass
 
 
-# JavaScript's regular expression. It can only stand where a value can, elsewhere the slash divides; and it
-# may be unfinished, for the line is still being written.
+# A regular expression in JavaScript. It only stands where a value may stand; elsewhere the slash divides. It
+# may be unfinished, because the line is still being generated.
 _REGEX = (
     r"(?<=[(,=:\[!&|?{};])[ \t]*/(?![/*])"
     r"(?:\\(?:[^\n]|\Z)|\[(?:\\(?:[^\n]|\Z)|[^\]\\\n])*(?:\]|\Z)|[^/\\\n\[])+(?:/|\Z)"
@@ -160,7 +159,7 @@ _REGEX = (
 
 @cache
 def _code_tokens(language: Language) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
-    """The next token in code; and by the opening mark, the next one inside that string or comment."""
+    """Return patterns of the next token: in code, and, by opening mark, inside each string or comment."""
     openers: list[str] = []
     skipped = [r"\\."]
     ends: dict[str, re.Pattern[str]] = {}
@@ -182,7 +181,9 @@ def _code_tokens(language: Language) -> tuple[re.Pattern[str], dict[str, re.Patt
         line_end = r"|(?P<line_end>\n)" if mark in LINE_STRINGS else ""
         ends[mark] = re.compile(rf"\\.|(?P<end>{re.escape(mark)}){line_end}", re.DOTALL)
     if language.quotes and "'" not in language.quotes:
-        skipped.append(r"(?<!\w)'[(){}\[\]]")  # a character, as in Rust: judged before its second quote comes
+        skipped.append(
+            r"(?<!\w)'[(){}\[\]]"
+        )  # a character literal, as in Rust, whose second quote may not be generated yet
     closing = "".join(close for close, opening in PAIRS.items() if opening in language.brackets)
     opening = "".join(PAIRS[close] for close in closing)
     groups = ["|".join(skipped)]
@@ -233,7 +234,7 @@ class _TagReader(_Reader):
                 if tag and tag.name.lower() not in VOID_ELEMENTS:
                     self.stack.append(Opener(f"<{tag.name}>", tag.indent))
             case "abandon":
-                # A new tag begins, so the one before was never finished; read this `<` again as text.
+                # A new tag begins, so the tag before it was never finished: read this `<` again as text.
                 self.abandon_tag(match)
             case _:
                 pass

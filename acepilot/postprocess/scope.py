@@ -1,7 +1,7 @@
-"""The scope limit: what a parser says the completion has broken out of is cut, however it is indented.
+"""Cut where the completion leaves the scope around the cursor, as a parser sees it, whatever the indentation.
 
-A block around the cursor is complete in the document. If, with the completion inserted, the block that starts
-at the same place ends inside the completion, then the completion closed it: Ruby's `end` in unindented code.
+The document closes the block around the cursor itself. If, with the completion inserted, that block ends
+inside the completion, the completion closed it too: Ruby's `end` in unindented code, for example.
 """
 
 from acepilot.postprocess.context import Context
@@ -15,7 +15,7 @@ def limit(text: str, context: Context) -> str:
     at = len(window(cursor.before, cursor.after)[0])
     end = at + len(text.rstrip())
     blocks = enclosing_blocks(cursor.before, cursor.after, cursor.language)
-    # Where a closer is missing, a parser cannot tell whose, and the completion may be about to add it.
+    # If a closer is missing, a parser cannot say which one, and the completion may be adding it.
     if any(block.broken for block in blocks):
         return text
     complete = {(block.kind, block.start) for block in blocks if at <= block.closer < block.end}

@@ -1,7 +1,7 @@
-"""Line mode: one line is wanted, so the newline ends it, unless the line opened what it has to close.
+"""In line mode, end the completion with its first line, unless that line leaves brackets open.
 
-`computed(() => {` is no answer; it may go on until its brackets are closed again, for a few lines. Where that
-does not happen, or a blank line shows that the model has wandered off, the first line alone is offered.
+After `computed(() => {` the completion may continue for MAX_LINES lines, until its brackets are closed. If
+they are not closed by then, or a blank line comes first, only the first line is offered.
 """
 
 from acepilot.postprocess.context import FilterInput
@@ -10,25 +10,25 @@ from acepilot.postprocess.mode import only_closers
 MAX_LINES = 8
 
 
-def cut(draft: FilterInput) -> int | None:
-    context = draft.context
-    if context.mode != "line" or not draft.ended:
+def cut(given: FilterInput) -> int | None:
+    context = given.context
+    if context.mode != "line" or not given.ended:
         return None
-    first_end = draft.text.find("\n")
+    first_end = given.text.find("\n")
     if first_end < 0:
-        goes_on = bool(draft.line.strip()) and only_closers(context.cursor.rest) and _opens(draft)
-        return None if goes_on else len(draft.text)
-    if not draft.line.strip() or draft.text.count("\n") >= MAX_LINES:
+        goes_on = bool(given.line.strip()) and only_closers(context.cursor.rest) and _opens(given)
+        return None if goes_on else len(given.text)
+    if not given.line.strip() or given.text.count("\n") >= MAX_LINES:
         return first_end
-    return None if draft.now.opened else len(draft.text)
+    return None if given.now.opened else len(given.text)
 
 
-def hold(draft: FilterInput) -> int:
-    """Until the brackets are closed, only the first line is sure."""
-    first_end = draft.text.find("\n")
-    return first_end if draft.context.mode == "line" and first_end >= 0 else len(draft.text)
+def hold(given: FilterInput) -> int:
+    """Show only the first line until the brackets are closed."""
+    first_end = given.text.find("\n")
+    return first_end if given.context.mode == "line" and first_end >= 0 else len(given.text)
 
 
-def _opens(draft: FilterInput) -> bool:
-    """Whether the line opened brackets; an open string does not count, it ends with its line."""
-    return bool(draft.now.opened) and draft.now.opened[-1].mark in "([{"
+def _opens(given: FilterInput) -> bool:
+    """Whether the line leaves a bracket open; an open string does not count, for it ends with the line."""
+    return bool(given.now.opened) and given.now.opened[-1].mark in "([{"

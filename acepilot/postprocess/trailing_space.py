@@ -1,4 +1,4 @@
-"""White space at the end, which no one wants to accept; indentation at the start stays."""
+"""Drop white space at the end; indentation at the start stays."""
 
 from acepilot.postprocess.context import Context
 

@@ -1,7 +1,7 @@
-"""First of the filters where generation ran out of tokens: the last line may be half of one.
+"""Drop the unfinished last line of a block if generation ran out of tokens. The first filter.
 
-In a block, an unfinished last line goes; where the lines left then break the code (a block just opened), they
-are cut back to what stands. A single line is kept: half of it is still what the user would have typed.
+If the remaining lines do not parse (the last one opens a block), more lines go, until the text parses. In
+line mode the text is kept: half of a line still saves typing.
 """
 
 from acepilot.postprocess.context import Context

@@ -1,4 +1,4 @@
-"""Golden cases of tests/golden: each filter alone in sight, each proven to depend on its filter."""
+"""The golden cases of tests/golden, one file per stop or filter; each case fails without its filter."""
 
 import tomllib
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from acepilot.languages import LANGUAGES, language_for
-from acepilot.postprocess import chain
-from acepilot.postprocess.chain import Context, EarlyStop, choose_mode, finish
+from acepilot.postprocess.chain import FILTERS, STOPS, UNFINISHED, Context, EarlyStop, choose_mode, finish
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = [
@@ -16,6 +15,7 @@ CASES = [
     for path in sorted(GOLDEN.glob("*.toml"))
     for case in tomllib.loads(path.read_text(encoding="utf-8"))["case"]
 ]
+NAMES = {each.name for each in (*STOPS, *FILTERS, UNFINISHED)}
 FIRING = [param for param in CASES if param.values[1].get("fires", True)]
 
 
@@ -37,7 +37,7 @@ def test_a_finished_text_is_filtered(name: str, case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_a_stream_gives_the_same(name: str, case: dict[str, Any]) -> None:
-    """Token by token, ended by the early stop: what is offered is what filtering the whole text gives."""
+    """Streamed character by character, with the early stop, a text gives what filtering it whole gives."""
     context, text = context_of(case), case["text"]
     stop, stopped = EarlyStop(context), False
     for end in range(1, len(text) + 1):
@@ -50,17 +50,19 @@ def test_a_stream_gives_the_same(name: str, case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "case"), FIRING)
-def test_each_filter_is_needed(name: str, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """`also` names the filters that would catch the case in its place; they are taken out with it."""
-    out = {name, *case.get("also", ())}
-    known = {each.name for each in (*chain.STOPS, *chain.FILTERS, chain.UNFINISHED)}
-    assert out <= known
-    monkeypatch.setattr(chain, "STOPS", tuple(each for each in chain.STOPS if each.name not in out))
-    monkeypatch.setattr(chain, "FILTERS", tuple(each for each in chain.FILTERS if each.name not in out))
-    truncated = case.get("truncated", False) and name != chain.UNFINISHED.name
-    assert finish(case["text"], context_of(case), truncated=truncated).text != case["expected"]
+def test_each_filter_is_needed(name: str, case: dict[str, Any]) -> None:
+    """`also` names the filters that would catch the case too; they are left out with it."""
+    left_out = {name, *case.get("also", ())}
+    assert left_out <= NAMES
+    outcome = finish(
+        case["text"],
+        context_of(case),
+        truncated=case.get("truncated", False) and name != UNFINISHED.name,
+        stops=[each for each in STOPS if each.name not in left_out],
+        filters=[each for each in FILTERS if each.name not in left_out],
+    )
+    assert outcome.text != case["expected"]
 
 
 def test_every_filter_has_golden_cases() -> None:
-    names = {each.name for each in (*chain.STOPS, *chain.FILTERS, chain.UNFINISHED)}
-    assert {param.values[0] for param in FIRING} == names
+    assert {param.values[0] for param in FIRING} == NAMES
