@@ -43,7 +43,7 @@ from transformers import (
 
 from acepilot.corpus import NO_LOSS
 from finetune.modeling.loss_model import load_model
-from finetune.modeling.sources import base_folder
+from finetune.modeling.base_model import base_folder
 from finetune.modeling.tiny import pack
 from finetune.training.batches import Batch
 from finetune.training.config import TrainConfig

@@ -4,7 +4,7 @@ transformers reads GGUF, but refuses to save what it read: the weights move into
 the plain config.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from pathlib import Path

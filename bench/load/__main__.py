@@ -31,7 +31,7 @@ from bench.peers import contestants
 from bench.peers.peers import Contestant, gguf_of, serving
 from bench.peers.processes import PeerFailed
 from bench.sources import source_files
-from finetune.modeling.sources import base_folder
+from finetune.modeling.base_model import base_folder
 
 PROMPT_TOKENS = (32, 512, 1500)
 CLIENTS = (1, 4, 16)

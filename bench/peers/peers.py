@@ -23,7 +23,7 @@ from acepilot.errors import ConfigError
 from acepilot.models.resolve import resolve
 from bench.peers.processes import PeerFailed, free_port, running
 from bench.peers.without import LEVERS
-from finetune.modeling.sources import base_folder
+from finetune.modeling.base_model import base_folder
 
 HERE = Path(__file__).resolve().parent
 CONTEXT_TOKENS = 2048

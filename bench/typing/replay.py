@@ -17,7 +17,7 @@ from bench.typing.editor import PATIENCE_S, Assistant, Developer, NoAnswer, Paus
 from bench.typing.language_server import LanguageServer
 from bench.typing.plain_client import PlainClient
 from bench.typing.traces import Trace
-from finetune.modeling.sources import base_folder
+from finetune.modeling.base_model import base_folder
 
 WARM_TEXT = "def greet(name):\n    return "
 SETTLE_S = 1.0

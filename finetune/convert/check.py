@@ -4,7 +4,7 @@ Both models run streamed: each module's weights are read just before it computes
 check in float32 of the whole model needs memory for its largest tensor only.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import copy

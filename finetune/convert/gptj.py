@@ -4,7 +4,7 @@ CodeGen keeps queries, values and keys in one matrix, in four blocks, each with 
 handy on TPUs. Everything else has GPT-J's names already.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import json

@@ -1,6 +1,6 @@
 """What an export starts from: a resolved model's config, tokenizer, manifest, and weights read one by one."""
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Mapping

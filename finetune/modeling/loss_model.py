@@ -4,7 +4,7 @@
 whole row (400 MB for 2,048 tokens of CodeGen, in float32) never exist at once.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import warnings

@@ -7,7 +7,7 @@ with it; the model's caller gives the documents' lengths as the keyword argument
 transformers' layers hand on.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from typing import Any

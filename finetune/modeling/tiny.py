@@ -3,7 +3,7 @@
 Nothing is fetched: the tokenizer has one token a byte, and the model is small enough for seconds on a CPU.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Mapping, Sequence

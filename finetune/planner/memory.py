@@ -5,7 +5,7 @@ estimators (`estimate_zero2_…` and `estimate_zero3_model_states_mem_needs`), e
 stages; activations are what autograd would keep, found by running one block and three on fake tensors.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The planner's tables for people: what a recipe needs, which ways to run it fit which cards; `--dry-run`."""
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import os
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from finetune.modeling.sources import model_config
+from finetune.modeling.base_model import model_config
 from finetune.planner.cuda_check import cuda_notes
 from finetune.planner.memory import (
     GIB,

@@ -1,1 +1,1 @@
-"""Used by train.py alone: the recipe, the processes, the rows, the losses, the checkpoints, what is reported."""
+"""The parts that train.py puts together: recipe, processes, rows, losses, checkpoints and progress."""

@@ -1,14 +1,15 @@
-"""Packed rows from a corpus folder to tensors, in an order that is a function of the step; for train.py.
+"""Read packed rows of a corpus as tensors, in an order that depends on seed and step alone; for train.py.
 
-`acepilot/corpus.py` says which columns a packed table has. Because the order needs nothing but seed and step,
-a resumed run sees exactly the rows that an uninterrupted one would have seen.
+A resumed run therefore sees the same rows as an uninterrupted one. acepilot/corpus.py describes the columns
+of a packed table.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import parquet
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from acepilot.corpus import (
     INPUT_IDS,
@@ -28,16 +30,19 @@ from acepilot.corpus import (
     Split,
     read_corpus_manifest,
 )
+from acepilot.errors import ConfigError
 from acepilot.models.manifest import MANIFEST_FILE
 from acepilot.settings import home
+from finetune.training.run_folder import TOKENIZER
 
 TENSORS = (INPUT_IDS, POSITION_IDS, LABELS)
 LANGUAGE = "language"
+TOKENIZER_PROBE = "export const add = (a, b) => {\n    return a + b;\n}\n"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """int64 [B, T] each."""
+    """Rows for one forward pass. Each tensor is int64 [B, T]."""
 
     input_ids: Tensor
     position_ids: Tensor
@@ -48,44 +53,51 @@ class Batch:
 
     @property
     def loss_tokens(self) -> int:
-        """Predictions that count: a label stands at its token, a row's first is not predicted."""
+        """The number of predicted tokens.
+
+        A label stands at its own token, so the first column is not predicted.
+        """
         return int((self.labels[:, 1:] != NO_LOSS).sum())
 
 
 class Rows:
-    """One split of a corpus, cut to `sequence_tokens`. Raises CorpusUnusable when it cannot be read."""
+    """One split of a corpus, cut into rows of `sequence_tokens`."""
 
     def __init__(self, corpus: Path, split: Split, sequence_tokens: int) -> None:
+        """Raises CorpusUnusable when the split cannot be read."""
         files = sorted((corpus / "packed" / split).glob("*.parquet"))
         if not files:
             raise CorpusUnusable(
                 f"{corpus} has no packed/{split}/*.parquet: build it with `python -m finetune.corpus FOLDER "
-                "--model MODEL`; something is held out where there are two repositories, or two files of one."
+                "--model MODEL`. It needs two repositories, or two files of one, to hold something out."
             )
         try:
             if not any(parquet.read_metadata(file).num_rows for file in files):
-                raise CorpusUnusable(f"{corpus}/packed/{split} has no rows: its filters let nothing through.")
+                raise CorpusUnusable(
+                    f"{corpus}/packed/{split} has no rows: the filters dropped every document."
+                )
             self._data: Any = Dataset.from_parquet(
                 [str(file) for file in files],
                 cache_dir=str(home() / "cache" / "datasets"),  # a corpus folder may be read-only
             ).with_format("numpy")
         except (DatasetGenerationError, OSError, ValueError) as error:
             raise CorpusUnusable(
-                f"{corpus}/packed/{split} cannot be read, build it again: {error}"
+                f"{corpus}/packed/{split} cannot be read; build the corpus again: {error}"
             ) from error
         missing = [column for column in (*TENSORS, LANGUAGE) if column not in self._data.column_names]
         if missing:
             raise CorpusUnusable(
-                f"{corpus}/packed/{split} lacks the columns {', '.join(missing)}: build it again."
+                f"{corpus}/packed/{split} lacks the columns {', '.join(missing)}: build the corpus again."
             )
         row_tokens = len(self._data[0][INPUT_IDS])
         if row_tokens < sequence_tokens:
             raise CorpusUnusable(
                 f"{corpus}/packed/{split} has rows of {row_tokens} tokens and the recipe asks for "
-                f"{sequence_tokens}: set sequence_tokens={row_tokens}, or pack the corpus anew."
+                f"{sequence_tokens}: set sequence_tokens={row_tokens}, or build the corpus again with "
+                "--sequence-tokens."
             )
         self._tokens = sequence_tokens
-        # A packed row that is longer than asked is several rows: cutting its end off would waste it
+        # A stored row that is longer gives several rows, so that no token is lost but a short rest.
         self._pieces = row_tokens // sequence_tokens
 
     def __len__(self) -> int:
@@ -100,39 +112,50 @@ class Rows:
             for column in TENSORS:
                 columns[column].append(np.asarray(stored[column][cut], dtype=np.int64))
         input_ids, position_ids, labels = (torch.from_numpy(np.stack(columns[name])) for name in TENSORS)
-        # the first token of a document is predicted from another document's last: never a loss
+        # Never learn a document's first token: it would be predicted from another document.
         return Batch(input_ids, position_ids, labels.masked_fill(position_ids == 0, NO_LOSS))
 
-    def by_language(self, most: int) -> dict[str, list[int]]:
-        """At most `most` row indices of each language, the first ones: the same at every evaluation."""
+    def by_language(self, limit: int) -> dict[str, list[int]]:
+        """Return the first `limit` row indices of each language: the same rows at every evaluation."""
         chosen: dict[str, list[int]] = defaultdict(list)
         for row, language in enumerate(self._data[LANGUAGE]):
             for piece in range(self._pieces):
-                if len(chosen[str(language)]) < most:
+                if len(chosen[str(language)]) < limit:
                     chosen[str(language)].append(row * self._pieces + piece)
         return dict(sorted(chosen.items()))
 
 
 def indices_of(sample: int, count: int, rows: int, seed: int) -> list[int]:
-    """Row indices of `count` samples from `sample` on; every epoch is a new permutation of all rows."""
+    """Return the row indices of `count` samples from number `sample` on.
+
+    Each epoch is another permutation of all rows.
+    """
     chosen: list[int] = []
     for number in range(sample, sample + count):
-        epoch, place = divmod(number, rows)
-        chosen.append(int(_permutation(seed, epoch, rows)[place]))
+        epoch, index = divmod(number, rows)
+        chosen.append(int(_permutation(seed, epoch, rows)[index]))
     return chosen
 
 
-_permutations: dict[tuple[int, int, int], Any] = {}
-
-
+@lru_cache(maxsize=2)  # a batch may span two epochs
 def _permutation(seed: int, epoch: int, rows: int) -> Any:
-    key = (seed, epoch, rows)
-    if key not in _permutations:
-        _permutations.clear()
-        _permutations[key] = np.random.default_rng([seed, epoch]).permutation(rows)
-    return _permutations[key]
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def check_tokenizer(corpus: Path, base: Path) -> None:
+    """Raise ConfigError when the corpus was packed with another model's tokenizer than that of `base`."""
+    if not (corpus / TOKENIZER).is_dir():
+        return
+    packed: Any = AutoTokenizer.from_pretrained(str(corpus / TOKENIZER))
+    own: Any = AutoTokenizer.from_pretrained(base)
+    if packed.encode(TOKENIZER_PROBE) != own.encode(TOKENIZER_PROBE):
+        raise ConfigError(
+            f"{corpus} was packed with another tokenizer than that of {base}: build it again with --model "
+            f"{base}.",
+            field="corpus",
+        )
 
 
 def corpus_hash(corpus: Path) -> str | None:
-    """The corpus' name in manifests; None for a folder of packed tables that has no manifest."""
+    """Return the hash in the corpus's manifest; None for a folder of packed tables without a manifest."""
     return read_corpus_manifest(corpus).hash if (corpus / MANIFEST_FILE).is_file() else None

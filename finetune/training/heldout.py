@@ -1,4 +1,4 @@
-"""Held-out loss by language, taken by train.py while it trains: the first sign of forgetting."""
+"""Held-out loss by language, which train.py computes during training: the first sign of forgetting."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ ALL = "all"
 def held_out_losses(
     engine: Any, rows: Rows, chosen: dict[str, list[int]], device: torch.device
 ) -> dict[str, float]:
-    """Mean loss a token of each language and of `all`, nats. Each process takes every so manieth row."""
+    """Return the mean loss in nats a token of each language and of `all`.
+
+    `chosen` has the row indices of each language. Process r of n computes rows r, r + n, r + 2n ...
+    """
     rank, world_size = comm.get_rank(), comm.get_world_size()
     languages = list(chosen)
     sums = [0.0] * (2 * len(languages))
@@ -22,12 +25,13 @@ def held_out_losses(
     with torch.no_grad():
         for number, language in enumerate(languages):
             indices = chosen[language]
-            # ZeRO-3 wants as many forwards on every process: the last ones are repeats that do not count
-            for turn in range(-(-len(indices) // world_size)):
-                place = turn * world_size + rank
-                batch = rows.batch([indices[min(place, len(indices) - 1)]]).to(device)
+            # ZeRO-3 needs the same number of forward passes on every process: a process without a row of its
+            # own repeats the last row and does not count it.
+            for start in range(0, len(indices), world_size):
+                index = start + rank
+                batch = rows.batch([indices[min(index, len(indices) - 1)]]).to(device)
                 total, tokens = engine(batch.input_ids, batch.position_ids, batch.labels)
-                if place < len(indices):
+                if index < len(indices):
                     sums[2 * number] += float(total)
                     sums[2 * number + 1] += float(tokens)
     engine.train()

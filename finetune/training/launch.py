@@ -1,6 +1,6 @@
-"""From a recipe to DeepSpeed's own settings and process group: what train.py does first."""
+"""Join the launched processes, and translate a recipe into DeepSpeed's settings: train.py's first steps."""
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and DeepSpeed are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import logging
@@ -18,11 +18,12 @@ from acepilot.errors import ConfigError
 from finetune.training.config import TrainConfig
 
 BUCKET_ELEMENTS = 50_000_000
-"""Gradients and weights travel in pieces of this size. DeepSpeed's 500 million would take 2 GB a buffer."""
+"""Numbers in one piece of gradients or weights sent between cards. DeepSpeed's default, 500 million, takes
+2 GB for each buffer."""
 
 
 def join_processes(local_rank: int) -> torch.device:
-    """Joins the launcher's processes (or none, under plain python) and gives this process' device."""
+    """Join the launcher's processes (under plain python, a group of one) and return this process's device."""
     for name, alone in {
         "RANK": "0",
         "WORLD_SIZE": "1",
@@ -32,11 +33,12 @@ def join_processes(local_rank: int) -> torch.device:
         os.environ.setdefault(name, alone)
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    # CPU processes would share memory rather than sockets, but only after a minute of compiling
+    # DeepSpeed would compile a shared-memory transport for CPU processes, which takes a minute. Sockets do.
     __compatible_ops__[ShareMemCommBuilder.NAME] = False
     deepspeed.init_distributed(verbose=False)
     if not torch.cuda.is_available():
-        # DeepSpeed asks whether the CPU is fast at fp16; torch computes it on every one, for rehearsals
+        # DeepSpeed refuses fp16 on CPUs without fast fp16. torch computes it on all CPUs, which is enough to
+        # rehearse a recipe and to test.
         accelerator: Any = get_accelerator()
         accelerator.is_fp16_supported = lambda: True
         return torch.device("cpu")
@@ -46,12 +48,12 @@ def join_processes(local_rank: int) -> torch.device:
 
 
 def resolved_precision(config: TrainConfig, device: torch.device) -> str:
-    """`fp32`, `fp16` or `bf16`. Raises ConfigError for bf16 on a card without it."""
+    """Return `fp32`, `fp16` or `bf16`. Raises ConfigError for bf16 on a card without it."""
     if device.type != "cuda":
         return "fp32" if config.precision == "auto" else config.precision
     has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)  # Volta and Turing only emulate it
     if config.precision == "bf16" and not has_bf16:
-        raise ConfigError("precision=bf16: this card has none, use fp16 or auto.", field="precision")
+        raise ConfigError("precision=bf16: this card has no bf16; use fp16 or auto.", field="precision")
     if config.precision == "auto":
         return "bf16" if has_bf16 else "fp16"
     return config.precision
@@ -60,14 +62,14 @@ def resolved_precision(config: TrainConfig, device: torch.device) -> str:
 def deepspeed_config(
     config: TrainConfig, precision: str, *, world_size: int, on_cuda: bool
 ) -> dict[str, Any]:
-    """What `deepspeed.initialize` is given; the learning rate is set by train.py before each step."""
+    """Return the settings for `deepspeed.initialize`. train.py sets the learning rate before each step."""
     zero = config.zero
     torch_adam = (
         config.torch_adam if config.torch_adam is not None else not (on_cuda and zero.offload_optimizer)
     )
     stage: dict[str, Any] = {
-        # DeepSpeed 0.19.8 at stage 0 divides fp16's gradients by a loss scale that it never multiplied with:
-        # updates came out at half their size. Stage 1 computes the same, rightly, in no more memory.
+        # DeepSpeed 0.19.8 at stage 0 divides fp16 gradients by a loss scale by which it never multiplied the
+        # loss, so updates are too small. Stage 1 is correct and takes no more memory.
         "stage": 1 if precision == "fp16" and zero.stage == 0 else zero.stage,
         "reduce_bucket_size": BUCKET_ELEMENTS,
         "allgather_bucket_size": BUCKET_ELEMENTS,
@@ -85,20 +87,20 @@ def deepspeed_config(
         "gradient_accumulation_steps": config.accumulation,
         "train_batch_size": config.micro_batch * config.accumulation * world_size,
         "gradient_clipping": config.clip_norm,
-        "steps_per_print": 10**9,  # metrics.py tells what there is to tell
+        "steps_per_print": 10**9,  # never: metrics.py reports the steps
         "optimizer": {
             "type": "AdamW",
             "params": {
                 "lr": config.learning_rate,
                 "betas": list(config.betas),
                 "weight_decay": config.weight_decay,
-                "torch_adam": torch_adam,  # DeepSpeed's own are compiled at the first start, for minutes
+                "torch_adam": torch_adam,  # DeepSpeed compiles its own Adam at the first start, for minutes
             },
         },
         "zero_force_ds_cpu_optimizer": False,
         "zero_optimization": stage,
         "bf16": {"enabled": precision == "bf16"},
-        # from 2^16 downwards: each overflow halves the scale, 500 good steps double it
+        # The loss scale starts at 2^16; an overflow halves it, 500 steps without one double it.
         "fp16": {
             "enabled": precision == "fp16",
             "initial_scale_power": 16,
@@ -109,7 +111,7 @@ def deepspeed_config(
 
 
 def all_reduced(values: list[float], device: torch.device) -> list[float]:
-    """The sums over all processes, in float64."""
+    """Return each value summed over all processes, in float64."""
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
     comm.all_reduce(tensor)
     return [float(value) for value in tensor.tolist()]

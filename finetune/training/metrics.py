@@ -1,8 +1,8 @@
-"""What a run tells while it trains: a line or a bar for people, TensorBoard or W&B for curves; rank 0 only.
+"""Show a run's progress: lines or a bar on the terminal, curves in TensorBoard or W&B; first process only.
 
-MFU is the share of the processors' peak that goes into the model's own arithmetic: 6 operations a weight and
-token (4 with LoRA: no gradients of frozen weights), attention and recomputation not counted. The peak is the
-card's published one, or measured with a matrix product where it is not known.
+MFU (model FLOPs utilization) is the share of the processors' peak that the model's own arithmetic uses: 6
+operations for each weight and token (4 with LoRA, where frozen weights have no gradients), without attention
+and recomputation. The peak is the card's published one; for an unknown card it is measured.
 """
 
 import resource
@@ -19,14 +19,14 @@ from acepilot.errors import ConfigError
 from finetune.training.config import TrainConfig
 
 PEAK_TFLOPS = {"V100": 125, "A100": 312, "H100": 989, "H200": 989, "RTX 4090": 165}
-"""Dense float16 with float32 sums, from NVIDIA's data sheets."""
+"""Peak of dense float16 with float32 sums, in TFLOPS, from NVIDIA's data sheets."""
 
 PLAIN_EVERY_S = 10.0
-"""Where there is no terminal, a line about so often."""
+"""Seconds between two lines where the output is not a terminal."""
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of one process' processor."""
+    """Return the peak of one process's processor in operations a second."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         known = next((peak for card, peak in PEAK_TFLOPS.items() if card in name), None)
@@ -37,20 +37,20 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     best = float("inf")
     for _ in range(4):
         started = time.perf_counter()
-        float((left @ left)[0, 0])  # reading a value waits for the device
+        float((left @ left)[0, 0])  # reading a value waits until the device is done
         best = min(best, time.perf_counter() - started)
     return 2 * side**3 / best
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """The most that this process has held so far: on its card, or of host memory without one."""
+    """Return the peak memory of this process so far: of its card, or of the host if there is no card."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-class Telemetry:
-    """Used as a context on every process; silent on all but the first."""
+class ProgressReporter:
+    """Report steps and held-out losses. A context manager; silent in all processes but the first."""
 
     def __init__(self, config: TrainConfig, *, is_first: bool, flops_a_token: float, peak: float) -> None:
         self._config = config
@@ -68,7 +68,7 @@ class Telemetry:
             self._bar = Progress(*columns, TextColumn("{task.description}"), console=self._console)
             self._task = self._bar.add_task("", total=config.steps)
         self._since = time.perf_counter()
-        self._told = 0.0
+        self._last_line = 0.0
         self._tokens = 0
 
     def __enter__(self) -> Self:
@@ -84,17 +84,17 @@ class Telemetry:
         if self._writer:
             self._writer.close()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self._console.print(line)
 
     def reset_clock(self) -> None:
-        """Evaluations and checkpoints do not count as training time."""
+        """Restart the measurement of speed, after an evaluation or a checkpoint."""
         self._since, self._tokens = time.perf_counter(), 0
 
     def step(
         self, step: int, *, loss: float, rate: float, norm: float, tokens: int, device: torch.device
     ) -> None:
-        """`tokens`: predictions of all processes in this step that count for the loss."""
+        """Report one step. `tokens` counts the predicted tokens of all processes in this step."""
         self._tokens += tokens
         now = time.perf_counter()
         a_second = self._tokens / (now - self._since)
@@ -109,14 +109,14 @@ class Telemetry:
         line = f"loss {loss:.4f} · {a_second:,.0f} tokens/s · MFU {mfu:.1%} · {memory:.1f} GiB"
         if self._bar:
             self._bar.update(self._task, completed=step, description=line)
-        elif now - self._told >= PLAIN_EVERY_S or step in {1, self._config.steps}:
-            self._told = now
-            self.say(f"step {step}/{self._config.steps} · {line} · rate {rate:.2e}")
+        elif now - self._last_line >= PLAIN_EVERY_S or step in {1, self._config.steps}:
+            self._last_line = now
+            self.log(f"step {step}/{self._config.steps} · {line} · rate {rate:.2e}")
 
     def held_out(self, step: int, losses: dict[str, float]) -> None:
         if self._writer:
             self._writer.add({f"heldout/{language}": loss for language, loss in losses.items()}, step)
-        self.say(
+        self.log(
             f"step {step} · held out: " + " · ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
         )
 

@@ -13,8 +13,8 @@ from acepilot.models.manifest import read_manifest
 from finetune.export import export_run
 from finetune.modeling.loss_model import add_lora, open_adapter
 from finetune.modeling.tiny import byte_tokenizer, make_tiny_model
-from finetune.training.checkpoint import Resumable, RunState
 from finetune.training.config import LoraOptions, TrainConfig
+from finetune.training.run_folder import ResumePoint, RunState
 
 LOSSES = {"all": 2.0, "vue": 1.5}
 
@@ -39,7 +39,7 @@ def a_run(folder: Path, method: str) -> tuple[Path, Any]:
     state = RunState(
         step=50, best_step=40, first_losses={"all": 3.0, "vue": 2.5}, best_losses=LOSSES, finished=True
     )
-    resumable = Resumable(tag="t", world_size=1, zero_stage=0, corpus_hash="c" * 64, files={}, state=state)
+    resumable = ResumePoint(tag="t", world_size=1, zero_stage=0, corpus_hash="c" * 64, files={}, state=state)
     (run / "resume.json").write_text(resumable.model_dump_json())
     torch.manual_seed(1)
     if method == "full":
@@ -98,7 +98,7 @@ def test_weights_are_described_by_what_was_noted_with_them(tmp_path: Path) -> No
 def test_without_the_tokenizer_of_its_corpus_nothing_is_exported(tmp_path: Path) -> None:
     run, _ = a_run(tmp_path, "full")
     (run / "tokenizer").rename(tmp_path / "tokenizer")
-    with pytest.raises(ModelNotFound, match="put that corpus' folder"):
+    with pytest.raises(ModelNotFound, match="copy the corpus's folder"):
         export_run(run)
     assert not (run / "model").exists()
 

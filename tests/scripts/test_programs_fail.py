@@ -28,7 +28,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "lsp": ([], 2, BAD_SETTINGS),
     "eval_humaneval": (["run"], 2, BAD_SETTINGS),
     "finetune/train.py": (["--config", f"{ODD}/none.yaml"], 2, f"There is no recipe {ODD}/none.yaml"),
-    "finetune.export": ([ODD], 1, f"{ODD} is no run with a checkpoint"),
+    "finetune.export": ([ODD], 1, f"{ODD} is not a run with a checkpoint"),
     "bench_sandbox": (["--problems", f"{ODD}/none.jsonl"], 2, f"{ODD}/none.jsonl"),
     "bench_server": (["--model", ODD], 1, f"`{ODD}` is not on this disk yet"),
     "bench_suffix": (["--model", ODD], 1, f"its output is in {{folder}}/{ODD}/"),

@@ -4,7 +4,7 @@ llama.cpp knows the ways of cutting by name only, so `PRE_TOKENIZERS` is the who
 same table tells transformers, whose own reader forgets the name, how a GGUF's tokenizer cuts.
 """
 
-# tokenizers and transformers are typed in part: what they give is known by the tests
+# tokenizers and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json

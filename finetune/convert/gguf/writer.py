@@ -4,7 +4,7 @@ Nothing of it comes from another GGUF: names, shapes and keys follow from the co
 tokenizer.json (gguf_tokenizer.py). Weights are read, converted and written one by one.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import copy

@@ -7,7 +7,7 @@ each head the pairs that turn together, (0, 1), (2, 3) …, lie half a width apa
 a query and a key.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import torch

@@ -5,7 +5,7 @@ whose attention is registered with transformers and gets the cache as an argumen
 transformers' layers or caches is relied on.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from typing import Any

@@ -4,7 +4,7 @@
 several that leaves the smallest squared error.
 """
 
-# openvino is typed in part: what it gives is known by the tests
+# openvino is typed only in part; the tests check how it is used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from typing import Any, Literal

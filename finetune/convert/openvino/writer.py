@@ -4,7 +4,7 @@ No optimum-intel: it holds transformers back. The steps are few: trace, let each
 form, turn the past keys and values into states with a `beam_idx`, add the tokenizer.
 """
 
-# openvino, torch and transformers are typed in part: what they give is known by the tests
+# openvino, torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import json

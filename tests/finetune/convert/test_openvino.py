@@ -23,7 +23,7 @@ from finetune.convert.forms import convert_model
 from finetune.convert.openvino.weights import GROUP, WeightBits, quantized
 from finetune.modeling.tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
-from server.engine.openvino.engine import OpenVinoEngine, _special_tokens
+from server.engine.openvino.engine import OpenVinoEngine, special_tokens
 from tests.finetune.convert.tiny_models import CONFIGS, SENTINELS, a_model, trained_tokenizer
 
 USUAL = {"codegen", "llama", "qwen2"}
@@ -83,7 +83,7 @@ def test_a_foreign_folder_whose_sentinels_are_not_special(tmp_path: Path) -> Non
         strict=True,
     ):
         openvino.save_model(part, tmp_path / name)
-    special = _special_tokens(openvino_genai.Tokenizer(str(tmp_path)))
+    special = special_tokens(openvino_genai.Tokenizer(str(tmp_path)))
     assert set(special.values()) == {"<|endoftext|>", *SENTINELS}
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, CodeGenConfig
 
 from finetune.modeling.loss_model import LossModel
-from finetune.modeling.sources import model_config
+from finetune.modeling.base_model import model_config
 from finetune.planner import cuda_check
 from finetune.planner.memory import GIB, ModelSize, activations, model_size, model_states
 from finetune.planner.memory_report import cheapest, print_plan

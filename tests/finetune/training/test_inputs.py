@@ -13,14 +13,21 @@ from acepilot.corpus import CorpusUnusable
 from acepilot.errors import ConfigError, ModelNotFound, NotEnoughDisk
 from acepilot.models.manifest import Manifest, write_manifest
 from acepilot.models.resolve import resolve
-from finetune.export import check_tokenizers, export_run
-from finetune.modeling.sources import base_folder
+from finetune.export import export_run
+from finetune.modeling.base_model import base_folder
 from finetune.modeling.tiny import byte_tokenizer, make_tiny_model, write_packed
-from finetune.training import checkpoint
-from finetune.training.batches import Rows, indices_of
-from finetune.training.checkpoint import CheckpointUnusable, Resumable, RunState, find_resumable
+from finetune.training.batches import Rows, check_tokenizer, indices_of
+from finetune.training.checkpoint import save_checkpoint
 from finetune.training.config import TrainConfig, load_config
 from finetune.training.launch import deepspeed_config
+from finetune.training.run_folder import (
+    CheckpointUnusable,
+    ResumePoint,
+    RunState,
+    find_resume_point,
+    log_loss,
+    truncate_loss_log,
+)
 from finetune.training.stability import StabilityGuard, TrainingDiverged
 from finetune.transformers_folder import transformers_folder
 
@@ -46,7 +53,7 @@ def test_all_mistakes_of_a_recipe_are_told_at_once() -> None:
         "zero.stage",
         "learning_rate",
         "write key=value",
-        "`model` is no group",
+        "`model` is not a group",
     ):
         assert mistake in message
 
@@ -56,7 +63,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         load_config(SMOKE, ["zero.offload_params=true"])
     with pytest.raises(ConfigError, match="must be below steps"):
         load_config(SMOKE, ["warmup_steps=60"])
-    with pytest.raises(ConfigError, match=r"no recipe .* there are: .*smoke"):
+    with pytest.raises(ConfigError, match=r"no recipe .* has: .*smoke"):
         load_config(Path("nowhere.yaml"), [])
 
 
@@ -130,12 +137,12 @@ def test_a_corpus_that_cannot_be_used_is_told(
 def test_a_corpus_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model")
     byte_tokenizer().save_pretrained(tmp_path / "same" / "tokenizer")
-    check_tokenizers(tmp_path / "same", model)
+    check_tokenizer(tmp_path / "same", model)
     other = byte_tokenizer()
     other.add_tokens(["return", "export"])
     other.save_pretrained(tmp_path / "other" / "tokenizer")
     with pytest.raises(ConfigError, match="packed with another tokenizer"):
-        check_tokenizers(tmp_path / "other", model)
+        check_tokenizer(tmp_path / "other", model)
 
 
 def test_a_model_that_is_nowhere_is_told(tmp_path: Path) -> None:
@@ -148,7 +155,7 @@ def a_run(folder: Path, config: TrainConfig) -> None:
     part.parent.mkdir(parents=True)
     part.write_bytes(b"12345")
     (folder / "config.json").write_text(config.model_dump_json())
-    resumable = Resumable(
+    resumable = ResumePoint(
         tag="step-000003",
         world_size=2,
         zero_stage=2,
@@ -161,19 +168,19 @@ def a_run(folder: Path, config: TrainConfig) -> None:
 
 def test_what_a_run_may_be_resumed_with(tmp_path: Path) -> None:
     config = load_config(SMOKE, [f"output={tmp_path}"])
-    assert find_resumable(tmp_path, config, 2, "abc") is None
+    assert find_resume_point(tmp_path, config, 2, "abc") is None
     a_run(tmp_path, config)
-    found = find_resumable(tmp_path, config.model_copy(update={"eval_every": 7}), 2, "abc")
+    found = find_resume_point(tmp_path, config.model_copy(update={"eval_every": 7}), 2, "abc")
     assert found is not None
     assert found.state.step == 3
     for start, message in [
         ((config, 1, "abc"), r"made by 2 process\(es\) and this start has 1.*finetune.export"),
-        ((load_config(SMOKE, ["zero.stage=3"]), 2, "abc"), "zero.stage=2 and this start says 3"),
+        ((load_config(SMOKE, ["zero.stage=3"]), 2, "abc"), "zero.stage=2 and this start has zero.stage=3"),
         ((load_config(SMOKE, ["learning_rate=1e-5"]), 2, "abc"), r"learning_rate \(0.003 then, 1e-05 now\)"),
-        ((config, 2, "def"), "the corpus' content"),
+        ((config, 2, "def"), "the corpus's content"),
     ]:
         with pytest.raises(CheckpointUnusable, match=message):
-            find_resumable(tmp_path, *start)
+            find_resume_point(tmp_path, *start)
 
 
 def test_a_corrupt_checkpoint_is_told(tmp_path: Path) -> None:
@@ -181,10 +188,10 @@ def test_a_corrupt_checkpoint_is_told(tmp_path: Path) -> None:
     a_run(tmp_path, config)
     (tmp_path / "checkpoints" / "step-000003" / "part.pt").write_bytes(b"123")
     with pytest.raises(CheckpointUnusable, match="another size than when it was written"):
-        find_resumable(tmp_path, config, 2, "abc")
+        find_resume_point(tmp_path, config, 2, "abc")
     (tmp_path / "resume.json").write_text('{"tag": ')
     with pytest.raises(CheckpointUnusable, match="damaged"):
-        find_resumable(tmp_path, config, 2, "abc")
+        find_resume_point(tmp_path, config, 2, "abc")
 
 
 def test_a_hub_id_that_was_fetched_to_be_served_is_not_fetched_again(
@@ -220,21 +227,21 @@ def test_a_full_disk_is_told_as_such_and_leaves_no_half_checkpoint(tmp_path: Pat
             torch.save({"a": torch.zeros(1000)}, part / "states.pt")
 
     with pytest.raises(
-        NotEnoughDisk, match=r"step-000010 was not written, the checkpoint before it is whole"
+        NotEnoughDisk, match=r"step-000010 was not written; the checkpoint before it is complete"
     ):
-        checkpoint.save(Engine(), tmp_path, load_config(SMOKE, []), RunState(step=10), None)
+        save_checkpoint(Engine(), tmp_path, load_config(SMOKE, []), RunState(step=10), None)
     assert [path.name for path in tmp_path.rglob("*")] == ["checkpoints"]
 
 
 def test_the_loss_log_forgets_steps_that_will_be_run_again(tmp_path: Path) -> None:
     for step in (1, 2, 3):
-        checkpoint.log_loss(tmp_path, step, step / 2)
-    checkpoint.start_loss_log(tmp_path, 2)
+        log_loss(tmp_path, step, step / 2)
+    truncate_loss_log(tmp_path, 2)
     assert [json.loads(line)["step"] for line in (tmp_path / "losses.jsonl").read_text().splitlines()] == [
         1,
         2,
     ]
-    checkpoint.start_loss_log(tmp_path, 0)
+    truncate_loss_log(tmp_path, 0)
     assert (tmp_path / "losses.jsonl").read_text() == ""
 
 

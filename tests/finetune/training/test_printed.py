@@ -8,7 +8,7 @@ from acepilot.cli import text_console
 from finetune.modeling.tiny import make_tiny_model
 from finetune.planner.memory_report import print_plan
 from finetune.training.config import load_config
-from finetune.training.metrics import Telemetry
+from finetune.training.metrics import ProgressReporter
 
 SMOKE = Path(__file__).resolve().parents[3] / "finetune" / "configs" / "smoke.yaml"
 ODD = "weird[/x][bold]:smile:dir"
@@ -28,6 +28,6 @@ def test_a_plan_names_model_and_folder(
 
 
 def test_progress_names_the_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    telemetry = Telemetry(load_config(SMOKE, ["report=none"]), is_first=True, flops_a_token=1, peak=1)
-    telemetry.say(f"going on after step 3 of {ODD}")
-    assert capsys.readouterr().err == f"going on after step 3 of {ODD}\n"
+    reporter = ProgressReporter(load_config(SMOKE, ["report=none"]), is_first=True, flops_a_token=1, peak=1)
+    reporter.log(f"resuming after step 3 of {ODD}")
+    assert capsys.readouterr().err == f"resuming after step 3 of {ODD}\n"

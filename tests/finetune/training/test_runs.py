@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     assert step < 6
     again = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2", "export.alpha=0.5")
     assert again.code == 0, again.told
-    assert f"going on after step {step}" in again.told
+    assert f"resuming after step {step}" in again.told
     assert again.losses == plain_run.losses
     tuning = read_manifest(run / "model").tuning
     assert tuning is not None
@@ -129,7 +129,7 @@ def test_a_run_that_gets_no_better_stops_early(
         "learning_rate=1e-12", "patience=2", "eval_every=1", "steps=50", processes=1,
     )  # fmt: skip
     assert done.code == 0, done.told
-    assert "2 held-out losses without a best: stopping at step" in done.told
+    assert "2 held-out losses without a new best: stopping at step" in done.told
     assert len(done.losses) < 50
     assert json.loads((done.run / "resume.json").read_text())["state"]["finished"]
 

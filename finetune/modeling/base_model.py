@@ -1,6 +1,6 @@
 """The base model of a run: its folder, for training and export, and its config, for the planner."""
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from pathlib import Path
