@@ -29,7 +29,7 @@ from acepilot.errors import ConfigError
 from acepilot.models.manifest import write_atomically
 from eval_humaneval import selftest
 from eval_humaneval.drift import drift
-from eval_humaneval.examiner import Examiner
+from eval_humaneval.execution.judge_pool import JudgePool
 from eval_humaneval.figures.report import GATE_REPORT_FILE, REPORT_FILE
 from eval_humaneval.figures.table import print_drift, print_gate, print_results, print_selftest
 from eval_humaneval.gate.compare import compare
@@ -72,7 +72,7 @@ def _run(given: dict[str, Any], told: Console, out: Console) -> int:
 def _selftest(given: dict[str, Any], told: Console, out: Console) -> int:
     settings = EvalSettings.load({name: given[name] for name in ("problems", "languages", "unsafe")})
     found = problem_sets.load(settings.problems, settings.languages)
-    with Examiner(unsafe=settings.unsafe) as examiner:
+    with JudgePool(unsafe=settings.unsafe) as examiner:
         result = asyncio.run(selftest.check_all(found, examiner, told))
         result_json = result.as_json() | {"sandbox": examiner.sandbox}
     if given["json"]:

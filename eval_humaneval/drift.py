@@ -1,8 +1,8 @@
-"""How far a tuned model has moved from its base where it was not tuned: `python -m eval_humaneval drift`.
+"""Measure how far a tuned model has drifted from its base: `python -m eval_humaneval drift`.
 
-Both read texts that the base wrote itself (`python -m finetune.corpus.sample_replay`), and that no corpus
-holds. How much less likely the tuned model finds them estimates the Kullback-Leibler divergence of the two.
-docs/evaluation.md has the reason: likelihood of other people's code does not show what was forgotten.
+Both models score texts that the base has written (`python -m finetune.corpus.sample_replay`) and that are in
+no corpus. The mean loss of log-likelihood estimates the Kullback-Leibler divergence of the two models.
+docs/evaluation.md explains why other people's code does not show what a tuned model has forgotten.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from server.engine.base import Engine, EngineOptions
 from server.engine.opening import open_engine
 
 
-class OwnWords(BaseModel):
-    """A line of the file: what a model wrote in `language`, behind a first line that it was given."""
+class BaseText(BaseModel):
+    """A line of the file: a first line that was the base's prompt, then what it wrote in `language`."""
 
     text: str
     language: str
@@ -31,7 +31,7 @@ class OwnWords(BaseModel):
 
 @dataclass(frozen=True)
 class Drift:
-    """Nats a token that were lost, with a two-sided 95 % interval clustered on the text."""
+    """Lost log-likelihood in nats per token, with a two-sided 95 % interval clustered by text."""
 
     value: float
     low: float
@@ -40,47 +40,58 @@ class Drift:
 
 
 def drift(base: str, tuned: str, texts: Path, settings: EvalSettings, console: Console) -> dict[str, Drift]:
-    """By language, and `all`. Raises ConfigError for a file without OwnWords, and what engines raise."""
-    words = _read(texts)
-    before, after = (_log_likelihoods(model, words, settings, console) for model in (base, tuned))
+    """Return the drift by language, and of `all`. Raise ConfigError for a bad file, and what engines raise."""
+    read = read_base_texts(texts)
+    before, after = (_score_with(model, read, settings, console) for model in (base, tuned))
+    return drift_by_language(read, before, after)
+
+
+def drift_by_language(
+    texts: list[BaseText], before: list[np.ndarray], after: list[np.ndarray]
+) -> dict[str, Drift]:
+    """Return the drift between two models' log-likelihoods of `texts`."""
     lost = [
         (one.language, was.sum() - now.sum(), len(was))
-        for one, was, now in zip(words, before, after, strict=True)
+        for one, was, now in zip(texts, before, after, strict=True)
     ]
     groups = {name: [row for row in lost if row[0] == name] for name in sorted({row[0] for row in lost})}
     return {name: _mean(rows) for name, rows in {**groups, "all": lost}.items()}
 
 
-def _read(texts: Path) -> list[OwnWords]:
+def read_base_texts(texts: Path) -> list[BaseText]:
+    """Read the texts that go beyond their first line. Raise ConfigError when there are none."""
     try:
-        lines = texts.read_bytes().splitlines()  # as text it would also split at U+2028, which JSON may hold
-        found = [OwnWords.model_validate_json(line) for line in lines if line.strip()]
+        lines = texts.read_bytes().splitlines()  # as text it would split at U+2028, too, which JSON may hold
+        found = [BaseText.model_validate_json(line) for line in lines if line.strip()]
     except (OSError, ValidationError) as error:
         raise ConfigError(
-            f"{texts} is no JSONL of {{text, language}}: `python -m finetune.corpus.sample_replay` writes it."
+            f"{texts} cannot be read as JSONL with fields text and language: write it with "
+            "`python -m finetune.corpus.sample_replay`."
         ) from error
     written = [one for one in found if one.text.partition("\n")[2].strip()]
     if not written:
-        raise ConfigError(f"{texts} has no text of more than its first line.")
+        raise ConfigError(f"{texts} has no text longer than its first line: sample longer texts.")
     return written
 
 
-def _log_likelihoods(
-    model: str, words: list[OwnWords], settings: EvalSettings, console: Console
+def _score_with(
+    model: str, texts: list[BaseText], settings: EvalSettings, console: Console
 ) -> list[np.ndarray]:
-    """Of each text's tokens behind its first line."""
     options = EngineOptions(kv_cache_gb=settings.kv_cache_gb, max_streams=1, threads=settings.threads)
     engine = open_engine(resolve(model), settings.engine, options)
     try:
-        return asyncio.run(_all_of(engine, model, words, console))
+        return asyncio.run(log_likelihoods(engine, model, texts, console))
     finally:
         engine.close()
 
 
-async def _all_of(engine: Engine, model: str, words: list[OwnWords], console: Console) -> list[np.ndarray]:
+async def log_likelihoods(
+    engine: Engine, model: str, texts: list[BaseText], console: Console
+) -> list[np.ndarray]:
+    """Return the log-likelihood of each token after a text's first line. Long texts are cut to the context."""
     found: list[np.ndarray] = []
-    with count_progress(f"reading with {model}", len(words), console) as advance:
-        for one in words:
+    with count_progress(f"reading with {model}", len(texts), console) as advance:
+        for one in texts:
             text = one.text
             while engine.count_tokens(text) >= engine.info.context_tokens:
                 text = text[: len(text) * 3 // 4]

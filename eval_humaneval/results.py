@@ -78,7 +78,7 @@ class LanguageScore(_Part):
     truncated_rate: float
     holes: dict[str, Interval] = Field(
         default={},
-        description="Hole-filling: exact_match, edit_similarity, parses in points; log_likelihood in nats.",
+        description="Hole filling: exact_match, edit_similarity, parses in points; log_likelihood in nats.",
     )
 
 
@@ -123,7 +123,7 @@ class Results(_Part):
     languages: dict[str, LanguageScore]
     pool: LanguageScore
     hole_parts: dict[str, LanguageScore] = Field(
-        default={}, description="Hole-filling: the same samples by kind of hole, and by Vue block."
+        default={}, description="Hole filling: the same samples by kind of hole, and by Vue block."
     )
     problems: list[ProblemScore]
 

@@ -1,7 +1,7 @@
-"""One run, top to bottom: problems -> completions -> verdicts -> figures.
+"""One run: problems -> completions -> judgements -> figures.
 
-`samples.jsonl` grows with every verdict, so that a run that was killed goes on where it stopped when the same
-command is given again; `results.json` and `report.html` are written at its end.
+`samples.jsonl` grows with every judged sample, so that the same command resumes a run that was killed.
+`results.json` and `report.html` are written at the end.
 """
 
 import asyncio
@@ -24,23 +24,25 @@ from acepilot.models.registry import ModelFolder
 from acepilot.models.resolve import resolve
 from acepilot.settings import home
 from eval_humaneval import selftest
-from eval_humaneval.ask import Asked, Work, ask
-from eval_humaneval.examiner import Examiner
+from eval_humaneval.collect import CollectedSamples, Workload, collect_samples
 from eval_humaneval.execution.judge import Spent
+from eval_humaneval.execution.judge_pool import JudgePool
 from eval_humaneval.figures import metrics
 from eval_humaneval.figures.report import write_report
-from eval_humaneval.generate import InProcess, Model, OverHttp
-from eval_humaneval.holes.cut import cut
+from eval_humaneval.generation.engine_model import EngineModel
+from eval_humaneval.generation.http_model import HttpModel
+from eval_humaneval.generation.model import Model
+from eval_humaneval.holes.cut import cut_holes
 from eval_humaneval.problems import problem_sets
 from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results
-from eval_humaneval.run_folder import held
+from eval_humaneval.run_folder import locked
 from eval_humaneval.settings import EvalSettings
 from server.engine.base import EngineOptions
 from server.engine.opening import open_engine, suiting
 
 
 def run(settings: EvalSettings, console: Console) -> Results:
-    """Runs, or goes on with, what `settings` ask for. Raises ConfigError, and what engines raise."""
+    """Run, or resume, the evaluation that `settings` describe. Raise ConfigError, and what engines raise."""
     return asyncio.run(_run(settings, console))
 
 
@@ -48,28 +50,30 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
     began = time.monotonic()
     if settings.samples > 1 and settings.temperature == 0:
         raise ConfigError(
-            f"{settings.samples} greedy samples would all be the same: add --temperature 0.2, or ask for one."
+            f"{settings.samples} greedy samples of a problem would be equal: add --temperature 0.2, or use "
+            "--samples 1."
         )
     folder = None if settings.server_url else resolve(settings.model)
-    # Filling a hole runs no program: it needs neither sandbox nor tools.
-    with nullcontext() if settings.holes else Examiner(unsafe=settings.unsafe) as examiner:
-        if examiner:
-            work = await _problems(settings, examiner, console)
+    # Filling a hole runs no program: it needs neither sandbox nor toolchains.
+    with nullcontext() if settings.holes else JudgePool(unsafe=settings.unsafe) as judge_pool:
+        if judge_pool:
+            workload = await _problem_workload(settings, judge_pool, console)
         else:
-            work = await asyncio.to_thread(_holes, settings)
-        config = _config(settings, work)
-        versions = _versions() | (examiner.versions(config.languages) if examiner else {})
-        sandbox = examiner.sandbox if examiner else "none"
-        judged_by = {"sandbox": sandbox, "versions": versions}
-        judged, same = _judged_model(settings, folder, config, judged_by)
-        with held(Path(judged.run), same):
-            model = await asyncio.to_thread(_open, settings, folder)
+            workload = await asyncio.to_thread(_hole_workload, settings)
+        config = _config(settings, workload)
+        versions = _versions() | (judge_pool.versions(config.languages) if judge_pool else {})
+        sandbox = judge_pool.sandbox if judge_pool else "none"
+        judged, inputs = _judged_model(settings, folder, config, {"sandbox": sandbox, "versions": versions})
+        with locked(Path(judged.run), inputs):
+            model = await asyncio.to_thread(_open_model, settings, folder)
             try:
-                asked = await ask(settings, work, model, examiner, Path(judged.run), console)
+                collected = await collect_samples(
+                    settings, workload, model, judge_pool, Path(judged.run), console
+                )
             finally:
                 await model.close()
-        _check_judged(asked)
-        spent = examiner.spent if examiner else Spent()
+        _check_judged(collected)
+        spent = judge_pool.spent if judge_pool else Spent()
         results = Results(
             model=judged,
             engine=model.engine,
@@ -77,80 +81,82 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
             config=config,
             config_hash=canonical_hash(config.model_dump(mode="json")),
             sandbox=sandbox,
-            selftest_failed=work.selftest_failed,
-            missing=work.missing,
-            excluded=work.excluded,
+            selftest_failed=workload.selftest_failed,
+            missing=workload.missing,
+            excluded=workload.excluded,
             created=datetime.now(UTC),
             git_commit=git_commit(),
             versions=versions,
             cost=Cost(
                 seconds=time.monotonic() - began,
-                generation_seconds=asked.seconds,
+                generation_seconds=collected.seconds,
                 execution_cpu_seconds=spent.cpu_s,
-                tokens=asked.tokens,
-                tokens_per_s=asked.tokens / asked.seconds if asked.seconds else 0.0,
+                tokens=collected.tokens,
+                tokens_per_s=collected.tokens / collected.seconds if collected.seconds else 0.0,
                 programs_run=spent.programs_run,
                 programs_cached=spent.programs_cached,
-                samples_resumed=asked.resumed,
+                samples_resumed=collected.resumed,
             ),
-            languages=metrics.scores_by_language(asked.samples),
-            pool=metrics.language_score(asked.samples),
-            hole_parts=metrics.scores_by_hole(asked.samples),
-            problems=metrics.problem_scores(asked.samples),
+            languages=metrics.scores_by_language(collected.samples),
+            pool=metrics.language_score(collected.samples),
+            hole_parts=metrics.scores_by_hole(collected.samples),
+            problems=metrics.problem_scores(collected.samples),
         )
-    write_report(results, asked.samples, Path(judged.run))
+    write_report(results, collected.samples, Path(judged.run))
     write_atomically(Path(judged.run) / RESULTS_FILE, results.model_dump_json(indent=2) + "\n")
     return results
 
 
-async def _problems(settings: EvalSettings, examiner: Examiner, console: Console) -> Work:
-    """Those whose own solution passes here: another would be no fault of a model."""
-    found = problem_sets.load(settings.problems, settings.languages)
-    sound = [problem for problem in found.problems if not problem.excluded]
-    missing = examiner.missing({problem.language for problem in sound})
+async def _problem_workload(settings: EvalSettings, judge_pool: JudgePool, console: Console) -> Workload:
+    """Return the problems whose own solution passes here: failing another one is no fault of a model."""
+    problem_set = problem_sets.load(settings.problems, settings.languages)
+    sound = [problem for problem in problem_set.problems if not problem.excluded]
+    missing = judge_pool.missing({problem.language for problem in sound})
     runnable = [problem for problem in sound if problem.language not in missing]
-    tested = await selftest.check(runnable, examiner, console, wrong=False)
+    tested = await selftest.check(runnable, judge_pool, console, wrong=False)
     failed = [one.problem for one in tested.failed]
     asked = tuple(problem for problem in runnable if problem.id not in failed)
     if not asked:
-        raise ConfigError(
-            "Nothing can be asked here: " + "; ".join(f"{name}: {how}" for name, how in missing.items())
-        )
-    excluded = {problem.id: problem.excluded for problem in found.problems if problem.excluded}
-    return Work(settings.problems, asked, {}, failed, excluded, missing)
+        reasons = [f"{name}: {reason}" for name, reason in missing.items()]
+        if failed:
+            reasons.append("their own solutions fail (`python -m eval_humaneval selftest` names them)")
+        raise ConfigError(f"No problem can be run on this machine: {'; '.join(reasons)}.")
+    excluded = {problem.id: problem.excluded for problem in problem_set.problems if problem.excluded}
+    return Workload(settings.problems, asked, {}, failed, excluded, missing)
 
 
-def _holes(settings: EvalSettings) -> Work:
+def _hole_workload(settings: EvalSettings) -> Workload:
     folder = Path(settings.holes or "").expanduser().resolve()
-    holes = cut(folder, per_language=settings.holes_per_language, seed=settings.seed)
-    there = dict.fromkeys(hole.problem.language for hole in holes)
+    holes = cut_holes(folder, per_language=settings.holes_per_language, seed=settings.seed)
+    present = dict.fromkeys(hole.problem.language for hole in holes)
     if settings.languages:
         holes = [hole for hole in holes if hole.problem.language in settings.languages]
     if not holes:
         raise ConfigError(
-            f"{folder} has no hole in {', '.join(settings.languages)}; it has some in {', '.join(there)}."
+            f"{folder} has no hole in {', '.join(settings.languages)}, only in {', '.join(present)}."
         )
-    named = {hole.problem.id: hole for hole in holes}
+    by_id = {hole.problem.id: hole for hole in holes}
     problems = tuple(hole.problem for hole in holes)
-    return Work([f"holes in {folder.name}"], problems, named, [], {}, {})
+    return Workload([f"holes in {folder.name}"], problems, by_id, [], {}, {})
 
 
-def _check_judged(asked: Asked) -> None:
-    """Raises SandboxUnavailable when a language has no verdict at all, and so no figures."""
-    judged = {one.language for one in asked.samples if one.outcome != "infrastructure"}
-    lost = {one.language: one.detail for one in asked.samples if one.language not in judged}
-    if lost:
-        told = "; ".join(f"{name}: {detail}" for name, detail in lost.items())
+def _check_judged(collected: CollectedSamples) -> None:
+    """Raise SandboxUnavailable when a language has no judged sample, and so no figures."""
+    judged = {one.language for one in collected.samples if one.outcome != "infrastructure"}
+    unjudged = {one.language: one.detail for one in collected.samples if one.language not in judged}
+    if unjudged:
+        details = "; ".join(f"{name}: {detail}" for name, detail in unjudged.items())
         raise SandboxUnavailable(
-            f"No program could be judged in {told}. Mend that and give the same command again: it goes on."
+            f"No program could be judged in {details}. Repair that and give the same command again; it "
+            "resumes."
         )
 
 
-def _config(settings: EvalSettings, work: Work) -> EvalConfig:
+def _config(settings: EvalSettings, workload: Workload) -> EvalConfig:
     return EvalConfig(
-        problem_sets=work.set_names,
-        problems_hash=problem_sets.hash_of(work.problems),
-        languages=list(dict.fromkeys(problem.language for problem in work.problems)),
+        problem_sets=workload.set_names,
+        problems_hash=problem_sets.hash_of(workload.problems),
+        languages=list(dict.fromkeys(problem.language for problem in workload.problems)),
         samples=settings.samples,
         temperature=settings.temperature,
         top_p=settings.top_p,
@@ -161,26 +167,28 @@ def _config(settings: EvalSettings, work: Work) -> EvalConfig:
 def _judged_model(
     settings: EvalSettings, folder: ModelFolder | None, config: EvalConfig, judged_by: dict[str, Any]
 ) -> tuple[JudgedModel, dict[str, Any]]:
-    """The model as it is now with the folder of its run, and all that the run's samples depend on: more
-    samples of the same share the folder. Verdicts by other tools, or of another engine, do not."""
+    """Return the model with its run's folder, and everything that the run's samples depend on.
+
+    The number of samples is not part of it: a run with more samples extends the same folder.
+    """
     files = file_hashes(folder.path) if folder else {}
     name = folder.name if folder else settings.model
     engine = suiting(folder) if folder and settings.engine == "auto" else settings.engine
-    same = config.model_dump(mode="json", exclude={"samples"}) | {
+    inputs = config.model_dump(mode="json", exclude={"samples"}) | {
         "files": files, "server": settings.server_url, "engine": engine, "seed": settings.seed, **judged_by,
     }  # fmt: skip
-    target = settings.to or home() / "eval" / f"{name}-{canonical_hash(same)[:12]}"
-    return JudgedModel(name=name, files=files, run=str(target.resolve())), {"name": name} | same
+    target = settings.to or home() / "eval" / f"{name}-{canonical_hash(inputs)[:12]}"
+    return JudgedModel(name=name, files=files, run=str(target.resolve())), {"name": name} | inputs
 
 
-def _open(settings: EvalSettings, folder: ModelFolder | None) -> Model:
+def _open_model(settings: EvalSettings, folder: ModelFolder | None) -> Model:
     if folder is None:
         token = settings.token.get_secret_value() if settings.token else None
-        return OverHttp(settings.server_url or "", settings.model, token)
+        return HttpModel(settings.server_url or "", settings.model, token)
     options = EngineOptions(
         kv_cache_gb=settings.kv_cache_gb, max_streams=settings.streams, threads=settings.threads
     )
-    return InProcess(open_engine(folder, settings.engine, options))
+    return EngineModel(open_engine(folder, settings.engine, options))
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The folder of one run, between `run` and `ask`: whose samples it holds, and one writer at a time."""
+"""The folder of one run: it holds the samples of one model and one configuration, and has one writer."""
 
 import json
 from collections.abc import Generator
@@ -10,15 +10,15 @@ from typing import Any
 from acepilot.errors import ConfigError
 from acepilot.models.manifest import write_atomically
 
-ASKED_FILE = "asked.json"
+INPUTS_FILE = "asked.json"
 
 
 @contextmanager
-def held(folder: Path, asked: dict[str, Any]) -> Generator[None]:
-    """Makes `folder`, and holds it against other runs. `asked` is all that its samples depend on.
+def locked(folder: Path, inputs: dict[str, Any]) -> Generator[None]:
+    """Create `folder` and lock it. `inputs` is everything that the samples in it depend on.
 
-    Raises ConfigError when another run is writing there, when its samples are those of another model or of
-    other settings, and when it cannot be written.
+    Raise ConfigError when another run writes there, when its samples were made from other inputs, and when
+    the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,27 +26,27 @@ def held(folder: Path, asked: dict[str, Any]) -> Generator[None]:
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written ({error.strerror}): name another folder with --to, or set "
-            "ACEPILOT_HOME to one that can."
+            "ACEPILOT_HOME to a folder that can."
         ) from error
     with lock:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(
-                f"Another run is writing to {folder}: wait for it, or name another with --to."
+                f"Another run is writing to {folder}: wait until it ends, or name another folder with --to."
             ) from error
-        _claim(folder / ASKED_FILE, folder, asked)
+        _check_inputs(folder / INPUTS_FILE, folder, inputs)
         yield
 
 
-def _claim(file: Path, folder: Path, asked: dict[str, Any]) -> None:
-    """Samples of two models in one folder would be taken for those of one."""
+def _check_inputs(file: Path, folder: Path, inputs: dict[str, Any]) -> None:
+    """Write `inputs` into a new folder; check them in an old one: samples of two models must not mix."""
     if not file.is_file():
-        write_atomically(file, json.dumps(asked, indent=2) + "\n")
+        write_atomically(file, json.dumps(inputs, indent=2) + "\n")
         return
     try:
         before: Any = json.loads(file.read_text(encoding="utf-8"))
-        unequal = [name for name in asked if asked[name] != before.get(name)]
+        unequal = [name for name in inputs if inputs[name] != before.get(name)]
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{file} is damaged: name another folder with --to, or remove {folder}.") from error
     if unequal:

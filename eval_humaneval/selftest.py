@@ -1,6 +1,6 @@
-"""Judges the problems themselves: each canonical solution must pass, each wrong one must not.
+"""Test the problems themselves: each canonical solution must pass, and each wrong one must fail.
 
-What fails here is the infrastructure's or the problem's fault, and never a model's.
+A failure here is the fault of this machine or of the problem, never of a model.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from acepilot.progress import count_progress
-from eval_humaneval.examiner import Examiner, all_of
+from eval_humaneval.execution.judge_pool import JudgePool, run_all
 from eval_humaneval.problems.problem import Problem, program_of
 from eval_humaneval.problems.problem_sets import ProblemSet
 from eval_humaneval.results import Outcome
@@ -20,7 +20,7 @@ Which = Literal["canonical", "wrong"]
 
 @dataclass(frozen=True)
 class Task:
-    """A problem with one of its solutions, and what became of it."""
+    """The judgement of one solution of a problem."""
 
     problem: str
     language: str
@@ -31,7 +31,7 @@ class Task:
 
 @dataclass
 class Selftest:
-    """`failed`: canonical solutions that do not pass, and wrong ones that do. `skipped`: why, by problem."""
+    """`failed` holds canonical solutions that do not pass, and wrong ones that do. `skipped`: problem -> reason."""
 
     passed: list[Task] = field(default_factory=list[Task])
     failed: list[Task] = field(default_factory=list[Task])
@@ -50,37 +50,37 @@ class Selftest:
         }
 
 
-async def check_all(found: ProblemSet, examiner: Examiner, console: Console) -> Selftest:
-    """All solutions of a set, in the languages whose tools are here; the others are skipped, saying why."""
-    missing = examiner.missing({problem.language for problem in found.problems})
-    runnable = [problem for problem in found.problems if problem.language not in missing]
-    result = await check(runnable, examiner, console, wrong=True)
-    for problem in found.problems:
+async def check_all(problem_set: ProblemSet, judge_pool: JudgePool, console: Console) -> Selftest:
+    """Check all solutions of a set. Languages whose tools are missing are skipped, with the reason."""
+    missing = judge_pool.missing({problem.language for problem in problem_set.problems})
+    runnable = [problem for problem in problem_set.problems if problem.language not in missing]
+    result = await check(runnable, judge_pool, console, wrong=True)
+    for problem in problem_set.problems:
         if problem.language in missing:
             result.skipped[problem.id] = missing[problem.language]
-    for language, count in found.skipped.items():
-        result.skipped[f"{count} problems in {language}"] = "this language is not run here"
+    for language, count in problem_set.skipped.items():
+        result.skipped[f"{count} problems in {language}"] = "the evaluation does not run this language"
     return result
 
 
 async def check(
-    problems: Sequence[Problem], examiner: Examiner, console: Console, *, wrong: bool
+    problems: Sequence[Problem], judge_pool: JudgePool, console: Console, *, wrong: bool
 ) -> Selftest:
-    """Runs the canonical solutions of `problems`, and the wrong ones too with `wrong`; all cores at once."""
+    """Run the canonical solutions of `problems` in parallel; with `wrong`, the wrong solutions as well."""
     result = Selftest()
     tasks: list[tuple[Problem, Which, str]] = []
     for problem in problems:
         if problem.excluded:
             result.skipped[problem.id] = problem.excluded
         elif problem.canonical is None:
-            result.skipped[problem.id] = "the set has no solution of its own in this language"
+            result.skipped[problem.id] = "the set has no solution in this language"
         else:
             tasks.append((problem, "canonical", problem.canonical))
             if wrong and problem.wrong is not None:
                 tasks.append((problem, "wrong", problem.wrong))
 
     async def one(problem: Problem, which: Which, completion: str) -> None:
-        judgement = await examiner.examine(program_of(problem, completion))
+        judgement = await judge_pool.judge(program_of(problem, completion))
         task = Task(problem.id, problem.language, which, judgement.outcome, judgement.detail)
         passes = judgement.outcome == "passed"
         is_right = passes if which == "canonical" else not passes and judgement.outcome != "infrastructure"
@@ -88,5 +88,5 @@ async def check(
         advance(len(result.passed) + len(result.failed))
 
     with count_progress("checking the problems' own solutions", len(tasks), console) as advance:
-        await all_of(one(*task) for task in tasks)
+        await run_all(one(*task) for task in tasks)
     return result

@@ -1,1 +1,1 @@
-"""Running strangers' programs and judging them: judge -> sandbox -> worker -> bubblewrap -> the program."""
+"""Run untrusted programs and judge them: judge pool -> judge -> sandbox -> worker -> bubblewrap."""

@@ -1,4 +1,4 @@
-"""One program in bubblewrap: what it sees of the machine, and how it is started. Called by the worker."""
+"""Start one program in bubblewrap; the worker calls this."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from functools import cache
 from io import FileIO
 from pathlib import Path
 
-from eval_humaneval.execution.job import WORK, Job, Started, Streams, memory_file, open_pipe, read_now
+from eval_humaneval.execution.job import WORK, Job, RunningProgram, Streams, memory_file, open_pipe, read_now
 
 _ISOLATION = (
     "--as-pid-1",
@@ -31,9 +31,12 @@ _ETC_OF_TOOLCHAINS = ("alternatives", "java-*", "mono", "php")
 
 @cache
 def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ...]:
-    """Bubblewrap with what every program sees: /usr, a few files of /etc, /proc, four devices, and a /tmp of
-    its own that holds `tmp_bytes`. Each mount costs a tenth of a millisecond, so that /etc/alternatives and
-    the settings of compilers and virtual machines come only with `toolchain_etc`."""
+    """Return bubblewrap with the mounts of every program: /usr, a few files of /etc, /proc, four devices, and
+    a private /tmp that holds `tmp_bytes`.
+
+    Each mount takes 0.1 ms. Therefore /etc/alternatives and the settings of compilers and virtual machines
+    are mounted only with `toolchain_etc`.
+    """
     devices = ("null", "zero", "urandom")
     return (
         bwrap,
@@ -44,26 +47,29 @@ def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ..
         *(word for name in devices for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")),
         *("--symlink", "urandom", "/dev/random"),
         *("--symlink", "/proc/self/fd", "/dev/fd"),
-        *("--symlink", "/tmp", "/dev/shm"),  # noqa: S108 - the sandbox's own
+        *("--symlink", "/tmp", "/dev/shm"),  # noqa: S108 - inside the sandbox
         *("--size", str(tmp_bytes)),
-        *("--tmpfs", "/tmp"),  # noqa: S108 - the same
+        *("--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox
         *("--dir", WORK),
         *("--remount-ro", "/"),
         *("--chdir", WORK),
     )
 
 
-def start(job: Job, kept: Mapping[str, int], streams: Streams, stack: ExitStack) -> Started:
-    """Bubblewrap makes the program process 1 of its own namespace: the kernel ends all others with it, and
-    only then does bubblewrap see it end. So nothing outlives the wait, and the CPU time of all processes is
-    billed, but for those that had to be ended. While bubblewrap waits at a gate, the limits are set: inside,
-    as elsewhere RLIMIT_NPROC counts over all sandboxes. Raises OSError when that cannot be done."""
+def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStack) -> RunningProgram:
+    """Start `job` in a sandbox of its own. Raise OSError when that is not possible.
+
+    The program is process 1 of its namespace. When it ends, the kernel kills the others before bubblewrap
+    ends, so no process outlives the wait, and the CPU time of every process that ended by itself is counted.
+    Bubblewrap waits (`--block-fd`) until the limits are set on the process inside the namespace: outside,
+    RLIMIT_NPROC would count the processes of all sandboxes together.
+    """
     status, status_end = open_pipe(stack)
-    gate_end, gate = open_pipe(stack)
-    contents = {name: kept[digest] for name, digest in job.kept.items()}
+    unblock_end, unblock = open_pipe(stack)
+    contents = {name: stored[digest] for name, digest in job.stored.items()}
     for name, text in job.files.items():
         contents[name] = stack.enter_context(memory_file(text.encode(errors="replace"))).fileno()
-    arguments = ["--json-status-fd", str(status_end.fileno()), "--block-fd", str(gate_end.fileno())]
+    arguments = ["--json-status-fd", str(status_end.fileno()), "--block-fd", str(unblock_end.fileno())]
     for name, value in job.environment.items():
         arguments += ["--setenv", name, value]
     for name, content in contents.items():
@@ -75,7 +81,7 @@ def start(job: Job, kept: Mapping[str, int], streams: Streams, stack: ExitStack)
         stdin=streams.stdin,
         stdout=streams.stdout,
         stderr=streams.stderr,
-        pass_fds=(status_end.fileno(), gate_end.fileno(), *contents.values()),
+        pass_fds=(status_end.fileno(), unblock_end.fileno(), *contents.values()),
     )
     stack.enter_context(process)
     status_end.close()
@@ -86,27 +92,27 @@ def start(job: Job, kept: Mapping[str, int], streams: Streams, stack: ExitStack)
         for name, limit in job.rlimits.items():
             resource.prlimit(init, getattr(resource, name), (limit, limit))
     except (ValueError, ProcessLookupError):
-        # It failed on its own account, and its standard error says why.
-        return Started(process, process.kill, lambda: "bubblewrap could not make a sandbox")
+        # Bubblewrap itself failed; its standard error says why.
+        return RunningProgram(process, process.kill, lambda: "bubblewrap could not make a sandbox")
     except OSError:
         process.kill()
         raise
-    gate.write(b"g")
+    unblock.write(b"1")
 
     def kill() -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
 
     def close() -> str:
-        # An exit code is told only of a program that could be started.
-        told = read_now(status.fileno())
-        return "" if b"exit-code" in told else "bubblewrap could not start the program"
+        # Bubblewrap reports an exit code only for a program that it could start.
+        report = read_now(status.fileno())
+        return "" if b"exit-code" in report else "bubblewrap could not start the program"
 
-    return Started(process, kill, close)
+    return RunningProgram(process, kill, close)
 
 
 def _system() -> Iterator[str]:
-    """/usr, and the folders that lead into it; distributions that still keep them apart have them bound."""
+    """Yield /usr, and /bin and /lib: as links into /usr, or as mounts where they are folders."""
     yield from ("--ro-bind", "/usr", "/usr")
     for name in ("bin", "lib", "lib32", "lib64"):
         folder = Path("/", name)

@@ -1,4 +1,4 @@
-"""Identical programs run once: judge -> this -> the sandbox, if no equal program was judged before."""
+"""A cache of judgements: equal programs run once, and a later run reads the file of an earlier one."""
 
 import threading
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from typing import IO
 from pydantic import BaseModel, ValidationError
 
 from eval_humaneval.execution.judgement import Judgement
-from eval_humaneval.lines import open_for_lines
+from eval_humaneval.jsonl import open_for_append
 
 
-class _Line(BaseModel):
+class _Entry(BaseModel):
     key: str
     judgement: Judgement
 
 
 class JudgementCache:
-    """Thread-safe. With a `path`, judgements are appended there and found again by a later run.
+    """Thread-safe. With a `path`, judgements are appended there, and a later run reads them.
 
-    `infrastructure` is never remembered. A `timeout` is for this run only: a busy machine may have been its
-    reason, and a run that resumes should not inherit that.
+    An `infrastructure` outcome is never cached. A `timeout` is cached in memory only: a busy machine may
+    have been its reason, so a later run tries again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -30,8 +30,8 @@ class JudgementCache:
         self._file: IO[str] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open_for_lines(path)
-            self._restore(path)
+            self._file = open_for_append(path)
+            self._load(path)
 
     def __enter__(self) -> "JudgementCache":
         return self
@@ -44,12 +44,12 @@ class JudgementCache:
             self._file.close()
 
     def get_or_run(self, key: str, run: Callable[[], Judgement]) -> tuple[Judgement, bool]:
-        """The judgement, and whether it was known. Who asks for what is being run waits for that run."""
+        """Return the judgement, and whether it was cached. Concurrent callers with one `key` share one run."""
         with self._lock:
-            known = self._judgements.get(key)
-            future = known or self._judgements.setdefault(key, Future())
-        if known:
-            return known.result(), True
+            cached = self._judgements.get(key)
+            future = cached or self._judgements.setdefault(key, Future())
+        if cached:
+            return cached.result(), True
         try:
             judgement = run()
         except BaseException as error:
@@ -59,7 +59,7 @@ class JudgementCache:
         if judgement.outcome == "infrastructure":
             self._forget(key)
         elif judgement.outcome != "timeout":
-            self._append(_Line(key=key, judgement=judgement))
+            self._append(_Entry(key=key, judgement=judgement))
         future.set_result(judgement)
         return judgement, False
 
@@ -67,18 +67,18 @@ class JudgementCache:
         with self._lock:
             del self._judgements[key]
 
-    def _append(self, line: _Line) -> None:
+    def _append(self, entry: _Entry) -> None:
         with self._lock:
             if self._file is not None:
-                self._file.write(line.model_dump_json() + "\n")
+                self._file.write(entry.model_dump_json() + "\n")
                 self._file.flush()
 
-    def _restore(self, path: Path) -> None:
-        for text in path.read_bytes().splitlines():
+    def _load(self, path: Path) -> None:
+        for line in path.read_bytes().splitlines():
             try:
-                line = _Line.model_validate_json(text)
+                entry = _Entry.model_validate_json(line)
             except ValidationError:
-                continue  # of another version: that program is run again
+                continue  # written by another version: the program runs again
             future: Future[Judgement] = Future()
-            future.set_result(line.judgement)
-            self._judgements[line.key] = future
+            future.set_result(entry.judgement)
+            self._judgements[entry.key] = future

@@ -1,7 +1,7 @@
-"""What the sandbox asks its worker to run, and what it hears back; JSON in between.
+"""The messages between the sandbox and its workers: a Job, and its JobResult, as JSON.
 
-The worker's side (worker, bubblewrap, limits_only, this file) imports the standard library only: the
-sandbox's user may not be able to read more.
+The worker's modules (worker, bubblewrap, limits_only and this one) import the standard library only: the
+sandbox's user may not be allowed to read other packages.
 """
 
 import os
@@ -12,37 +12,45 @@ from dataclasses import dataclass
 from io import FileIO
 
 WORK = "/tmp/work"  # noqa: S108 - inside the sandbox, where /tmp is the program's own
-"""Where a program runs in bubblewrap."""
+"""The folder of the program in bubblewrap."""
 
 NOBODY = 65534
-"""The user and group of the programs where the harness is root."""
+"""User and group id of the programs when the evaluation runs as root."""
 
 CHUNK_BYTES = 1 << 16
-"""As much as a pipe holds."""
+"""Bytes of one read: the capacity of a pipe."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """`wrapper` is bubblewrap and its arguments; empty: limits only, and no sandbox. `files` are contents by
-    name; `kept` names the digests of contents that were sent before. `rlimits` are by the names of the module
-    `resource`. With `tells_compiled` the command writes to its standard input when it has compiled."""
+    """A program to run.
+
+    `wrapper` is bubblewrap with its arguments; without one, only limits apply. `files` maps names to
+    contents, `stored` maps names to digests of contents that the worker has already. `rlimits` are by their
+    names in the module `resource`. With `reports_compiled`, the command writes to its standard input when it
+    has compiled.
+    """
 
     wrapper: Sequence[str]
     command: Sequence[str]
     files: Mapping[str, str]
-    kept: Mapping[str, str]
+    stored: Mapping[str, str]
     environment: Mapping[str, str]
     rlimits: Mapping[str, int]
     output_bytes: int
     wall_s: float
-    tells_compiled: bool
+    reports_compiled: bool
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What became of a job. `exit_code` is 128 and the signal for a killed program. `stopped`: "", "wall" or
-    "output", the limit that the worker held. `cpu_s`: user and system time of the whole tree, bubblewrap
-    included, processes left running at the end not. `error`: why nothing could be run; "" is the rule."""
+class JobResult:
+    """The end of a job.
+
+    `exit_code` is 128 plus the signal for a killed program. `stopped` is the limit for which the worker
+    ended it, "wall" or "output", otherwise "". `cpu_s` is user and system time of the whole process tree,
+    bubblewrap included, without processes that were still running at the end. `error` says why nothing
+    could be run; it is "" otherwise.
+    """
 
     exit_code: int
     stdout: str
@@ -56,7 +64,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Streams:
-    """File descriptors for a program to start with."""
+    """A program's file descriptors."""
 
     stdin: int
     stdout: int
@@ -64,9 +72,9 @@ class Streams:
 
 
 @dataclass(frozen=True)
-class Started:
-    """A running program. `kill` ends it and what belongs to it; `close`, once it has ended, sees to the rest
-    and tells what went wrong with the sandbox."""
+class RunningProgram:
+    """`kill` ends the program with its child processes. `close`, called after its end, cleans up and returns
+    what went wrong with the sandbox, or ""."""
 
     process: subprocess.Popen[bytes]
     kill: Callable[[], None]
@@ -74,20 +82,20 @@ class Started:
 
 
 def open_pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:
-    """Its reading and its writing end, closed with `stack` at the latest."""
+    """Return the reading and the writing end of a pipe; `stack` closes both."""
     reading, writing = os.pipe()
     return stack.enter_context(FileIO(reading)), stack.enter_context(FileIO(writing, "w"))
 
 
 def memory_file(content: bytes) -> FileIO:
-    """A file that is on no disk."""
+    """Return a new file in memory that holds `content`."""
     file = FileIO(os.memfd_create("acepilot"), "r+")
     file.write(content)
     return file
 
 
 def read_now(descriptor: int) -> bytes:
-    """What is there without waiting."""
+    """Return the bytes that can be read without waiting."""
     os.set_blocking(descriptor, False)
     with suppress(BlockingIOError):
         return os.read(descriptor, CHUNK_BYTES)

@@ -1,10 +1,10 @@
-"""Judges one program: staged in the sandbox, compiled, run, and read for the word that only a pass prints.
+"""Judge programs: run each one in the sandbox, and look for the word that it prints only when all tests pass.
 
-    with Sandbox(probe()) as sandbox:
-        found = find_toolchains({...}, sandbox)
-        judgement = Judge(sandbox).judge(program, found.ready[program.language])
+    with Sandbox(detect_sandbox()) as sandbox:
+        toolchains = find_toolchains({...}, sandbox)
+        judgement = Judge(sandbox).judge(program, toolchains.ready[program.language])
 
-`judge` blocks and may be called from many threads; from an event loop use `asyncio.to_thread`.
+`judge` blocks and may be called from several threads; judge_pool.py calls it from an event loop.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from eval_humaneval.execution.cache import JudgementCache
-from eval_humaneval.execution.job import Ran
+from eval_humaneval.execution.job import JobResult
 from eval_humaneval.execution.judgement import Judgement
 from eval_humaneval.execution.sandbox import WALL_FACTOR, Sandbox
 from eval_humaneval.languages.base import Toolchain
@@ -26,13 +26,13 @@ from eval_humaneval.results import Outcome
 
 __all__ = ["Judge", "Judgement", "Spent"]
 
-_DETAIL_CHARS = 2000
-_KILLED = 128 + 9
+_DETAIL_CHARS = 2000  # of output kept for the report: the end of a traceback fits
+_KILLED = 128 + 9  # exit code of a program that got SIGKILL
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What judging took so far."""
+    """The cost of judging so far."""
 
     programs_run: int = 0
     programs_cached: int = 0
@@ -40,11 +40,11 @@ class Spent:
 
 
 class Judge:
-    """Judges programs in `sandbox`, each different one once. Thread-safe."""
+    """Judges programs in `sandbox`; equal programs run once. Thread-safe."""
 
-    def __init__(self, sandbox: Sandbox, known: JudgementCache | None = None) -> None:
+    def __init__(self, sandbox: Sandbox, cache: JudgementCache | None = None) -> None:
         self._sandbox = sandbox
-        self._known = known or JudgementCache()
+        self._cache = cache or JudgementCache()
         self._lock = threading.Lock()
         self._spent = Spent()
 
@@ -53,10 +53,13 @@ class Judge:
         return self._spent
 
     def judge(self, program: Program, toolchain: Toolchain) -> Judgement:
-        """`toolchain` is one that find_toolchains found ready. Raises ValueError for a program without
-        VERDICT_MARK, and OSError when a file of the toolchain is gone."""
+        """Judge `program` with a toolchain that find_toolchains returned as ready.
+
+        Raise ValueError for a program without VERDICT_MARK, and OSError when a file of the toolchain is
+        missing.
+        """
         key = self._key(program, toolchain)
-        judgement, cached = self._known.get_or_run(key, lambda: self._run(program, toolchain))
+        judgement, cached = self._cache.get_or_run(key, lambda: self._run(program, toolchain))
         with self._lock:
             spent = self._spent
             self._spent = (
@@ -88,7 +91,7 @@ class Judge:
             toolchain.limits,
             {**toolchain.files, toolchain.source_name: _with_verdict(program.source, toolchain, halves)},
             toolchain.environment,
-            tells_compiled=bool(toolchain.compile),
+            reports_compiled=bool(toolchain.compile),
             toolchain_etc=bool(toolchain.compile) or _is_alternative(toolchain.run[0]),
         )
         outcome, detail = _read(ran, "".join(halves), toolchain)
@@ -96,7 +99,7 @@ class Judge:
 
 
 def _with_verdict(source: str, toolchain: Toolchain, halves: tuple[str, str]) -> str:
-    """Only the last mark counts: one before it was written by the model, to be handed the word."""
+    """Replace the last mark by the verdict statement. A model may write an earlier mark to get the word."""
     before, mark, after = source.rpartition(VERDICT_MARK)
     if not mark:
         raise ValueError(f"a program without {VERDICT_MARK} cannot pass")
@@ -104,8 +107,11 @@ def _with_verdict(source: str, toolchain: Toolchain, halves: tuple[str, str]) ->
 
 
 def _command(toolchain: Toolchain) -> tuple[str, ...]:
-    """Compiling and running take a shell between them. Its standard input is the line on which it tells that
-    the program compiled; compiler and program have another one, so that neither can tell it."""
+    """Return one command that compiles and runs, joined by a shell.
+
+    The shell reports a successful compilation by writing to its standard input. Compiler and program get
+    another standard input, so that neither can report it.
+    """
     if not toolchain.compile:
         return toolchain.run
     compiling, running = shlex.join(toolchain.compile), shlex.join(toolchain.run)
@@ -113,7 +119,7 @@ def _command(toolchain: Toolchain) -> tuple[str, ...]:
     return ("/bin/sh", "-c", script)
 
 
-def _read(ran: Ran, word: str, toolchain: Toolchain) -> tuple[Outcome, str]:
+def _read(ran: JobResult, word: str, toolchain: Toolchain) -> tuple[Outcome, str]:
     limits = toolchain.limits
     if ran.error:
         return "infrastructure", f"{ran.error}. {_end(ran.stderr)}".strip()
@@ -123,14 +129,14 @@ def _read(ran: Ran, word: str, toolchain: Toolchain) -> tuple[Outcome, str]:
         return "passed", ""
     if ran.stopped == "wall":
         return "timeout", f"more than {limits.cpu_s * WALL_FACTOR} s"
-    # The kernel kills by a coarser clock than it bills by: 0.88 s were seen for a limit of one second. What
-    # it kills with hardly any time used met another end, the machine's memory.
+    # The kernel enforces CPU limits by a coarser clock than it reports: 0.88 s for a limit of one second. A
+    # program that was killed with hardly any CPU time ran out of the machine's memory instead.
     if ran.cpu_s >= limits.cpu_s * (0.5 if ran.exit_code == _KILLED else 0.9):
         return "timeout", f"more than {limits.cpu_s} s of CPU time"
-    said = _end(ran.stdout + ran.stderr)
+    output = _end(ran.stdout + ran.stderr)
     if toolchain.compile and not ran.compiled:
-        return "compile_error", said
-    return "failed", said or f"exit status {ran.exit_code}, and no verdict"
+        return "compile_error", output
+    return "failed", output or f"exit status {ran.exit_code}, and no verdict"
 
 
 def _end(text: str) -> str:
@@ -139,5 +145,5 @@ def _end(text: str) -> str:
 
 @cache
 def _is_alternative(tool: str) -> bool:
-    """Whether it is reached through /etc/alternatives."""
+    """Return True when `tool` is a link into /etc, as Debian's alternatives are."""
     return Path(tool).is_symlink() and Path(tool).readlink().is_relative_to("/etc")

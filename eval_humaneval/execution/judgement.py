@@ -1,4 +1,4 @@
-"""What the judge says of one program."""
+"""The judge's result for one program."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from eval_humaneval.results import Outcome
 
 @dataclass(frozen=True)
 class Judgement:
-    """`detail`: the end of the program's output, or why it was stopped. `cpu_s`: user and system time of the
-    whole process tree, compiling included."""
+    """`detail` is the end of the program's output, or why it was stopped. `cpu_s` is user and system time of
+    the whole process tree, compiling included."""
 
     outcome: Outcome
     detail: str

@@ -1,4 +1,4 @@
-"""One program without a sandbox, under limits only: the named weaker level. Called by the worker."""
+"""Start one program without a sandbox, under resource limits only (`--unsafe`); the worker calls this."""
 
 import os
 import resource
@@ -11,18 +11,22 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from eval_humaneval.execution.job import NOBODY, Job, Started, Streams
+from eval_humaneval.execution.job import NOBODY, Job, RunningProgram, Streams
 
-_STRAYS_S = 5.0
+_KILL_S = 5.0  # for killing leftover processes; a program that forks faster is reported
 
 
-def start(job: Job, kept: Mapping[str, int], streams: Streams, stack: ExitStack) -> Started:
-    """In a new folder, as another user where the worker is root. Orphans must come back to the worker (a
-    sub-reaper), for they are ended here. Raises OSError when the command cannot be started."""
+def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStack) -> RunningProgram:
+    """Start `job` in a new folder, as NOBODY if the worker is root. Raise OSError when that is not possible.
+
+    The worker must be a subreaper: orphaned processes become its children, and closing kills them.
+    """
     folder = Path(tempfile.mkdtemp(prefix="acepilot-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     contents = {name: text.encode(errors="replace") for name, text in job.files.items()}
-    contents |= {name: os.pread(kept[key], os.fstat(kept[key]).st_size, 0) for name, key in job.kept.items()}
+    contents |= {
+        name: os.pread(stored[key], os.fstat(stored[key]).st_size, 0) for name, key in job.stored.items()
+    }
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -54,13 +58,13 @@ def start(job: Job, kept: Mapping[str, int], streams: Streams, stack: ExitStack)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
-    return Started(process, kill, _end_strays)
+    return RunningProgram(process, kill, _kill_leftovers)
 
 
-def _end_strays() -> str:
-    """Kills what the program left running, generation after generation."""
-    deadline = time.monotonic() + _STRAYS_S
-    # Not psutil's `children`: it reads every process of the machine, which takes 3 ms after each program.
+def _kill_leftovers() -> str:
+    """Kill the processes that the program left running, and the children that this leaves to the worker."""
+    deadline = time.monotonic() + _KILL_S
+    # psutil's `children` would read every process of the machine: 3 ms for each program.
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while alive := [int(pid) for pid in children.read_text(encoding="ascii").split()]:
         if time.monotonic() > deadline:

@@ -1,7 +1,4 @@
-"""Where programs run: judge -> this pool of workers -> worker -> bubblewrap -> the program.
-
-docs/sandbox.md says what each level holds and what it does not.
-"""
+"""The sandbox: a pool of worker processes that run programs. docs/sandbox.md describes its levels."""
 
 import hashlib
 import os
@@ -14,23 +11,23 @@ from pathlib import Path
 from queue import LifoQueue
 
 from eval_humaneval.execution.bubblewrap import wrapper
-from eval_humaneval.execution.job import NOBODY, Job, Ran
+from eval_humaneval.execution.job import NOBODY, Job, JobResult
 from eval_humaneval.execution.worker_client import Content, WorkerClient
 from eval_humaneval.languages.base import Limits
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-"""Where programs, tools and bubblewrap are looked for; the user's own PATH may lead to private files."""
+"""PATH of programs, tools and bubblewrap. The user's own PATH may lead to private folders."""
 
 WALL_FACTOR = 3
-"""A program may take this many times its CPU limit, waiting for busy cores or asleep."""
+"""Wall time limit / CPU time limit: a program may also wait for busy cores, or sleep."""
 
 WORKER_ENDED = "the sandbox's worker ended"
-_OPEN_FILES = 512
+_OPEN_FILES = 512  # per process (RLIMIT_NOFILE)
 
 
 @dataclass(frozen=True)
 class SandboxLevel:
-    """`name` stands in the results, and only equal names are compared. `lacks`: what it does not hold."""
+    """`name` enters the results; the gate compares runs of equal names only. `lacks`: what it fails to prevent."""
 
     name: str
     lacks: str
@@ -39,13 +36,13 @@ class SandboxLevel:
 BUBBLEWRAP = SandboxLevel("bubblewrap", "")
 LIMITS_ONLY = SandboxLevel(
     "limits-only",
-    "A program reads every file that its user may read, reaches the network, sees and signals other "
-    "processes of its user, and may leave files behind.",
+    "A program can then read every file that its user may read, reach the network, see and signal other "
+    "processes of its user, and leave files behind.",
 )
 
 
 class Sandbox:
-    """Runs programs, by default as many at once as there are cores to use. Thread-safe; to be closed."""
+    """Runs up to `workers` programs at once (default: one per core). Thread-safe; close it in the end."""
 
     def __init__(self, level: SandboxLevel, workers: int | None = None) -> None:
         self.level = level
@@ -62,7 +59,7 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers; waits for those at work."""
+        """End the workers, after their current programs."""
         for worker in [self._idle.get() for _ in range(self.workers)]:
             if worker:
                 worker.close()
@@ -75,45 +72,47 @@ class Sandbox:
         files: Mapping[str, str | Path],
         environment: Mapping[str, str],
         *,
-        tells_compiled: bool = False,
+        reports_compiled: bool = False,
         toolchain_etc: bool = False,
-    ) -> Ran:
-        """Waits for a free worker, runs `command` beside `files` (texts, or paths to read from) and returns
-        when all its processes are gone. A worker that dies is replaced, and the command tried once more."""
-        kept = {name: self.content(path) for name, path in files.items() if isinstance(path, Path)}
+    ) -> JobResult:
+        """Run `command` in a free worker, in a folder with `files`: texts, or paths to copy.
+
+        Return when all its processes have ended. If the worker dies, a new one tries the command once more.
+        """
+        stored = {name: self.content(path) for name, path in files.items() if isinstance(path, Path)}
         job = Job(
             wrapper=self._wrapper(limits, toolchain_etc=toolchain_etc),
             command=command,
             files={name: text for name, text in files.items() if isinstance(text, str)},
-            kept={name: content.digest for name, content in kept.items()},
+            stored={name: content.digest for name, content in stored.items()},
             environment={"PATH": SYSTEM_PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **environment},  # noqa: S108
             rlimits=self._rlimits(limits),
             output_bytes=limits.output_bytes,
             wall_s=limits.cpu_s * WALL_FACTOR,
-            tells_compiled=tells_compiled,
+            reports_compiled=reports_compiled,
         )
         worker, reason = self._idle.get(), ""
         try:
             for _ in range(2):
                 worker = worker or WorkerClient(self._user())
                 try:
-                    return worker.run(job, kept.values())
+                    return worker.run(job, stored.values())
                 except (EOFError, OSError):
                     reason = worker.close()
                     worker = None
         finally:
             self._idle.put(worker)
-        return Ran(-1, "", "", False, "", 0.0, 0.0, f"{WORKER_ENDED}: {reason}")
+        return JobResult(-1, "", "", False, "", 0.0, 0.0, f"{WORKER_ENDED}: {reason}")
 
     def content(self, path: Path) -> Content:
-        """Of a file beside programs; it is read once. Raises OSError."""
+        """Return the content of the file `path`, which is read once. Raise OSError."""
         if path not in self._contents:
             data = path.read_bytes()
             self._contents[path] = Content(hashlib.sha256(data).hexdigest(), data)
         return self._contents[path]
 
     def _user(self) -> int | None:
-        """Whom a worker becomes; without a sandbox it stays root, so that programs cannot signal it."""
+        """Return the user id for workers. Without a sandbox they stay root: programs must not signal them."""
         return NOBODY if self.level == BUBBLEWRAP and os.geteuid() == 0 else None
 
     def _wrapper(self, limits: Limits, *, toolchain_etc: bool) -> Sequence[str]:
@@ -125,7 +124,7 @@ class Sandbox:
     def _rlimits(self, limits: Limits) -> dict[str, int]:
         processes = limits.processes
         if self.level != BUBBLEWRAP:
-            # The kernel counts all processes of the user, wherever they run.
+            # The kernel counts all processes of the user together.
             processes = processes * self.workers + _tasks_of(os.geteuid() or NOBODY)
         wanted = {
             "RLIMIT_CPU": limits.cpu_s,
@@ -136,16 +135,16 @@ class Sandbox:
         }
         if limits.address_space_mb:
             wanted["RLIMIT_AS"] = limits.address_space_mb << 20
-        return {name: _at_most_ours(name, value) for name, value in wanted.items()}
+        return {name: _within_own_limit(name, value) for name, value in wanted.items()}
 
 
-def _at_most_ours(name: str, value: int) -> int:
+def _within_own_limit(name: str, value: int) -> int:
     hard = resource.getrlimit(getattr(resource, name))[1]
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def _tasks_of(user: int) -> int:
-    """Threads of all processes of `user`, as the kernel counts them against RLIMIT_NPROC."""
+    """Return the number of threads of `user`, which the kernel counts against RLIMIT_NPROC."""
     tasks = 0
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -1,9 +1,9 @@
-"""Runs one program after the other: judge -> sandbox -> this process -> bubblewrap -> the program.
+"""The worker process: runs programs one after the other, and sends each result back.
 
-It is a process of its own so that the one that holds a model never forks: that copies page tables, 45 ms a
-gigabyte. It gives root up at once, and being the same user as its programs it may set their limits from
-outside, where a `prlimit` in between would cost 0.7 ms a program. It answers in JSON: what comes from this
-side is not to be trusted as a pickle is.
+A process that holds a model should not fork: copying its page tables takes 45 ms per gigabyte. Hence
+separate workers. A worker gives up root at once. As the same user as its programs, it sets their limits from
+outside; a `prlimit` program between them would take 0.7 ms. Results are JSON, because unpickling data from
+the side of untrusted programs would let them run code in the evaluation's process.
 """
 
 import json
@@ -25,8 +25,8 @@ from eval_humaneval.execution import bubblewrap, limits_only
 from eval_humaneval.execution.job import (
     CHUNK_BYTES,
     Job,
-    Ran,
-    Started,
+    JobResult,
+    RunningProgram,
     Streams,
     memory_file,
     open_pipe,
@@ -36,27 +36,32 @@ from eval_humaneval.execution.job import (
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 
-def run(job: Job, kept: Mapping[str, int], connection: int) -> Ran:
-    """Returns when every process of the job is gone. `kept`: memory files by digest. `connection`: a file
-    descriptor that becomes readable when nobody waits for the answer any more."""
+def run(job: Job, stored: Mapping[str, int], connection: int) -> JobResult:
+    """Run `job`; return when all its processes have ended.
+
+    `stored` holds file descriptors of contents by digest. The file descriptor `connection` becomes readable
+    when the evaluation has gone and nobody needs the result any more.
+    """
     began, cpu_before = time.monotonic(), _cpu_of_children()
     with ExitStack() as stack:
-        (told, tell), (stdout, stdout_end), (stderr, stderr_end) = (open_pipe(stack) for _ in range(3))
-        stdin = tell.fileno() if job.tells_compiled else subprocess.DEVNULL
+        (report, report_end), (stdout, stdout_end), (stderr, stderr_end) = (
+            open_pipe(stack) for _ in range(3)
+        )
+        stdin = report_end.fileno() if job.reports_compiled else subprocess.DEVNULL
         streams = Streams(stdin, stdout_end.fileno(), stderr_end.fileno())
         try:
-            program = (bubblewrap if job.wrapper else limits_only).start(job, kept, streams, stack)
+            program = (bubblewrap if job.wrapper else limits_only).start(job, stored, streams, stack)
         except OSError as failure:
-            return Ran(-1, "", "", False, "", 0.0, time.monotonic() - began, str(failure))
+            return JobResult(-1, "", "", False, "", 0.0, time.monotonic() - began, str(failure))
         outputs = {stdout.fileno(): bytearray(), stderr.fileno(): bytearray()}
         stopped = _watch(program, job, outputs, connection)
         error = program.close()
         code = program.process.wait()
-        return Ran(
+        return JobResult(
             exit_code=code if code >= 0 else 128 - code,
             stdout=outputs[stdout.fileno()].decode(errors="replace"),
             stderr=outputs[stderr.fileno()].decode(errors="replace"),
-            compiled=bool(read_now(told.fileno())),
+            compiled=bool(read_now(report.fileno())),
             stopped=stopped,
             cpu_s=_cpu_of_children() - cpu_before,
             wall_s=time.monotonic() - began,
@@ -64,8 +69,8 @@ def run(job: Job, kept: Mapping[str, int], connection: int) -> Ran:
         )
 
 
-def _watch(program: Started, job: Job, outputs: Mapping[int, bytearray], connection: int) -> str:
-    """Reads into `outputs` until the program has ended or must be ended; tells the limit that was met."""
+def _watch(program: RunningProgram, job: Job, outputs: Mapping[int, bytearray], connection: int) -> str:
+    """Read into `outputs` until the program ends or exceeds a limit; return the limit, or ""."""
     process = program.process
     deadline, stopped = time.monotonic() + job.wall_s, ""
     poll = select.poll()
@@ -79,7 +84,7 @@ def _watch(program: Started, job: Job, outputs: Mapping[int, bytearray], connect
                 outputs[descriptor].extend(os.read(descriptor, CHUNK_BYTES))
             if ended.fileno() in ready:
                 break
-            if _flooded(outputs, job):
+            if _too_much_output(outputs, job):
                 stopped = "output"
             elif connection in ready or time.monotonic() > deadline:
                 stopped = "wall"
@@ -87,10 +92,10 @@ def _watch(program: Started, job: Job, outputs: Mapping[int, bytearray], connect
     process.wait()
     for descriptor, output in outputs.items():
         output.extend(read_now(descriptor))
-    return "output" if _flooded(outputs, job) else stopped
+    return "output" if _too_much_output(outputs, job) else stopped
 
 
-def _flooded(outputs: Mapping[int, bytearray], job: Job) -> bool:
+def _too_much_output(outputs: Mapping[int, bytearray], job: Job) -> bool:
     return sum(map(len, outputs.values())) > job.output_bytes
 
 
@@ -100,23 +105,23 @@ def _cpu_of_children() -> float:
 
 
 def serve(connection: Connection) -> None:
-    """Until the other side closes it: runs each job, and keeps each content that is sent."""
-    kept: dict[str, FileIO] = {}
+    """Run each job and store each content that arrives, until the other side closes the connection."""
+    stored: dict[str, FileIO] = {}
     with suppress(EOFError, ConnectionError):
         while True:
             message = json.loads(connection.recv_bytes())
-            if "keep" in message:
-                kept[message["keep"]] = memory_file(connection.recv_bytes())
+            if "store" in message:
+                stored[message["store"]] = memory_file(connection.recv_bytes())
                 continue
-            descriptors = {digest: file.fileno() for digest, file in kept.items()}
-            ran = run(Job(**message), descriptors, connection.fileno())
-            connection.send_bytes(json.dumps(asdict(ran)).encode())
+            descriptors = {digest: file.fileno() for digest, file in stored.items()}
+            result = run(Job(**message), descriptors, connection.fileno())
+            connection.send_bytes(json.dumps(asdict(result)).encode())
 
 
 def main() -> None:
-    """The first argument is the connection's file descriptor, the second the user to become, if any."""
+    """Serve. The first argument is the connection's file descriptor, the optional second one a user id."""
     connection = Connection(int(sys.argv[1]))
-    # When memory runs out, the kernel ends a program before anything else of the machine.
+    # When memory runs out, the kernel should kill a program, and no other process of the machine.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     for user in map(int, sys.argv[2:]):

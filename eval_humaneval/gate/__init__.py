@@ -1,1 +1,1 @@
-"""The gate: may a candidate replace its base? compare.py is the command, decision.py the rule."""
+"""The gate: may a candidate model replace the served one? compare.py is the command, decision.py the rule."""

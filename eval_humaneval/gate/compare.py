@@ -1,4 +1,4 @@
-"""The gate as a command: two runs or models -> verdict, adding samples once where that could decide it."""
+"""The gate as a command: judge two runs or models, and add samples once if that could decide."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +14,11 @@ from acepilot.models.manifest import write_atomically
 from acepilot.models.provenance import git_commit
 from acepilot.settings import home
 from eval_humaneval.figures.report import write_gate_report
-from eval_humaneval.gate.decision import GateOptions, judge_runs
+from eval_humaneval.gate.decision import judge_runs
+from eval_humaneval.gate.options import MAX_SAMPLES, GateOptions
 from eval_humaneval.results import RESULTS_FILE, Results, Sample, read_results, read_samples
 from eval_humaneval.run import run
 from eval_humaneval.settings import EvalSettings
-
-MOST_SAMPLES = 50
-"""Per problem, of the automatic enlargement: beyond it a person should decide whether that is worth it."""
 
 
 def compare(
@@ -31,15 +29,15 @@ def compare(
     to: Path | None,
     console: Console,
 ) -> tuple[GateReport, Path]:
-    """`base` and `candidate` are runs (a folder, or its results.json) or models, which are run first.
+    """Compare two runs (folders, or their results.json) or models, which are run first.
 
-    Returns the report and the folder that it was written to. Raises ConfigError.
+    Return the report and the folder that it was written to. Raise ConfigError.
     """
     sides = [_results_of(side, settings, console) for side in (base, candidate)]
     report = judge_runs(sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit())
     samples = report.samples_to_decide
     if options.enlarge and samples is not None and _can_grow(sides, samples):
-        console.print(f"Inconclusive: adding samples once, up to {samples} a problem.")
+        console.print(f"Inconclusive: adding samples once, up to {samples} per problem.")
         sides = [_enlarged(side, samples, console) for side in sides]
         report = judge_runs(
             sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit(), first=report
@@ -53,7 +51,7 @@ def compare(
 
 
 def _name(report: GateReport) -> str:
-    """Two models may share a name, their folders' last part: their files tell them apart."""
+    """Return the report's folder name. It holds a hash of the models' files, since two may share a name."""
     compared = [report.config_hash, report.base.files, report.candidate.files]
     return f"{report.base.name}-{report.candidate.name}-{canonical_hash(compared)[:12]}"
 
@@ -63,36 +61,38 @@ def _results_of(side: str, settings: EvalSettings, console: Console) -> Results:
     if path.suffix == ".json" or (path / RESULTS_FILE).is_file():
         results = read_results(path)
         folder = (path if path.is_dir() else path.parent).resolve()
-        # Where the run is now: folders are moved, and copied from other machines.
+        # The folder may have been moved, or copied from another machine.
         return results.model_copy(update={"model": results.model.model_copy(update={"run": str(folder)})})
-    # A server (ACEPILOT_SERVER_URL is the editor's, too) may answer as one model whatever it is asked for.
+    # Not over HTTP: a server may answer with one model, whatever model the request names.
     return run(settings.model_copy(update={"model": side, "to": None, "server_url": None}), console)
 
 
 def _samples_of(side: Results) -> list[Sample]:
-    """Those that its figures are of; a larger run may have begun in the same folder."""
+    """Return the samples of the run's figures; the folder may hold more, of a larger run that was stopped."""
     return [one for one in read_samples(Path(side.model.run)) if one.index < side.config.samples]
 
 
 def _can_grow(sides: list[Results], samples: int) -> bool:
-    """Greedy samples would only repeat themselves."""
-    return samples <= MOST_SAMPLES and all(
+    """Return True if both runs can have `samples` per problem; more greedy samples would be equal."""
+    return samples <= MAX_SAMPLES and all(
         side.config.temperature > 0 and samples > side.config.samples for side in sides
     )
 
 
 def _enlarged(side: Results, samples: int, console: Console) -> Results:
-    """The same run with more samples: those it has are kept. Raises ConfigError for a model that has changed.
+    """Resume the run with more samples. Raise ConfigError if its model has changed.
 
-    What the run had no setting for, such as a server, stays so: variables and acepilot.toml have no say.
+    The settings are those in results.json alone, without environment variables and acepilot.toml.
     """
     try:
         settings = EvalSettings(**dict[str, Any](side.settings | {"samples": samples}))
     except ValidationError as error:
-        raise ConfigError(f"The settings in {side.model.run} are of another version: run again.") from error
+        raise ConfigError(
+            f"The settings in {side.model.run} are of another version of Acepilot: run it again."
+        ) from error
     larger = run(settings, console)
     if larger.model.files != side.model.files:
         raise ConfigError(
-            f"{side.model.name} has changed since {side.model.run} was made: run it again, and compare."
+            f"{side.model.name} has changed since {side.model.run} was made: run it again, then compare."
         )
     return larger

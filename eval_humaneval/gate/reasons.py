@@ -1,4 +1,4 @@
-"""The gate's reasons in sentences: why two runs cannot be compared, and why the verdict is what it is."""
+"""The gate's reasons as sentences: why two runs cannot be compared, and what led to the verdict."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,20 @@ from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Results
 
 
-def invalid_because(base: Results, candidate: Results) -> list[str]:
-    """Why no difference between these runs would mean anything; empty for a sound pair."""
+def invalid_reasons(base: Results, candidate: Results) -> list[str]:
+    """Return why the two runs cannot be compared; empty if they can."""
     found: list[str] = []
     for side, run in (("base", base), ("candidate", candidate)):
         if run.selftest_failed:
             found.append(
-                f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail: its "
-                "verdicts cannot be trusted. Run `python -m eval_humaneval selftest` there, repair what it "
-                "names, and run again."
+                f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail. So "
+                "its judgements cannot be trusted: run `python -m eval_humaneval selftest` there, repair what "
+                "it names, and run again."
             )
         if not run.problems:
-            found.append(f"The {side}'s run has no problems: run it again, with --languages that are here.")
+            found.append(
+                f"The {side}'s run has no problems: run it again with --languages that this machine can run."
+            )
         short = [row.id for row in run.problems if row.samples != run.config.samples]
         if short:
             found.append(
@@ -31,8 +33,8 @@ def invalid_because(base: Results, candidate: Results) -> list[str]:
         ours, theirs = base.config.model_dump(), candidate.config.model_dump()
         unequal = [name for name in ours if ours[name] != theirs[name]]
         found.append(
-            f"The runs were not asked the same ({', '.join(unequal) or 'config_hash'} differ): run both with "
-            "the same options."
+            f"The configurations differ ({', '.join(unequal) or 'config_hash'}): run both with the same "
+            "options."
         )
     if base.sandbox != candidate.sandbox:
         found.append(
@@ -40,7 +42,7 @@ def invalid_because(base: Results, candidate: Results) -> list[str]:
         )
     if base.engine != candidate.engine:
         found.append(
-            f"The engines differ, {base.engine} and {candidate.engine}, which round differently: use one."
+            f"The engines differ, {base.engine} and {candidate.engine}, and round differently: use one."
         )
     newer = sorted(
         name
@@ -48,71 +50,71 @@ def invalid_because(base: Results, candidate: Results) -> list[str]:
         if base.versions.get(name) != candidate.versions.get(name)
     )
     if newer:
-        found.append(f"Made with different versions of {', '.join(newer)}: run the older one again.")
+        found.append(f"The runs used different versions of {', '.join(newer)}: repeat the older one.")
     asked, answered = ({(row.language, row.id) for row in run.problems} for run in (base, candidate))
     if base.problems and candidate.problems and asked != answered:
         languages = {language for language, _ in asked} ^ {language for language, _ in answered}
         what = f"languages ({', '.join(sorted(languages))})" if languages else "problems"
         only = sorted(problem for _, problem in asked ^ answered)
         found.append(
-            f"The runs hold different {what}: {_some(only)} on one side only. Install what `selftest` says "
-            "is missing, and run both again."
+            f"The runs hold different {what}: {_some(only)} on one side only. Install the tools that "
+            "`selftest` reports as missing, and run both again."
         )
     return found
 
 
-def not_judged(run: Results) -> list[str]:
-    """The languages that the verdict does not speak of."""
+def unjudged_languages(run: Results) -> list[str]:
+    """Return sentences on the languages that the verdict does not cover."""
     absent = [name for name in ADAPTERS if name not in run.config.languages and name not in run.missing]
     found: list[str] = []
     if run.missing:
-        found.append(f"Not judged, for their tools are missing: {', '.join(sorted(run.missing))}.")
+        found.append(f"Not judged, because their tools are missing: {', '.join(sorted(run.missing))}.")
     if absent:
-        found.append(f"Not judged, for the runs were not asked in them: {', '.join(absent)}.")
+        found.append(f"Not judged, because the runs have no problems in them: {', '.join(absent)}.")
     return found
 
 
-def reasons(
+def verdict_reasons(
     verdict: Verdict,
     compared: Mapping[str, Comparison],
     to_pass: Mapping[str, Size],
     to_fail: Mapping[str, Size],
     drop_points: float,
 ) -> list[str]:
-    """Largest drop first; `to_pass` and `to_fail` say for what is undecided which size would decide it."""
+    """Return the reasons, largest drop first. `to_pass` and `to_fail` hold the sizes for open comparisons."""
     found: list[str] = []
     ranked = sorted(compared.items(), key=lambda item: item[1].difference)
-    for name, it in ranked:
-        if it.verdict == "FAIL":
+    for name, row in ranked:
+        if row.verdict == "FAIL":
             found.append(
-                f"{name}: dropped by {-it.difference:.1f} points, from {it.base:.1f} to {it.candidate:.1f}; "
-                f"by more than {drop_points:g} with p = {it.p_adjusted:.2g}."
+                f"{name}: dropped by {-row.difference:.1f} points, from {row.base:.1f} to {row.candidate:.1f} "
+                f"(by more than {drop_points:g}: p = {row.p_adjusted:.2g})."
             )
-    for name, it in ranked:
+    for name, row in ranked:
         if name in to_pass:
             found.append(
-                f"{name}: the difference is {it.difference:+.1f} points and could be {it.lower:+.1f}; PASS "
-                f"needs that above {-it.margin:.1f}. {_advice(to_pass[name], to_fail[name], it)}"
+                f"{name}: the difference is {row.difference:+.1f} points, lower bound {row.lower:+.1f}; PASS "
+                f"needs one above {-row.margin:.1f}. {_advice(to_pass[name], to_fail[name], row)}"
             )
     if verdict == "PASS":
-        worst, it = min(compared.items(), key=lambda item: item[1].lower + item[1].margin)
+        worst, row = min(compared.items(), key=lambda item: item[1].lower + item[1].margin)
         found.append(
-            f"Nothing dropped beyond its margin. Closest to it: {worst}, {it.difference:+.1f} points and at "
-            f"worst {it.lower:+.1f}, with a margin of {it.margin:.1f}."
+            f"Nothing dropped beyond its margin. Closest to it: {worst}, {row.difference:+.1f} points, lower "
+            f"bound {row.lower:+.1f}, margin {row.margin:.1f}."
         )
     return found
 
 
-def margins_because(chosen: Mapping[str, float], least: float) -> list[str]:
-    """Why default margins, in points, are larger than the `least`."""
-    larger = ", ".join(f"{name} {margin:.1f}" for name, margin in chosen.items() if margin > least)
+def margin_reasons(margins: Mapping[str, float], smallest: float) -> list[str]:
+    """Return a sentence on the default margins (in points) above the `smallest`."""
+    larger = ", ".join(f"{name} {margin:.1f}" for name, margin in margins.items() if margin > smallest)
     if not larger:
         return []
-    return [f"Margins above {least:g} points, because so few problems and samples show no less: {larger}."]
+    return [f"Margins above {smallest:g} points, because a run of this size cannot show less: {larger}."]
 
 
-def too_small(name: str, margin: float, evidence: Evidence, alpha: float, samples: int) -> str:
-    """That a given margin (in points) cannot be shown, and what would show it."""
+def margin_too_small(name: str, margin: float, evidence: Evidence, alpha: float, samples: int) -> str:
+    """Return a sentence on a given margin (in points) that cannot be shown, and the size that shows it."""
     shown = 100 * evidence.showable(alpha, POWER)
     size = size_to_show(evidence, margin, alpha, samples)
     return (
@@ -127,9 +129,9 @@ def _advice(to_pass: Size, to_fail: Size, comparison: Comparison) -> str:
         return min((number for number in (first, second) if number is not None), default=None)
 
     size = Size(least(to_pass.samples, to_fail.samples), least(to_pass.problems, to_fail.problems))
-    advice = f"It takes {_ways(size)} to decide it."
+    advice = f"It takes {_ways(size)} to decide."
     if size.samples is None:
-        return f"{advice} More samples would not, because the problems differ too much among themselves."
+        return f"{advice} More samples alone would not, because the problems differ too much from each other."
     return advice
 
 
@@ -139,7 +141,7 @@ def _ways(size: Size) -> str:
         ways.append(f"about {size.samples} samples per problem")
     if size.problems is not None:
         ways.append(f"about {size.problems} problems")
-    return " or ".join(ways) or "more samples and problems than anybody would run"
+    return " or ".join(ways) or "more samples and problems than is practical"
 
 
 def _some(names: list[str]) -> str:

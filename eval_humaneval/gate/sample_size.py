@@ -1,4 +1,4 @@
-"""How large a run must be: for a margin to be shown, or for an undecided comparison to be decided."""
+"""Compute how large a run must be to show a margin, or to decide an open comparison."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,23 +8,24 @@ from acepilot.models.gate_report import Comparison
 from eval_humaneval.gate.statistics import POWER, Evidence
 
 SECOND_LOOK = 2
-"""Times the samples, at least: a second look at fewer would be one at nearly the same data."""
+"""Smallest factor of samples for a second look: with fewer, it would see nearly the same data again."""
 
-MOST_SAMPLES = 200
-MOST_GROWTH = 100
-"""So many samples, and so many times the problems, are the most that is advised: nobody would run more."""
+MAX_SAMPLES = 200
+"""Samples per problem that are advised at most: nobody would run more."""
+MAX_PROBLEM_FACTOR = 100
+"""Factor of problems that is advised at most, for the same reason."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Either would do; None where no sensible number does."""
+    """Samples per problem, or problems; either would do. None: no number up to the maximum does."""
 
     samples: int | None
     problems: int | None
 
 
 def size_to_show(evidence: Evidence, margin: float, alpha: float, samples: int) -> Size:
-    """For a `margin` in points, were the candidate as good as the base."""
+    """Return the size that shows `margin` (in points) for a candidate as good as the base."""
 
     def enough(more: float, problems: float) -> bool:
         return 100 * evidence.showable(alpha, POWER, more, problems) < margin
@@ -33,7 +34,7 @@ def size_to_show(evidence: Evidence, margin: float, alpha: float, samples: int) 
 
 
 def size_to_pass(evidence: Evidence, comparison: Comparison, alpha: float) -> Size:
-    """If the candidate is as good as it seems, or better where it had bad luck."""
+    """Return the size for PASS, if the difference is real apart from sampling noise."""
 
     def enough(more: float, problems: float) -> bool:
         return evidence.passes_with(comparison.margin / 100, alpha, more, problems)
@@ -42,7 +43,7 @@ def size_to_pass(evidence: Evidence, comparison: Comparison, alpha: float) -> Si
 
 
 def size_to_fail(evidence: Evidence, comparison: Comparison, alpha: float, drop_points: float) -> Size:
-    """If it is as bad as it seems; `alpha` is that of the first step of Holm."""
+    """Return the size for FAIL, if the difference is real; `alpha` is that of Holm's first step."""
 
     def enough(more: float, problems: float) -> bool:
         return evidence.fails_with(drop_points / 100, alpha, more, problems)
@@ -51,7 +52,7 @@ def size_to_fail(evidence: Evidence, comparison: Comparison, alpha: float, drop_
 
 
 def samples_to_decide(to_pass: Mapping[str, Size], to_fail: Mapping[str, Size]) -> int | None:
-    """Per problem. PASS needs every comparison that is still open, FAIL needs one of them."""
+    """Return samples per problem. PASS needs every open comparison decided, FAIL needs one of them."""
     passing = [size.samples for size in to_pass.values() if size.samples is not None]
     ways = [size.samples for size in to_fail.values() if size.samples is not None]
     if passing and len(passing) == len(to_pass):
@@ -60,18 +61,18 @@ def samples_to_decide(to_pass: Mapping[str, Size], to_fail: Mapping[str, Size]) 
 
 
 def _size(
-    evidence: Evidence, samples: int, least_more: float, enough: Callable[[float, float], bool]
+    evidence: Evidence, samples: int, smallest_factor: float, enough: Callable[[float, float], bool]
 ) -> Size:
-    more = _growth(lambda factor: enough(factor, 1), least_more, MOST_SAMPLES / samples)
-    problems = _growth(lambda factor: enough(1, factor), 1, MOST_GROWTH)
+    more = _smallest_factor(lambda factor: enough(factor, 1), smallest_factor, MAX_SAMPLES / samples)
+    problems = _smallest_factor(lambda factor: enough(1, factor), 1, MAX_PROBLEM_FACTOR)
     return Size(
         samples=None if more is None else ceil(more * samples),
         problems=None if problems is None else ceil(problems * evidence.problems),
     )
 
 
-def _growth(enough: Callable[[float], bool], least: float, most: float) -> float | None:
-    """The smallest factor from `least` to `most` that is `enough` (and so is every larger one), or None."""
+def _smallest_factor(enough: Callable[[float], bool], least: float, most: float) -> float | None:
+    """Return the smallest factor from `least` to `most` that is `enough`, by bisection; None if none is."""
     if most < least or not enough(most):
         return None
     if enough(least):

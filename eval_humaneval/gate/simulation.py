@@ -1,7 +1,7 @@
-"""Worlds whose truth is known, to prove the gate by: how often it is wrong, and what it finds.
+"""Simulate pairs of models whose true difference is known, to measure how often the gate errs.
 
-The tests and laboratory/simulate.py judge many draws of a `World` with the gate's own code. Pass
-rates lie near 0 or 1, as they do at temperature 0.2, and a problem is about as hard in every language.
+The tests and laboratory/simulate.py sample many pairs from a `Population` and judge them with the gate's own
+code. True pass rates lie near 0 or 1, as at temperature 0.2, and correlate between a problem's languages.
 """
 
 from collections.abc import Mapping
@@ -14,26 +14,31 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from eval_humaneval.figures.resampling import Array
-from eval_humaneval.gate.decision import GateOptions, Look, look
-from eval_humaneval.gate.statistics import Cells
+from eval_humaneval.gate.decision import Analysis, analyze
+from eval_humaneval.gate.options import MAX_SAMPLES, GateOptions
+from eval_humaneval.gate.statistics import PairedCounts
 
 Damage = Literal["spread", "broken", "in all languages", "shuffled"]
-"""How points are lost. `spread`: every problem a little harder; `broken`: some problems lost entirely, each
-language's by itself; `in all languages`: the same ones in all. `shuffled` loses nothing: a share of the
-problems gets new rates, by chance better or worse."""
+"""How the candidate loses points. `spread`: every problem is a little harder. `broken`: some problems are
+lost entirely, others in each language. `in all languages`: the same problems are lost in all languages.
+`shuffled`: nothing is lost on average, but a share of the problems gets new random pass rates."""
 
 BUILTIN = {f"language{number}": 48 for number in range(10)} | {"vue": 32}
 HUMANEVAL = {"python": 164}
 RATES = (0.2, 0.3)
-LIKENESS = 0.6
-MOST_SAMPLES = 50
-"""As `compare` enlarges."""
+"""Parameters of the Beta distribution of true pass rates; its mean is 0.4."""
+LANGUAGE_CORRELATION = 0.6
+"""Of a problem's rates in two languages (Gaussian copula)."""
 
 
 @dataclass(frozen=True)
-class World:
-    """`sizes`: problems by language, the same ones in each, but Vue's are its own. `lost`: points of 100 that
-    the candidate truly loses, by language; for `shuffled` the percentage of problems redrawn."""
+class Population:
+    """A population of problems, for a base and a damaged candidate.
+
+    `sizes` holds the number of problems by language. Languages share their problems; only Vue has its own.
+    `lost` holds the points of 100 that the candidate truly loses, by language; for `shuffled`, the percentage
+    of problems with new rates.
+    """
 
     sizes: Mapping[str, int]
     samples: int
@@ -41,8 +46,8 @@ class World:
     lost: Mapping[str, float] = field(default_factory=dict[str, float])
     rates: tuple[float, float] = RATES
 
-    def judge(self, rng: np.random.Generator, options: GateOptions) -> Look:
-        """One candidate judged, samples added once if the gate asks for them."""
+    def judge(self, rng: np.random.Generator, options: GateOptions) -> Analysis:
+        """Sample and judge one pair of runs; add samples once if the gate asks for them."""
         names = np.repeat(list(self.sizes), list(self.sizes.values()))
         cluster = np.concatenate(
             [np.arange(size) + 1000 * (name == "vue") for name, size in self.sizes.items()]
@@ -52,18 +57,21 @@ class World:
         candidate = self._damaged(rng, base, names, cluster)
         rates = np.stack([base, candidate])
         passed = rng.binomial(self.samples, rates)
-        seen = look(self._cells(names, cluster, passed, self.samples), options, None)
-        more = seen.samples_to_decide
-        if seen.verdict != "INCONCLUSIVE" or more is None or more > MOST_SAMPLES or not options.enlarge:
-            return seen
+        first = analyze(self._counts(names, cluster, passed, self.samples), options, None)
+        more = first.samples_to_decide
+        if first.verdict != "INCONCLUSIVE" or more is None or more > MAX_SAMPLES or not options.enlarge:
+            return first
         passed = passed + rng.binomial(more - self.samples, rates)
-        margins = {name: it.margin for name, it in seen.compared.items()}
-        return look(self._cells(names, cluster, passed, more), options, margins)
+        margins = {name: row.margin for name, row in first.compared.items()}
+        return analyze(self._counts(names, cluster, passed, more), options, margins)
 
     def _rates(self, rng: np.random.Generator, cluster: npt.NDArray[np.int64]) -> Array:
         shared = rng.standard_normal(int(cluster.max()) + 1)[cluster]
         own = rng.standard_normal(len(cluster))
-        return _beta(self.rates, special.ndtr(LIKENESS**0.5 * shared + (1 - LIKENESS) ** 0.5 * own))
+        return _beta(
+            self.rates,
+            special.ndtr(LANGUAGE_CORRELATION**0.5 * shared + (1 - LANGUAGE_CORRELATION) ** 0.5 * own),
+        )
 
     def _damaged(
         self,
@@ -82,19 +90,19 @@ class World:
                 average = self.rates[0] / sum(self.rates)
                 share = points / 100 / (1 if self.damage == "shuffled" else average)
                 hit = rows & ((rng.random(len(base)) if shared is None else shared) < share)
-                redrawn = self.damage == "shuffled"
-                candidate[hit] = _beta(self.rates, rng.random(int(hit.sum()))) if redrawn else 0.0
+                shuffled = self.damage == "shuffled"
+                candidate[hit] = _beta(self.rates, rng.random(int(hit.sum()))) if shuffled else 0.0
         return candidate
 
-    def _cells(
+    def _counts(
         self,
         names: npt.NDArray[np.str_],
         cluster: npt.NDArray[np.int64],
         passed: npt.NDArray[np.int64],
         samples: int,
-    ) -> Cells:
+    ) -> PairedCounts:
         languages = tuple(self.sizes)
-        return Cells(
+        return PairedCounts(
             languages=languages,
             language=np.array([languages.index(name) for name in names]),
             cluster=cluster,
@@ -115,10 +123,10 @@ def _harder(base: Array, rates: tuple[float, float], drop: float) -> Array:
 
 @cache
 def _shift(rates: tuple[float, float], drop: float) -> float:
-    """By how much all rates move on the logit scale when the world's mean falls by `drop`."""
-    world = _beta(rates, (np.arange(20_000) + 0.5) / 20_000)
+    """Return the shift of all rates on the logit scale that lowers their mean by `drop`."""
+    population = _beta(rates, (np.arange(20_000) + 0.5) / 20_000)
 
     def missing(shift: float) -> float:
-        return float(world.mean() - special.expit(special.logit(world) - shift).mean()) - drop
+        return float(population.mean() - special.expit(special.logit(population) - shift).mean()) - drop
 
     return float(optimize.brentq(missing, 0.0, 100.0))  # pyright: ignore[reportArgumentType]

@@ -1,5 +1,5 @@
-"""Repository hole-filling: own code with pieces cut out, and how near a model comes to what stood there.
+"""Hole filling: cut pieces out of a user's code, and measure how well a model restores them.
 
-sources (repository or corpus) -> regions (Vue's blocks) -> spots (where a hole may be) -> cut (which are
-taken) -> Hole -> a model's completion -> ends (where it is over) -> score.
+sources (files of a repository or corpus) -> regions (one language each) -> candidates (possible holes) ->
+cut (the chosen holes) -> a model's completion -> truncation (where the answer ends) -> score.
 """

@@ -1,7 +1,7 @@
-"""Hole-filling, step 4: which holes are cut, and how. `cut` is the whole way from a folder to problems.
+"""Step 4 of hole filling: choose the holes and cut them; `cut_holes` runs all steps from a folder to holes.
 
-What a file offers depends on the seed, its name and its text alone. A budget takes the first of every file,
-then the second of every file, and so on: another file can take places in the budget and never moves a hole.
+A file's holes depend only on the seed, the file's name and its text. A budget takes the first hole of every
+file, then the second of every file, and so on: another file may use a part of the budget, but no hole moves.
 """
 
 import hashlib
@@ -14,75 +14,77 @@ from random import Random
 from typing import TypeVar
 
 from acepilot.errors import ConfigError
-from eval_humaneval.holes.ends import answer_of, stops_of
+from eval_humaneval.holes.candidates import Candidate, find_candidates
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.regions import regions_of
 from eval_humaneval.holes.sources import SourceFile, source_files
-from eval_humaneval.holes.spots import Spot, spots_of
+from eval_humaneval.holes.truncation import extract_answer, stops_for
 from eval_humaneval.problems.problem import Problem
 
 T = TypeVar("T")
 
 HOLE_PREFIX_CHARS = 4_000
 HOLE_SUFFIX_CHARS = 500
-"""What a model may see, in whole lines; in characters, so that it is the same for every tokenizer. With the
-starter's, about 1,000 tokens, rarely 2,000: within the editor's budget of 1,536, and a context of 2,048."""
+"""Limits of the text that a model sees around a hole, in whole lines. They are in characters so that every
+tokenizer gets the same text: about 1,000 tokens with the starter's, within the editor's budget of 1,536."""
 
-PER_FILE = 12
-"""Of one kind in one block: more would only say the same again about one file."""
+MAX_PER_FILE = 12
+"""Holes of one kind in one block of a file. More would repeat what these measure about the file."""
 
 
 @dataclass(frozen=True)
-class _Offer:
-    """A hole that a file has to offer as its `turn`-th of that kind and block; `lot` orders files."""
+class _RankedCandidate:
+    """The `rank`-th candidate of its kind and block in a file. `file_order` is random, and orders files."""
 
     file: SourceFile
     text: str
-    spot: Spot
-    turn: int
-    lot: float
+    candidate: Candidate
+    rank: int
+    file_order: float
 
 
-def cut(source: Path, *, per_language: int, seed: int) -> list[Hole]:
-    """At most `per_language` holes of each language of a repository's folder or a corpus's held-out part.
+def cut_holes(source: Path, *, per_language: int, seed: int) -> list[Hole]:
+    """Return at most `per_language` holes of each language in a repository or a corpus's held-out part.
 
-    Kinds, and in Vue the blocks, get equal shares while there are enough of each. Raises ConfigError where
-    there is nothing to cut.
+    Kinds, and Vue's blocks, get equal shares as far as there are enough candidates. Raise ConfigError if
+    there are none.
     """
     files = sorted(source_files(source), key=lambda file: file.language.id)
     holes: list[Hole] = []
     for _, of_language in groupby(files, key=lambda file: file.language.id):
-        offers: list[_Offer] = []
-        for file, text in islice(_sound(_order(of_language, seed)), per_language):
-            offers += _offers(file, text, seed)
-        holes += [_hole(offer.file, offer.text, offer.spot) for offer in _chosen(offers, per_language)]
+        ranked: list[_RankedCandidate] = []
+        for file, text in islice(_usable(_order(of_language, seed)), per_language):
+            ranked += _rank(file, text, seed)
+        holes += [_hole(one.file, one.text, one.candidate) for one in _choose(ranked, per_language)]
     if not holes:
-        raise ConfigError(f"No hole can be cut in {source}: it has no code in a language that is known here.")
+        raise ConfigError(
+            f"No hole can be cut in {source}: it has no code in a language with a grammar here."
+        )
     return holes
 
 
-def _lot(*words: object) -> Random:
-    """Random numbers that depend on `words` and nothing else."""
+def _random(*words: object) -> Random:
+    """Return a random generator that depends on `words` alone."""
     return Random(hashlib.sha256("\0".join(map(str, words)).encode()).digest())  # noqa: S311 - no secret
 
 
 def _order(files: Iterable[SourceFile], seed: int) -> list[SourceFile]:
-    drawn = sorted(files, key=lambda file: _lot(seed, file.name).random())
-    return _spread(drawn, lambda file: file.repository)
+    shuffled = sorted(files, key=lambda file: _random(seed, file.name).random())
+    return _interleave(shuffled, lambda file: file.repository)
 
 
-def _spread(items: list[T], repository_of: Callable[[T], str]) -> list[T]:
-    """In the order given, but one of each repository first, then another of each."""
+def _interleave(items: list[T], repository_of: Callable[[T], str]) -> list[T]:
+    """Put the first item of each repository first, then the second of each, and so on."""
     count: Counter[str] = Counter()
-    turns: list[int] = []
+    rounds: list[int] = []
     for item in items:
-        turns.append(count[repository_of(item)])
+        rounds.append(count[repository_of(item)])
         count[repository_of(item)] += 1
-    return [items[at] for at in sorted(range(len(items)), key=turns.__getitem__)]
+    return [items[at] for at in sorted(range(len(items)), key=rounds.__getitem__)]
 
 
-def _sound(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str]]:
-    """The files that are to be used, with their texts; of equal texts one."""
+def _usable(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str]]:
+    """Yield the files to use, with their texts; of files with equal texts only the first."""
     seen: set[str] = set()
     for file in files:
         text = file.load()
@@ -91,46 +93,49 @@ def _sound(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str]]:
             yield file, text
 
 
-def _offers(file: SourceFile, text: str, seed: int) -> Iterator[_Offer]:
-    """What one file has to offer, drawn. Holes of one kind never overlap; those of two kinds may, for each is
-    asked alone, and all of one file count as one cluster."""
-    strata: dict[tuple[str, str], list[Spot]] = defaultdict(list)
-    for spot in spots_of(text, regions_of(text, file.language)):
-        strata[spot.kind, spot.block].append(spot)
-    for stratum, spots in strata.items():
-        chance = _lot(seed, file.name, *stratum)
-        lot = chance.random()
-        chance.shuffle(spots)
-        for turn, spot in enumerate(islice(_apart(file, text, spots), PER_FILE)):
-            yield _Offer(file, text, spot, turn, lot)
+def _rank(file: SourceFile, text: str, seed: int) -> Iterator[_RankedCandidate]:
+    """Yield a file's candidates in random order. Those of one kind do not overlap.
+
+    Candidates of two kinds may: each is asked separately, and all of a file count as one cluster.
+    """
+    strata: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
+    for candidate in find_candidates(text, regions_of(text, file.language)):
+        strata[candidate.kind, candidate.block].append(candidate)
+    for stratum, candidates in strata.items():
+        random = _random(seed, file.name, *stratum)
+        file_order = random.random()
+        random.shuffle(candidates)
+        for rank, candidate in enumerate(islice(_separate(file, text, candidates), MAX_PER_FILE)):
+            yield _RankedCandidate(file, text, candidate, rank, file_order)
 
 
-def _apart(file: SourceFile, text: str, spots: list[Spot]) -> Iterator[Spot]:
-    """Spots that do not overlap, and whose truth is what is read of an answer that writes on after it."""
+def _separate(file: SourceFile, text: str, candidates: list[Candidate]) -> Iterator[Candidate]:
+    """Yield candidates that do not overlap, if truncation restores the truth when the file's text follows."""
     taken = bytearray(len(text))
-    for spot in spots:
-        if taken.find(1, spot.start, spot.end) >= 0:
+    for candidate in candidates:
+        if taken.find(1, candidate.start, candidate.end) >= 0:
             continue
-        hole = _hole(file, text, spot)
-        if answer_of(hole, hole.truth + hole.problem.suffix) == hole.truth:
-            taken[spot.start : spot.end] = b"\1" * (spot.end - spot.start)
-            yield spot
+        hole = _hole(file, text, candidate)
+        if extract_answer(hole, hole.truth + hole.problem.suffix) == hole.truth:
+            taken[candidate.start : candidate.end] = b"\1" * (candidate.end - candidate.start)
+            yield candidate
 
 
-def _chosen(offers: list[_Offer], count: int) -> list[_Offer]:
-    """`count` of them: of each kind in each block an equal share, or all where there are fewer."""
-    strata: dict[tuple[str, str], list[_Offer]] = defaultdict(list)
-    for offer in sorted(offers, key=lambda offer: (offer.turn, offer.lot)):
-        strata[offer.spot.kind, offer.spot.block].append(offer)
-    chosen: list[_Offer] = []
+def _choose(ranked: list[_RankedCandidate], count: int) -> list[_RankedCandidate]:
+    """Choose `count`: an equal share of each kind in each block, or all of them where there are fewer."""
+    strata: dict[tuple[str, str], list[_RankedCandidate]] = defaultdict(list)
+    for one in sorted(ranked, key=lambda one: (one.rank, one.file_order)):
+        strata[one.candidate.kind, one.candidate.block].append(one)
+    chosen: list[_RankedCandidate] = []
     for done, stratum in enumerate(sorted(strata.values(), key=len)):
         share = (count - len(chosen)) // (len(strata) - done)
-        chosen += _spread(stratum, lambda offer: offer.file.repository)[:share]
-    return sorted(chosen, key=lambda offer: (offer.file.name, offer.spot.start))
+        chosen += _interleave(stratum, lambda one: one.file.repository)[:share]
+    return sorted(chosen, key=lambda one: (one.file.name, one.candidate.start))
 
 
-def _hole(file: SourceFile, text: str, spot: Spot) -> Hole:
-    before, truth, after = text[: spot.start], text[spot.start : spot.end], text[spot.end :]
+def _hole(file: SourceFile, text: str, candidate: Candidate) -> Hole:
+    start, end = candidate.start, candidate.end
+    before, truth, after = text[:start], text[start:end], text[end:]
     prompt, suffix = before[-HOLE_PREFIX_CHARS:], after[:HOLE_SUFFIX_CHARS]
     if len(prompt) < len(before):
         prompt = prompt[prompt.find("\n") + 1 :]
@@ -138,22 +143,22 @@ def _hole(file: SourceFile, text: str, spot: Spot) -> Hole:
         suffix = suffix[: suffix.rfind("\n") + 1] or suffix
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     problem = Problem(
-        id=f"{file.name}:{line}:{column}:{spot.kind}",
+        id=f"{file.name}:{line}:{column}:{candidate.kind}",
         cluster=file.name,
         language=file.language.id,
         prompt=prompt,
         suffix=suffix,
-        stops=stops_of(spot.kind, suffix, spot.language),
+        stops=stops_for(candidate.kind, suffix, candidate.language),
         tail="",
         canonical=truth,
     )
     return Hole(
         problem,
-        kind=spot.kind,
-        block=spot.block,
-        inner=spot.language.id,
-        inner_start=spot.inner_start,
-        inner_end=spot.inner_end - spot.end,
+        kind=candidate.kind,
+        block=candidate.block,
+        inner=candidate.language.id,
+        inner_start=candidate.inner_start,
+        inner_end=candidate.inner_end - end,
         above=before[: len(before) - len(prompt)],
         below=after[len(suffix) :],
     )

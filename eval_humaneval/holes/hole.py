@@ -1,4 +1,4 @@
-"""What is cut out of a file: a problem to ask, and all that is needed to judge an answer."""
+"""A hole in a file: the problem for the model, and everything that judging an answer needs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +10,12 @@ Kind = Literal["line", "block", "expression"]
 
 @dataclass(frozen=True)
 class Hole:
-    """`above + problem.prompt + truth + problem.suffix + below` is the file, to the last character.
+    """`above + problem.prompt + truth + problem.suffix + below` is the whole file.
 
-    `prompt` and `suffix` are what a model may see; `above` and `below` are too far away. `block` is Vue's
-    (template, script or style), otherwise empty. `inner` is the language id of the code around the hole:
-    TypeScript in a Vue script, or in a template's expression. That code reaches from `inner_start` in the
-    text before the hole to `inner_end` in the text after it.
+    `truth` is the text that was cut out. The model sees `prompt` and `suffix`; `above` and `below` are too
+    far away. `block` is the Vue block (template, script or style), otherwise empty. `inner` is the language
+    id of the code around the hole, such as TypeScript in a Vue script. That code reaches from `inner_start`
+    in the text before the hole to `inner_end` in the text after it.
     """
 
     problem: Problem
@@ -33,7 +33,7 @@ class Hole:
 
     @property
     def before(self) -> str:
-        """All of the file before the hole."""
+        """The whole file before the hole."""
         return self.above + self.problem.prompt
 
     @property

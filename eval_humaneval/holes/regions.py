@@ -1,4 +1,4 @@
-"""Hole-filling, step 2: the parts of a file that are each in one language; a Vue file has several."""
+"""Step 2 of hole filling: split a file into regions of one language. Only Vue files have several."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _VUE = {"template_element": "template", "script_element": "script", "style_eleme
 
 @dataclass(frozen=True)
 class Region:
-    """`text[start:end]` of a file is code in `language`. `root` is its tree, in bytes from `start` on."""
+    """`text[start:end]` of a file is code in `language`. `root` is its syntax tree, in bytes from `start`."""
 
     start: int
     end: int
@@ -23,7 +23,7 @@ class Region:
 
 
 def regions_of(text: str, language: Language) -> list[Region]:
-    """The whole file, or a component's template, scripts and styles where there is a grammar for them."""
+    """Return the whole file, or those blocks of a Vue component for which there is a grammar."""
     if language.id != "vue":
         return _region(text, 0, len(text), language, "")
     root = parse(text, language)

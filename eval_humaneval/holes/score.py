@@ -1,4 +1,4 @@
-"""Hole-filling, the last step: how near a completion comes to what stood in the hole."""
+"""The last step of hole filling: measure how close a completion is to the text that was cut out."""
 
 from statistics import fmean
 
@@ -6,18 +6,17 @@ import numpy as np
 
 from acepilot.languages import LANGUAGES
 from acepilot.syntax import parses
-from eval_humaneval.holes.ends import answer_of
 from eval_humaneval.holes.hole import Hole
+from eval_humaneval.holes.truncation import extract_answer
 from eval_humaneval.results import HoleMeasures
 
 
 def score(hole: Hole, completion: str, log_probs: list[float] | None) -> HoleMeasures:
-    """`completion` as the model gave it; it is cut here. `log_probs` are the engine's for the tokens of
-    `hole.truth` after the same prompt, None where it gives none.
+    """Score an untruncated `completion`. White space at the ends of lines is ignored.
 
-    White space at the ends of lines counts for nothing.
+    `log_probs` are those of the tokens of `hole.truth` after the same prompt; None if the engine has none.
     """
-    answer = answer_of(hole, completion)
+    answer = extract_answer(hole, completion)
     given, wanted = _without_line_ends(answer), _without_line_ends(hole.truth)
     return HoleMeasures(
         kind=hole.kind,
@@ -30,10 +29,10 @@ def score(hole: Hole, completion: str, log_probs: list[float] | None) -> HoleMea
 
 
 def edit_distance(one: str, other: str) -> int:
-    """Levenshtein's: insertions, deletions and replacements of a character, each 1.
+    """Return the Levenshtein distance: inserting, deleting or replacing a character costs 1.
 
-    A row of the table at a time. Within a row an insertion costs 1 a column, so that the best one before each
-    column is a running minimum once the columns' own cost is taken off.
+    The table is computed a row at a time. Within a row, an insertion costs 1 per column, so the minimum over
+    all insertions is a running minimum after subtracting the column number.
     """
     letters = np.array([ord(char) for char in other], dtype=np.int64)
     columns = np.arange(len(other) + 1)
@@ -46,8 +45,10 @@ def edit_distance(one: str, other: str) -> int:
 
 
 def _parses_with(hole: Hole, answer: str) -> bool:
-    """Whether file and inner code have no syntax error with `answer` in the hole; never for an empty one,
-    which leaves a hole and often no error."""
+    """Return True if file and inner code have no syntax error with `answer` in the hole.
+
+    An empty answer counts as an error, since the file often parses without the hole's text.
+    """
     if not answer.strip():
         return False
     before, after = hole.before, hole.after

@@ -1,7 +1,7 @@
-"""Hole-filling, step 1: files of a repository's folder, or the held-out documents of a corpus.
+"""Step 1 of hole filling: list the files of a repository, or the held-out documents of a corpus.
 
-Left out: what is vendored, built, generated or minified, and data and prose. Documents of a corpus went
-through stricter filters already; these hold for both.
+Vendored, built, generated and minified files are left out, and so are data and prose. The same filters apply
+to a corpus, although its documents have passed stricter ones.
 """
 
 import os
@@ -16,9 +16,9 @@ from acepilot.languages import LANGUAGES, Language, language_for
 from acepilot.models.manifest import MANIFEST_FILE
 
 NOT_CODE = frozenset({"json", "jsonc", "xml", "yaml", "toml", "markdown", "plaintext"})
-MAX_FILE_BYTES = 200_000
-LONGEST_LINE_CHARS = 1_000
-MEAN_LINE_CHARS = 100
+MAX_FILE_BYTES = 200_000  # larger source files are mostly generated
+LONGEST_LINE_CHARS = 1_000  # a longer line means minified code or data
+MEAN_LINE_CHARS = 100  # a higher mean, too
 
 _VENDORED = re.compile(
     r"(^|/)(\.[^/]+|node_modules|bower_components|vendors?|third[-_]party|external|site-packages|venv|__pycache__"
@@ -34,12 +34,12 @@ _GENERATED_TEXT = re.compile(
     r"|__webpack_require__|__esModule|_sfc_main\b|^//[#@] ?sourceMappingURL=",
     re.IGNORECASE | re.MULTILINE,
 )
-_HEAD_CHARS = 2_000
+_HEAD_CHARS = 2_000  # at each end of a file, where marks of generated code are searched
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """`load` gives its text with `\\n` as line ends, or None where it is not to be used."""
+    """`load` returns the text with `\\n` as line ends, or None if the file is to be left out."""
 
     repository: str
     path: str
@@ -52,15 +52,15 @@ class SourceFile:
 
 
 def source_files(source: Path) -> list[SourceFile]:
-    """Raises ConfigError when `source` is no folder, or a corpus that held nothing out."""
+    """Raise ConfigError if it is not a folder, or a corpus without held-out code."""
     if not source.is_dir():
-        raise ConfigError(f"{source} is no folder: give a repository's folder or a corpus.")
+        raise ConfigError(f"There is no folder {source}: give the folder of a repository or of a corpus.")
     heldout = source / "documents" / "heldout"
     if not (source / MANIFEST_FILE).is_file() or not heldout.parent.is_dir():
         return list(_of_folder(source.resolve()))
     files = [file for path in sorted(heldout.glob("*.parquet")) for file in _of_table(path)]
     if not files:
-        raise ConfigError(f"The corpus {source} has held no code out: build it with --heldout-share.")
+        raise ConfigError(f"The corpus {source} holds out no code: build it with --heldout-share.")
     return files
 
 
@@ -83,11 +83,13 @@ def _of_table(path: Path) -> Iterator[SourceFile]:
         language = LANGUAGES.get(row["language"], LANGUAGES["plaintext"])
         if row["kind"] == "code" and _wanted(row["path"], language):
             text: str = row["text"]
-            yield SourceFile(row["repository"], row["path"], language, lambda text=text: _sound(text))
+            yield SourceFile(
+                row["repository"], row["path"], language, lambda text=text: _unless_generated(text)
+            )
 
 
 def _wanted(path: str, language: Language) -> bool:
-    """Single-file components are kept in build folders too: packages ship their sources there."""
+    """Return True for a file to use. Vue components count in build folders, too: packages ship them there."""
     built = language.id != "vue" and _BUILT.search(path)
     return not (language.id in NOT_CODE or built or _VENDORED.search(path) or _GENERATED_NAME.search(path))
 
@@ -95,7 +97,7 @@ def _wanted(path: str, language: Language) -> bool:
 def _read(path: Path) -> str | None:
     try:
         content = path.read_bytes() if path.stat().st_size <= MAX_FILE_BYTES else b""
-        return _sound(content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
+        return _unless_generated(content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
     except UnicodeDecodeError:
         return None
     except OSError as error:
@@ -104,8 +106,8 @@ def _read(path: Path) -> str | None:
         ) from error
 
 
-def _sound(text: str) -> str | None:
-    """`text`, unless a program wrote it."""
+def _unless_generated(text: str) -> str | None:
+    """Return `text`, or None if it is empty, minified or generated."""
     lines = [len(line) for line in text.split("\n")]
     minified = max(lines) > LONGEST_LINE_CHARS or sum(lines) > MEAN_LINE_CHARS * len(lines)
     generated = _GENERATED_TEXT.search(text[:_HEAD_CHARS]) or _GENERATED_TEXT.search(text[-_HEAD_CHARS:])

@@ -1,6 +1,6 @@
-"""What the harness knows of a language: how to run a program, and how to write a built-in problem in it.
+"""The parts of a language adapter: how to run a program, and how to write a built-in problem.
 
-One file a language beside this one; `languages/__init__.py` lists them.
+Each language has one file in this folder; `languages/__init__.py` lists them.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,10 @@ from eval_humaneval.problems.builtin import Rendered, Spec
 
 @dataclass(frozen=True)
 class Limits:
-    """For one program, compiling included. `cpu_s` is CPU time; `address_space_mb` 0 sets no such limit."""
+    """Limits of one program, compiling included. `cpu_s` is CPU time; `address_space_mb` 0 sets no limit.
+
+    `problem_sets.hash_of` hashes the repr: renaming the class or a field would make old runs incomparable.
+    """
 
     cpu_s: int = 10
     address_space_mb: int = 512
@@ -23,20 +26,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that must be there. `install`: the command that installs it on Debian or Ubuntu."""
+    """A program that a language needs. `install` is the command that installs it on Debian or Ubuntu."""
 
     name: str
     install: str
+    version_flag: str = "--version"
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """How a program of one language is run.
+    """How to run a program of one language.
 
-    `source_name` is the file that the program is written to. `compile` (where there is such a step) and
-    `run` are argument lists, run in the folder of that file; their first word is one of `tools`. `files` are
-    put beside the program, by name. `verdict` is the statement that prints a word: `{0}` and `{1}` are its
-    halves, so that the source never holds the whole word.
+    `source_name` is the file that the program is written to. `compile` (empty for no such step) and `run` are
+    argument lists, run in the folder of that file; their first word may be one of `tools`. `files` maps names
+    to files that are copied beside the program. `verdict` is a statement that prints a word, given in two
+    halves `{0}` and `{1}`, so that the source never holds the whole word.
     """
 
     source_name: str
@@ -51,8 +55,8 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class LanguageAdapter:
-    """One language. `label` is how people write its name; `render` writes a built-in problem in it, and is
-    None for a language whose problems are not rendered from values and types (Vue)."""
+    """One language. `label` is its name in tables. `render` writes a built-in problem in the language; it is
+    None for Vue, whose problems are not rendered from types and values."""
 
     label: str
     toolchain: Toolchain

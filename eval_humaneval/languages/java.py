@@ -158,8 +158,8 @@ JAVA = LanguageAdapter(
         ),
         run=("java", *VM, "-ea", "-cp", ".", "Main"),
         tools=(
-            Tool("javac", "apt-get install default-jdk-headless"),
-            Tool("java", "apt-get install default-jdk-headless"),
+            Tool("javac", "apt-get install default-jdk-headless", "-version"),
+            Tool("java", "apt-get install default-jdk-headless", "-version"),
         ),
         verdict='System.out.println("{0}" + "{1}");',
         # 700 MB pass; the rest is room for the arenas of malloc, of which each thread may reserve one.

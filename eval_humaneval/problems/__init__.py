@@ -1,1 +1,1 @@
-"""What a model is asked: problems, and the sets that hold them."""
+"""The problems that models are asked, and the sets that hold them."""

@@ -1,9 +1,9 @@
-"""The built-in problems: one neutral text, its types and values, rendered in every language.
+"""The built-in problems: neutral texts, types and values that are rendered in every language.
 
-data/problems.toml                what to do, parameters, examples and tests, in no language
-data/solutions/<language>.toml    per problem a canonical and a wrong completion; a problem without them is
-                                  not asked in that language
-languages/<language>.py           writes prompt and tests in that language
+data/problems.toml                texts, parameters, examples and tests, in no language
+data/solutions/<language>.toml    a canonical and a wrong completion for each problem; a problem without them
+                                  is not asked in that language
+languages/<language>.py           renders prompt and tests in that language
 """
 
 import re
@@ -21,8 +21,8 @@ Value = Any
 
 @dataclass(frozen=True)
 class Type:
-    """`int` (32 bits hold every value), `float`, `str` (ASCII), `bool`, `list[T]`, `dict[str, T]` or
-    `optional[T]`; `item` is T, None for the first four."""
+    """`int` (of 32 bits), `float`, `str` (ASCII), `bool`, `list[T]`, `dict[str, T]` or `optional[T]`. `item`
+    is T, and None for the first four."""
 
     name: str
     item: "Type | None" = None
@@ -42,8 +42,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Spec:
-    """One problem in no language. Names are in snake_case; `text` is prose that names parameters in
-    backquotes. `examples` are shown in the prompt, `tests` are run."""
+    """A problem before it is rendered. Names are in snake_case, and `text` has parameters in backquotes. The
+    prompt shows `examples`; the program runs `tests`."""
 
     name: str
     text: str
@@ -55,7 +55,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A problem in one language: the parts of `Problem` that its adapter writes."""
+    """A problem in one language: the parts of a `Problem` that the language adapter writes."""
 
     prompt: str
     stops: tuple[str, ...]
@@ -65,33 +65,37 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Solution:
-    """Completions of a rendered prompt, as a model would give them."""
+    """Completions of a rendered prompt, in the form in which a model would return them."""
 
     canonical: str
     wrong: str
 
 
 def parse_type(text: str) -> Type:
-    """Raises ValueError for what is no type."""
+    """Parse a type of data/problems.toml. Raise ValueError."""
     if text in ("int", "float", "str", "bool"):
         return Type(text)
     match = re.fullmatch(r"(list|optional)\[(.+)]|dict\[str, (.+)]", text)
     if match is None:
-        raise ValueError(f"`{text}` is no type: int, float, str, bool, list[T], dict[str, T], optional[T]")
+        raise ValueError(
+            f"`{text}` is not a type. The types are int, float, str, bool, list[T], dict[str, T], optional[T]."
+        )
     return Type(match[1] or "dict", parse_type(match[2] or match[3]))
 
 
 @cache
 def specs() -> tuple[Spec, ...]:
-    """All problems of data/problems.toml, in its order."""
+    """Return all problems of data/problems.toml, in its order."""
     document = tomllib.loads((DATA / "problems.toml").read_text(encoding="utf-8"))
     return tuple(_spec(name, row) for name, row in document.items())
 
 
 @cache
 def solutions(language: str) -> dict[str, Solution]:
-    """By problem; empty where there is no file for `language`. TypeScript's file holds only what JavaScript's
-    completions do not do in it."""
+    """Return the solutions in `language` by problem; empty if it has no file.
+
+    TypeScript shares JavaScript's solutions; its file holds those that differ.
+    """
     shared = solutions("javascript") if language == "typescript" else {}
     path = DATA / "solutions" / f"{language}.toml"
     if not path.is_file():
@@ -108,5 +112,5 @@ def _spec(name: str, row: dict[str, Any]) -> Spec:
 
 
 def _case(case: list[Value], count: int) -> Case:
-    """A case is its arguments and then what is returned; nothing after the arguments means None."""
+    """Split a case into its `count` arguments and the value to return, which is None if it is missing."""
     return Case(tuple(case[:count]), case[count] if len(case) > count else None)

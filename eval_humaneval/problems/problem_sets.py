@@ -1,4 +1,4 @@
-"""From what a user names after --problems to the problems themselves."""
+"""Load the problem sets that a user names with --problems."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from eval_humaneval.problems.problem import Problem
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """`skipped`: records of languages that are not run here, by language."""
+    """`skipped` counts the records in languages that the evaluation does not run."""
 
     problems: tuple[Problem, ...]
     skipped: dict[str, int]
 
 
 def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
-    """The problems of all `sources` in `languages` (none named: all). Raises ConfigError."""
+    """Load the problems of all `sources` in `languages`; an empty list means all. Raise ConfigError."""
     unknown = [name for name in languages if name not in ADAPTERS]
     if unknown:
-        raise ConfigError(f"No such language: {', '.join(unknown)}. There are {', '.join(ADAPTERS)}.")
+        raise ConfigError(f"No such language: {', '.join(unknown)}. Choose from {', '.join(ADAPTERS)}.")
     problems: list[Problem] = []
     skipped: dict[str, int] = {}
     for source in sources:
@@ -42,13 +42,13 @@ def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
     seen: set[str] = set()
     for problem in chosen:
         if problem.id in seen:
-            raise ConfigError(f"The problem {problem.id} is there twice: name each set once.")
+            raise ConfigError(f"The problem {problem.id} occurs twice: name each set once.")
         seen.add(problem.id)
     return ProblemSet(chosen, skipped)
 
 
 def hash_of(problems: Sequence[Problem]) -> str:
-    """Over all that a model sees and is judged by, whatever the order: limits on its programs, too."""
+    """Hash all that a model sees and is judged by, limits included; the order of problems does not matter."""
     digest = hashlib.sha256()
     for language in sorted({problem.language for problem in problems} & ADAPTERS.keys()):
         toolchain = ADAPTERS[language].toolchain

@@ -1,7 +1,7 @@
-"""The built-in Vue problems: data/vue/<name>.toml -> Problem, judged by mounting the finished component.
+"""The built-in Vue problems, data/vue/<name>.toml: they are judged by mounting the finished component.
 
-A file has `text` (what it asks, in a line), `prompt`, `stops`, `tail` (the rest of the component), `test`
-(runtime/src/vue.ts says what it may use), `canonical` and `wrong`.
+A file has `text` (the task in one line), `prompt`, `stops`, `tail` (the rest of the component), `test`
+(runtime/src/vue.ts defines what it may use), `canonical` and `wrong`.
 """
 
 import tomllib
@@ -11,12 +11,12 @@ from eval_humaneval.problems.builtin import DATA
 from eval_humaneval.problems.problem import VERDICT_MARK, Problem
 
 TEST_MARK = "// @acepilot:test"
-"""The line between component and test; runtime/src/vue-compile.ts parts them there."""
+"""The line between component and test, where runtime/src/vue-compile.ts splits them."""
 
 
 @cache
 def problems() -> tuple[Problem, ...]:
-    """All Vue problems, by name."""
+    """Return all Vue problems, in the order of their names."""
     return tuple(
         _problem(path.stem, path.read_text(encoding="utf-8"))
         for path in sorted((DATA / "vue").glob("*.toml"))

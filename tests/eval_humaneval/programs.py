@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import SandboxUnavailable
-from eval_humaneval.execution.probe import probe
+from eval_humaneval.execution.detect import detect_sandbox
 from eval_humaneval.execution.sandbox import SYSTEM_PATH, SandboxLevel
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.languages.base import Tool, Toolchain
@@ -33,7 +33,7 @@ def need_sandbox(*toolchains: Toolchain) -> SandboxLevel:
     if shutil.which(BUBBLEWRAP.name, path=SYSTEM_PATH) is None:
         _need([BUBBLEWRAP, *(tool for toolchain in toolchains for tool in toolchain.tools)], SYSTEM_PATH)
     try:
-        return probe()
+        return detect_sandbox()
     except SandboxUnavailable as error:
         pytest.skip(error.message)
 

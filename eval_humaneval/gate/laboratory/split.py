@@ -1,11 +1,12 @@
-"""How often does a model pass the gate against itself? One run's samples, split at random into two runs.
+"""Measure how often a model passes the gate against itself, by splitting one run into two at random.
 
     python -m eval_humaneval run --samples 8 --temperature 0.2 --to FOLDER
     python -m eval_humaneval.gate.laboratory.split FOLDER --splits 20
 
-Each split gives half of a problem's samples to either side, and goes through the gate as `compare` does, at
-its defaults: a first look at half of them, and a second at all where the first was inconclusive. Exit code 0
-when at least 95 in 100 splits pass, 1 when fewer do, 3 when nothing could be judged.
+Each split gives half of every problem's samples to the base and half to the candidate. The gate judges it
+with the default options of `compare`: a first look at half of these samples and, if that is inconclusive, a
+second look at all of them. Exit code: 0 if at least 95 % of the splits pass, 1 if fewer do, 3 if nothing
+could be judged.
 """
 
 import argparse
@@ -20,14 +21,15 @@ from acepilot.errors import ConfigError
 from acepilot.models.gate_report import GateReport
 from acepilot.models.provenance import git_commit
 from eval_humaneval.figures import metrics
-from eval_humaneval.gate.decision import NOT_JUDGED, GateOptions, judge_runs
+from eval_humaneval.gate.decision import NOT_JUDGED, judge_runs
+from eval_humaneval.gate.options import GateOptions
 from eval_humaneval.results import Results, Sample, read_results, read_samples
 
-WANTED = 0.95
+REQUIRED_SHARE = 0.95  # of the splits must pass
 
 
 def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Half of each problem's samples on either side; of an odd number one is left out."""
+    """Give each side half of every problem's samples; one of an odd number is left out."""
     random = Random(seed)  # noqa: S311 - not a secret
     groups: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -43,7 +45,7 @@ def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]
 
 
 def as_run(results: Results, samples: list[Sample], per_problem: int) -> Results:
-    """A run with the first `per_problem` of each problem's samples."""
+    """Return `results` with the first `per_problem` of each problem's samples."""
     seen: Counter[str] = Counter()
     kept: list[Sample] = []
     for sample in samples:
@@ -54,7 +56,9 @@ def as_run(results: Results, samples: list[Sample], per_problem: int) -> Results
     return results.model_copy(update={"config": config, "problems": metrics.problem_scores(kept)})
 
 
-def through_the_gate(results: Results, sides: tuple[list[Sample], list[Sample]], seed: int) -> GateReport:
+def judge_split(results: Results, sides: tuple[list[Sample], list[Sample]], seed: int) -> GateReport:
+    """Judge a split as `compare` would."""
+
     def judged(per_problem: int, first: GateReport | None) -> GateReport:
         base, candidate = (as_run(results, side, per_problem) for side in sides)
         return judge_runs(
@@ -76,23 +80,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="folder of a run with several samples a problem")
-    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("run", type=Path, help="folder of a run with at least 4 samples per problem")
+    parser.add_argument(
+        "--splits", type=int, default=20, help="number of random splits (default: %(default)s)"
+    )
     given = parser.parse_args()
     results = read_results(given.run)
     if results.config.samples < 4:
-        raise ConfigError(f"{given.run} has too few samples a problem: run it with --samples 4 or more.")
+        raise ConfigError(
+            f"{given.run} has {results.config.samples} samples per problem: run it with --samples 4 or more."
+        )
     samples = read_samples(given.run)
     verdicts: Counter[str] = Counter()
     for seed in range(given.splits):
-        report = through_the_gate(results, halves(samples, seed), seed)
+        report = judge_split(results, halves(samples, seed), seed)
         verdicts[report.verdict] += 1
         if report.pool:
-            told = f"{report.pool.difference:+.2f}, lower bound {report.pool.lower:+.2f}"
-            print(f"{seed}: {report.verdict} at look {1 + report.enlarged}, pool {told}")
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-    print(f"{results.model.name} against itself, {given.splits} splits: {told}")
-    return 0 if verdicts["PASS"] >= WANTED * given.splits else 1
+            pool = f"{report.pool.difference:+.2f}, lower bound {report.pool.lower:+.2f}"
+            print(f"{seed}: {report.verdict} at look {1 + report.enlarged}, pool {pool}")
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    print(f"{results.model.name} against itself, {given.splits} splits: {counts}")
+    return 0 if verdicts["PASS"] >= REQUIRED_SHARE * given.splits else 1
 
 
 if __name__ == "__main__":

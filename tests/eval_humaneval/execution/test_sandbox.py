@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import SandboxUnavailable
-from eval_humaneval.execution import probe as probe_module
-from eval_humaneval.execution.probe import probe, why_denied
+from eval_humaneval.execution import detect
+from eval_humaneval.execution.detect import detect_sandbox, why_denied
 from eval_humaneval.execution.sandbox import BUBBLEWRAP, LIMITS_ONLY, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
@@ -42,19 +42,19 @@ def test_levels_have_stable_names() -> None:
 
 
 def test_without_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probe_module, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr(detect, "SYSTEM_PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed; `apt-get install bubblewrap`"):
-        probe()
-    assert probe(unsafe=True) == LIMITS_ONLY
+        detect_sandbox()
+    assert detect_sandbox(unsafe=True) == LIMITS_ONLY
 
 
 def test_an_old_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old = tmp_path / "bwrap"
     old.write_text("#!/bin/sh\necho --unshare-all\n")
     old.chmod(0o755)
-    monkeypatch.setattr(probe_module, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr(detect, "SYSTEM_PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="is too old"):
-        probe()
+        detect_sandbox()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_denied_namespaces(settings: dict[str, str], in_container: bool, advice:
 def test_denied_in_earnest(sandbox: Sandbox) -> None:
     """Inside another bubblewrap that allows no more namespaces."""
     assert sandbox.level == BUBBLEWRAP
-    code = "from eval_humaneval.execution.probe import probe; probe()"
+    code = "from eval_humaneval.execution.detect import detect_sandbox; detect_sandbox()"
     outer = [
         "bwrap",
         "--dev-bind",

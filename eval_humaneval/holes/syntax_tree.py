@@ -1,7 +1,7 @@
-"""Hole-filling, inside of step 3: what the parser knows of a region, its tree walked once.
+"""The syntax tree of a region, walked once, for step 3 of hole filling.
 
-Grammars name their nodes alike, so patterns on the names serve all languages. What they miss costs a few
-holes; none becomes a wrong one, since `cut` tries each.
+Grammars use similar names for their nodes, so patterns on the names serve all languages. A node that they
+miss costs a few holes, and never makes a wrong one, because `cut` tests each hole.
 """
 
 import re
@@ -12,7 +12,7 @@ from tree_sitter import Node
 
 from acepilot.languages import Language
 
-_DARK = re.compile(
+_EXCLUDED = re.compile(
     r"comment|import_|preproc_include|using_directive|use_declaration|^package_|extern_crate|raw_text"
     r"|^export_clause$|^ERROR$"
 )
@@ -26,16 +26,16 @@ _NO_BLOCK = re.compile(r"parameter|import|string|comment|tag$|attribute_value|ER
 _STYLES = ("css", "scss")
 
 
-class Tree:
-    """Offsets are characters of `code`. What is dark (comments, imports, texts of several lines, what does
-    not parse) is not to be in a hole."""
+class SyntaxTree:
+    """Offsets are characters of `code`. Holes must not touch excluded code: comments, imports, multi-line
+    strings and syntax errors."""
 
     def __init__(self, root: Node, code: str, language: Language) -> None:
         self._root = root
         self._markup = language.block_style == "tags"
         self._style = language.id in _STYLES
         self._bytes = [0, *accumulate(len(char.encode("utf-8", "replace")) for char in code)]
-        self._dark = bytearray(len(code))
+        self._excluded = bytearray(len(code))
         values: set[tuple[int, int]] = set()
         todo = [root]
         while todo:
@@ -45,24 +45,24 @@ class Tree:
                 text = code[start:end]
                 start += len(text) - len(text.lstrip())
                 values.add((start, start + len(text.strip())))
-            elif _is_dark(node):
+            elif _is_excluded_node(node):
                 start, end = self._span(node, node)
-                self._dark[start:end] = b"\1" * (end - start)
+                self._excluded[start:end] = b"\1" * (end - start)
                 continue
             todo.extend(node.children)
         self._values = sorted(values)
 
-    def is_dark(self, start: int, end: int) -> bool:
-        return self._dark.find(1, start, end) >= 0
+    def is_excluded(self, start: int, end: int) -> bool:
+        return self._excluded.find(1, start, end) >= 0
 
     def values_within(self, start: int, end: int) -> list[tuple[int, int]]:
-        """The expressions that lie in `start:end` whole; they may hold one another."""
+        """Return the expressions that lie completely in `start:end`; they may be nested."""
         first = bisect_left(self._values, (start, start))
         last = bisect_left(self._values, (end, end))
         return [span for span in self._values[first:last] if span[1] <= end]
 
     def is_content(self, start: int, end: int) -> bool:
-        """Whether `start:end` is a run of whole parts of one node, and none of them is cut."""
+        """Return True if `start:end` consists of whole children of one node."""
         node = self._root.descendant_for_byte_range(self._bytes[start], self._bytes[end])
         if node is None or node.has_error or _NO_BLOCK.search(node.type):
             return False
@@ -73,8 +73,8 @@ class Tree:
         return bisect_left(self._bytes, first.start_byte), bisect_left(self._bytes, last.end_byte)
 
     def _value(self, node: Node) -> tuple[int, int] | None:
-        """Where `node` has an expression: mostly the node itself; the value of a style's property; of a
-        template a directive's value and what `{{ }}` holds."""
+        """Return the span of the expression that `node` is or holds: in a style a property's value, in a
+        template a directive's value or the content of `{{ }}`, elsewhere the node itself."""
         above = node.parent
         if self._markup:
             name = above.type if above else ""
@@ -91,8 +91,10 @@ class Tree:
         return self._span(node, node) if node.is_named and _EXPRESSION.search(node.type) else None
 
 
-def _is_dark(node: Node) -> bool:
-    if _DARK.search(node.type) or (node.type == "export_statement" and node.child_by_field_name("source")):
+def _is_excluded_node(node: Node) -> bool:
+    if _EXCLUDED.search(node.type) or (
+        node.type == "export_statement" and node.child_by_field_name("source")
+    ):
         return True
     docstring = node.parent is not None and node.parent.type == "expression_statement"
     return bool(_TEXT.search(node.type)) and (docstring or node.start_point.row < node.end_point.row)

@@ -1,4 +1,4 @@
-"""Which sandbox this machine allows, found by trying it: start of a run -> this -> sandbox."""
+"""Detect which sandbox this machine allows, by trying it."""
 
 import shutil
 import subprocess
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acepilot.errors import SandboxUnavailable
+from eval_humaneval.execution.job import NOBODY
 from eval_humaneval.execution.sandbox import (
     BUBBLEWRAP,
     LIMITS_ONLY,
@@ -22,49 +23,54 @@ _SETTINGS = {
     "kernel/apparmor_restrict_unprivileged_userns": (
         "1",
         "0",
-        "AppArmor keeps user namespaces from bubblewrap",
+        "AppArmor denies bubblewrap user namespaces",
     ),
-    "kernel/unprivileged_userns_clone": ("0", "1", "the kernel keeps user namespaces for root"),
+    "kernel/unprivileged_userns_clone": ("0", "1", "the kernel allows user namespaces to root only"),
     "user/max_user_namespaces": ("0", "15000", "the kernel allows no user namespaces"),
 }
-"""Below /proc/sys: the value that denies, the value that allows, and what it means."""
+"""Name below /proc/sys -> the value that denies user namespaces, the value that allows them, the meaning."""
 
 
-def probe(*, unsafe: bool = False) -> SandboxLevel:
-    """The strongest level that works here. Raises SandboxUnavailable when that is not bubblewrap, unless
-    `unsafe` allows programs to run under limits only."""
+def detect_sandbox(*, unsafe: bool = False, path: str = SYSTEM_PATH) -> SandboxLevel:
+    """Return the strongest level that works here; `path` is where bubblewrap is looked up.
+
+    Raise SandboxUnavailable when bubblewrap does not work, unless `unsafe` allows LIMITS_ONLY.
+    """
     if not sys.platform.startswith("linux"):
         raise SandboxUnavailable(
-            "Programs are judged on Linux only: run the evaluation in a container there."
+            "Programs are judged on Linux only: run the evaluation in a Linux container."
         )
-    problem = _bubblewrap_problem()
+    problem = _bubblewrap_problem(path)
     if not problem:
         return BUBBLEWRAP
     if unsafe:
         return LIMITS_ONLY
     raise SandboxUnavailable(
-        f"No sandbox for the programs of a model: {problem}. docs/sandbox.md has more. "
+        f"No sandbox for the programs of a model: {problem}. docs/sandbox.md explains more. "
         f"`--unsafe` runs them under limits only. {LIMITS_ONLY.lacks}"
     )
 
 
-def why_denied(said: str, setting: Callable[[str], str | None], *, in_container: bool) -> str:
-    """A sentence on why bubblewrap, which `said` this, gets no namespaces, and what to change. `setting`
-    reads a name below /proc/sys, None for one that is not there."""
+def why_denied(message: str, setting: Callable[[str], str | None], *, in_container: bool) -> str:
+    """Return why bubblewrap gets no user namespaces, and what to change.
+
+    `message` is bubblewrap's own. `setting` reads a name below /proc/sys, None for one that does not exist.
+    """
     for name, (denying, allowing, meaning) in _SETTINGS.items():
         if setting(name) == denying:
             return f"{meaning}; allow them with `sysctl -w {name.replace('/', '.')}={allowing}`"
     if in_container:
         return (
-            "this container keeps user namespaces from bubblewrap; start it with `--security-opt "
+            "this container denies bubblewrap user namespaces; start it with `--security-opt "
             "seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined` "
-            f"(bubblewrap said: {said})"
+            f"(bubblewrap: {message})"
         )
-    return f"bubblewrap gets no user namespaces here, by a rule of this machine; it said: {said}"
+    return f"bubblewrap gets no user namespaces, by a rule of this machine; its message: {message}"
 
 
-def _bubblewrap_problem() -> str:
-    bwrap = shutil.which("bwrap", path=SYSTEM_PATH)
+def _bubblewrap_problem(path: str) -> str:
+    """Return why bubblewrap does not work here; an empty string if it does."""
+    bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
         return f"bubblewrap is not installed; {_INSTALL}"
     options = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False).stdout
@@ -76,11 +82,12 @@ def _bubblewrap_problem() -> str:
         return ""
     if WORKER_ENDED in ran.error:
         return (
-            f"this process cannot start one of the user that programs run as ({ran.error}); be no root here"
+            f"this root process cannot start a process as user {NOBODY} ({ran.error}); run the evaluation as "
+            "another user"
         )
     container = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
-    said = ran.stderr.strip() or ran.error
-    return why_denied(said, _read_setting, in_container=container)
+    message = ran.stderr.strip() or ran.error
+    return why_denied(message, _read_setting, in_container=container)
 
 
 def _read_setting(name: str) -> str | None:

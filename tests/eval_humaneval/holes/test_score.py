@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval_humaneval.holes.cut import cut
+from eval_humaneval.holes.cut import cut_holes
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import edit_distance, score
 from tests.eval_humaneval.holes.holes_code import COUNTER, STOCK, repository
@@ -15,7 +15,7 @@ from tests.eval_humaneval.holes.holes_code import COUNTER, STOCK, repository
 @pytest.fixture
 def holes(tmp_path: Path) -> list[Hole]:
     files = {"stock.py": STOCK, "Counter.vue": COUNTER}
-    return cut(repository(tmp_path / "shop", files), per_language=1_000, seed=1)
+    return cut_holes(repository(tmp_path / "shop", files), per_language=1_000, seed=1)
 
 
 def one(holes: list[Hole], truth: str, kind: str) -> Hole:
@@ -68,7 +68,7 @@ def test_a_component_is_parsed_inside_its_blocks_too(holes: list[Hole]) -> None:
 
 def test_where_the_original_does_not_parse_nothing_is_said(tmp_path: Path) -> None:
     broken = STOCK + "\n\ndef half(:\n"
-    holes = cut(repository(tmp_path / "shop", {"stock.py": broken}), per_language=1_000, seed=1)
+    holes = cut_holes(repository(tmp_path / "shop", {"stock.py": broken}), per_language=1_000, seed=1)
     assert {score(hole, hole.truth, None).parses for hole in holes} == {None}
 
 

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acepilot.languages import LANGUAGES
-from eval_humaneval.holes.ends import answer_of, end_of, stops_of
+from eval_humaneval.holes.truncation import extract_answer, find_end, stops_for
 from eval_humaneval.holes.hole import Hole, Kind
 from eval_humaneval.problems.problem import Problem
 
 
 def hole(kind: Kind, language: str, prompt: str, suffix: str) -> Hole:
-    stops = stops_of(kind, suffix, LANGUAGES[language])
+    stops = stops_for(kind, suffix, LANGUAGES[language])
     problem = Problem("h", "f", language, prompt, stops, tail="", suffix=suffix, canonical="x")
     return Hole(problem, kind, "", language, 0, 0, "", "")
 
@@ -58,8 +58,8 @@ STYLE = hole("block", "css", ".a {\n  ", "\n}\n.b { color: red; }\n")
     ],
 )
 def test_an_answer_ends_where_the_hole_does(where: Hole, completion: str, answer: str) -> None:
-    assert answer_of(where, completion) == answer
-    assert answer_of(where, answer) == answer
+    assert extract_answer(where, completion) == answer
+    assert extract_answer(where, answer) == answer
 
 
 def test_a_block_stops_at_the_line_below_it_for_engines_that_know_strings_only() -> None:
@@ -82,6 +82,6 @@ def test_a_block_stops_at_the_line_below_it_for_engines_that_know_strings_only()
 def test_more_text_never_moves_an_end(where: Hole, pieces: list[str]) -> None:
     first: int | None = None
     for count in range(len(pieces) + 1):
-        end = end_of(where, "".join(pieces[:count]))
+        end = find_end(where, "".join(pieces[:count]))
         assert first is None or end == first
         first = end

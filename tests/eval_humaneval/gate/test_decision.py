@@ -1,4 +1,4 @@
-"""The gate on runs: each verdict, its reasons, margins, the second look, and what cannot be compared."""
+"""Tests of the gate on runs: verdicts, reasons, margins, the second look, and incomparable runs."""
 
 import re
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ import pytest
 
 from acepilot.errors import ConfigError
 from acepilot.models.gate_report import GateReport, JudgedModel
-from eval_humaneval.gate.decision import EXIT_CODES, GateOptions, judge_runs
+from eval_humaneval.gate.decision import EXIT_CODES, judge_runs
+from eval_humaneval.gate.options import GateOptions
 from eval_humaneval.results import Cost, EvalConfig, LanguageScore, ProblemScore, Results
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -19,7 +20,7 @@ EMPTY = LanguageScore(
 
 
 def run(passed: dict[str, list[int]], samples: int = 10, temperature: float = 0.2, **changes: Any) -> Results:
-    """`passed[language][i]` of problem i's samples pass."""
+    """Return a run in which `passed[language][i]` of problem i's samples pass."""
     config = EvalConfig(
         problem_sets=["builtin"],
         problems_hash="p",
@@ -62,7 +63,7 @@ def judge(base: Results, candidate: Results, first: GateReport | None = None, **
 
 
 def answers(seed: int, problems: int = 48, samples: int = 10, harder: float = 0.0) -> list[int]:
-    """Of problems whose rates are mostly near 0 or 1, the same ones whatever the seed."""
+    """Return passed samples of problems whose rates are mostly near 0 or 1, and the same for every seed."""
     rates = np.random.default_rng(0).beta(0.2, 0.3, problems)
     return np.random.default_rng(seed).binomial(samples, rates * (1 - harder)).tolist()
 
@@ -84,7 +85,7 @@ def test_a_run_passes_against_itself_sampled_anew() -> None:
         assert -row.margin < row.lower < row.difference < row.upper
         assert 0 < row.smallest_visible_drop < row.smallest_failed_drop
     assert report.reasons[0].startswith("Nothing dropped beyond its margin.")
-    assert "Margins above 2 points, because so few problems" in report.reasons[1]
+    assert "Margins above 2 points, because a run of this size" in report.reasons[1]
     assert GateReport.model_validate_json(report.model_dump_json()) == report
 
 
@@ -105,7 +106,7 @@ def test_a_language_that_dropped_fails() -> None:
     assert report.languages["java"].verdict == "FAIL"
     assert {report.languages[name].verdict for name in ("go", "php")} == {"PASS"}
     assert report.reasons[0].startswith(
-        "java: dropped by 37.5 points, from 100.0 to 62.5; by more than 1 with"
+        "java: dropped by 37.5 points, from 100.0 to 62.5 (by more than 1: p ="
     )
 
 
@@ -125,10 +126,10 @@ def test_an_improvement_passes() -> None:
 
 
 def undecided(samples: int = 10) -> tuple[Results, Results]:
-    """A language in which luck or a small drop cannot be told apart, and one in which nothing happened."""
-    calm = answers(1, samples=samples)
-    base = run({"go": calm, "php": answers(2, samples=samples)}, samples)
-    return base, run({"go": calm, "php": answers(7, samples=samples, harder=0.12)}, samples)
+    """Return runs with an unclear difference in PHP and none in Go."""
+    unchanged = answers(1, samples=samples)
+    base = run({"go": unchanged, "php": answers(2, samples=samples)}, samples)
+    return base, run({"go": unchanged, "php": answers(7, samples=samples, harder=0.12)}, samples)
 
 
 def test_what_more_samples_decide_says_how_many() -> None:
@@ -144,13 +145,13 @@ def test_what_more_samples_decide_says_how_many() -> None:
 
 
 def test_where_problems_differ_by_themselves_it_says_how_many_problems() -> None:
-    """Every fourth problem is lost, and as many are won: no sampling would average that out."""
+    """Every fourth problem is lost and as many are gained: no number of samples averages that out."""
     base = [20, 20, 0, 20] * 10
     candidate = [20, 0, 20, 20] * 10
     report = judge(run({"go": base}, 20), run({"go": candidate}, 20))
     assert report.verdict == "INCONCLUSIVE"
     assert report.samples_to_decide is None
-    assert "More samples would not, because the problems differ too much" in report.reasons[0]
+    assert "More samples alone would not, because the problems differ too much" in report.reasons[0]
     assert "It takes about" in report.reasons[0]
 
 
@@ -213,7 +214,7 @@ def test_a_margin_that_cannot_be_shown_names_what_would_show_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"pool_margin": 0}, "margin of all languages together is 0"),
         ({"language_margins": {"go": 101}}, "margin of go is 101"),
@@ -221,8 +222,8 @@ def test_a_margin_that_cannot_be_shown_names_what_would_show_it() -> None:
         ({"alpha": 0.5}, "alpha is 0.5"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         GateOptions(**options)
 
 
@@ -235,7 +236,7 @@ SOUND = {"go": [10, 0], "php": [10, 0]}
 
 
 @pytest.mark.parametrize(
-    ("candidate", "told"),
+    ("candidate", "reason"),
     [
         (
             run(SOUND, selftest_failed=["go/7"]),
@@ -243,8 +244,8 @@ SOUND = {"go": [10, 0], "php": [10, 0]}
         ),
         (run(SOUND, sandbox="limits only"), "sandboxes differ, bubblewrap and limits only"),
         (run(SOUND, engine="http"), "engines differ, torch and http"),
-        (run(SOUND, versions={"node": "v22"}), "different versions of node: run the older one again"),
-        (run(SOUND, 20), r"not asked the same \(samples differ\)"),
+        (run(SOUND, versions={"node": "v22"}), "different versions of node: repeat the older one"),
+        (run(SOUND, 20), r"configurations differ \(samples\)"),
         (run({"go": [10, 0]}), r"different languages \(php\)"),
         (run({"go": [10, 0], "php": [10]}), r"different problems: problem php/1 on one side"),
         (run(SOUND, problems=[]), "candidate's run has no problems"),
@@ -254,19 +255,19 @@ SOUND = {"go": [10, 0], "php": [10, 0]}
         ),
     ],
 )
-def test_runs_that_cannot_be_compared(candidate: Results, told: str) -> None:
+def test_runs_that_cannot_be_compared(candidate: Results, reason: str) -> None:
     report = judge(run(SOUND), candidate)
     assert (report.verdict, EXIT_CODES[report.verdict]) == ("INFRASTRUCTURE", 3)
     assert report.pool is None
     assert not report.languages
     assert report.samples_to_decide is None
-    assert re.search(told, " ".join(report.reasons))
+    assert re.search(reason, " ".join(report.reasons))
 
 
 def test_a_language_that_could_not_be_asked_is_named() -> None:
     report = judge(run(SOUND, missing={"rust": "apt"}), run(SOUND, missing={"rust": "apt"}))
     assert report.reasons[-2:] == [
-        "Not judged, for their tools are missing: rust.",
-        "Not judged, for the runs were not asked in them: python, javascript, typescript, java, cpp, ruby, "
-        "csharp, bash, vue.",
+        "Not judged, because their tools are missing: rust.",
+        "Not judged, because the runs have no problems in them: python, javascript, typescript, java, cpp, "
+        "ruby, csharp, bash, vue.",
     ]

@@ -9,8 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from acepilot.errors import ConfigError
-from eval_humaneval.holes.cut import HOLE_PREFIX_CHARS, HOLE_SUFFIX_CHARS, cut
-from eval_humaneval.holes.ends import answer_of
+from eval_humaneval.holes.cut import HOLE_PREFIX_CHARS, HOLE_SUFFIX_CHARS, cut_holes
+from eval_humaneval.holes.truncation import extract_answer
 from eval_humaneval.holes.hole import Hole
 from tests.eval_humaneval.holes.holes_code import COUNTER, QUEUE, STOCK, module, repository
 
@@ -28,7 +28,7 @@ def truths(holes: list[Hole], kind: str = "", block: str = "") -> set[str]:
 
 def test_a_hole_and_what_is_around_it_are_the_file(tmp_path: Path) -> None:
     repository(tmp_path / "shop", FILES | {"long.py": "".join(module(number) for number in range(20))})
-    holes = cut(tmp_path / "shop", per_language=ALL, seed=1)
+    holes = cut_holes(tmp_path / "shop", per_language=ALL, seed=1)
     for hole in holes:
         path = hole.problem.cluster.removeprefix("shop:")
         assert text_of(hole) == (tmp_path / "shop" / path).read_text(encoding="utf-8")
@@ -36,21 +36,21 @@ def test_a_hole_and_what_is_around_it_are_the_file(tmp_path: Path) -> None:
         assert len(hole.problem.suffix) <= HOLE_SUFFIX_CHARS
         assert hole.above.endswith("\n") or not hole.above
         assert hole.problem.suffix.endswith("\n") or not hole.below
-        assert answer_of(hole, hole.truth) == hole.truth
-        assert answer_of(hole, hole.truth + hole.after) == hole.truth
+        assert extract_answer(hole, hole.truth) == hole.truth
+        assert extract_answer(hole, hole.truth + hole.after) == hole.truth
     assert len({hole.problem.id for hole in holes}) == len(holes)
     assert any(hole.above and hole.below for hole in holes)
 
 
 def test_every_kind_in_every_language_and_block(tmp_path: Path) -> None:
-    holes = cut(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1)
+    holes = cut_holes(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1)
     found = {(hole.problem.language, hole.block, hole.kind) for hole in holes}
     blocks = [("python", ""), ("go", ""), ("vue", "script"), ("vue", "template"), ("vue", "style")]
     assert found == {(*block, kind) for block in blocks for kind in ("line", "block", "expression")}
 
 
 def test_where_the_cursor_stands(tmp_path: Path) -> None:
-    for hole in cut(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1):
+    for hole in cut_holes(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1):
         left = hole.problem.prompt.rpartition("\n")[2]
         if hole.kind == "expression":
             assert left.strip()
@@ -62,14 +62,14 @@ def test_where_the_cursor_stands(tmp_path: Path) -> None:
 
 
 def test_what_is_no_hole(tmp_path: Path) -> None:
-    holes = cut(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1)
+    holes = cut_holes(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1)
     for word in ("Copyright", "docstring", "comment", "import", "package", "first out"):
         assert not any(word in truth for truth in truths(holes)), word
     assert not truths(holes) & {"}", "</section>", "found = []", 'print("done")'}
 
 
 def test_the_inner_code_of_a_component(tmp_path: Path) -> None:
-    holes = cut(repository(tmp_path / "shop", {"Counter.vue": COUNTER}), per_language=ALL, seed=1)
+    holes = cut_holes(repository(tmp_path / "shop", {"Counter.vue": COUNTER}), per_language=ALL, seed=1)
     assert "doubled + props.step" in truths(holes, "expression", "template")
     for hole in holes:
         inner = hole.before[hole.inner_start :] + hole.truth + hole.after[: hole.inner_end]
@@ -89,15 +89,17 @@ def test_the_inner_code_of_a_component(tmp_path: Path) -> None:
 
 def test_holes_follow_from_the_seed(tmp_path: Path) -> None:
     source = repository(tmp_path / "shop", FILES)
-    assert cut(source, per_language=9, seed=1) == cut(source, per_language=9, seed=1)
-    assert cut(source, per_language=9, seed=1) != cut(source, per_language=9, seed=2)
+    assert cut_holes(source, per_language=9, seed=1) == cut_holes(source, per_language=9, seed=1)
+    assert cut_holes(source, per_language=9, seed=1) != cut_holes(source, per_language=9, seed=2)
 
 
 def test_another_file_takes_places_and_moves_no_hole(tmp_path: Path) -> None:
     files = {f"part_{number}.py": module(number) for number in range(6)}
-    few, all_ = (set(cut(repository(tmp_path / "shop", files), per_language=n, seed=1)) for n in (30, ALL))
+    few, all_ = (
+        set(cut_holes(repository(tmp_path / "shop", files), per_language=n, seed=1)) for n in (30, ALL)
+    )
     repository(tmp_path / "shop", {"another.py": module(99)})
-    few_after, all_after = (set(cut(tmp_path / "shop", per_language=n, seed=1)) for n in (30, ALL))
+    few_after, all_after = (set(cut_holes(tmp_path / "shop", per_language=n, seed=1)) for n in (30, ALL))
     new = {hole for hole in few_after if hole.problem.cluster == "shop:another.py"}
     assert new
     assert few_after - new < few
@@ -106,7 +108,7 @@ def test_another_file_takes_places_and_moves_no_hole(tmp_path: Path) -> None:
 
 def test_a_budget_is_spread_over_files_and_kinds(tmp_path: Path) -> None:
     files = {f"part_{number}.py": module(number) for number in range(12)}
-    holes = cut(repository(tmp_path / "shop", files), per_language=36, seed=1)
+    holes = cut_holes(repository(tmp_path / "shop", files), per_language=36, seed=1)
     assert Counter(hole.kind for hole in holes) == {"line": 12, "block": 12, "expression": 12}
     assert set(Counter(hole.problem.cluster for hole in holes).values()) == {3}
 
@@ -129,7 +131,7 @@ def test_files_that_are_not_the_users_own_writing(tmp_path: Path) -> None:
     }
     source = repository(tmp_path / "shop", files)
     (source / "latin.py").write_bytes("name = call('é', other)\n".encode("latin-1"))
-    holes = cut(source, per_language=ALL, seed=1)
+    holes = cut_holes(source, per_language=ALL, seed=1)
     assert {hole.problem.language for hole in holes} == {"python", "vue"}
     assert len({hole.problem.cluster for hole in holes}) == 2  # of two equal files one
 
@@ -137,7 +139,7 @@ def test_files_that_are_not_the_users_own_writing(tmp_path: Path) -> None:
 def test_line_ends_of_windows_are_read_as_the_corpus_reads_them(tmp_path: Path) -> None:
     (source := tmp_path / "shop").mkdir()
     (source / "a.py").write_bytes(b"\xef\xbb\xbf" + STOCK.replace("\n", "\r\n").encode())
-    assert {text_of(hole) for hole in cut(source, per_language=ALL, seed=1)} == {STOCK}
+    assert {text_of(hole) for hole in cut_holes(source, per_language=ALL, seed=1)} == {STOCK}
 
 
 def corpus(folder: Path, rows: list[dict[str, str]]) -> Path:
@@ -158,16 +160,16 @@ def test_a_corpus_gives_its_heldout_code_evenly_by_repository(tmp_path: Path) ->
     small = [document("npm:small", f"{number}.py", module(50 + number)) for number in range(3)]
     replay = document("replay:old", "old.py", module(99), kind="replay")
     source = corpus(tmp_path / "corpus", [*large, *small, replay])
-    holes = cut(source, per_language=12, seed=1)
+    holes = cut_holes(source, per_language=12, seed=1)
     by_repository = Counter(hole.problem.cluster.rpartition(":")[0] for hole in holes)
     assert by_repository == {"npm:large": 6, "npm:small": 6}
 
 
 def test_nothing_to_cut_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no folder"):
-        cut(tmp_path / "nowhere", per_language=9, seed=1)
+        cut_holes(tmp_path / "nowhere", per_language=9, seed=1)
     with pytest.raises(ConfigError, match="No hole can be cut"):
-        cut(repository(tmp_path / "empty", {"README.md": "# Empty\n"}), per_language=9, seed=1)
+        cut_holes(repository(tmp_path / "empty", {"README.md": "# Empty\n"}), per_language=9, seed=1)
     only_replay = corpus(tmp_path / "corpus", [document("replay:old", "a.py", module(1), kind="replay")])
     with pytest.raises(ConfigError, match="--heldout-share"):
-        cut(only_replay, per_language=9, seed=1)
+        cut_holes(only_replay, per_language=9, seed=1)

@@ -1,4 +1,4 @@
-"""The gate's numbers against closed forms: Holm, Jeffreys-like and t bounds, McNemar, standard errors."""
+"""Tests of the gate's statistics against closed forms: Holm, Jeffreys, Student, McNemar, standard errors."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ import pytest
 from scipy import stats
 
 from eval_humaneval.gate.sample_size import size_to_show
-from eval_humaneval.gate.statistics import POOL, Cells, Evidence, gather, holm
+from eval_humaneval.gate.statistics import POOL, Evidence, PairedCounts, gather_evidence, holm
 
 ALPHA = 0.05
 
 
-def cells(
+def paired_counts(
     base: Sequence[int], candidate: Sequence[int], samples: int = 1, languages: int = 1, greedy: bool = False
-) -> Cells:
-    """The same problems with the same answers in each of `languages`."""
+) -> PairedCounts:
+    """Return the same answers to the same problems in each of `languages`."""
     problems = len(base)
-    return Cells(
+    return PairedCounts(
         languages=tuple(f"l{number}" for number in range(languages)),
         language=np.repeat(np.arange(languages), problems),
         cluster=np.tile(np.arange(problems), languages),
@@ -31,11 +31,12 @@ def cells(
 def evidence(
     *arguments: Sequence[int], samples: int = 1, greedy: bool = False, resamples: int = 20_000
 ) -> Evidence:
-    return gather(cells(*arguments, samples=samples, greedy=greedy), seed=0, resamples=resamples)["l0"]
+    counts = paired_counts(*arguments, samples=samples, greedy=greedy)
+    return gather_evidence(counts, seed=0, resamples=resamples)["l0"]
 
 
 def lost(count: int, problems: int) -> Evidence:
-    """Greedy runs: the base passes everything, the candidate all but `count`."""
+    """Return the evidence of greedy runs: the base passes all problems, the candidate all but `count`."""
     return evidence([1] * problems, [0] * count + [1] * (problems - count), greedy=True)
 
 
@@ -57,7 +58,7 @@ def test_identical_greedy_runs_show_what_their_number_can() -> None:
     same = lost(0, 48)
     assert (same.difference, same.error, same.p_value(0.01), same.upper(ALPHA)) == (0, 0, 1, 0)
     assert same.lower(ALPHA) == pytest.approx(-same.showable(ALPHA, power=0.99))
-    assert same.unmet == pytest.approx(1 - 0.2 ** (1 / 48))
+    assert same.smallest_sampled_share == pytest.approx(1 - 0.2 ** (1 / 48))
 
 
 @pytest.mark.parametrize("problems", [30, 200])
@@ -73,7 +74,7 @@ def test_bounds_and_p_value_are_close_to_students_where_his_holds(problems: int)
     assert found.upper(ALPHA) == pytest.approx(difference.mean() + half, abs=0.06 * half)
     p_value = stats.ttest_1samp(difference, difference.mean() + 2 * error, alternative="less").pvalue
     assert found.p_value(-difference.mean() - 2 * error) == pytest.approx(p_value, rel=0.2)
-    # Half a problem more, entirely lost.
+    # The lower bound adds half a problem that is lost entirely.
     assert -2 / problems < found.lower(ALPHA) - (difference.mean() - half) < 0
 
 
@@ -96,7 +97,7 @@ def test_few_changes_are_no_proof_however_one_sided(count: int) -> None:
 
 
 def test_comparisons_are_paired() -> None:
-    """Problems differ far more than the two runs do; unpaired, that would drown the difference."""
+    """Problems differ far more than the two runs do: an unpaired comparison would not see the difference."""
     base = [0] * 30 + [20] * 30
     candidate = [0] * 30 + [19] * 30
     found = evidence(base, candidate, samples=20)
@@ -108,9 +109,9 @@ def test_comparisons_are_paired() -> None:
 def test_the_pool_clusters_a_problem_over_its_languages() -> None:
     rng = np.random.default_rng(2)
     base, candidate = rng.binomial(10, 0.5, 40).tolist(), rng.binomial(10, 0.4, 40).tolist()
-    found = gather(cells(base, candidate, 10, languages=5), seed=0, resamples=20_000)
+    found = gather_evidence(paired_counts(base, candidate, 10, languages=5), seed=0, resamples=20_000)
     pool, alone = found[POOL], found["l0"]
-    # Five equal languages tell no more than one, though their samples would be five times as many.
+    # Five equal languages hold no more evidence than one, although they hold five times the samples.
     assert pool.error == pytest.approx(alone.error)
     assert pool.upper(ALPHA) == pytest.approx(alone.upper(ALPHA))
     assert (pool.problems, pool.clusters) == (200, 40)
@@ -119,7 +120,7 @@ def test_the_pool_clusters_a_problem_over_its_languages() -> None:
 
 @pytest.mark.parametrize("samples", [2, 10])
 def test_sampling_noise_is_told_from_what_problems_differ(samples: int) -> None:
-    """Between runs of one model all of the error is noise: so it is counted once, not twice."""
+    """Between two runs of one model, all of the error is sampling noise, counted once."""
     rng = np.random.default_rng(3)
     rates = rng.beta(0.2, 0.3, 20_000)
     base, candidate = (rng.binomial(samples, rates).tolist() for _ in range(2))
