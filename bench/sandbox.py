@@ -19,8 +19,8 @@ from pathlib import Path
 from rich.table import Table
 
 from acepilot.cli import program, text_console
+from eval_humaneval.execution.detect import detect_sandbox
 from eval_humaneval.execution.judge import Judge
-from eval_humaneval.execution.probe import probe
 from eval_humaneval.execution.sandbox import Sandbox, SandboxLevel
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages import ADAPTERS
@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     problems = problem_sets.load(options.problems or ["human-eval"]).problems
-    level = probe()
+    level = detect_sandbox()
     with Sandbox(level, workers=1) as sandbox:
         found = find_toolchains({name: adapter.toolchain for name, adapter in ADAPTERS.items()}, sandbox)
     table = Table("language", "passed", "bare", "program + bubblewrap", "worker", "judged / bare")

@@ -31,7 +31,7 @@ from bench.figures import describe, leave, setting
 from bench.peers.peers import HERE, Contestant, serving
 from bench.sources import ROOT, package
 from eval_humaneval.figures.resampling import resample
-from eval_humaneval.holes.cut import cut
+from eval_humaneval.holes.cut import cut_holes
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import edit_distance
 
@@ -57,7 +57,9 @@ class Filled:
 
 def holes(per_language: int) -> list[Hole]:
     """Of the files that the replay types, and all beside them."""
-    found = [hole for folder in (package(), ROOT) for hole in cut(folder, per_language=per_language, seed=0)]
+    found = [
+        hole for folder in (package(), ROOT) for hole in cut_holes(folder, per_language=per_language, seed=0)
+    ]
     wanted = {
         language: [hole for hole in found if hole.problem.language == language] for language in LANGUAGES
     }

@@ -40,7 +40,7 @@ class Drift:
 
 
 def drift(base: str, tuned: str, texts: Path, settings: EvalSettings, console: Console) -> dict[str, Drift]:
-    """Return the drift by language, and of `all`. Raise ConfigError for a bad file, and what engines raise."""
+    """Return the drift by language, and of `all`. Raise ConfigError, and what engines raise."""
     read = read_base_texts(texts)
     before, after = (_score_with(model, read, settings, console) for model in (base, tuned))
     return drift_by_language(read, before, after)
@@ -88,7 +88,7 @@ def _score_with(
 async def log_likelihoods(
     engine: Engine, model: str, texts: list[BaseText], console: Console
 ) -> list[np.ndarray]:
-    """Return the log-likelihood of each token after a text's first line. Long texts are cut to the context."""
+    """Return the log-likelihoods of each text's tokens after its first line; the context limits long texts."""
     found: list[np.ndarray] = []
     with count_progress(f"reading with {model}", len(texts), console) as advance:
         for one in texts:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from acepilot.models.manifest import write_atomically
 from bench.typing.editor import NoAnswer
 from bench.typing.language_server import LanguageServer
-from eval_humaneval.holes.cut import cut
+from eval_humaneval.holes.cut import cut_holes
 from story.programs import BIN, ROOT, serving
 
 SAMPLE = ROOT / "dev" / "samples" / "Counter.vue"
@@ -65,7 +65,7 @@ def places(holes: Path) -> list[Place]:
     before, after = SAMPLE.read_text(encoding="utf-8").split(CURSOR)
     drawn = [
         hole
-        for hole in cut(holes, per_language=DRAWN, seed=SEED)
+        for hole in cut_holes(holes, per_language=DRAWN, seed=SEED)
         if hole.problem.language == "vue"
         and hole.kind != "expression"  # editors do not ask in the middle of a line
     ]

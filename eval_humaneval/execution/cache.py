@@ -44,7 +44,7 @@ class JudgementCache:
             self._file.close()
 
     def get_or_run(self, key: str, run: Callable[[], Judgement]) -> tuple[Judgement, bool]:
-        """Return the judgement, and whether it was cached. Concurrent callers with one `key` share one run."""
+        """Return the judgement, and whether it was cached. Concurrent callers with one key share a run."""
         with self._lock:
             cached = self._judgements.get(key)
             future = cached or self._judgements.setdefault(key, Future())

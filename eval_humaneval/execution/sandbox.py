@@ -27,7 +27,7 @@ _OPEN_FILES = 512  # per process (RLIMIT_NOFILE)
 
 @dataclass(frozen=True)
 class SandboxLevel:
-    """`name` enters the results; the gate compares runs of equal names only. `lacks`: what it fails to prevent."""
+    """`name` enters the results; the gate compares equal names only. `lacks`: what it does not prevent."""
 
     name: str
     lacks: str

@@ -15,8 +15,8 @@ def invalid_reasons(base: Results, candidate: Results) -> list[str]:
     for side, run in (("base", base), ("candidate", candidate)):
         if run.selftest_failed:
             found.append(
-                f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail. So "
-                "its judgements cannot be trusted: run `python -m eval_humaneval selftest` there, repair what "
+                f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail, "
+                "so its judgements cannot be trusted: run `python -m eval_humaneval selftest` there, repair what "
                 "it names, and run again."
             )
         if not run.problems:
@@ -93,8 +93,8 @@ def verdict_reasons(
     for name, row in ranked:
         if name in to_pass:
             found.append(
-                f"{name}: the difference is {row.difference:+.1f} points, lower bound {row.lower:+.1f}; PASS "
-                f"needs one above {-row.margin:.1f}. {_advice(to_pass[name], to_fail[name], row)}"
+                f"{name}: the difference is {row.difference:+.1f} points, lower bound {row.lower:+.1f}; "
+                f"PASS needs one above {-row.margin:.1f}. {_advice(to_pass[name], to_fail[name], row)}"
             )
     if verdict == "PASS":
         worst, row = min(compared.items(), key=lambda item: item[1].lower + item[1].margin)

@@ -78,7 +78,7 @@ def parse_type(text: str) -> Type:
     match = re.fullmatch(r"(list|optional)\[(.+)]|dict\[str, (.+)]", text)
     if match is None:
         raise ValueError(
-            f"`{text}` is not a type. The types are int, float, str, bool, list[T], dict[str, T], optional[T]."
+            f"`{text}` is not a type. Types: int, float, str, bool, list[T], dict[str, T], optional[T]."
         )
     return Type(match[1] or "dict", parse_type(match[2] or match[3]))
 

@@ -1,0 +1,107 @@
+"""A model behind a server that speaks OpenAI's completions protocol."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import httpx
+from pydantic import BaseModel
+
+from acepilot.errors import EngineFailed
+from eval_humaneval.generation.model import IsComplete, ModelAnswer, SamplingOptions, has_stop, sample_seed
+from eval_humaneval.problems.problem import Problem, truncate
+
+MAX_STOPS = 4
+"""OpenAI's limit on `stop`. The completion is cut at all of the problem's stops when it arrives."""
+TIMEOUT_S = 600
+"""For one answer: a busy CPU server may need minutes for a long completion."""
+BUSY_STATUSES = (429, 503)
+RETRY_DELAYS_S = (0.2, 1, 3, 10)
+"""Waits before the retries when the server is busy or the connection broke; 14 s in all."""
+
+
+class _Choice(BaseModel):
+    text: str
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    completion_tokens: int = 0
+
+
+class _Response(BaseModel):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+class HttpModel:
+    """A model at `url`, which ends before `/v1`."""
+
+    engine = "http"
+
+    def __init__(self, url: str, model: str, token: str | None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT_S, trust_env=False
+        )
+        self._model = model
+
+    async def complete(
+        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete | None = None
+    ) -> ModelAnswer:
+        is_complete = is_complete or has_stop(problem)
+        body: dict[str, object] = {
+            "model": self._model,
+            "prompt": problem.prompt,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sample_seed(sampling.seed, problem.id, index),
+            "stop": list(problem.stops[:MAX_STOPS]),
+        }
+        if problem.suffix:
+            body["suffix"] = problem.suffix
+        began = time.monotonic()
+        response = await self._request(body)
+        choice = response.choices[0]
+        ended = choice.finish_reason != "length" or is_complete(choice.text)
+        tokens = response.usage.completion_tokens if response.usage else 0
+        return ModelAnswer(truncate(choice.text, problem.stops), tokens, not ended, time.monotonic() - began)
+
+    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        """Return None: OpenAI's protocol has no request for it."""
+        return None
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _request(self, body: dict[str, object]) -> _Response:
+        where = self._client.base_url.join("v1/completions")
+        response = await self._post(body, f"{where}")
+        if not response.is_success:
+            raise EngineFailed(f"{where} answered {response.status_code}: {response.text[:300]}")
+        try:
+            # A token can be half a character. Servers send it as a lone surrogate, which no file can hold.
+            encodable = json.dumps(response.json(), ensure_ascii=False).encode(errors="replace")
+            parsed = _Response.model_validate_json(encodable)
+        except ValueError as error:  # its text would quote the completion
+            raise EngineFailed(
+                f"The answer of {where} is not in the format of OpenAI's completions. Check --server-url."
+            ) from error
+        if not parsed.choices:
+            raise EngineFailed(f"The answer of {where} holds no choice. Check the server's log.")
+        return parsed
+
+    async def _post(self, body: dict[str, object], where: str) -> httpx.Response:
+        """Post, and retry after RETRY_DELAYS_S while the server is busy or the connection breaks."""
+        for delay_s in RETRY_DELAYS_S:
+            with contextlib.suppress(httpx.TransportError):
+                response = await self._client.post("/v1/completions", json=body)
+                if response.status_code not in BUSY_STATUSES:
+                    return response
+            await asyncio.sleep(delay_s)
+        try:
+            return await self._client.post("/v1/completions", json=body)
+        except httpx.TransportError as error:
+            raise EngineFailed(f"{where} does not answer: {error!r}. Check that the server runs.") from error
