@@ -27,6 +27,9 @@ INLINE_CODE = re.compile(r"`([^`]+)`")
 MODULE = re.compile(r"\bpython3? -m ([a-z_][\w.]*)")
 FILE = re.compile(r"[\w.@*-]+(?:/[\w.@*-]+)*/?")
 FENCE = re.compile(r"^ *```")
+PLACEHOLDER = re.compile(r"(?<![A-Z])(?!(?:CHANGELOG|CONTRIBUTING|LICENSE|LOG|README)\b)[A-Z]{2,}")
+TO_CREATE = re.compile(r"(?<![a-z])(fim|kate|perl|todo_only|toy)(?![a-z])")
+"""Names of the examples that a reader of docs/how-to-add/ creates."""
 
 NOT_FILES = {
     "acepilot/status": "a notification of the language server",
@@ -110,7 +113,7 @@ def named_files(line: str, repository: Repository) -> Iterator[str]:
     for code in INLINE_CODE.findall(line):
         for word in re.split(r"[\s,;()=\"']+", code):
             name = word.split("::")[0].rstrip(":.")
-            if name in NOT_FILES or not FILE.fullmatch(name) or re.search(r"\b[A-Z]{2,}\b(?!\.md)", name):
+            if name in NOT_FILES or not FILE.fullmatch(name) or PLACEHOLDER.search(name):
                 continue
             parts = PurePosixPath(name).parts
             if (len(parts) > 1 and parts[0] in folders) or name.endswith((".py", ".sh")):
@@ -125,7 +128,8 @@ def check_page(page: str, repository: Repository) -> Iterator[Finding]:
             if message := broken_link(page, unquote(target), repository):
                 yield Finding(page, number, message)
         for name in named_files(line, repository):
-            if not repository.has(name):
+            is_example = page.startswith("docs/how-to-add/") and TO_CREATE.search(name)
+            if not is_example and not repository.has(name):
                 yield Finding(page, number, f"there is no file `{name}`")
     for number, line in enumerate(text.splitlines(), 1):
         for name in MODULE.findall(line):
