@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: run test test-slow check format newest lowest lock e2e bench bench-gpu bench-sandbox bench-train fuzz soak \
-	story web web-check vsix clean
+	story story-report web web-check vsix clean
 
 run: .venv/.installed-run
 	$(BIN)/python -m acepilot.models fetch starter
@@ -74,6 +74,10 @@ soak: .venv/.installed-dev
 # STORY='--human-eval FOLDER' adds flags; see them and the plan: make story STORY=--dry-run
 story: .venv/.installed-dev
 	$(BIN)/python -m story $(STORY)
+
+# The report of a finished story, from its results in artifacts/story.
+story-report: .venv/.installed-dev
+	$(BIN)/python -m story --report $(STORY)
 
 # What Node builds is committed, so that users need no npm; these two do.
 BUNDLES := server/playground eval_humaneval/runtime

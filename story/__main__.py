@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from acepilot.cli import program, text_console
 from acepilot.settings import home
-from story import harness
+from story import harness, report
 from story.pipeline import Story
 from story.programs import ROOT
 from story.progress import StoryProgress, print_plan, print_result
@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument(
         "--human-eval", metavar="SET", help="a folder with mxeval's HumanEval in eight languages"
     )
+    parser.add_argument("--report", action="store_true", help="write a finished run's report again, and stop")
     given = parser.parse_args()
     size = SIZES[given.model]
     if given.human_eval:
@@ -60,6 +61,10 @@ def main() -> int:
     steps = steps_of(size, folder, home())
     if given.dry_run:
         print_plan(story, steps, size, console)
+        return 0
+    if given.report:
+        report.write(folder, size, [step.name for step in steps if step.name != "report"])
+        console.print(f"{folder / 'report.html'}")
         return 0
     # Settings of the user's own server or evaluation must not change the story.
     os.chdir(ROOT)
