@@ -1,1 +1,1 @@
-"""The language server: what the editor sees of Acepilot."""
+"""The language server: it answers an editor's requests with what the completion server generates."""

@@ -1,11 +1,11 @@
-"""`python -m lsp`: parse the flags, then serve an editor over stdio or TCP, or look for what is wrong."""
+"""`python -m lsp`: parse the flags, then serve editors over stdio or TCP, or run the doctor."""
 
 import os
 import sys
 from pathlib import Path
 
-# `python -m` puts the working directory first, which is whatever project an editor opened: a file there that
-# is called httpx.py must not be imported. (A folder called lsp is found even earlier: hence `acepilot-lsp`.)
+# `python -m` puts the working directory first, which is the project that the editor opened: a file there
+# called httpx.py must not be imported. (A folder called lsp is found even earlier: hence `acepilot-lsp`.)
 if sys.path[0] in ("", os.getcwd()) and Path.cwd() != Path(__file__).parents[1]:  # noqa: PTH109
     del sys.path[0]
 
@@ -23,20 +23,20 @@ from lsp.tcp import serve_tcp
 EPILOG = """\
 --server-url and --time-budget-ms can also be given as ACEPILOT_SERVER_URL and ACEPILOT_TIME_BUDGET_MS, or in
 [lsp] of acepilot.toml in ACEPILOT_HOME. The server's token is read from ACEPILOT_TOKEN, never from a
-flag, which every user of the machine could see.
+flag, which every user of the machine could read.
 
 examples:
-  acepilot-lsp                                   what an editor runs: this very program
-  python -m lsp --server-url http://gpu-box:8010   with a server on another machine
-  python -m lsp --doctor                         what works, and what to do about what does not
+  acepilot-lsp                                     the same program, as an editor runs it
+  python -m lsp --server-url http://gpu-box:8010   use a server on another machine
+  python -m lsp --doctor                           check the set-up, and say how to repair it
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lsp",
-        description="Acepilot's language server: asks the completion server, and speaks LSP 3.18 with your "
-        "editor over stdin and stdout.",
+        description="Acepilot's language server: it speaks LSP 3.18 with your editor over stdin and stdout, "
+        "and gets completions from the completion server.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,31 +46,40 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--time-budget-ms",
         type=int,
-        help="a completion that takes longer is shown as far as it is whole lines (default 5000)",
+        help="time limit of a completion; after it, only the whole lines received so far are shown "
+        "(default 5000)",
     )
     parser.add_argument(
         "--tcp",
         metavar="HOST:PORT",
-        help="serve editors over TCP instead, many at a time; there is no password: loopback addresses only",
+        help="serve any number of editors over TCP instead; there is no password, so only loopback addresses "
+        "are allowed",
     )
     parser.add_argument(
-        "--allow-remote", action="store_true", help="let --tcp listen beyond loopback, on a network you trust"
+        "--allow-remote",
+        action="store_true",
+        help="let --tcp listen on other than loopback addresses; only on a network you trust",
     )
-    parser.add_argument("--doctor", action="store_true", help="check server, token, model and one completion")
-    parser.add_argument("--json", action="store_true", help="with --doctor: the checks as JSON")
+    parser.add_argument(
+        "--doctor", action="store_true", help="check the server, the token, the model and one completion"
+    )
+    parser.add_argument("--json", action="store_true", help="with --doctor: print the checks as JSON")
     return parser
 
 
 @program()
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 when the editor leaves or after Ctrl-C, 2 when settings are wrong, 3 for a taken port;
-    of --doctor: 1 when a check fails."""
+    """Run the program and return its exit code.
+
+    0: the editor disconnected, or Ctrl-C. 1: a check of --doctor failed. 2: wrong settings. 3: the address of
+    --tcp is taken.
+    """
     parser = build_parser()
     flags = parser.parse_args(argv)
     logs.set_up()
     settings = LspSettings.load({"server_url": flags.server_url, "time_budget_ms": flags.time_budget_ms})
     if flags.doctor:
-        from lsp import doctor  # rich is slow to import, and an editor needs none of it
+        from lsp import doctor  # rich is slow to import, and only the doctor needs it
 
         return doctor.main(settings, as_json=flags.json)
     if flags.json:

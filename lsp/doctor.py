@@ -1,6 +1,6 @@
-"""`python -m lsp --doctor`: is everything well between here and a completion, and if not, what to do.
+"""`python -m lsp --doctor`: check every step from the settings to a completion, and say how to repair it.
 
-Exit code 0 when all is well, 1 otherwise.
+Exit code 0 if all checks pass, else 1.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ SAMPLE = {
 }
 
 EDITORS = {
-    "VS Code": "our extension, which `make vsix` packages, and {command} as its `acepilot.command`",
+    "VS Code": "our extension, which `make vsix` packages, with {command} as its `acepilot.command`",
     "Neovim": "vim.lsp.config('acepilot', {{ cmd = {{ '{path}' }}, root_markers = {{ '.git' }} }}); "
     "vim.lsp.enable('acepilot')  -- 0.12: vim.lsp.inline_completion.enable()",
-    "any LSP editor": "run {command} over stdio for all languages; ghost text needs LSP 3.18's "
-    "textDocument/inlineCompletion, others get it in the completion menu",
+    "any LSP editor": "run {command} over stdio for all languages; editors with LSP 3.18's "
+    "textDocument/inlineCompletion show ghost text, others show the completion menu",
 }
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor's report: what was looked at, what was seen, and what to do about it."""
+    """One line of the report: what was checked, what was found, and what to do about it."""
 
     name: str
     ok: bool
@@ -49,7 +49,7 @@ class Check:
 
 
 async def examine(settings: LspSettings) -> list[Check]:
-    """All checks, in the order in which they depend on each other; the first failure ends them."""
+    """Run all checks in the order in which they depend on each other; stop after the first that fails."""
     client = CompletionClient(settings)
     try:
         checks: list[Check] = []
@@ -69,30 +69,30 @@ async def examine(settings: LspSettings) -> list[Check]:
 async def _server_checks(client: CompletionClient, settings: LspSettings) -> list[Check]:
     try:
         ready = await client.check()
-    except ServerError as trouble:
-        if trouble.state == "unauthorized":
+    except ServerError as error:
+        if error.state == "unauthorized":
             return [
                 Check("server", True, f"{client.url} answers"),
-                Check("token", False, "refused", trouble.message),
+                Check("token", False, "refused", error.message),
             ]
-        return [Check("server", False, f"{client.url}: {trouble.state}", trouble.message)]
-    token = "set, and not refused" if settings.token is not None else "none set, none asked for"
-    checks = [await _answering(client), Check("token", True, token)]
+        return [Check("server", False, f"{client.url}: {error.state}", error.message)]
+    token = "set, and not refused" if settings.token is not None else "not set, and not required"
+    checks = [await _version_check(client), Check("token", True, token)]
     if ready.status == "ready":
         return [*checks, Check("model", True, f"{ready.model} is ready ({ready.engine})")]
     advice = (
-        "Wait until it is loaded, then run this again."
+        "Wait until the model is loaded, then run this again."
         if ready.status == "loading"
         else "See the server's log; `python -m server --help` says how to choose another model."
     )
     return [*checks, Check("model", False, f"{ready.model}: {ready.status}. {ready.detail}".strip(), advice)]
 
 
-async def _answering(client: CompletionClient) -> Check:
+async def _version_check(client: CompletionClient) -> Check:
     try:
         version = await client.version()
     except ServerError:
-        return Check("server", True, f"{client.url} answers, and does not say of what version it is")
+        return Check("server", True, f"{client.url} answers, but does not report its version")
     return Check("server", True, f"{client.url} answers, version {version}", difference(version))
 
 
@@ -109,8 +109,8 @@ async def _completion_check(client: CompletionClient, settings: LspSettings) -> 
                     text += chunk.choices[0].text
                 if chunk.acepilot is not None and chunk.acepilot.text is not None:
                     text, reason = chunk.acepilot.text, chunk.acepilot.reason
-    except ServerError as trouble:
-        return [Check("completion", False, trouble.state, trouble.message)]
+    except ServerError as error:
+        return [Check("completion", False, error.state, error.message)]
     total_ms = (time.perf_counter() - started) * 1000
     if not text:
         return [Check("completion", False, f"empty. {reason}".strip(), "Try a larger or code-trained model.")]
@@ -122,8 +122,8 @@ async def _completion_check(client: CompletionClient, settings: LspSettings) -> 
 
 
 def editor_hints() -> dict[str, str]:
-    """How to start this very language server from each editor."""
-    # Not `python -m lsp`: that would import what a project that the editor opened calls `lsp`.
+    """Return how to start this language server from each editor."""
+    # Not `python -m lsp`: that would import a folder called `lsp` of the project that the editor opened.
     command = str(Path(sys.executable).with_name("acepilot-lsp"))
     return {editor: hint.format(command=f"`{command}`", path=command) for editor, hint in EDITORS.items()}
 

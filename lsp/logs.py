@@ -1,7 +1,7 @@
-"""Logging to stderr that cannot leak code: what libraries put into their messages stays out.
+"""Logging to stderr that cannot leak code from the messages of libraries.
 
-pygls logs message bodies, and an exception's text may quote its input (pydantic, cattrs, json). So of a
-library's record only the unformatted template is printed, and of an exception only its type and places.
+pygls logs message bodies, and an exception's text may quote its input (pydantic, cattrs, json). So only the
+unformatted template of a library's record is printed, and only the type and the places of an exception.
 """
 
 import logging
@@ -13,7 +13,10 @@ OUR_LOGGER = "acepilot"
 
 
 class NoPayload(logging.Formatter):
-    """Our own messages in full (they hold no code, by habit); of all others the template."""
+    """Formats Acepilot's own records in full, and other records as their templates.
+
+    Acepilot's own messages must hold no code.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         ours = record.name.split(".")[0] == OUR_LOGGER
@@ -25,7 +28,7 @@ class NoPayload(logging.Formatter):
 
 
 def describe(kind: type[BaseException], trace: TracebackType | None) -> str:
-    """An exception's type and where it came from, without its words."""
+    """Return an exception's type and traceback, without its message."""
     places = [f"  at {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
     return "\n".join([f"  {kind.__qualname__}", *places])
 

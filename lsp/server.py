@@ -1,8 +1,9 @@
-"""The language server, put together: one object a connection, since an editor's documents are its own."""
+"""The language server, put together. Each connection has its own, since each editor has its own documents."""
 
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from lsp.client import CompletionClient
 from lsp.features import completion, explain, feedback, inline_completion, status
 from lsp.feedback.outbox import Outbox
 from lsp.feedback.outcomes import Outcomes
-from lsp.keystroke.context import Context
+from lsp.keystroke.snippets import OpenFileSnippets
 from lsp.keystroke.suggest import Suggester
 from lsp.logs import describe
 from lsp.settings import LspSettings
@@ -21,11 +22,11 @@ from lsp.text.documents import Documents
 from lsp.text.positions import Encoding
 
 if TYPE_CHECKING:
-    from pygls.server import ServerErrors  # it exists for type checkers only
+    from pygls.server import ServerErrors  # which exists for type checkers only
 
 logger = logging.getLogger("acepilot.lsp")
 
-FLUSH_S = 1.0
+FLUSH_S = 1.0  # for sending the last events: the editor waits for the program to end
 
 _ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
 
@@ -33,18 +34,19 @@ _ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32
 class AcepilotLanguageServer(LanguageServer):
     """pygls' server, with our document store in place of pygls' own."""
 
-    def __init__(self, settings: LspSettings) -> None:
+    def __init__(self, settings: LspSettings, new_suggester: Callable[..., Suggester] = Suggester) -> None:
+        """`new_suggester` takes the arguments of `Suggester` that have no default."""
         super().__init__("acepilot", version("acepilot"))
         self.documents = Documents()
         self._client = CompletionClient(settings)
         self._status = status.Status(self._client, self._send_status, self._log_to_editor)
-        self._outbox = Outbox(self._client.send_events, lambda told: self._log_to_editor(told, True))
+        self._outbox = Outbox(self._client.send_events, lambda message: self._log_to_editor(message, True))
         self._outcomes = Outcomes(self.documents, self._outbox.put)
         self._tasks: list[asyncio.Task[None]] = []
-        self.suggester = Suggester(
+        self.suggester = new_suggester(
             self._client,
             self.documents,
-            Context(self.documents, self._roots),
+            OpenFileSnippets(self.documents, self._roots),
             time_budget_ms=settings.time_budget_ms,
             report=self._status.report,
             explain=self._status.explain,
@@ -56,7 +58,7 @@ class AcepilotLanguageServer(LanguageServer):
         self._register_documents()
 
     async def aclose(self) -> None:
-        """Cancel everything that is in flight, after a last word on what was offered."""
+        """Cancel everything in flight, and send the last events about what was offered."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -66,7 +68,7 @@ class AcepilotLanguageServer(LanguageServer):
         await self._client.aclose()
 
     def report_server_error(self, error: Exception, source: "ServerErrors") -> None:
-        """No pop-up in the editor, and none of the error's words: they may quote code."""
+        """Log the error on stderr: no pop-up in the editor, and no error message, which may quote code."""
         logger.error("%s", describe(type(error), error.__traceback__ or sys.exc_info()[2]))
 
     def _register_lifecycle(self) -> None:
@@ -83,15 +85,15 @@ class AcepilotLanguageServer(LanguageServer):
         @self.feature(types.INITIALIZED)
         async def initialized(_: types.InitializedParams) -> None:  # pyright: ignore[reportUnusedFunction]
             if not self._tasks:
-                works = (self._status.watch(), self._outbox.run())
-                self._tasks = [asyncio.create_task(work) for work in works]
+                loops = (self._status.watch(), self._outbox.run())
+                self._tasks = [asyncio.create_task(loop) for loop in loops]
 
         @self.feature(types.SHUTDOWN)
         async def shutdown(_: None) -> None:  # pyright: ignore[reportUnusedFunction]
             await self.aclose()
 
     def _register_documents(self) -> None:
-        """In place of pygls' own handlers, which copy and split the whole text at every keystroke."""
+        """Replace pygls' own handlers, which copy and split the whole text at every keystroke."""
 
         def opened(params: types.DidOpenTextDocumentParams) -> None:
             self.documents.open(params.text_document)

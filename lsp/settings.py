@@ -1,4 +1,4 @@
-"""The language server's settings: flags, `ACEPILOT_*` variables, [lsp] in the user's own acepilot.toml."""
+"""The language server's settings: flags, `ACEPILOT_*` variables, and [lsp] in the user's acepilot.toml."""
 
 from typing import ClassVar
 
@@ -14,10 +14,12 @@ class LspSettings(ProgramSettings):
     server_url: HttpUrl = Field(
         HttpUrl("http://127.0.0.1:8010"), description="Where `python -m server` listens."
     )
-    token: SecretStr | None = Field(None, description="Sent to the server; its own ACEPILOT_TOKEN.")
+    token: SecretStr | None = Field(
+        None, description="Sent to the server: the value of the server's ACEPILOT_TOKEN."
+    )
     time_budget_ms: int = Field(
         5000,
         ge=50,
         le=120_000,
-        description="A completion that takes longer is shown as far as it is whole lines.",
+        description="Time limit of a completion. After it, only the whole lines received so far are shown.",
     )

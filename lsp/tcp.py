@@ -1,6 +1,6 @@
-"""Serving over TCP: one server object a connection.
+"""Serve editors over TCP, with a server object for each connection.
 
-pygls' own `start_tcp` shares one object among all, and stops at the first disconnect.
+pygls' own `start_tcp` shares one object among all connections, and stops at the first disconnect.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ logger = logging.getLogger("acepilot.lsp")
 
 
 async def serve_tcp(settings: LspSettings, host: str, port: int) -> None:
-    """Serve until cancelled. Says on stderr where it listens: port 0 takes any free one."""
+    """Serve until cancelled. Print the address on stderr; port 0 takes any free port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server = AcepilotLanguageServer(settings)
         server.protocol.set_writer(writer)  # pyright: ignore[reportArgumentType]
         try:
-            # `exit` ends the process in pygls; here it ends this connection only.
+            # In pygls, `exit` ends the process; here it ends this connection only.
             with suppress(SystemExit, ConnectionError, asyncio.IncompleteReadError):
                 await run_async(
                     stop_event=Event(),

@@ -1,18 +1,18 @@
-"""Whether this language server and the completion server belong together. It is said; nothing is refused."""
+"""Compare the versions of the language server and the completion server. A difference is only reported."""
 
 from acepilot import __version__
 
 
 def difference(theirs: str, ours: str = __version__) -> str:
-    """A sentence where one should be brought up to date; "" where they understand each other.
+    """Return a sentence that says what to do about different versions, or "" if both work together.
 
-    Releases that differ in their last number only do.
+    Releases that differ only in their last number work together.
     """
     if _series(theirs) == _series(ours):
         return ""
     return (
         f"The completion server is version {theirs} and this language server {ours}: install the same "
-        "version of both, since either may not understand all that the other says."
+        "version of both, since one may not understand the other's messages."
     )
 
 

@@ -1,1 +1,1 @@
-"""One LSP request a file."""
+"""The LSP requests, one per file."""

@@ -1,6 +1,6 @@
-"""`textDocument/completion`: the same suggestion in the menu of editors that know no inline completion.
+"""`textDocument/completion`: the same suggestion in the completion menu, for editors without ghost text.
 
-Announced only to those: an editor with both would show everything twice.
+It is announced only to those editors: one that supports both would show every suggestion twice.
 """
 
 import re
@@ -16,7 +16,7 @@ from lsp.keystroke.suggest import Suggester
 from lsp.text.documents import Documents
 
 TRIGGER_CHARACTERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
-LABEL_CHARS = 60
+LABEL_CHARS = 60  # a longer label is cut: menus are narrow
 
 _WORD_END = re.compile(r"\w*\Z")
 
@@ -28,21 +28,21 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
     async def completion(  # pyright: ignore[reportUnusedFunction]
         params: types.CompletionParams,
     ) -> types.CompletionList:
-        asked = time.monotonic()
-        # LSP's `Invoked` here also means "typed an identifier": nobody asked by hand for certain.
+        asked_s = time.monotonic()
+        # LSP's trigger kind `Invoked` also covers typing an identifier: it does not mean a request by hand.
         suggestions = await suggester.suggest(params.text_document.uri, params.position, invoked=False)
         if not suggestions:
             return types.CompletionList(is_incomplete=True, items=[])
-        outcomes.offered(suggestions, (time.monotonic() - asked) * 1000)
+        outcomes.offered(suggestions, (time.monotonic() - asked_s) * 1000)
         suggestion = suggestions[0]
-        # Clients filter by the word left of the cursor, so the item covers and repeats that word.
+        # Clients filter items by the word left of the cursor, so the item replaces and repeats that word.
         found = _WORD_END.search(suggestion.snapshot.line_before)
         word = found.group() if found else ""
         text = word + with_editors_line_ends(suggestion)
         first_line = text.strip().split("\n")[0].rstrip()
         replaced = replaced_range(suggestion, documents.encoding, len(word))
-        # Neovim 0.11 inserts an edit's text up to its first white space only. Where the text just goes on
-        # from the cursor, the plain form says the same, and it takes that whole.
+        # Neovim 0.11 inserts a text edit only up to its first white space. If the text just continues at the
+        # cursor, `insert_text` means the same, and Neovim inserts it whole.
         is_plain = replaced.end.character == suggestion.snapshot.column and "\n" not in text
         item = types.CompletionItem(
             label=first_line if len(first_line) <= LABEL_CHARS else first_line[: LABEL_CHARS - 1] + "…",
@@ -53,7 +53,7 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
                 types.MarkupKind.Markdown, f"```{suggestion.snapshot.language}\n{text}\n```"
             ),
             preselect=False,
-            sort_text="\U0010ffff",  # after everything that a real language server knows
+            sort_text="\U0010ffff",  # after the items of real language servers
             filter_text=text.split("\n")[0].rstrip() or first_line,
             insert_text_format=types.InsertTextFormat.PlainText,
             insert_text_mode=types.InsertTextMode.AsIs,

@@ -1,7 +1,7 @@
 """`workspace/executeCommand` `acepilot.explain`: why the last request was answered as it was.
 
-The answer is the server's record (`GET /v1/explain/{id}`, acepilot.protocol.Trail), or null where the server
-was not asked, is away or has forgotten: then the status' `reason` says all that is known.
+The answer is the server's record (`GET /v1/explain/{id}`, acepilot.protocol.Trail). It is null if the server
+was not asked, cannot be reached, or no longer has the record; the status then still has its `reason`.
 """
 
 from typing import Any

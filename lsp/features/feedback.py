@@ -1,10 +1,10 @@
-"""What an editor says itself of a completion: that it was accepted, shown, or accepted in part.
+"""What an editor reports itself about a completion: that it was accepted, shown, or accepted in part.
 
-`workspace/executeCommand` `acepilot.accepted` is the command of every item, which an editor runs after it
-inserted it. It answers with this session's counts, for whoever wants to see them. The two notifications are
-Copilot's: `textDocument/didShowCompletion` {item}, `textDocument/didPartiallyAcceptCompletion` {item,
-acceptedLength}, the length cumulative, in UTF-16 units of the item's text. What an editor does not say,
-outcomes.py infers from its changes.
+`workspace/executeCommand` `acepilot.accepted` is the command of every item; an editor runs it after inserting
+the item. It returns the session's counts. The two notifications are Copilot's:
+`textDocument/didShowCompletion` {item}, and `textDocument/didPartiallyAcceptCompletion` {item,
+acceptedLength}, whose length is cumulative and in UTF-16 units of the item's text. For editors that report
+none of these, outcomes.py derives the outcome from the document's changes.
 """
 
 import logging
@@ -14,9 +14,8 @@ from lsprotocol import types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pygls.lsp.server import LanguageServer
 
-from lsp.feedback.offer import Key
 from lsp.feedback.outcomes import Outcomes
-from lsp.keystroke.answer import Suggestion
+from lsp.suggestion import CompletionKey, Suggestion
 from lsp.text.positions import index_from_units, readable
 
 ACCEPTED = "acepilot.accepted"
@@ -32,7 +31,7 @@ class _Command(BaseModel):
     arguments: tuple[str] | tuple[str, int]
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CompletionKey:
         return self.arguments if len(self.arguments) == 2 else (self.arguments[0], 0)
 
 
@@ -54,7 +53,7 @@ class _AcceptedPart(_Shown):
 
 
 def when_accepted(suggestion: Suggestion) -> types.Command:
-    """What the editor is to run once it has inserted the suggestion."""
+    """Return the command that the editor runs after inserting the suggestion."""
     identity = suggestion.key if suggestion.choice else (suggestion.id,)
     return types.Command(title="Accept completion", command=ACCEPTED, arguments=list(identity))
 
@@ -63,30 +62,30 @@ def register(server: LanguageServer, outcomes: Outcomes) -> None:
     @server.command(ACCEPTED)
     def accepted(*arguments: Any) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         try:
-            outcomes.said_accepted(_Command.model_validate({"arguments": arguments}).key)
+            outcomes.report_accepted(_Command.model_validate({"arguments": arguments}).key)
         except ValidationError:
-            _not_ours(ACCEPTED)
+            _log_unknown(ACCEPTED)
         return {"shown": outcomes.shown, "accepted": outcomes.accepted}
 
     @server.feature(DID_SHOW)
     def shown(params: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         try:
-            outcomes.said_shown(_Shown.model_validate(params).item.command.key)
+            outcomes.report_shown(_Shown.model_validate(params).item.command.key)
         except ValidationError:
-            _not_ours(DID_SHOW)
+            _log_unknown(DID_SHOW)
 
     @server.feature(DID_ACCEPT_PART)
     def accepted_part(params: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         try:
-            told = _AcceptedPart.model_validate(params)
+            part = _AcceptedPart.model_validate(params)
         except ValidationError:
-            _not_ours(DID_ACCEPT_PART)
+            _log_unknown(DID_ACCEPT_PART)
             return
-        text = told.item.insert_text
-        taken = readable(text[: index_from_units(text, told.accepted_length, "utf-16")])
-        outcomes.said_accepted_part(told.item.command.key, readable(text), len(taken))
+        text = part.item.insert_text
+        taken = readable(text[: index_from_units(text, part.accepted_length, "utf-16")])
+        outcomes.report_accepted_part(part.item.command.key, readable(text), len(taken))
 
 
-def _not_ours(method: str) -> None:
-    # Without pydantic's words, which quote what was received: it may be code.
-    logger.warning("The editor's %s names no completion of Acepilot's: it is not counted.", method)
+def _log_unknown(method: str) -> None:
+    # Without pydantic's message, which quotes what was received: it may be code.
+    logger.warning("The editor's %s names no completion of Acepilot: it is not counted.", method)

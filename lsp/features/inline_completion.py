@@ -7,8 +7,8 @@ from pygls.lsp.server import LanguageServer
 
 from lsp.features.feedback import when_accepted
 from lsp.feedback.outcomes import Outcomes
-from lsp.keystroke.answer import Suggestion
 from lsp.keystroke.suggest import Suggester
+from lsp.suggestion import Suggestion
 from lsp.text.documents import Documents
 from lsp.text.positions import Encoding, units_from_index
 from lsp.text.ranges import reach
@@ -19,7 +19,7 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
     async def inline_completion(  # pyright: ignore[reportUnusedFunction]
         params: types.InlineCompletionParams,
     ) -> types.InlineCompletionList | None:
-        asked = time.monotonic()
+        asked_s = time.monotonic()
         suggestions = await suggester.suggest(
             params.text_document.uri,
             params.position,
@@ -28,7 +28,7 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
         )
         if not suggestions:
             return None
-        outcomes.offered(suggestions, (time.monotonic() - asked) * 1000)
+        outcomes.offered(suggestions, (time.monotonic() - asked_s) * 1000)
         return types.InlineCompletionList([_item(one, documents.encoding) for one in suggestions])
 
 
@@ -42,9 +42,10 @@ def _item(suggestion: Suggestion, encoding: Encoding) -> types.InlineCompletionI
 
 
 def replaced_range(suggestion: Suggestion, encoding: Encoding, word_chars: int = 0) -> types.Range:
-    """From the cursor (`word_chars` before it) to the end of what the text brings itself, on one line.
+    """Return the range on one line that the suggestion replaces.
 
-    Where an item of the editor's menu is selected, its range, and to the same end.
+    It begins `word_chars` before the cursor and ends after the closers that the suggestion has itself. If an
+    item of the editor's menu is selected, the range begins with the item's range.
     """
     here = suggestion.snapshot
     over = here.line_after[: reach(suggestion.text, here.line_after)]

@@ -1,9 +1,9 @@
-"""`acepilot/status`: how Acepilot is, and why the last request got what it got. Sent when it changes.
+"""`acepilot/status`: whether Acepilot can complete, and the reason for the last answer. Sent on each change.
 
 {"state": "ready" | "loading" | "busy" | "slow" | "off" | "unauthorized" | "error",
- "message": what to do about it, "reason": why the last request was answered as it was}
+ "message": what to do about the state, "reason": why the last request was answered as it was}
 
-While it is `ready`, `message` is empty, or says that the completion server is of another version.
+In the state `ready`, `message` is empty, or says that the completion server has another version.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from lsp.client import CompletionClient, ServerError, State
 from lsp.versions import difference
 
 METHOD = "acepilot/status"
-FIRST_CHECK_S = 0.5
+FIRST_CHECK_S = 0.5  # the pause between checks grows by half each time, up to SLOWEST_CHECK_S
 SLOWEST_CHECK_S = 10.0
 CHECKED_STATES: frozenset[State] = frozenset({"loading", "busy", "off", "unauthorized"})
-"""States that the server's own word can end. The others end with the next completion that succeeds, but for
-an error that `GET /ready` told itself."""
+"""States that a health check can end. The others end with the next completion that succeeds; so does `error`,
+unless `GET /ready` itself reported it."""
 
 
 class Status:
-    """Keeps the state, tells the editor, and asks the server again until it is well."""
+    """Keeps the state, sends it to the editor, and checks the server until it can complete again."""
 
     def __init__(
         self,
@@ -38,31 +38,31 @@ class Status:
         self.reason = ""
         self._sent: dict[str, str] = {}
         self._difference = ""
-        """Of the two versions; "" where there is none, or none is known."""
+        """The sentence on different versions; "" if the versions match or the server's is unknown."""
         self._has_failed = False
-        """The server said that it could not load its model."""
-        self._in_trouble = asyncio.Event()
+        """The server reported that it could not load its model."""
+        self._must_check = asyncio.Event()
         self._retry_s = 0.0
 
-    def report(self, trouble: ServerError | None) -> None:
-        """What a request has learned of the server; None: it completes."""
-        if self._has_failed and trouble is not None and trouble.state == "loading":
-            return  # a request is told "not ready" of either: `_check` knows which
+    def report(self, error: ServerError | None) -> None:
+        """Record the result of a request: an error, or None for a success."""
+        if self._has_failed and error is not None and error.state == "loading":
+            return  # requests get the same answer whether the model is loading or has failed
         self._has_failed = False
-        self._set(trouble)
+        self._set(error)
 
     def explain(self, reason: str) -> None:
-        """Why the last request was answered as it was."""
+        """Send the reason for the last answer."""
         self.reason = reason
         self._send()
 
     async def watch(self) -> None:
-        """Ask the server at the start, and again, ever more seldom, for as long as it is in trouble."""
+        """Check the server at the start, and then at growing pauses for as long as it cannot complete."""
         pause_s = FIRST_CHECK_S
         while True:
             await self._check()
-            if not self._in_trouble.is_set():
-                await self._in_trouble.wait()
+            if not self._must_check.is_set():
+                await self._must_check.wait()
                 pause_s = FIRST_CHECK_S
             await asyncio.sleep(max(pause_s, self._retry_s))
             pause_s = min(pause_s * 1.5, SLOWEST_CHECK_S)
@@ -72,8 +72,8 @@ class Status:
             return
         try:
             ready = await self._client.check()
-        except ServerError as trouble:
-            self.report(trouble)
+        except ServerError as error:
+            self.report(error)
             return
         self._has_failed = ready.status == "failed"
         if ready.status == "ready":
@@ -88,27 +88,27 @@ class Status:
         try:
             found = difference(await self._client.version())
         except ServerError:
-            return  # it may be an older one, or another kind; its completions will show
+            return  # an older server, or another kind of server: its completions will show
         if found and found != self._difference:
             self._log(found, True)
         self._difference = found
         if self.state == "ready":
             self._set(None)
 
-    def _set(self, trouble: ServerError | None) -> None:
-        state: State = "ready" if trouble is None else trouble.state
-        message = self._difference if trouble is None else trouble.message
+    def _set(self, error: ServerError | None) -> None:
+        state: State = "ready" if error is None else error.state
+        message = self._difference if error is None else error.message
         if (state, message) != (self.state, self.message):
-            if trouble is not None:
+            if error is not None:
                 self._log(message, True)
             elif self.message and self.state != "ready":
                 self._log("Acepilot completes again.", False)
             self.state, self.message = state, message
-        if trouble is None:
-            self._in_trouble.clear()
+        if error is None:
+            self._must_check.clear()
         elif state in CHECKED_STATES or self._has_failed:
-            self._retry_s = trouble.retry_after_s or 0.0
-            self._in_trouble.set()
+            self._retry_s = error.retry_after_s or 0.0
+            self._must_check.set()
         self._send()
 
     def _send(self) -> None:

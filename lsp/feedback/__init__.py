@@ -1,1 +1,1 @@
-"""What became of the completions that were offered: from changes in documents to events for the server."""
+"""What users do with the completions they are offered: from document changes to events for the server."""

@@ -1,32 +1,30 @@
-"""A completion as it was handed to the editor, and what can be told of it later."""
+"""A completion as it was offered to the editor, and an event about it."""
 
 from dataclasses import dataclass
 
 from acepilot.completion_cache import KEY_SUFFIX_CHARS, same_suffix
 from acepilot.events import Kind, utf16
+from lsp.suggestion import CompletionKey
 from lsp.text.edits import Place, shared_start
 
-Key = tuple[str, int]
-"""A completion's id, and which of its candidates."""
-
 LOOK_AHEAD_CHARS = KEY_SUFFIX_CHARS + 100
-"""What `Offer.standing` wants to see beyond the text: the suffix by which a place is known, and closers."""
+"""Characters that `Offer.standing` needs beyond the text: the suffix that identifies a place, and closers."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """All text has LF line ends."""
+    """A suggestion in the form in which it is compared with the document. All text has LF line ends."""
 
-    key: Key
+    key: CompletionKey
     place: Place
     """Where the text would begin."""
     text: str
     suffix: str
-    """What stands right of the place, or of what would be replaced there."""
+    """The text right of `place`."""
     over: int = 0
-    """Characters of the suffix that are replaced when the text is accepted: closers that it brings itself."""
+    """Characters of the suffix that the text replaces when accepted: closers that the text has itself."""
     own_from: int = 0
-    """What precedes this in the text is the selected item of the editor's own menu."""
+    """Index in `text` where the completion begins; the selected item of the editor's menu comes before it."""
     language: str = ""
     model: str = ""
     latency_ms: float = 0.0
@@ -37,10 +35,10 @@ class Offer:
         return utf16(self.text[self.own_from :])
 
     def standing(self, here: str) -> int | None:
-        """How many characters of the text stand `here`, at its place; None: something else does.
+        """Return how many of the text's first characters `here` begins with, or None.
 
-        Something else is right of them than what was there at the offer, apart from closers that an editor
-        adds by itself, or that the text replaces.
+        `here` is the document's text at the offer's place. None means that it does not continue as it did at
+        the offer, apart from closers that an editor adds by itself or that the text replaces.
         """
         for count in range(shared_start(here, self.text), -1, -1):
             typed, rest = self.text[:count], here[count:]
@@ -51,7 +49,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class OutcomeEvent:
-    """An event before it has a time and a sender. `chars` are UTF-16 units."""
+    """An event about an offer, before it gets a time and a sender. `chars` counts UTF-16 units."""
 
     offer: Offer
     kind: Kind

@@ -1,12 +1,12 @@
-"""What becomes of one offered completion, told from what then stands at its place. Pure: no clock, no editor.
+"""The outcome of one offered completion, derived from the text at its place. Pure: no clock and no editor.
 
-LSP tells nothing of what a user does with a completion, only how the text changes. So after each change this
-looks how much of the completion's text stands where it was offered. What grew key by key was typed; what came
-in a piece was accepted. A fate is told when it has stood for `STANDS_S`: a menu that previews its items in
-the text, or a slip of the finger that is mended at once, is none. What the editor says itself (the item's
-command, Copilot's notifications) is believed at once.
+LSP does not report what a user does with a completion, only how the text changes. After each change this
+module compares the text at the offer's place with the completion. Characters that came key by key were typed;
+characters that came together were accepted. An outcome is reported once it has been stable for STABLE_S, so
+that a menu which previews its items in the text, or a typing slip that is corrected at once, is not reported.
+What the editor reports itself (the item's command, Copilot's notifications) is taken as true at once.
 
-    offered -> shown -> accepted | partly accepted, ever more | typed through | rejected
+    offered -> shown -> accepted | partly accepted, again for each further part | typed through | rejected
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,49 +14,53 @@ from dataclasses import dataclass, field, replace
 
 from acepilot.completion_cache import CLOSER_OF
 from acepilot.events import utf16
-from lsp.feedback.offer import Key, Offer, OutcomeEvent
+from lsp.feedback.offer import Offer, OutcomeEvent
+from lsp.suggestion import CompletionKey
 from lsp.text.edits import Edit, Place, advanced, shared_start
 
-STANDS_S = 0.5
-"""What is on the screen for less is not seen: Continue, too, counts from half a second on."""
+STABLE_S = 0.5
+"""Seconds on the screen after which a completion counts as seen; Continue uses the same limit."""
 
 
 @dataclass(eq=False)
 class OfferOutcome:
-    """One offer's. Times are seconds of any one clock. `ended`: there is nothing more to come."""
+    """The state of one offer. Times are seconds of any one clock. `ended`: no more events will come."""
 
     offer: Offer
     offered_at: float
     is_first: bool = True
-    """Other candidates are seen only if the editor says so."""
+    """Other candidates count as shown only if the editor reports it."""
     place: Place = field(init=False)
     matched: int = 0
-    """Characters of the text that stand at the place."""
+    """Number of the text's first characters that stand at the place."""
     ended: bool = False
     _visible: bool = True
-    """As far as the document tells, the editor may still show the rest of the text."""
+    """As far as the document shows, the editor may still display the rest of the text."""
     _astray: bool = False
-    """Something else stands there now; a slip, if it is mended soon."""
+    """The text at the place differs now; a typing slip, if it is corrected soon."""
     _shown: bool = False
     _accepted: bool = False
-    _told_chars: int = 0
+    _reported_chars: int = 0
     _typed: set[int] = field(default_factory=set[int])
-    """Which characters of the text were typed key by key."""
+    """Indices of the text's characters that were typed key by key."""
     _claimed: int = 0
-    """Up to where the editor itself says that the text was accepted."""
-    _settles_at: float | None = None
+    """The editor reports that the text was accepted up to this index."""
+    _stable_at: float | None = None
 
     def __post_init__(self) -> None:
         self.place = self.offer.place
 
     @classmethod
     def resumed(cls, offer: Offer, now: float, start: Place, accepted: str) -> "OfferOutcome":
-        """Of a completion whose first lines, `accepted`, stand at `start`: `offer` is the rest."""
+        """Return the outcome of a completion whose first lines, `accepted`, stand at `start`.
+
+        `offer` is the rest of the completion.
+        """
         whole = replace(offer, place=start, text=accepted + offer.text)
-        return cls(whole, now, matched=len(accepted), _shown=True, _told_chars=utf16(accepted))
+        return cls(whole, now, matched=len(accepted), _shown=True, _reported_chars=utf16(accepted))
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CompletionKey:
         return self.offer.key
 
     @property
@@ -65,14 +69,14 @@ class OfferOutcome:
 
     @property
     def due(self) -> float | None:
-        """When `tick` will have something to tell."""
-        times = [self.offered_at + STANDS_S] if self._awaits_being_shown else []
-        return min([*times, *([] if self._settles_at is None else [self._settles_at])], default=None)
+        """The time of the next `tick` that may have an event."""
+        times = [self.offered_at + STABLE_S] if self._awaits_being_shown else []
+        return min([*times, *([] if self._stable_at is None else [self._stable_at])], default=None)
 
     def continues_with(self, offer: Offer) -> bool:
-        """Whether `offer` is the missing rest of this one, which then goes on.
+        """Append `offer` if it is the rest of this completion; return whether it is.
 
-        What was offered before may have been its first lines only, and accepted.
+        The earlier offer may have been only the completion's first lines, and already accepted.
         """
         stands = "" if offer.own_from else self.offer.text[: self.matched]
         if self.ended or offer.place != advanced(self.place, stands):
@@ -83,39 +87,42 @@ class OfferOutcome:
         return True
 
     def changed(self, edits: Sequence[Edit], here: str, now: float) -> None:
-        """`here`: what stands at the place after `edits`, `LOOK_AHEAD_CHARS` more than the text is long."""
+        """Compare the completion with `here`, the text at its place after `edits`.
+
+        `here` is LOOK_AHEAD_CHARS longer than the completion.
+        """
         if self.is_whole and here.startswith(self.offer.text):
-            return  # what comes after it is no longer its business
+            return  # a change after the completion does not concern it
         count = self.offer.standing(here)
-        # A change that leaves the matched part as it was is one elsewhere, unless it mended a slip.
+        # A change that leaves the matched part as it was is one elsewhere, unless it corrected a slip.
         self._visible = count is not None and (count != self.matched or self._astray)
         self._astray = count is None
         if count is None:
             self.matched = min(self.matched, shared_start(here, self.offer.text))
         else:
-            if all(_is_a_key(edit.text) for edit in edits):
+            if all(_is_one_key(edit.text) for edit in edits):
                 self._typed.update(range(max(self.matched, self._claimed), count))
             self.matched = count
         self._typed = {index for index in self._typed if index < self.matched}
-        self._settles_at = now + STANDS_S
+        self._stable_at = now + STABLE_S
         if not (self._visible or self._shown or self._accepted_chars()):
-            self.ended = True  # it only flickered
+            self.ended = True  # it disappeared before it counted as shown
 
     def lose(self, now: float) -> None:
-        """Its place is no more, or another candidate has it."""
+        """Record that the place was deleted, or that another candidate was inserted there."""
         self.matched = 0
         self._visible = False
-        self._settles_at = now + STANDS_S
+        self._stable_at = now + STABLE_S
         self.ended = self.ended or not self._shown
 
     def show(self) -> Iterator[OutcomeEvent]:
-        """The editor says that it shows this one."""
+        """Record that the completion is on the screen."""
         if not self._shown:
             self._shown = True
             yield OutcomeEvent(self.offer, "shown")
 
     def accept(self) -> Iterator[OutcomeEvent]:
-        """The editor says that the whole text was accepted. The change itself may still be on its way."""
+        """Record the editor's report that the whole text was accepted. The change itself may come later."""
         if not self._accepted:
             yield from self.show()
             chars = self.offer.chars - utf16(self._own(self._typed))
@@ -123,27 +130,28 @@ class OfferOutcome:
             self._claimed = len(self.offer.text)
 
     def claim(self, begin: int, end: int) -> Iterator[OutcomeEvent]:
-        """The editor says that this much of the text was accepted, be it a single character."""
+        """Record the editor's report that `text[begin:end]` was accepted, even a single character."""
         self._claimed = max(self._claimed, end)
         self._typed.difference_update(range(begin, end))
         if self.matched >= end:
             yield from self.settle()
 
     def tick(self, now: float) -> Iterator[OutcomeEvent]:
-        if self._awaits_being_shown and now >= self.offered_at + STANDS_S:
+        """Yield the events that are due by `now`."""
+        if self._awaits_being_shown and now >= self.offered_at + STABLE_S:
             yield from self.show()
-        if self._settles_at is not None and now >= self._settles_at:
+        if self._stable_at is not None and now >= self._stable_at:
             yield from self.settle()
 
     def finish(self, now: float) -> Iterator[OutcomeEvent]:
-        """Something else is offered, or the document was closed."""
+        """Yield the last events: another completion is offered, or the document was closed."""
         yield from self.tick(now)
         self._visible = False
         yield from self.settle()
 
     def settle(self) -> Iterator[OutcomeEvent]:
-        """As it is now, so it counts."""
-        self._settles_at = None
+        """Yield the event for the present state, without waiting until it has been stable for STABLE_S."""
+        self._stable_at = None
         self.ended = self.ended or self.is_whole or not self._visible
         chars = self._accepted_chars()
         if self._accepted:
@@ -151,22 +159,23 @@ class OfferOutcome:
         if self.is_whole and chars and len(self.offer.text) - 1 not in self._typed:
             yield from self.show()
             yield from self._accept(chars)
-        elif chars > self._told_chars:
+        elif chars > self._reported_chars:
             yield from self.show()
-            self._told_chars = chars
+            self._reported_chars = chars
             yield OutcomeEvent(self.offer, "partly_accepted", chars)
-        elif self.ended and self._shown and not self._told_chars:
+        elif self.ended and self._shown and not self._reported_chars:
             kind = "typed_through" if self.is_whole else "rejected"
             yield OutcomeEvent(self.offer, kind, self.offer.chars if self.is_whole else 0)
 
-    def planted(self) -> str:
-        """What stands of the text, where something of it was accepted."""
+    def accepted_text(self) -> str:
+        """Return the part of the completion that stands in the document, or "" if none was accepted."""
         if self._accepted and not self.is_whole:
             return ""  # the editor has changed it while inserting: it cannot be told from other text
-        taken = self._accepted or self._told_chars
-        return self.offer.text[self.offer.own_from : self.matched] if taken else ""
+        was_accepted = self._accepted or self._reported_chars
+        return self.offer.text[self.offer.own_from : self.matched] if was_accepted else ""
 
-    def planted_at(self) -> Place:
+    def accepted_at(self) -> Place:
+        """Return where `accepted_text` begins."""
         return advanced(self.place, self.offer.text[: self.offer.own_from])
 
     @property
@@ -175,7 +184,7 @@ class OfferOutcome:
 
     def _accept(self, chars: int) -> Iterator[OutcomeEvent]:
         self._accepted = True
-        self._told_chars = chars
+        self._reported_chars = chars
         yield OutcomeEvent(self.offer, "accepted", chars)
 
     def _accepted_chars(self) -> int:
@@ -185,7 +194,10 @@ class OfferOutcome:
         return "".join(self.offer.text[index] for index in sorted(indices) if index >= self.offer.own_from)
 
 
-def _is_a_key(inserted: str) -> bool:
-    """One key makes one character, with the closer or the indentation that an editor adds by itself."""
+def _is_one_key(inserted: str) -> bool:
+    """Return whether one key can have inserted this text.
+
+    One key inserts one character, and the editor may add a closer or indentation by itself.
+    """
     visible = inserted.strip()
     return len(visible) <= 1 or CLOSER_OF.get(visible[0]) == visible[1:]

@@ -1,6 +1,6 @@
-"""Events on their way to the server: gathered for a moment, sent in batches, kept while it is away.
+"""The queue of events for the server. Events are sent in batches, and kept while the server is unreachable.
 
-Nothing waits for this. Whatever is lost is counted, and said.
+Nothing waits for this queue. Dropped events are counted, and the count is logged.
 """
 
 import asyncio
@@ -12,10 +12,9 @@ from itertools import islice
 from acepilot.events import MAX_EVENTS, CompletionEvent, EventBatch
 from lsp.client import ServerError
 
-GATHER_S = 0.2
-CAPACITY = 5_000
-"""About two days of one developer's events."""
-FIRST_RETRY_S = 1.0
+GATHER_S = 0.2  # an event waits this long for others to share its batch
+CAPACITY = 5_000  # events: about two days of one developer's work
+FIRST_RETRY_S = 1.0  # the pause doubles after each failure, up to SLOWEST_RETRY_S
 SLOWEST_RETRY_S = 30.0
 
 logger = logging.getLogger("acepilot.lsp")
@@ -28,37 +27,37 @@ class Outbox:
         self._post = post
         self._log = log
         self._waiting: deque[CompletionEvent] = deque()
-        self._something = asyncio.Event()
+        self._has_events = asyncio.Event()
         self._pause_s = FIRST_RETRY_S
         self.dropped = 0
-        self._told_dropped = 0
+        self._logged_dropped = 0
 
     def put(self, event: CompletionEvent) -> None:
         self._waiting.append(event)
         self._trim()
-        self._something.set()
+        self._has_events.set()
 
     async def run(self) -> None:
-        """Send what comes, for ever."""
+        """Send events as they come, until cancelled."""
         while True:
-            await self._something.wait()
+            await self._has_events.wait()
             await asyncio.sleep(GATHER_S)
             try:
                 await self._send()
-            except ServerError as trouble:
-                logger.info("%d events wait for the server. %s", len(self._waiting), trouble.message)
+            except ServerError as error:
+                logger.info("%d events wait for the server. %s", len(self._waiting), error.message)
                 await asyncio.sleep(self._pause_s)
                 self._pause_s = min(self._pause_s * 2, SLOWEST_RETRY_S)
 
     async def flush(self, within_s: float) -> None:
-        """A last try, before the program ends."""
+        """Send the remaining events once more before the program ends, and drop those that cannot be sent."""
         try:
             async with asyncio.timeout(within_s):
                 await self._send()
         except TimeoutError:
             self._drop_all("The completion server did not take them in time.")
-        except ServerError as trouble:
-            self._drop_all(trouble.message)
+        except ServerError as error:
+            self._drop_all(error.message)
 
     async def _send(self) -> None:
         while self._waiting:
@@ -67,17 +66,17 @@ class Outbox:
                 self._waiting.popleft()
             try:
                 await self._post(EventBatch(events=batch))
-            except ServerError as trouble:
-                if trouble.refused:
-                    self._drop(len(batch), trouble.message)
+            except ServerError as error:
+                if error.refused:
+                    self._drop(len(batch), error.message)
                     continue
                 self._put_back(batch)
                 raise
-            except BaseException:  # the program ends: flush tries once more
+            except BaseException:  # the program ends: `flush` tries once more
                 self._put_back(batch)
                 raise
             self._pause_s = FIRST_RETRY_S
-        self._something.clear()
+        self._has_events.clear()
 
     def _put_back(self, batch: list[CompletionEvent]) -> None:
         self._waiting.extendleft(reversed(batch))
@@ -88,19 +87,19 @@ class Outbox:
         for _ in range(over):
             self._waiting.popleft()
         if over > 0:
-            self._drop(over, "The completion server has been away for too long.")
+            self._drop(over, "The completion server has been unreachable for too long.")
 
     def _drop_all(self, why: str) -> None:
         self.dropped += len(self._waiting)
         self._waiting.clear()
-        self._tell(why)
+        self._log_dropped(why)
 
     def _drop(self, events: int, why: str) -> None:
-        """Said at 1, 10, 100, ...: whoever looks sees how many, and no log is flooded."""
+        """Count dropped events, and log the count at 1, 10, 100, ... so that the log is not flooded."""
         self.dropped += events
-        if self.dropped >= 10 * self._told_dropped:
-            self._tell(why)
+        if self.dropped >= 10 * self._logged_dropped:
+            self._log_dropped(why)
 
-    def _tell(self, why: str) -> None:
-        self._told_dropped = self.dropped
+    def _log_dropped(self, why: str) -> None:
+        self._logged_dropped = self.dropped
         self._log(f"Events about completions (counts, no code) dropped so far: {self.dropped}. {why}")

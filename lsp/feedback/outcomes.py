@@ -1,8 +1,7 @@
-"""Offers and changes of all documents in, events out: the language server's side of the feedback flow.
+"""The feedback flow of the language server: offers and changes of all documents in, events out.
 
-Each document has a `Watch` (watch.py, offer_outcome.py, survival.py), which knows no clock. This one gives it
-the time, and makes of what happened an event as the server takes it. Nothing here waits, and no text leaves
-it.
+Each document has a `DocumentOffers`, which knows no clock. `Outcomes` gives it the time, and turns each
+OutcomeEvent into the event that the server takes. Nothing here waits, and no text of a document leaves it.
 """
 
 import asyncio
@@ -11,58 +10,62 @@ from collections.abc import Callable, Sequence
 
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent
 from acepilot.languages import language_for
-from lsp.feedback.offer import Key, Offer, OutcomeEvent
-from lsp.feedback.watch import Watch
-from lsp.keystroke.answer import Suggestion
+from lsp.feedback.document_offers import DocumentOffers
+from lsp.feedback.offer import Offer, OutcomeEvent
+from lsp.suggestion import CompletionKey, Suggestion
 from lsp.text.documents import Document, Documents, relative_path
 from lsp.text.edits import Edit
 from lsp.text.ranges import reach
 
 
 class Outcomes:
-    """Needs a running event loop. `put` gets each event, in its order."""
+    """Needs a running event loop. `put` gets each event, in order."""
 
     def __init__(self, documents: Documents, put: Callable[[CompletionEvent], None]) -> None:
         self.client = ""
-        """The editor's name and version, once it has said them."""
+        """The editor's name and version, once it has sent them."""
         self.shown = 0
         self.accepted = 0
         self._documents = documents
         self._put = put
-        self._watches: dict[str, Watch] = {}
-        self._closed: list[Watch] = []
+        self._open: dict[str, DocumentOffers] = {}
+        self._closed: list[DocumentOffers] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def offered(self, suggestions: Sequence[Suggestion], latency_ms: float) -> None:
-        """One answer, the first of it to be shown. A server that gives no ids leaves nothing to tell."""
+        """Follow one answer, whose first suggestion is shown first.
+
+        A suggestion without a usable id is ignored: the server could not relate an event to it.
+        """
         uri = suggestions[0].snapshot.uri
         offers = [offer_of(one, latency_ms) for one in suggestions if 0 < len(one.id) <= MAX_NAME_CHARS]
-        self._tell(self._watches.setdefault(uri, Watch()).offered(offers, time.monotonic()))
+        self._emit(self._open.setdefault(uri, DocumentOffers()).offered(offers, time.monotonic()))
 
     def changed(self, document: Document, edits: Sequence[Edit]) -> None:
-        if (watch := self._watches.get(document.uri)) is not None:
-            watch.changed(document.lines, edits, time.monotonic())
-            self._arm()
+        if (offers := self._open.get(document.uri)) is not None:
+            offers.changed(document.lines, edits, time.monotonic())
+            self._set_timer()
 
     def closed(self, document: Document) -> None:
-        if (watch := self._watches.pop(document.uri, None)) is not None:
-            self._closed.append(watch)
-            self._tell(watch.closed(document.lines, time.monotonic()))
+        if (offers := self._open.pop(document.uri, None)) is not None:
+            self._closed.append(offers)
+            self._emit(offers.closed(document.lines, time.monotonic()))
 
-    def said_shown(self, key: Key) -> None:
-        for watch in self._watches.values():
-            self._tell(watch.shown(key, time.monotonic()))
+    def report_shown(self, key: CompletionKey) -> None:
+        """Record the editor's report that it shows a completion; likewise in the next two methods."""
+        for offers in self._open.values():
+            self._emit(offers.shown(key, time.monotonic()))
 
-    def said_accepted(self, key: Key) -> None:
-        for watch in self._watches.values():
-            self._tell(watch.accepted(key, time.monotonic()))
+    def report_accepted(self, key: CompletionKey) -> None:
+        for offers in self._open.values():
+            self._emit(offers.accepted(key, time.monotonic()))
 
-    def said_accepted_part(self, key: Key, rest: str, chars: int) -> None:
-        for watch in self._watches.values():
-            self._tell(watch.claimed(key, rest, chars, time.monotonic()))
+    def report_accepted_part(self, key: CompletionKey, rest: str, chars: int) -> None:
+        for offers in self._open.values():
+            self._emit(offers.accepted_part(key, rest, chars, time.monotonic()))
 
     def finish(self) -> None:
-        """The editor goes: what can be told, is told now."""
+        """Emit what is known by now: the editor disconnects."""
         for document in self._documents:
             self.closed(document)
         if self._timer is not None:
@@ -71,48 +74,48 @@ class Outcomes:
     def _tick(self) -> None:
         self._timer = None
         now = time.monotonic()
-        told: list[OutcomeEvent] = []
-        for uri, watch in self._watches.items():
+        events: list[OutcomeEvent] = []
+        for uri, offers in self._open.items():
             document = self._documents.get(uri)
-            told += watch.tick(document.lines if document else (), now)
-        for watch in self._closed:
-            told += watch.tick((), now)
-        self._closed = [watch for watch in self._closed if watch.due is not None]
-        self._tell(told)
+            events += offers.tick(document.lines if document else (), now)
+        for offers in self._closed:
+            events += offers.tick((), now)
+        self._closed = [offers for offers in self._closed if offers.due is not None]
+        self._emit(events)
 
-    def _tell(self, happenings: Sequence[OutcomeEvent]) -> None:
-        for happening in happenings:
-            self.shown += happening.kind == "shown"
-            self.accepted += happening.kind == "accepted"
-            self._put(self._event(happening))
-        self._arm()
+    def _emit(self, events: Sequence[OutcomeEvent]) -> None:
+        for event in events:
+            self.shown += event.kind == "shown"
+            self.accepted += event.kind == "accepted"
+            self._put(self._completion_event(event))
+        self._set_timer()
 
-    def _arm(self) -> None:
-        """Wakes when the first watch has something to tell."""
+    def _set_timer(self) -> None:
+        """Call `_tick` at the time of the first event that is due."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        dues = [watch.due for watch in (*self._watches.values(), *self._closed)]
+        dues = [offers.due for offers in (*self._open.values(), *self._closed)]
         if known := [due for due in dues if due is not None]:
             pause_s = max(min(known) - time.monotonic(), 0.0)
             self._timer = asyncio.get_running_loop().call_later(pause_s, self._tick)
 
-    def _event(self, happening: OutcomeEvent) -> CompletionEvent:
-        offer = happening.offer
+    def _completion_event(self, event: OutcomeEvent) -> CompletionEvent:
+        offer = event.offer
         return CompletionEvent.model_validate(
             {
                 "completion_id": offer.key[0],
                 "choice": offer.key[1],
-                "kind": happening.kind,
+                "kind": event.kind,
                 "at": time.time(),
                 "model": offer.model[:MAX_NAME_CHARS],
                 "language": offer.language,
                 "client": self.client[:MAX_NAME_CHARS],
                 "shown_chars": offer.chars,
-                "chars": happening.chars,
-                "latency_ms": offer.latency_ms if happening.kind == "shown" else None,
-                "after_s": happening.after_s,
-                "kept_ratio": happening.kept_ratio,
+                "chars": event.chars,
+                "latency_ms": offer.latency_ms if event.kind == "shown" else None,
+                "after_s": event.after_s,
+                "kept_ratio": event.kept_ratio,
             }
         )
 

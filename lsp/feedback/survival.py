@@ -1,4 +1,4 @@
-"""How much of an accepted text still stands where it was put, some time later. It knows no clock."""
+"""How much of an accepted text still stands in the document some time later. No clock."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,53 +15,55 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(eq=False)
 class AcceptedText:
-    """An accepted text. What stands between `start` and `end` grows and shrinks with the user's edits."""
+    """An accepted text. The range from `start` to `end` grows and shrinks with the user's edits."""
 
     offer: Offer
     since: float
     start: Place
     text: str
     end: Place = field(init=False)
-    _looks: list[int] = field(default_factory=lambda: list(SURVIVAL_S))
+    _checks: list[int] = field(default_factory=lambda: list(SURVIVAL_S))
+    """Seconds after `since` at which the survival is still to be reported."""
     _last_ratio: float | None = None
+    """Set when the document was closed."""
 
     def __post_init__(self) -> None:
         self.end = advanced(self.start, self.text)
 
     @property
     def due(self) -> float | None:
-        return self.since + self._looks[0] if self._looks else None
+        return self.since + self._checks[0] if self._checks else None
 
     def grow(self, text: str) -> None:
-        """More of the completion was accepted."""
+        """Record that more of the completion was accepted."""
         if len(text) > len(self.text):
             self.text = text
             self.end = max(self.end, advanced(self.start, text))
 
     def changed(self, edit: Edit) -> None:
-        """What is inserted right before or right after the text does not belong to it."""
+        """Move the range with an edit. Text inserted right before or right after the range stays outside."""
         is_right_before = edit.start == edit.end == self.start
         end = edit.moved(self.end) or edit.new_end
         self.start = edit.new_end if is_right_before else edit.moved(self.start) or edit.start
         self.end = max(self.start, end)
 
     def close(self, lines: Sequence[str]) -> None:
-        """The document is closed: as the text is now, it stays."""
+        """Record the text as it is when its document is closed; later reports use this state."""
         self._last_ratio = self.ratio(lines)
 
     def tick(self, now: float, lines: Sequence[str]) -> Iterator[OutcomeEvent]:
-        """`lines`: the document, for as long as it is open."""
-        while self._looks and now >= self.since + self._looks[0]:
+        """Yield the reports that are due. `lines` is the document; it is not read after `close`."""
+        while self._checks and now >= self.since + self._checks[0]:
             ratio = self.ratio(lines) if self._last_ratio is None else self._last_ratio
-            chars, after_s = utf16(self.text), self._looks.pop(0)
+            chars, after_s = utf16(self.text), self._checks.pop(0)
             yield OutcomeEvent(self.offer, "survived", chars, after_s, ratio)
 
     def ratio(self, lines: Sequence[str]) -> float:
-        """Of the text's characters, white space aside, those that still stand, in their order: 0 to 1."""
+        """Return the share of the text's characters that still stand in order, white space aside: 0 to 1."""
         here = readable(text_between(lines, self.start, self.end))
         if self.text in here:
             return 1.0
-        # Where much was written into the text, its head is enough: what was accepted is short.
+        # Comparing takes quadratic time: of a text that the user enlarged much, the beginning is compared.
         then, now = _WORD.findall(self.text), _WORD.findall(here[: 4 * len(self.text) + 400])
         chars = sum(map(len, then))
         if not chars:

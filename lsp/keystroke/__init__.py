@@ -1,1 +1,1 @@
-"""From a request of the editor to its answer. suggest.py has the steps in their order."""
+"""From an editor's request to its answer. suggest.py has the steps in order."""

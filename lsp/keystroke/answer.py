@@ -1,33 +1,18 @@
-"""What a request is answered with, and whether it is still true once it arrives."""
+"""The answer to one request, and its update to the text that the user has typed since."""
 
 from dataclasses import dataclass, replace
 
 from acepilot.completion_cache import same_suffix
-from lsp.feedback.offer import Key
-from lsp.text.documents import Documents, Snapshot
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """`text` to be inserted at the cursor of `snapshot`. `id` opens the server's `/v1/explain/{id}`."""
-
-    text: str
-    snapshot: Snapshot
-    id: str
-    model: str
-    choice: int = 0
-    """Which of the candidates that this id stands for."""
-
-    @property
-    def key(self) -> Key:
-        return self.id, self.choice
+from lsp.suggestion import Suggestion
+from lsp.text.documents import Documents
 
 
 @dataclass(frozen=True)
 class Nothing:
-    """No suggestion, and why. Without a reason it is nobody's business: a newer request took over.
+    """No suggestion, and the reason.
 
-    `id` is as a Suggestion's, where the server was asked.
+    An empty reason means that a newer request replaced this one; it is not reported. `id` is the id of the
+    server's completion, or "" if the server was not asked.
     """
 
     reason: str
@@ -39,8 +24,12 @@ NOTHING_TO_ADD = "The model had nothing to add here."
 STALE = Nothing("The text changed while the completion was on its way.")
 
 
-def as_of_now(suggestion: Suggestion, documents: Documents) -> Suggestion | Nothing:
-    """The suggestion as the document is now: whoever typed its beginning meanwhile gets the rest."""
+def rebased(suggestion: Suggestion, documents: Documents) -> Suggestion | Nothing:
+    """Return what remains of the suggestion in the document as it is now.
+
+    If the user has typed the suggestion's first characters meanwhile, the rest is returned; if anything else
+    changed around the cursor, STALE.
+    """
     then = suggestion.snapshot
     document = documents.get(then.uri)
     if document is not None and document.version == then.version:

@@ -1,8 +1,9 @@
-"""More than one suggestion for whoever asks by hand: what an editor's "next candidate" goes through.
+"""Further candidates for a request made by hand, for an editor's "next candidate" command.
 
-The first is always what an automatic request gets, so that what is on the screen stays first. The others
-are sampled, in one request that finds the prompt in the server's KV cache. The first waits for them a moment
-only; what comes later is there when the editor asks again at the same place.
+The first candidate is the one that an automatic request gets, so that the text on the screen stays first. The
+others are sampled by one more request, whose prompt is in the server's KV cache already. The first candidate
+waits at most PATIENCE_S for them; candidates that arrive later are offered when the editor asks again at the
+same place.
 """
 
 import asyncio
@@ -11,57 +12,63 @@ import time
 
 from acepilot.protocol import CompletionRequest
 from lsp.client import CompletionClient, ServerError
-from lsp.keystroke.answer import Suggestion
 from lsp.keystroke.editor_request import EditorRequest
+from lsp.suggestion import Suggestion
 
-CANDIDATES = 3
+CANDIDATES = 3  # in all, the first one included
 TEMPERATURE = 0.7
 TOP_P = 0.95
-PATIENCE_S = 2.0
+PATIENCE_S = 2.0  # the user is looking at the first candidate already
 
 logger = logging.getLogger("acepilot.lsp")
 
 
 class Candidates:
-    """The others to one suggestion, asked for once."""
+    """Requests the other candidates of one suggestion, once."""
 
     def __init__(self, client: CompletionClient) -> None:
         self._client = client
         self._first: Suggestion | None = None
-        self._asking: asyncio.Task[list[Suggestion]] | None = None
+        self._task: asyncio.Task[list[Suggestion]] | None = None
 
     async def others(
-        self, first: Suggestion, request: CompletionRequest, turn: EditorRequest, deadline_s: float
+        self,
+        first: Suggestion,
+        request: CompletionRequest,
+        editor_request: EditorRequest,
+        deadline_s: float,
     ) -> list[Suggestion]:
-        """Up to `CANDIDATES` - 1 more, all different. `request` is the one that `first` answers."""
-        if self._asking is None or self._first != first:
+        """Return up to CANDIDATES - 1 different suggestions. `request` is the one that `first` answers."""
+        if self._task is None or self._first != first:
             self.drop()
             self._first = first
-            self._asking = asyncio.create_task(self._ask(first, request))
-        asking = self._asking
-        asking.add_done_callback(lambda _: turn.woken.set())
+            self._task = asyncio.create_task(self._sample(first, request))
+        task = self._task
+        task.add_done_callback(lambda _: editor_request.woken.set())
         deadline_s = min(deadline_s, time.monotonic() + PATIENCE_S)
         try:
-            while not asking.done() and not turn.superseded and (left_s := deadline_s - time.monotonic()) > 0:
-                await turn.sleep(left_s)
+            while not task.done() and not editor_request.superseded:
+                if (left_s := deadline_s - time.monotonic()) <= 0:
+                    break
+                await editor_request.sleep(left_s)
         except asyncio.CancelledError:
             self.drop()
             raise
-        return asking.result() if asking.done() and not asking.cancelled() else []
+        return task.result() if task.done() and not task.cancelled() else []
 
     def drop(self) -> None:
-        """The text changed, or nobody is there any more: frees the server."""
-        if self._asking is not None:
-            self._asking.cancel()
-        self._first = self._asking = None
+        """Cancel the request, which frees the server: the text changed, or the editor has gone."""
+        if self._task is not None:
+            self._task.cancel()
+        self._first = self._task = None
 
-    async def _ask(self, first: Suggestion, request: CompletionRequest) -> list[Suggestion]:
+    async def _sample(self, first: Suggestion, request: CompletionRequest) -> list[Suggestion]:
         sampled = {"n": CANDIDATES - 1, "temperature": TEMPERATURE, "top_p": TOP_P}
         try:
             response = await self._client.complete(request.model_copy(update=sampled))
-        except ServerError as trouble:
-            logger.info("There is one candidate only. %s", trouble.message)
-            self._first = None  # asked again next time
+        except ServerError as error:
+            logger.info("Only one candidate is offered. %s", error.message)
+            self._first = None  # the next request at this place samples again
             return []
         by_text = {first.text.rstrip(): first}
         for choice in response.choices:

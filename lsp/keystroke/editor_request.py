@@ -1,10 +1,12 @@
-"""One request of the editor, until it is answered or a newer one for the same document supersedes it."""
+"""One request of the editor, until it is answered or a newer request for the same document replaces it."""
 
 import asyncio
 from contextlib import suppress
 
 
 class EditorRequest:
+    """Lets the steps of one request sleep until there is news for them, or a newer request arrives."""
+
     def __init__(self) -> None:
         self.superseded = False
         self.woken = asyncio.Event()
@@ -14,7 +16,7 @@ class EditorRequest:
         self.woken.set()
 
     async def sleep(self, longest_s: float) -> None:
-        """Until it is woken, or the time is over."""
+        """Return when `woken` is set, or after `longest_s` seconds."""
         self.woken.clear()
         if not self.superseded:
             with suppress(TimeoutError):

@@ -1,8 +1,8 @@
-"""One generation in flight, which several requests of an editor may share: a step of the keystroke flow.
+"""A completion being generated, which several requests may share: a step of the keystroke flow.
 
-While the user types along a suggestion that is still being generated, each keystroke joins the stream that
-is there instead of asking anew. A stream that nobody watches any more is cancelled after a short grace: an
-editor that cancels its request usually sends the next one, with one character more, at once.
+While the user types the characters of a suggestion that is still being generated, each key's request joins
+the existing stream instead of starting a new one. A stream that no request watches any more is cancelled
+after GRACE_S.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from acepilot.protocol import CompletionRequest
 from lsp.client import CompletionClient, ServerError
 from lsp.text.documents import Snapshot
 
-GRACE_S = 0.25
+GRACE_S = 0.25  # an editor that cancels a request usually sends the next one, a character later, at once
 
 logger = logging.getLogger("acepilot.lsp")
 
 
 class SharedStream:
-    """Reads one stream to its end. `text` is what came so far, `final` the server's last word."""
+    """Reads one response to its end. `text` is what has arrived so far, `final` the server's final text."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class SharedStream:
         self.snapshot = snapshot
         self.text = ""
         self.final: str | None = None
-        self.trouble: ServerError | None = None
+        self.error: ServerError | None = None
         self.done = False
         self.completion_id = ""
         self.model = ""
@@ -47,7 +47,10 @@ class SharedStream:
         self._task = asyncio.create_task(self._read(client, request))
 
     def typed_since(self, now: Snapshot) -> str | None:
-        """What was typed between the request and `now`, if this stream may still answer there; else None."""
+        """Return what the user typed between the request and `now`, or None if the stream cannot answer now.
+
+        It cannot if the text around the cursor differs otherwise, or if the user typed a different text.
+        """
         if not now.prefix.startswith(self.snapshot.prefix):
             return None
         typed = now.prefix[len(self.snapshot.prefix) :]
@@ -58,14 +61,14 @@ class SharedStream:
         return typed if self.text.startswith(typed) or typed.startswith(self.text) else None
 
     def join(self, woken: asyncio.Event) -> None:
-        """`woken` is set whenever more text came, and at the end."""
+        """Set `woken` from now on whenever more text has arrived, and at the end."""
         self._watchers.add(woken)
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
 
     def leave(self, woken: asyncio.Event, *, finish: bool) -> None:
-        """A watcher goes. With `finish` the stream may come to its end unwatched, for the cache."""
+        """Remove a watcher. With `finish`, the stream is read to its end for the cache, even unwatched."""
         self._watchers.discard(woken)
         if not self._watchers and not self.done and not finish:
             self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.cancel)
@@ -89,23 +92,21 @@ class SharedStream:
                     if chunk.acepilot is not None:
                         self.reason = chunk.acepilot.reason or self.reason
                         self.final = chunk.acepilot.text if chunk.acepilot.text is not None else self.final
-                    if self.final is not None:  # nobody waits until the connection, too, is at its end
+                    if self.final is not None:  # before the connection ends: no request waits for that
                         self._finish()
-                    self._tell()
+                    self._wake()
             self._finish()
-        except ServerError as trouble:
-            self.trouble = None if self.done else trouble
+        except ServerError as error:
+            self.error = None if self.done else error
         except Exception as error:
             logger.exception("A completion failed for an unexpected reason.")
-            self.trouble = ServerError(
-                "error", f"Acepilot's language server failed ({type(error).__name__})."
-            )
+            self.error = ServerError("error", f"Acepilot's language server failed ({type(error).__name__}).")
         finally:
             self.done = True
-            self._tell()
+            self._wake()
 
     def _finish(self) -> None:
-        """Once, at the server's last word."""
+        """Hand the final text to `on_final`, once."""
         if self.done:
             return
         self.final = self.text if self.final is None else self.final
@@ -113,6 +114,6 @@ class SharedStream:
         self._on_final(self)
         self.done = True
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         for woken in self._watchers:
             woken.set()

@@ -1,1 +1,1 @@
-"""Documents, positions, changes and ranges, as LSP has them. Nothing here knows of completions."""
+"""Documents, positions, changes and ranges, as LSP defines them. Nothing here knows about completions."""

@@ -1,11 +1,11 @@
-"""What the editor has open, and what of it one request needs: the first step of the keystroke flow.
+"""The open documents, and the part of one that a request needs: the first step of the keystroke flow.
 
-Documents are lists of lines, so that a keystroke in a file of 10 MB costs one line. pygls keeps one string
-and splits it anew at every change, so lsp/server.py sends the changes here instead.
+Documents are lists of lines, so that a keystroke in a file of 10 MB changes one line. pygls keeps one string
+and splits it again at every change, so lsp/server.py sends the changes here instead.
 
 A `Snapshot` is immutable: a window of the text around the cursor. It begins at a line whose number is a
-multiple of `WINDOW_STEP_LINES`, so that it stays put while one types: the server's KV cache is valid for as
-long as the prompt begins with the same characters.
+multiple of `WINDOW_STEP_LINES`, so that its beginning does not move while the user types: the server's KV
+cache is valid only as long as the prompt begins with the same characters.
 """
 
 import re
@@ -28,30 +28,31 @@ from lsp.text.positions import (
     units_from_index,
 )
 
-SNAPSHOT_PREFIX_CHARS = 48_000
+SNAPSHOT_PREFIX_CHARS = 48_000  # more than the context of any served model; the server cuts further
 SNAPSHOT_SUFFIX_CHARS = 8_000
-WINDOW_STEP_LINES = 64
-LONG_LINE_STEP_CHARS = 4_096
+WINDOW_STEP_LINES = 64  # the window's beginning moves by this many lines
+LONG_LINE_STEP_CHARS = 4_096  # the same within a line that is longer than the window
 
 _UNTYPED = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The selected item of the editor's own menu: what would stand for `range`, which holds the cursor."""
+    """The selected item of the editor's own menu: `text` would replace `range`, which holds the cursor."""
 
     text: str
     range: types.Range
     left: int
     """Code points before the cursor that it would replace."""
     right: int
+    """The same after the cursor."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The text around a cursor at one version. Lines end in LF here, whatever they end in in the editor.
+    """The text around a cursor, at one version. Its lines end with LF, whatever the document's end with.
 
-    Where an item is `selected`, prefix and suffix are as if it had been accepted; the cursor is where it is.
+    If an item is `selected`, prefix and suffix are as if it had been accepted; the cursor is where it is.
     """
 
     uri: str
@@ -61,7 +62,7 @@ class Snapshot:
     index: int
     """Code points before the cursor on its line."""
     column: int
-    """The same in the client's units."""
+    """The same in the units of the client's position encoding."""
     prefix: str
     suffix: str
     line_after: str
@@ -84,14 +85,14 @@ class Snapshot:
 
     @property
     def looks_binary(self) -> bool:
-        """A NUL, or more than a tenth of characters that nobody types."""
+        """Whether the window has a NUL, or more than a tenth of it are characters that no keyboard types."""
         window = self.prefix + self.suffix
         return "\0" in window or len(_UNTYPED.findall(window)) * 10 > len(window)
 
 
 @dataclass
 class Document:
-    """One open document. Mutable: the editor's changes are applied to it in their order."""
+    """One open document. Mutable: the editor's changes are applied to it in order."""
 
     uri: str
     language: str
@@ -101,7 +102,7 @@ class Document:
     changed_line: int = 0
 
     def apply(self, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> Edit:
-        """One change, of a range or of the whole document; what it really changed."""
+        """Apply a change of a range or of the whole document; return the part that really changed."""
         self.changed_at = time.monotonic()
         if isinstance(change, types.TextDocumentContentChangeWholeDocument):
             old, self.lines = self.lines, split_lines(join_surrogates(change.text))
@@ -114,18 +115,18 @@ class Document:
         edit = trimmed((first, start), text_between(self.lines, (first, start), (last, end)), change.text)
         text = join_surrogates(self.lines[first][:start] + change.text + self.lines[last][end:])
         if first > 0 and text.startswith("\n") and self.lines[first - 1].endswith("\r"):
-            # A lone CR and the LF that now follows it have become one line end.
+            # A lone CR and the LF that now follows it are one line end.
             first -= 1
             text = self.lines[first] + text
         new = split_lines(text)
         if last + 1 < len(self.lines):
-            new.pop()  # the end of the last changed line stands in `text`; what follows it is the next line
+            new.pop()  # the last changed line's end is in `text`; the next line follows it
         self.lines[first : last + 1] = new
         self.changed_line = first + len(new) - 1
         return edit
 
     def locate(self, position: types.Position, encoding: Encoding) -> tuple[int, int]:
-        """Line and code point index of an LSP position; what lies outside is moved to the nearest end."""
+        """Return the line and the code point index of an LSP position, moved into the document if outside."""
         if position.line >= len(self.lines):
             return len(self.lines) - 1, len(content(self.lines[-1]))
         line = content(self.lines[position.line])
@@ -143,12 +144,12 @@ class Document:
             return snapshot
         start, end = (self.locate(at, encoding) for at in (selected.range.start, selected.range.end))
         if not (line, 0) <= start <= (line, index) <= end < (line + 1, 0):
-            return snapshot  # the cursor has moved on since
+            return snapshot  # the cursor has moved since
         item = Selected(readable(selected.text), selected.range, index - start[1], end[1] - index)
         return snapshot.with_selected(item)
 
     def snapshot_at(self, line: int, index: int, encoding: Encoding) -> Snapshot:
-        """The window around the `index`th code point of `line`."""
+        """Return the window around the code point at `index` of `line`."""
         current = self.lines[line]
         after = content(current)[index:]
         nearby_ends = current[len(content(current)) :] or self.lines[line - 1]
@@ -188,7 +189,7 @@ class Documents:
     ) -> list[Edit]:
         document = self._open.get(uri)
         if document is None:
-            return []  # the client changes what it never opened: there is no text to change
+            return []  # the client never opened this document
         document.version = version
         return [document.apply(change, self.encoding) for change in changes]
 
@@ -197,7 +198,7 @@ class Documents:
 
 
 def relative_path(uri: str, roots: Sequence[str]) -> str:
-    """The path that a user would name: relative to its workspace folder, else the file's name."""
+    """Return the path relative to the file's workspace folder, or the file's name if it is in none."""
     path = _path(uri)
     best = ""
     for root in (_path(root) for root in roots):
@@ -209,7 +210,7 @@ def relative_path(uri: str, roots: Sequence[str]) -> str:
 def _path(uri: str) -> PurePosixPath:
     try:
         return PurePosixPath(unquote(urlsplit(uri).path))
-    except ValueError:  # no URI at all; its last part still makes a name
+    except ValueError:  # not a URI; its last part is still a usable name
         return PurePosixPath(uri)
 
 
@@ -223,7 +224,7 @@ def _prefix_window(lines: list[str], line: int, index: int) -> str:
         first -= 1
         chars += len(lines[first])
     if first > 0:
-        # Where lines are long, a whole step could cost most of the window: then a finer one.
+        # If lines are long, a whole step could cost most of the window: then take a finer step.
         for step in (WINDOW_STEP_LINES, WINDOW_STEP_LINES // 8, 1):
             start = -(-first // step) * step
             if start <= line and sum(map(len, lines[first:start])) <= SNAPSHOT_PREFIX_CHARS // 4:

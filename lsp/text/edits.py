@@ -1,7 +1,7 @@
-"""What one change did to a document, and where a place is after it: ground for what became of a completion.
+"""The effect of a change on a document and on places in it; the outcome of a completion is derived from it.
 
-Editors report one and the same change differently: the exact insertion, whole lines, the whole document. An
-`Edit` is trimmed to what really changed, so that all of them look alike.
+Editors report the same change differently: as the exact insertion, as whole lines, or as the whole document.
+An `Edit` is trimmed to what really changed, so that all of these reports become the same edit.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from lsp.text.positions import readable, split_lines
 
 Place = tuple[int, int]
-"""Line, and code points before it on that line."""
+"""Line, and code points before the place on that line."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """`text` has taken the place of what stood between `start` and `end`."""
+    """`text` replaced the text from `start` to `end`."""
 
     start: Place
     end: Place
@@ -26,7 +26,10 @@ class Edit:
         return advanced(self.start, self.text)
 
     def moved(self, place: Place) -> Place | None:
-        """Where `place` is now; None: it was within what was replaced. An insertion right there leaves it."""
+        """Return where `place` is after the edit, or None if it was inside the replaced text.
+
+        An insertion at `place` itself does not move it.
+        """
         if place <= self.start:
             return place
         if place < self.end:
@@ -38,7 +41,7 @@ class Edit:
 
 
 def shared_start(one: str, other: str) -> int:
-    """How many characters the two begin with alike."""
+    """Return the length of the common prefix."""
     shorter = min(len(one), len(other))
     if one[:shorter] == other[:shorter]:
         return shorter
@@ -46,13 +49,13 @@ def shared_start(one: str, other: str) -> int:
 
 
 def advanced(place: Place, text: str) -> Place:
-    """The end of `text` that begins at `place`."""
+    """Return the end of `text` if it begins at `place`."""
     lines = split_lines(text)
     return place[0] + len(lines) - 1, len(lines[-1]) + (place[1] if len(lines) == 1 else 0)
 
 
 def trimmed(start: Place, removed: str, text: str) -> Edit:
-    """`text` in place of `removed`, without what the two have in common at their ends."""
+    """Return the edit from `removed` to `text`, without their common prefix and suffix."""
     head = shared_start(removed, text)
     head -= _is_within_line_end(removed, head) or _is_within_line_end(text, head)
     tail = shared_start(removed[head:][::-1], text[head:][::-1])
@@ -62,7 +65,7 @@ def trimmed(start: Place, removed: str, text: str) -> Edit:
 
 
 def between(old: Sequence[str], new: Sequence[str]) -> Edit:
-    """The edit that makes the lines `new` of the lines `old`."""
+    """Return the edit that turns the lines `old` into the lines `new`."""
     shorter = min(len(old), len(new))
     first = 0
     while first < shorter - 1 and old[first] == new[first]:
@@ -75,7 +78,7 @@ def between(old: Sequence[str], new: Sequence[str]) -> Edit:
 
 
 def text_between(lines: Sequence[str], start: Place, end: Place) -> str:
-    """With the document's own line ends."""
+    """Return the text between two places, with the document's own line ends."""
     parts = list(lines[start[0] : end[0] + 1])
     if not parts:
         return ""
@@ -86,7 +89,7 @@ def text_between(lines: Sequence[str], start: Place, end: Place) -> str:
 
 
 def text_from(lines: Sequence[str], start: Place, chars: int) -> str:
-    """The next `chars` characters, lines ended by LF; fewer at the end of the document."""
+    """Return the next `chars` characters, with LF line ends; fewer at the end of the document."""
     parts: list[str] = []
     size, index = 0, start[1]
     for line in lines[start[0] : start[0] + chars + 1]:
@@ -99,5 +102,5 @@ def text_from(lines: Sequence[str], start: Place, chars: int) -> str:
 
 
 def _is_within_line_end(text: str, at: int) -> bool:
-    """Between a CR and its LF there is no place."""
+    """Return whether `at` is between a CR and its LF, where there is no place."""
     return at > 0 and text[at - 1 : at + 1] == "\r\n"

@@ -1,6 +1,6 @@
-"""LSP positions and Python strings: lines end at LF, CRLF or CR; columns count UTF-8, UTF-16 or UTF-32 units.
+"""LSP positions in Python strings: lines end at LF, CRLF or CR; columns count UTF-8, UTF-16 or UTF-32 units.
 
-Python's own `splitlines` also ends lines at form feeds, U+2028 and more, where an editor does not.
+Python's `splitlines` is not used: it also ends lines at form feeds, U+2028 and more, where editors do not.
 """
 
 import io
@@ -18,7 +18,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of `text` with their ends. The last one has none, and may be empty: there is always one."""
+    """Return the lines of `text` with their ends. The last line has no end and may be empty."""
     lines = list(io.StringIO(text, newline=""))
     if not lines or lines[-1].endswith(("\n", "\r")):
         lines.append("")
@@ -26,14 +26,14 @@ def split_lines(text: str) -> list[str]:
 
 
 def content(line: str) -> str:
-    """A line without its end."""
+    """Return a line without its end."""
     return line.rstrip("\r\n")
 
 
 def index_from_units(line: str, units: int, encoding: Encoding) -> int:
-    """Index into `line` (without its end) of the column `units`; inside a character it is that one's start.
+    """Return the index in `line` (without its end) of the column `units`.
 
-    A column beyond the end is the end, as LSP says.
+    A column inside a character counts as its start. A column beyond the end counts as the end, as LSP says.
     """
     if units >= len(line) and (line.isascii() or encoding == "utf-32"):
         return len(line)
@@ -49,7 +49,7 @@ def index_from_units(line: str, units: int, encoding: Encoding) -> int:
 
 
 def units_from_index(line: str, index: int, encoding: Encoding) -> int:
-    """Column, in units of `encoding`, of the character at `index` in `line`."""
+    """Return the column, in units of `encoding`, of the character at `index` in `line`."""
     head = line[:index]
     if encoding == "utf-32" or head.isascii():
         return len(head)
@@ -58,7 +58,7 @@ def units_from_index(line: str, index: int, encoding: Encoding) -> int:
 
 
 def join_surrogates(text: str) -> str:
-    """`text` with halves of a UTF-16 pair, which JSON may deliver one by one, made one character again."""
+    """Join halves of UTF-16 pairs, which JSON may deliver one by one, into characters."""
     if text.isascii():
         return text
     try:
@@ -69,7 +69,7 @@ def join_surrogates(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """LF line ends, and no halves of surrogate pairs, which no JSON encoder takes."""
+    """Return `text` with LF line ends and without lone surrogates, which no JSON encoder accepts."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
@@ -77,5 +77,5 @@ def readable(text: str) -> str:
 def _is_inside_character(encoded: bytes, cut: int, encoding: Encoding) -> bool:
     if encoding == "utf-8":
         return 0x80 <= encoded[cut] < 0xC0
-    # The high byte of a low surrogate. Halves that stand alone were joined or are alone for good.
+    # The high byte of a low surrogate, after that of a high one: a lone surrogate is a character here.
     return 0xDC <= encoded[cut + 1] < 0xE0 and cut >= 2 and 0xD8 <= encoded[cut - 1] < 0xDC

@@ -1,7 +1,7 @@
-"""How far an inserted text reaches over what stands right of the cursor: the last step of the keystroke flow.
+"""How many characters right of the cursor a completion replaces: the last step of the keystroke flow.
 
-Editors close brackets and quotes by themselves. A completion that brings its own closer must replace the one
-that stands there, or a stray bracket is left behind; one that does not must leave it alone.
+Editors close brackets and quotes by themselves. A completion with its own closer must replace the editor's
+closer, or a stray bracket is left behind; a completion without one must keep it.
 """
 
 from acepilot.completion_cache import CLOSER_OF
@@ -11,12 +11,12 @@ _QUOTES = frozenset(opener for opener, closer in CLOSER_OF.items() if opener == 
 
 
 def reach(text: str, line_after: str) -> int:
-    """How many characters right of the cursor `text` replaces."""
+    """Return how many characters right of the cursor `text` replaces."""
     leading = _leading_closers(line_after)
     closed = _closed_by(text, leading)
     if closed < len(leading):
         return closed
-    # Every bracket is accounted for; the text may also repeat what follows them, `;` or a whole line's end.
+    # All closers are replaced; the text may also repeat what follows them: `;`, or the rest of the line.
     for end in range(len(line_after), closed, -1):
         tail = line_after[:end]
         whole = not line_after[end:].strip()
@@ -33,9 +33,9 @@ def _leading_closers(line_after: str) -> str:
 
 
 def _closed_by(text: str, closers: str) -> int:
-    """How many of `closers`, which stand right of the cursor, `text` closes itself.
+    """Return how many of `closers`, the first characters right of the cursor, `text` contains itself.
 
-    The brackets and quotes that they answer are open left of the cursor, the innermost first.
+    Their brackets and quotes are open left of the cursor; the first closer belongs to the innermost.
     """
     open_now = [_OPENER_OF[closer] for closer in reversed(closers)]
     given = left = len(open_now)
@@ -46,7 +46,7 @@ def _closed_by(text: str, closers: str) -> int:
             left = min(left, len(open_now))
         elif innermost in _QUOTES:
             if char == "\n" and len(open_now) > left and innermost != "`":
-                open_now.pop()  # an apostrophe, not a string: strings end with their line
+                open_now.pop()  # an apostrophe, not a string: a string ends on its line
         elif char in CLOSER_OF:
             open_now.append(char)
     return given - left

@@ -1,4 +1,4 @@
-"""Fixtures: the scripted HTTP server, and an editor that talks to a real `python -m lsp` over stdio."""
+"""Fixtures: an editor that talks to a real `python -m lsp` over stdio."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ Connect = Callable[..., Awaitable[Editor]]
 
 @pytest_asyncio.fixture
 async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
-    """Starts `python -m lsp` and initialises it: `await connect(encodings=..., inline=...)`."""
+    """Start `python -m lsp` and initialise it: `await connect(encodings=..., inline=...)`."""
     editors: list[Editor] = []
 
     async def start(
@@ -35,7 +35,7 @@ async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
         await client.start_io(
             "/bin/sh",
             "-c",
-            'exec "$0" -m lsp "$@" 2>"$STDERR"',
+            'echo $$ >"$STDERR.pid"; exec "$0" -m lsp "$@" 2>"$STDERR"',
             sys.executable,
             "--server-url",
             fake.url,
@@ -62,6 +62,6 @@ async def connect(fake: FakeServer, tmp_path: Path) -> AsyncIterator[Connect]:
         async with asyncio.timeout(5):
             await editor.client.shutdown_session()
         await editor.client.stop()
-        # Every document and every answer in these tests holds one of these: code must not reach a log.
-        told = editor.stderr + "".join(message.message for message in editor.client.log_messages)
-        assert not [code for code in ("os.stat", "secret", "return", "import ") if code in told], told
+        # Every document and every answer in these tests holds one of these words; no log may hold code.
+        logs = editor.stderr + "".join(message.message for message in editor.client.log_messages)
+        assert not [code for code in ("os.stat", "secret", "return", "import ") if code in logs], logs

@@ -1,4 +1,4 @@
-"""What an editor does, over a pytest-lsp client: open, type, ask, and remember what it was told."""
+"""An editor over a pytest-lsp client: it opens documents, types, asks, and records the statuses."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ AUTOMATIC = types.InlineCompletionTriggerKind.Automatic
 
 @dataclass
 class Editor:
-    """One document at a time, the cursor at (`line`, `character`) in the client's units."""
+    """Edits one document at a time; the cursor is at (`line`, `character`) in the client's units."""
 
     client: LanguageClient
     stderr_file: Path
@@ -45,7 +45,7 @@ class Editor:
         self.character += len(text) if units is None else units
 
     def replace(self, text: str, over: int) -> None:
-        """Put `text` in place of so many units right of the cursor, which stays where it is."""
+        """Replace `over` units right of the cursor by `text`. The cursor does not move."""
         self.version += 1
         here, end = (types.Position(self.line, self.character + units) for units in (0, over))
         change = types.TextDocumentContentChangePartial(range=types.Range(here, end), text=text)
@@ -66,7 +66,7 @@ class Editor:
             types.TextDocumentIdentifier(self.uri),
             types.Position(self.line, self.character),
         )
-        # Sent now: pytest-lsp's own send_request_async waits until it is awaited.
+        # Sent at once: pytest-lsp's send_request_async sends only when it is awaited.
         sent = self.client.protocol.send_request("textDocument/inlineCompletion", params, msg_id=request_id)
         return asyncio.wrap_future(sent)
 
@@ -82,7 +82,7 @@ class Editor:
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
         async with asyncio.timeout(timeout_s):
-            while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+            while not condition():  # noqa: ASYNC110 - the condition changes in other processes
                 await asyncio.sleep(0.01)
 
     async def until_state(self, state: str, timeout_s: float = 5.0) -> None:
@@ -91,6 +91,10 @@ class Editor:
     @property
     def reason(self) -> str:
         return self.statuses[-1].reason if self.statuses else ""
+
+    @property
+    def server_pid(self) -> int:
+        return int(self.stderr_file.with_name(f"{self.stderr_file.name}.pid").read_text())
 
     @property
     def stderr(self) -> str:

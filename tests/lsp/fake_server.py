@@ -1,4 +1,4 @@
-"""A scripted stand-in for the completion server: a real port, and a memory of what it was asked."""
+"""A scripted completion server on a real port, which records its requests."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loa
 
 @dataclass
 class Seen:
-    """One request for a completion, the port it came from, how many chunks it got, and how it ended."""
+    """One request for a completion: its client's port, the number of chunks sent, and how it ended."""
 
     body: CompletionRequest
     authorization: str | None
@@ -41,11 +41,11 @@ class Seen:
 
 @dataclass
 class FakeServer:
-    """Set `script`, `text` and `delay_s` at any time; they count for the next request.
+    """`script`, `text` and `delay_s` can be set at any time, for the next request.
 
-    A stream's connection stays open for `lingers_s` after its end. `seen` are the streams; the requests
-    for other candidates, which are none, are `asked_for_others`. `trails` are what it explains; it has
-    none of its own.
+    A stream's connection stays open for `lingers_s` after the last event. `seen` records the requests for
+    streams, and `asked_for_others` the requests for other candidates. `trails` are the records for
+    `/v1/explain`.
     """
 
     text: str = "os.stat(path).st_size"
@@ -86,7 +86,7 @@ class FakeServer:
         wait_for(lambda: bool(self._uvicorn and self._uvicorn.started))
 
     def stop(self) -> None:
-        """As a crash: connections are cut."""
+        """Stop as a crash does: cut all connections."""
         if self._uvicorn is not None and self._thread is not None:
             self._uvicorn.should_exit = True
             self._uvicorn.force_exit = True
@@ -179,7 +179,7 @@ class FakeServer:
         )
 
     async def _chunks(self, seen: Seen, script: str, text: str, delay_s: float) -> AsyncIterator[str]:
-        """Four characters a chunk. Starlette cancels this where the client goes away."""
+        """Yield chunks of four characters. Starlette cancels this when the client disconnects."""
         name = f"cmpl-{len(self.seen)}"
         try:
             if script == "hang":
@@ -215,9 +215,9 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
 
 
 def wait_for(condition: Any, timeout_s: float = 5.0) -> None:
-    """Poll until `condition()` holds; fails after `timeout_s`."""
+    """Poll until `condition()` holds; fail after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"did not come true within {timeout_s} s")
+            raise AssertionError(f"the condition did not hold within {timeout_s} s")
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The language server's end of a completion's connection, against the scripted server."""
+"""The HTTP client for the completion server."""
 
 import asyncio
 import base64
@@ -6,21 +6,20 @@ import base64
 import httpx
 import pytest
 
-import lsp.client
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse
-from lsp.client import CompletionClient, ServerError
+from lsp.client import ClientLimits, CompletionClient, ServerError
 from lsp.doctor import examine
 from lsp.keystroke.shared_stream import SharedStream
 from lsp.settings import LspSettings
 from tests.event_stream import SEPARATORS, cut_answers, event_stream
 from tests.lsp.fake_server import FakeServer
-from tests.lsp.test_lsp_steps import snapshot
+from tests.lsp.snapshots import snapshot
 
 REQUEST = CompletionRequest(prompt="x = ", path="a.py")
 
 
-def client_of(fake: FakeServer) -> CompletionClient:
-    return CompletionClient(LspSettings.load({"server_url": fake.url}))
+def client_of(fake: FakeServer, **limits: float) -> CompletionClient:
+    return CompletionClient(LspSettings.load({"server_url": fake.url}), ClientLimits(**limits))
 
 
 async def collect(client: CompletionClient) -> str:
@@ -51,50 +50,38 @@ async def test_a_password_in_the_address_is_used_and_never_shown(fake: FakeServe
 
 
 @pytest.mark.asyncio
-async def test_a_connection_that_stays_open_after_the_end_is_given_up(
-    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lsp.client, "READ_OUT_S", 0.01)
+async def test_a_connection_that_stays_open_after_the_last_event_is_closed(fake: FakeServer) -> None:
     fake.lingers_s = 600
-    client = client_of(fake)
+    client = client_of(fake, drain_s=0.01)
     async with asyncio.timeout(30):
         assert await collect(client) == fake.text
     await client.aclose()
 
 
 @pytest.mark.asyncio
-async def test_the_last_word_is_not_kept_back_until_the_connection_is_read_out(
-    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lsp.client, "READ_OUT_S", 600)
+async def test_the_final_text_does_not_wait_for_the_end_of_the_connection(fake: FakeServer) -> None:
     fake.lingers_s = 600
-    client = client_of(fake)
-    told: list[str | None] = []
-    live = SharedStream(client, REQUEST, snapshot(), lambda live: told.append(live.final))
+    client = client_of(fake, drain_s=600)
+    finals: list[str | None] = []
+    stream = SharedStream(client, REQUEST, snapshot(), lambda stream: finals.append(stream.final))
     woken = asyncio.Event()
-    live.join(woken)
+    stream.join(woken)
     async with asyncio.timeout(30):
-        while not live.done:
+        while not stream.done:
             await woken.wait()
             woken.clear()
-        assert told == [fake.text]
-        await live.closed()
-    assert told == [fake.text]
+        assert finals == [fake.text]
+        await stream.closed()
+    assert finals == [fake.text]
     await client.aclose()
 
 
-def answer_with(response: httpx.Response, monkeypatch: pytest.MonkeyPatch) -> CompletionClient:
-    """A client whose next request gets this answer, whatever its address."""
-
-    async def handle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        return response
-
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
-    return CompletionClient(LspSettings.load({"server_url": "http://127.0.0.1:1"}))
+def client_that_gets(response: httpx.Response) -> CompletionClient:
+    return CompletionClient(LspSettings.load(), transport=httpx.MockTransport(lambda _: response))
 
 
 @pytest.mark.asyncio
-async def test_where_an_answer_is_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sizes_of_network_reads_change_nothing() -> None:
     texts = [f"'é{SEPARATORS}😀'", ""]
     answers = [
         CompletionResponse(id="c", created=0, model="m", choices=[Choice(index=0, text=text)])
@@ -103,15 +90,15 @@ async def test_where_an_answer_is_cut_changes_nothing(monkeypatch: pytest.Monkey
     first, second = (answer.model_dump_json(exclude_none=True) for answer in answers)
     raw = f": hello\r\n\r\ndata:{first}\r\n\r\ndata: {second}\n\ndata: [DONE]\n\n".encode()
     for response in cut_answers(raw):
-        client = answer_with(response, monkeypatch)
+        client = client_that_gets(response)
         assert [chunk.choices[0].text async for chunk in client.stream(REQUEST)] == texts
         assert response.is_closed
         await client.aclose()
 
 
 @pytest.mark.asyncio
-async def test_a_page_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = answer_with(event_stream(b"<html>", content_type="text/html"), monkeypatch)
+async def test_a_web_page_is_an_error() -> None:
+    client = client_that_gets(event_stream(b"<html>", content_type="text/html"))
     with pytest.raises(ServerError, match="--server-url") as caught:
         await collect(client)
     assert caught.value.state == "error"

@@ -1,4 +1,4 @@
-"""When the server is down, slow or wrong: nothing is offered, one status says why, and it ends by itself."""
+"""A server that is down, slow or wrong: nothing is offered, one status says why, recovery is automatic."""
 
 import asyncio
 from pathlib import Path
@@ -22,15 +22,13 @@ def problems(editor: Editor) -> list[str]:
 
 
 def open_sockets(editor: Editor) -> int:
-    """TCP sockets and the like of the language server's process."""
-    process = editor.client._server
-    assert process is not None
-    return sum("socket:" in str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
+    """Return the number of sockets of the language server's process."""
+    return sum("socket:" in str(fd.readlink()) for fd in Path(f"/proc/{editor.server_pid}/fd").iterdir())
 
 
 @pytest.mark.asyncio
-async def test_server_killed_in_mid_stream_and_back(fake: FakeServer, connect: Connect) -> None:
-    fake.delay_s = 1.0  # six chunks: the stream does not end before the server, on a busy machine either
+async def test_a_server_killed_during_a_stream_and_restarted(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 1.0  # six chunks: even on a busy machine, the server ends before the stream
     editor = await connect()
     editor.open(TEXT, CURSOR)
     asked = editor.ask()
@@ -53,14 +51,14 @@ async def test_no_server_at_all(fake: FakeServer, connect: Connect) -> None:
     for _ in range(5):
         assert await editor.text() is None
     await editor.until_state("off")
-    (told,) = problems(editor)
-    assert "python -m server" in told
-    assert editor.reason == told
+    (problem,) = problems(editor)
+    assert "python -m server" in problem
+    assert editor.reason == problem
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("script", ["500", "malformed", "die"])
-async def test_a_broken_answer_is_one_status(fake: FakeServer, connect: Connect, script: str) -> None:
+async def test_broken_answers_are_logged_once(fake: FakeServer, connect: Connect, script: str) -> None:
     editor = await connect()
     await editor.until_state("ready")
     editor.open(TEXT, CURSOR)
@@ -76,7 +74,7 @@ async def test_a_broken_answer_is_one_status(fake: FakeServer, connect: Connect,
 
 
 @pytest.mark.asyncio
-async def test_a_hang_costs_the_time_budget_and_no_more(fake: FakeServer, connect: Connect) -> None:
+async def test_a_hanging_server_costs_only_the_time_budget(fake: FakeServer, connect: Connect) -> None:
     editor = await connect("--time-budget-ms", "200")
     editor.open(TEXT, CURSOR)
     fake.script = "hang"
@@ -86,14 +84,14 @@ async def test_a_hang_costs_the_time_budget_and_no_more(fake: FakeServer, connec
     fake.script = "stream"
     editor.type("o")
     fake.text = "s.stat(path)"
-    assert await editor.text() is None  # the hanging request may still answer: it is not given up yet
+    assert await editor.text() is None  # the hanging request is not cancelled yet, and may still answer
     editor.open(TEXT, CURSOR, name="b.py")
     assert await editor.text() == fake.text
     await editor.until_state("ready")
 
 
 @pytest.mark.asyncio
-async def test_too_slow_offers_the_whole_lines_that_are_there(fake: FakeServer, connect: Connect) -> None:
+async def test_a_slow_server_gives_the_whole_lines_so_far(fake: FakeServer, connect: Connect) -> None:
     editor = await connect("--time-budget-ms", "600")
     editor.open(TEXT, CURSOR)
     fake.text, fake.delay_s = "os\n    x = 1\n    y = 2\n" + "    z = 3\n" * 5, 0.1
@@ -122,7 +120,7 @@ async def test_a_wrong_token(fake: FakeServer, connect: Connect) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_busy_server_is_left_alone(fake: FakeServer, connect: Connect) -> None:
+async def test_a_busy_server_gets_no_automatic_requests(fake: FakeServer, connect: Connect) -> None:
     editor = await connect()
     await editor.until_state("ready")
     editor.open(TEXT, CURSOR)
@@ -149,7 +147,7 @@ async def test_a_model_that_is_still_loading(fake: FakeServer, connect: Connect)
 
 
 @pytest.mark.asyncio
-async def test_a_model_that_could_not_be_loaded_is_an_error_until_there_is_one(
+async def test_a_model_that_failed_to_load_is_an_error_until_one_is_loaded(
     fake: FakeServer, connect: Connect
 ) -> None:
     fake.script = "failed"
@@ -159,7 +157,7 @@ async def test_a_model_that_could_not_be_loaded_is_an_error_until_there_is_one(
     editor.open(TEXT, CURSOR)
     for _ in range(2):
         assert await editor.text() is None
-    await asyncio.sleep(1)  # it is asked again meanwhile
+    await asyncio.sleep(1)  # the server is checked again meanwhile
     assert [status.state for status in editor.statuses if status.message] == ["error"] * len(editor.statuses)
     assert len(problems(editor)) == 1
     fake.script = "loading"
@@ -170,7 +168,7 @@ async def test_a_model_that_could_not_be_loaded_is_an_error_until_there_is_one(
 
 
 @pytest.mark.asyncio
-async def test_versions_that_differ_are_said_once_and_refuse_nothing(
+async def test_different_versions_are_logged_once_and_refuse_nothing(
     fake: FakeServer, connect: Connect
 ) -> None:
     fake.version = "98.7.6"
@@ -180,8 +178,8 @@ async def test_versions_that_differ_are_said_once_and_refuse_nothing(
     assert await editor.text() == fake.text
     await editor.until(lambda: editor.reason)
     assert (editor.statuses[-1].state, "98.7.6" in editor.statuses[-1].message) == ("ready", True)
-    (told,) = problems(editor)
-    assert "install the same version" in told
+    (problem,) = problems(editor)
+    assert "install the same version" in problem
     fake.script = "429"
     editor.type("z")
     assert await editor.text() is None
@@ -243,7 +241,7 @@ async def test_a_document_that_was_never_opened(fake: FakeServer, connect: Conne
 
 @pytest.mark.asyncio
 async def test_two_hundred_rapid_edits_leak_nothing(fake: FakeServer, connect: Connect) -> None:
-    fake.delay_s = 1.0  # none is whole before the next key, on a busy machine either
+    fake.delay_s = 1.0  # even on a busy machine, no stream ends before the next key
     editor = await connect()
     editor.open(TEXT, CURSOR)
     answers = []
@@ -253,7 +251,7 @@ async def test_two_hundred_rapid_edits_leak_nothing(fake: FakeServer, connect: C
         if number % 3 == 0:
             editor.client.cancel_request(types.CancelParams(id=f"ask-{number}"))
         if number % 8 == 0:
-            await asyncio.sleep(0.06)  # longer than the debounce by then: some requests do go out
+            await asyncio.sleep(0.06)  # longer than the debounce by then, so that some requests are sent
     fake.delay_s = 0.005
     results = await asyncio.gather(*answers, return_exceptions=True)
     last = results[-1]

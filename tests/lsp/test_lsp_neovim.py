@@ -1,7 +1,7 @@
 """A real editor: headless Neovim 0.11 with its own LSP client.
 
-With ACEPILOT_TEST_SERVER_URL it asks that server (a real model) instead of the scripted one, and only what
-any model must satisfy is checked.
+With ACEPILOT_TEST_SERVER_URL it uses that server (a real model) instead of the scripted one, and checks only
+what holds for any model.
 """
 
 import importlib.util

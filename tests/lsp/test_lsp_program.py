@@ -1,4 +1,4 @@
-"""`python -m lsp` as a program: the doctor, serving over TCP, flags that are wrong."""
+"""`python -m lsp` as a program: the doctor, serving over TCP, wrong flags."""
 
 import asyncio
 import json
@@ -26,12 +26,12 @@ def run(*flags: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def failing(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """Names and advice of the checks that failed, from --json."""
+    """Return the names and the advice of the failed checks, from --json."""
     assert done.returncode == 1, done.stdout + done.stderr
     return {check["name"]: check["advice"] for check in json.loads(done.stdout)["checks"] if not check["ok"]}
 
 
-def test_doctor_finds_all_well(fake: FakeServer) -> None:
+def test_doctor_with_a_working_server(fake: FakeServer) -> None:
     done = run("--doctor", "--server-url", fake.url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"`return {fake.text}` in" in done.stdout
@@ -71,7 +71,7 @@ def test_doctor_says_what_to_do(fake: FakeServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--server-url", "not a url"], "server_url"),
         (["--time-budget-ms", "1"], "time_budget_ms"),
@@ -80,10 +80,10 @@ def test_doctor_says_what_to_do(fake: FakeServer) -> None:
         (["--json"], "--doctor"),
     ],
 )
-def test_wrong_flags_are_explained(flags: list[str], said: str) -> None:
+def test_wrong_flags_are_explained(flags: list[str], message: str) -> None:
     done = run(*flags)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -101,8 +101,8 @@ async def tcp_port(fake: FakeServer) -> AsyncIterator[int]:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
-    said = (await asyncio.wait_for(process.stderr.readline(), 10)).decode()
-    yield int(said.rsplit(":", 1)[1])
+    line = (await asyncio.wait_for(process.stderr.readline(), 10)).decode()
+    yield int(line.rsplit(":", 1)[1])
     process.terminate()
     await process.communicate()
 
@@ -145,14 +145,14 @@ async def complete(client: LanguageClient, text: str) -> str:
     return str(answer.items[0].insert_text)
 
 
-def test_doctor_prints_what_it_sees_as_text(fake: FakeServer) -> None:
+def test_doctor_prints_completions_without_markup(fake: FakeServer) -> None:
     fake.text = "weird[/x][bold]:smile:"
     done = run("--doctor", "--server-url", fake.url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"`return {fake.text}` in" in done.stdout
 
 
-def test_an_address_that_is_taken_is_told(fake: FakeServer) -> None:
+def test_an_address_in_use_is_an_error(fake: FakeServer) -> None:
     done = run("--tcp", fake.url.removeprefix("http://"))
     assert done.returncode == 3
     assert done.stderr.startswith(f"error: Cannot listen on {fake.url.removeprefix('http://')}")

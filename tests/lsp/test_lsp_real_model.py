@@ -1,8 +1,7 @@
 """From the keystroke to the model and back: the real server, the real language server, a real model.
 
-The starter is used where it is fetched, else starter-tiny, of which only what any model must satisfy is
-asked.
-What a completion should mean is asked of the starter alone, in the tests marked e2e.
+The tests use the starter if it is fetched, else starter-tiny, and check only what holds for any model. The
+tests marked e2e check the meaning of completions; they need the starter.
 """
 
 import asyncio
@@ -86,7 +85,7 @@ def starter_url() -> Iterator[str]:
 
 
 async def offered(connect: Connect, url: str, marked: str, name: str, language: str) -> tuple[str, str]:
-    """The text that is offered at ‸, and the document as an editor makes it when the user accepts."""
+    """Return the text offered at ‸, and the document after the user accepted it."""
     before, after = marked.split("‸")
     editor = await connect("--server-url", url, "--time-budget-ms", "20000")
     last_line = before.rpartition("\n")[2]
@@ -95,7 +94,7 @@ async def offered(connect: Connect, url: str, marked: str, name: str, language: 
     text = ""
     while (
         item is not None and item.insert_text != text
-    ):  # on a slow machine, the first whole lines come first
+    ):  # on a slow machine, the first lines are offered before the rest
         text = str(item.insert_text)
         await asyncio.sleep(1.5)
         item = await editor.item()

@@ -1,4 +1,4 @@
-"""A real `python -m lsp` over stdio, against the scripted server: what an editor gets."""
+"""An editor's session with a real `python -m lsp` over stdio and the scripted server."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ async def test_inline_completion(fake: FakeServer, connect: Connect) -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_final_text_counts_not_the_deltas(fake: FakeServer, connect: Connect) -> None:
+async def test_the_final_text_replaces_the_chunks(fake: FakeServer, connect: Connect) -> None:
     fake.final = "os.stat(path)"
     editor = await connect()
     editor.open(TEXT, CURSOR)
@@ -43,7 +43,7 @@ async def test_the_final_text_counts_not_the_deltas(fake: FakeServer, connect: C
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
-async def test_what_some_take_for_a_line_end_does_not_end_a_streams_line(
+async def test_only_lf_and_cr_end_a_line_of_the_event_stream(
     fake: FakeServer, connect: Connect, separator: str
 ) -> None:
     fake.text = f"os{separator}x = '{separator * 3}'"
@@ -62,12 +62,12 @@ async def test_a_cached_suggestion_keeps_its_own_completions_id(fake: FakeServer
         assert item is not None
         assert item.command is not None
         ids += item.command.arguments or []
-    assert ids == ["cmpl-1", "cmpl-2", "cmpl-1"], "although both have the same text"
+    assert ids == ["cmpl-1", "cmpl-2", "cmpl-1"], "both have the same text"
     assert len(fake.seen) == 2
 
 
 @pytest.mark.asyncio
-async def test_nothing_has_a_reason(fake: FakeServer, connect: Connect) -> None:
+async def test_an_empty_answer_has_a_reason(fake: FakeServer, connect: Connect) -> None:
     fake.final, fake.reason = "", "Every line repeats the suffix."
     editor = await connect()
     editor.open(TEXT, CURSOR)
@@ -89,22 +89,22 @@ async def test_the_last_request_is_explained_by_the_servers_record(
         Trail(id=f"cmpl-{number}", model="fake", engine="fake", language=None, mode="line", reason=reason)
         for number, reason in ((1, "Shown."), (2, "It repeats the line below."))
     ]
-    told = await editor.client.workspace_execute_command_async(ask)
-    assert isinstance(told, dict)
-    assert told["reason"] == "Shown."
+    trail = await editor.client.workspace_execute_command_async(ask)
+    assert isinstance(trail, dict)
+    assert trail["reason"] == "Shown."
     fake.text = ""
     editor.type("z")
     await editor.text()
     for _ in range(2):
-        told = await editor.client.workspace_execute_command_async(ask)
-        assert isinstance(told, dict)
-        assert told["reason"] == "It repeats the line below."
-        await editor.text(AUTOMATIC)  # known by now: the server is not asked
+        trail = await editor.client.workspace_execute_command_async(ask)
+        assert isinstance(trail, dict)
+        assert trail["reason"] == "It repeats the line below."
+        await editor.text(AUTOMATIC)  # answered from the cache
     assert len(fake.seen) == 2
 
 
 @pytest.mark.asyncio
-async def test_typing_along_is_answered_without_the_server(fake: FakeServer, connect: Connect) -> None:
+async def test_typing_a_suggestion_is_answered_from_the_cache(fake: FakeServer, connect: Connect) -> None:
     editor = await connect()
     editor.open(TEXT, CURSOR)
     await editor.text()
@@ -114,8 +114,8 @@ async def test_typing_along_is_answered_without_the_server(fake: FakeServer, con
 
 
 @pytest.mark.asyncio
-async def test_typing_along_keeps_the_stream(fake: FakeServer, connect: Connect) -> None:
-    fake.delay_s = 0.3  # six chunks: the keys come before the last, on a busy machine too
+async def test_typing_a_suggestion_shares_its_stream(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 0.3  # six chunks: even on a busy machine, the keys come before the last chunk
     editor = await connect()
     editor.open(TEXT, CURSOR)
     answers = [editor.ask()]
@@ -131,8 +131,8 @@ async def test_typing_along_keeps_the_stream(fake: FakeServer, connect: Connect)
 
 
 @pytest.mark.asyncio
-async def test_typing_something_else_cancels_the_stream(fake: FakeServer, connect: Connect) -> None:
-    fake.delay_s = 1.0  # six chunks: the stream is not whole before the key, on a busy machine either
+async def test_typing_other_text_cancels_the_stream(fake: FakeServer, connect: Connect) -> None:
+    fake.delay_s = 1.0  # six chunks: even on a busy machine, the key comes before the end
     editor = await connect()
     editor.open(TEXT, CURSOR)
     first = editor.ask()
@@ -170,7 +170,7 @@ async def test_a_change_while_waiting_drops_the_answer(fake: FakeServer, connect
 
 
 @pytest.mark.asyncio
-async def test_a_change_that_types_along_gets_the_rest(fake: FakeServer, connect: Connect) -> None:
+async def test_typing_the_beginning_while_waiting_gets_the_rest(fake: FakeServer, connect: Connect) -> None:
     fake.delay_s = 0.3
     editor = await connect()
     editor.open(TEXT, CURSOR)
@@ -197,7 +197,9 @@ async def test_an_auto_closed_bracket_is_replaced(fake: FakeServer, connect: Con
 
 
 @pytest.mark.asyncio
-async def test_much_right_of_the_cursor_asks_only_by_hand(fake: FakeServer, connect: Connect) -> None:
+async def test_long_text_right_of_the_cursor_needs_a_request_by_hand(
+    fake: FakeServer, connect: Connect
+) -> None:
     editor = await connect()
     editor.open("x =  # a comment\n", (0, 4))
     assert await editor.text(AUTOMATIC) is None
@@ -278,7 +280,7 @@ async def test_the_completion_menu_for_editors_without_ghost_text(fake: FakeServ
 
 
 @pytest.mark.asyncio
-async def test_other_open_files_are_context(fake: FakeServer, connect: Connect) -> None:
+async def test_other_open_files_give_snippets(fake: FakeServer, connect: Connect) -> None:
     editor = await connect()
     helper = "def size_of_path(path, follow):\n    return os.stat(path, follow)\n"
     editor.open(helper, (0, 0), name="sub/helper.py")

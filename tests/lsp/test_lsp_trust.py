@@ -1,4 +1,4 @@
-"""An editor starts the language server inside any project: nothing of that project may steer it."""
+"""An editor starts the language server inside any project: no file of the project may influence it."""
 
 import subprocess
 import sys
@@ -23,24 +23,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
-def test_a_project_s_settings_are_not_read(project: Path) -> None:
+def test_a_projects_settings_are_not_read(project: Path) -> None:
     (project / "acepilot.toml").write_text(ELSEWHERE)
     assert LspSettings.load().server_url.host == "127.0.0.1"
 
 
-def test_the_user_s_settings_are_read(project: Path) -> None:
+def test_the_users_settings_are_read(project: Path) -> None:
     (project.parent / "home" / "acepilot.toml").write_text(ELSEWHERE)
     assert LspSettings.load().server_url.host == "198.51.100.7"
 
 
-def test_a_table_that_nothing_reads_is_said(project: Path) -> None:
+def test_an_unknown_table_is_an_error(project: Path) -> None:
     (project.parent / "home" / "acepilot.toml").write_text("[slp]\ntime_budget_ms = 1\n")
     with pytest.raises(ConfigError, match=r"nothing reads slp; the tables are \[server\]"):
         LspSettings.load()
 
 
 @pytest.mark.parametrize("command", [["-m", "lsp"], None])
-def test_a_project_s_modules_are_not_imported(project: Path, command: list[str] | None) -> None:
+def test_a_projects_modules_are_not_imported(project: Path, command: list[str] | None) -> None:
     for name in ("httpx", "asyncio", "rich", "acepilot"):
         (project / f"{name}.py").write_text("raise SystemExit('the project was imported')")
     words = [sys.executable, *command] if command else [str(Path(sys.executable).with_name("acepilot-lsp"))]

@@ -1,4 +1,4 @@
-"""Documents and positions against a slow model that knows only one string; windows that stay put."""
+"""Documents and positions, compared with a slow model that keeps one string; and the snapshot's window."""
 
 import re
 
@@ -23,7 +23,7 @@ def units(text: str, encoding: Encoding) -> int:
 
 
 def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
-    """The LSP position of `offset`, by the book: lines end at CRLF, LF and CR."""
+    """Return the LSP position of `offset`, by the specification: lines end at CRLF, LF and CR."""
     before = text[:offset]
     if before.endswith("\r") and text[offset : offset + 1] == "\n":
         raise AssertionError("between CR and LF there is no position")
@@ -40,14 +40,14 @@ def document(text: str) -> Document:
 
 
 @given(TEXT)
-def test_lines_are_the_text(text: str) -> None:
+def test_lines_join_to_the_text(text: str) -> None:
     lines = split_lines(text)
     assert "".join(lines) == text
     assert [re.sub("\r\n|\n|\r", "", line) for line in lines] == re.split("\r\n|\n|\r", text)
 
 
 @given(LINE, st.integers(0, 40), st.sampled_from(ENCODINGS))
-def test_columns_there_and_back(line: str, index: int, encoding: Encoding) -> None:
+def test_columns_convert_to_indices_and_back(line: str, index: int, encoding: Encoding) -> None:
     index = min(index, len(line))
     column = units_from_index(line, index, encoding)
     assert column == units(line[:index], encoding)
@@ -55,7 +55,7 @@ def test_columns_there_and_back(line: str, index: int, encoding: Encoding) -> No
 
 
 @given(LINE, st.sampled_from(ENCODINGS))
-def test_any_column_is_somewhere_at_or_before(line: str, encoding: Encoding) -> None:
+def test_a_column_inside_a_character_is_its_start(line: str, encoding: Encoding) -> None:
     for column in range(units(line, encoding) + 3):
         index = index_from_units(line, column, encoding)
         assert units(line[:index], encoding) <= column
@@ -118,7 +118,7 @@ def test_halves_of_an_emoji_become_one(column: int) -> None:
     repeat=st.integers(1, 300),
     data=st.data(),
 )
-def test_windows_are_clipped_pieces_of_the_text(lengths: list[int], repeat: int, data: st.DataObject) -> None:
+def test_windows_are_limited_parts_of_the_text(lengths: list[int], repeat: int, data: st.DataObject) -> None:
     lengths = lengths * repeat
     mine = document("\n".join("x" * length for length in lengths))
     line = data.draw(st.integers(0, len(lengths) - 1))
@@ -136,7 +136,7 @@ def test_windows_are_clipped_pieces_of_the_text(lengths: list[int], repeat: int,
         assert len(snapshot.prefix) >= SNAPSHOT_PREFIX_CHARS - SNAPSHOT_PREFIX_CHARS // 4 - longest
 
 
-def test_the_window_stays_put_while_one_types() -> None:
+def test_the_windows_beginning_stays_while_the_user_types() -> None:
     mine = document("".join(f"line {number:06}\n" for number in range(20_000)))
     starts: set[str] = set()
     for line in range(15_000, 15_060):
@@ -144,7 +144,7 @@ def test_the_window_stays_put_while_one_types() -> None:
     assert len(starts) <= 2
 
 
-def test_one_endless_line_is_cut_in_coarse_steps() -> None:
+def test_a_line_longer_than_the_window_is_cut_in_coarse_steps() -> None:
     mine = document("x" * 10 + "y" * 1_000_000)
     one = mine.snapshot_at(0, 500_000, "utf-16").prefix
     other = mine.snapshot_at(0, 500_100, "utf-16").prefix
@@ -152,7 +152,7 @@ def test_one_endless_line_is_cut_in_coarse_steps() -> None:
     assert len(other) == len(one) + 100
 
 
-def test_binary_is_told_from_text() -> None:
+def test_binary_files_are_recognised() -> None:
     assert document("\x7fELF\0").snapshot(types.Position(0, 2), "utf-16").looks_binary
     assert document("\ufffd\ufffdab").snapshot(types.Position(0, 2), "utf-16").looks_binary
     assert not document("").snapshot(types.Position(0, 0), "utf-16").looks_binary
