@@ -1,4 +1,4 @@
-"""The last step of every export: a model's folder that appears whole, with its manifest and its card."""
+"""Write a model folder atomically, with its manifest and card: the last step of exports and conversions."""
 
 import shutil
 from collections.abc import Callable
@@ -14,48 +14,48 @@ Filled = TypeVar("Filled")
 
 
 def check_target(target: Path, source: Path) -> None:
-    """Raises ConfigError when writing a folder at `target` would destroy what is no export."""
+    """Raise ConfigError when writing `target` would destroy `source`, or what is not a model folder."""
     inside = target.resolve()
     if inside in (source.resolve(), *source.resolve().parents) or source.resolve() in inside.parents:
-        raise ConfigError(f"{target} is where the model itself is: choose another folder.", field="out")
+        raise ConfigError(f"{target} holds the source model itself: choose another folder.", field="out")
     check_overwrites(target)
 
 
 def check_overwrites(target: Path) -> None:
-    """Raises ConfigError when at `target` is something else than a model's folder, which may be replaced."""
+    """Raise ConfigError when `target` exists and is not a model folder. A model folder may be replaced."""
     if target.is_file() or (
         target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_FILE).is_file()
     ):
-        raise ConfigError(
-            f"{target} is there already, and is no model's folder: choose another.", field="out"
-        )
+        raise ConfigError(f"{target} exists and is not a model folder: choose another folder.", field="out")
 
 
 def write_folder(target: Path, manifest: Manifest, fill: Callable[[Path], Filled]) -> tuple[Manifest, Filled]:
-    """`fill(folder)` writes the model's files; they appear under `target` together, or not at all.
+    """Let `fill` write the model's files into a hidden folder, then move it to `target`.
 
-    Whatever `fill` raises leaves nothing behind, and what was at `target` before stays then. Gives the
-    manifest with the files in it, and what `fill` gave.
+    Return the manifest with the hashes of the files, and what `fill` returned. If `fill` raises an error, an
+    existing `target` stays as it was.
     """
     staging = target.with_name(f".{target.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         with explain_full_disk(
-            staging.parent, f"{target.name} was not written. Free some space and export again."
+            staging.parent, f"{target.name} was not written. Free some space and run this again."
         ):
             filled = fill(staging)
             (staging / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")
             for path in staging.iterdir():
-                path.chmod(0o644)  # safetensors writes for its owner alone, and a server may be another user
+                path.chmod(
+                    0o644
+                )  # the server may run as another user, and safetensors lets only the owner read
             files = {
                 path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
                 for path in sorted(staging.iterdir())
             }
-            whole = manifest.model_copy(update={"files": files})
-            write_manifest(whole, staging)
+            complete = manifest.model_copy(update={"files": files})
+            write_manifest(complete, staging)
             shutil.rmtree(target, ignore_errors=True)
             staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return whole, filled
+    return complete, filled

@@ -1,4 +1,4 @@
-"""A model on this disk in another form: what `python -m finetune.convert` and export.py call."""
+"""Convert a model folder into another form, and check the result; __main__.py and export.py call this."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from acepilot.errors import ConfigError
 from acepilot.models.manifest import Manifest, ModelFormat
 from acepilot.models.registry import ModelFolder
-from finetune.convert.check import Figures
+from finetune.convert.check import Comparison
 from finetune.convert.folder import check_target, write_folder
-from finetune.convert.source import open_source
+from finetune.convert.source import Source, open_source
 
 if TYPE_CHECKING:
-    from finetune.convert.gguf.writer import GgufType
+    from finetune.convert.gguf.tensors import GgufType
     from finetune.convert.openvino.weights import WeightBits
 
 Form = Literal["gptj", "gguf", "openvino"]
@@ -23,8 +23,10 @@ FORMATS: dict[Form, ModelFormat] = {"gptj": "safetensors", "gguf": "gguf", "open
 
 @dataclass(frozen=True)
 class Converted:
+    """The manifest of the new folder, and how far its model is from the source."""
+
     manifest: Manifest
-    figures: Figures
+    comparison: Comparison
 
 
 def convert_model(
@@ -35,40 +37,63 @@ def convert_model(
     gguf_type: "GgufType" = "Q8_0",
     bits: "WeightBits" = "int8",
 ) -> Converted:
-    """Writes the folder `target`, whole or not at all. Raises ConfigError when `model` cannot have this form,
-    ModelBroken when it cannot be read, CheckFailed when what was written says something else."""
+    """Write `model` in another form to the folder `target`; on failure `target` stays as it was.
+
+    Raises ConfigError when `model` cannot have this form, ModelBroken when it cannot be read, and CheckFailed
+    when the converted model differs from `model`.
+    """
     check_target(target, model.path)
     source = open_source(model)
     if source.tokenizer is None and form != "gptj":
         raise ConfigError(
-            f"{model.path} has no tokenizer, which is part of a model written as {form}: copy tokenizer.json "
-            "and tokenizer_config.json of the model that it was made from into it.",
+            f"{model.path} has no tokenizer, which is part of a model in the form {form}: copy "
+            "tokenizer.json and tokenizer_config.json of the model that it was made from into it.",
             field="model",
         )
-    write: Callable[[Path], Figures]
-    match form:  # each form's libraries are imported where they are needed: openvino may be missing
-        case "gptj":
-            from finetune.convert.gptj import write_gptj
-
-            dtype = source.dtype
-            write = lambda folder: write_gptj(source, folder)  # noqa: E731
-        case "gguf":
-            from finetune.convert.gguf.writer import write_gguf
-
-            dtype = gguf_type
-            write = lambda folder: write_gguf(source, folder, gguf_type)  # noqa: E731
-        case "openvino":
-            from finetune.convert.openvino.writer import write_openvino
-
-            dtype = bits
-            write = lambda folder: write_openvino(source, folder, bits)  # noqa: E731
-    made = f"Written as {form} ({dtype}) from {source.manifest.id}."
+    dtype = {"gptj": source.dtype, "gguf": gguf_type, "openvino": bits}[form]
+    note = f"Written as {form} ({dtype}) from {source.manifest.id}."
     manifest = source.manifest.model_copy(
         update={
             "id": f"{source.manifest.id}-{form}",
             "format": FORMATS[form],
             "dtype": dtype,
-            "notes": f"{source.manifest.notes} {made}".strip(),
+            "notes": f"{source.manifest.notes} {note}".strip(),
         }
     )
-    return Converted(*write_folder(target, manifest, write))
+    return Converted(*write_folder(target, manifest, _writer(source, form, gguf_type, bits)))
+
+
+def _writer(
+    source: Source, form: Form, gguf_type: "GgufType", bits: "WeightBits"
+) -> Callable[[Path], Comparison]:
+    """Return a function that writes a form into a folder and checks it.
+
+    Each form's libraries are imported only for that form: openvino may be missing.
+    """
+    match form:
+        case "gptj":
+            from finetune.convert.gptj import check_gptj, write_gptj
+
+            def write(folder: Path) -> Comparison:
+                write_gptj(source, folder)
+                return check_gptj(source, folder)
+
+        case "gguf":
+            import psutil
+
+            from finetune.convert.gguf.read_back import check_gguf
+            from finetune.convert.gguf.writer import write_gguf
+
+            def write(folder: Path) -> Comparison:
+                write_gguf(source, folder, gguf_type)
+                return check_gguf(source, folder, gguf_type, psutil.virtual_memory().available)
+
+        case "openvino":
+            from finetune.convert.openvino.read_back import check_openvino
+            from finetune.convert.openvino.writer import write_openvino
+
+            def write(folder: Path) -> Comparison:
+                write_openvino(source, folder, bits)
+                return check_openvino(source, folder, bits)
+
+    return write

@@ -1,61 +1,71 @@
-"""CodeGen as GPT-J, which vLLM serves natively: the same numbers, the projections of attention told apart.
+"""Write a CodeGen as GPT-J, which vLLM serves: the same numbers, with attention's projections separated.
 
-CodeGen keeps queries, values and keys in one matrix, in four blocks, each with its part of all three, as was
-handy on TPUs. Everything else has GPT-J's names already.
+CodeGen keeps queries, values and keys in one matrix of four blocks, each with its part of all three, which
+suited TPUs. Every other weight has the same name in GPT-J.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTJConfig
 
 from acepilot.errors import ConfigError, ModelBroken
-from acepilot.models.stored_weights import StoredWeights
-from finetune.convert.check import (
-    Figures,
-    Tolerance,
-    accept,
-    check_tokenizer,
-    compare,
-    cut_by,
-    probe_ids,
-    streamed_logits,
-)
+from acepilot.models.stored_weights import SHARD_BYTES, StoredWeights, write_shards
+from finetune.convert.check import Comparison, Tolerance, accept, check_same_tokens, compare, encoder
+from finetune.convert.probe import probe_ids
 from finetune.convert.source import TOKENIZER_FILES, Source
+from finetune.convert.streaming import streamed_logits
 
 CODEGEN_BLOCKS = 4
-"""CodeGen's `qkv_proj` is stored in this many blocks, each with its queries, values and keys."""
+"""Blocks in CodeGen's `qkv_proj`, each with its queries, values and keys."""
+
 FUSED = ".attn.qkv_proj.weight"
 BUFFERS = (".attn.causal_mask", ".attn.bias", ".attn.masked_bias")
-"""Older files hold them; transformers computes them."""
-SHARD_BYTES = 1_000_000_000
-"""Also the memory that writing needs."""
+"""Older files hold these tensors; transformers computes them."""
+
 TOLERANCE = Tolerance(shift=1e-5, noise=1e-5)
-"""With equal numbers only a matrix product's order of adding can differ, and mostly does not."""
+"""The weights are equal; only the order of additions in a matrix product may differ, and rarely does."""
 
 
-def write_gptj(source: Source, folder: Path) -> Figures:
-    """Raises ConfigError for another family, CheckFailed when the result says something else."""
+def write_gptj(source: Source, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write `source` as GPT-J into `folder`, in files of at most `shard_bytes`.
+
+    Raises ConfigError for another family, and ModelBroken when weights are missing.
+    """
     if source.config.model_type != "codegen":
         raise ConfigError(
-            f"{source.path} is a {source.config.model_type}: only CodeGen is written as GPT-J.", field="to"
+            f"{source.path} is a {source.config.model_type}: only CodeGen can be converted to GPT-J.",
+            field="to",
         )
     config = gptj_config(source.config)
     config.save_pretrained(folder)
-    _save_shards(_renamed(source), folder, _parameter_names(config))
+    write_shards(_renamed(source), folder, shard_bytes=shard_bytes)
+    if odd := sorted(StoredWeights(folder).keys() ^ _parameter_names(config)):
+        raise ModelBroken(
+            f"{source.path} does not hold the weights of a complete CodeGen; missing or not expected: "
+            f"{', '.join(odd[:3])}."
+        )
     for name in TOKENIZER_FILES:
         if (source.path / name).is_file():
             shutil.copyfile(source.path / name, folder / name)
-    return _check(source, folder)
+
+
+def check_gptj(source: Source, folder: Path) -> Comparison:
+    """Compare the model in `folder` with `source`. Raises CheckFailed."""
+    if source.tokenizer is not None:
+        check_same_tokens(source.tokenizer, encoder(AutoTokenizer.from_pretrained(folder)))
+    ids = probe_ids(source)
+    config = GPTJConfig.from_pretrained(folder)
+    before = streamed_logits(source.config, source.weights, ids)
+    after = streamed_logits(config, StoredWeights(folder), ids)
+    return accept(compare(before, after, ids), TOLERANCE, "GPT-J")
 
 
 def gptj_config(codegen: Any) -> GPTJConfig:
@@ -68,7 +78,7 @@ def gptj_config(codegen: Any) -> GPTJConfig:
 
 
 def separated(fused: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """CodeGen's qkv_proj [3 C, C] -> GPT-J's q_proj, k_proj and v_proj, each [C, C]."""
+    """Split CodeGen's qkv_proj, [3 C, C], into GPT-J's q_proj, k_proj and v_proj, each [C, C]."""
     width = fused.shape[1]
     blocks = fused.reshape(CODEGEN_BLOCKS, 3, heads // CODEGEN_BLOCKS, width // heads, width)
     query, value, key = (part.reshape(width, width) for part in blocks.unbind(1))
@@ -90,47 +100,3 @@ def _parameter_names(config: GPTJConfig) -> set[str]:
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config)
     return {name for name, _ in model.named_parameters()}
-
-
-def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path, expected: set[str]) -> None:
-    """As transformers saves large models: shards, and an index of what is where. Raises ModelBroken."""
-    shards: list[list[str]] = []
-    shard: dict[str, Tensor] = {}
-    size_bytes = total_bytes = 0
-
-    def save() -> None:
-        save_file(shard, folder / f"{len(shards)}.part", {"format": "pt"})
-        shards.append(list(shard))
-
-    for name, weight in weights:
-        if shard and size_bytes + weight.nbytes > SHARD_BYTES:
-            save()
-            shard, size_bytes = {}, 0
-        shard[name] = weight
-        size_bytes += weight.nbytes
-        total_bytes += weight.nbytes
-    save()
-    written = {name for names in shards for name in names}
-    if written != expected:
-        odd = ", ".join(sorted(written ^ expected)[:3])
-        raise ModelBroken(f"The weights are not those of a whole CodeGen; missing or not expected: {odd}.")
-    if len(shards) == 1:
-        (folder / "0.part").rename(folder / "model.safetensors")
-        return
-    places: dict[str, str] = {}
-    for number, names in enumerate(shards):
-        file = f"model-{number + 1:05}-of-{len(shards):05}.safetensors"
-        (folder / f"{number}.part").rename(folder / file)
-        places |= dict.fromkeys(names, file)
-    index = {"metadata": {"total_size": total_bytes}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
-
-
-def _check(source: Source, folder: Path) -> Figures:
-    if source.tokenizer is not None:
-        check_tokenizer(source.tokenizer, cut_by(AutoTokenizer.from_pretrained(folder)))
-    ids = probe_ids(source)
-    config = GPTJConfig.from_pretrained(folder)
-    before = streamed_logits(source.config, source.weights, ids)
-    after = streamed_logits(config, StoredWeights(folder), ids)
-    return accept(compare(before, after, ids), TOLERANCE, "GPT-J")

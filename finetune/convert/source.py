@@ -1,4 +1,4 @@
-"""What an export starts from: a resolved model's config, tokenizer, manifest, and weights read one by one."""
+"""Open the source of a conversion: config, tokenizer, manifest, and weights that are read one at a time."""
 
 # torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -16,7 +16,7 @@ from acepilot.errors import ModelBroken
 from acepilot.models.manifest import Manifest
 from acepilot.models.registry import ModelFolder
 from acepilot.models.stored_weights import StoredWeights
-from finetune.convert.gguf.tokenizer import cut_as_gguf_says
+from finetune.convert.gguf.tokenizer import with_named_pre_tokenizer
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -31,8 +31,10 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class Source:
-    """`weights` by the names that transformers gives them, each read when it is asked for. `tokenizer` is
-    transformers', or None for a folder of weights alone."""
+    """A model to convert. `weights` has transformers' names, and reads a weight at each access.
+
+    `tokenizer` is transformers', or None for a folder that has only weights.
+    """
 
     path: Path
     config: Any
@@ -46,7 +48,7 @@ class Source:
 
 
 def open_source(model: ModelFolder) -> Source:
-    """Raises ModelBroken when transformers cannot read `model`."""
+    """Open `model`. Raises ModelBroken when transformers cannot read it."""
     try:
         if model.gguf is not None:
             return _open_gguf(model, model.gguf)
@@ -55,8 +57,8 @@ def open_source(model: ModelFolder) -> Source:
         weights = StoredWeights(model.path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelBroken(
-            f"{model.path} cannot be read: an export needs a folder as transformers saves one (config.json, "
-            f"tokenizer, safetensors), or a GGUF. It says: {str(error).splitlines()[0]}"
+            f"{model.path} cannot be read: a conversion needs a folder that transformers saved (config.json, "
+            f"tokenizer, safetensors), or a GGUF. transformers says: {str(error).splitlines()[0]}"
         ) from error
     return Source(model.path, config, tokenizer, weights, _manifest(model, config))
 
@@ -64,21 +66,23 @@ def open_source(model: ModelFolder) -> Source:
 def _open_gguf(model: ModelFolder, gguf: Path) -> Source:
     read: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer = cut_as_gguf_says(tokenizer, gguf)
+    tokenizer = with_named_pre_tokenizer(tokenizer, gguf)
     config = read.config
-    del config.quantization_config  # the numbers are plain now
+    del config.quantization_config  # transformers has expanded the weights to float32
     weights = dict(read.named_parameters())
     return Source(gguf, config, tokenizer, weights, _manifest(model, config))
 
 
 def _manifest(model: ModelFolder, config: Any) -> Manifest:
-    """The model's own, or what can be known without one; the context is what its positions reach.
+    """Return the model's manifest, or one made from its config; `context_tokens` is limited to exact
+    positions.
 
-    A window that slides over all layers (the first Mistral) is, up to its own length, no window.
+    Where a sliding window covers all layers (the first Mistral), the context ends at its length: up to there
+    the window changes nothing, and the converted form need not know it.
     """
-    reach = int(config.max_position_embeddings)
+    limit = int(config.max_position_embeddings)
     if getattr(config, "use_sliding_window", True):
-        reach = min(reach, getattr(config, "sliding_window", None) or reach)
+        limit = min(limit, getattr(config, "sliding_window", None) or limit)
     found = model.manifest or Manifest(
         id=model.name,
         format="safetensors",
@@ -86,6 +90,6 @@ def _manifest(model: ModelFolder, config: Any) -> Manifest:
         base=model.name,
         licence="as the base model's",
         dtype=str(config.dtype).removeprefix("torch."),
-        context_tokens=reach,
+        context_tokens=limit,
     )
-    return found.model_copy(update={"context_tokens": min(found.context_tokens, reach)})
+    return found.model_copy(update={"context_tokens": min(found.context_tokens, limit)})

@@ -1,4 +1,4 @@
-"""Exports: interpolation between base and tuned, merged adapters, whole folders."""
+"""Export of a run: interpolation between base and tuned, merged adapters, complete folders."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ LOSSES = {"all": 2.0, "vue": 1.5}
 
 
 def a_run(folder: Path, method: str) -> tuple[Path, Any]:
-    """A finished run over a tiny base, as train.py leaves it; and the base."""
+    """Return the folder of a finished run, as train.py leaves it, and its tiny base."""
     base_folder = make_tiny_model(folder / "base")
     base: Any = AutoModelForCausalLM.from_pretrained(base_folder)
     run = folder / "run"
@@ -58,7 +58,7 @@ def a_run(folder: Path, method: str) -> tuple[Path, Any]:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_alpha_is_a_share_of_the_way_from_base_to_tuned(method: str, tmp_path: Path) -> None:
+def test_alpha_interpolates_between_base_and_tuned(method: str, tmp_path: Path) -> None:
     run, base = a_run(tmp_path, method)
     whole = load_file(export_run(run).folder / "model.safetensors")
     half = export_run(run, alpha=0.5, to=tmp_path / "half")
@@ -76,7 +76,7 @@ def test_alpha_is_a_share_of_the_way_from_base_to_tuned(method: str, tmp_path: P
     assert half.manifest.id == "half"
 
 
-def test_the_merged_model_says_what_the_adapted_one_says(tmp_path: Path) -> None:
+def test_the_merged_model_computes_what_the_adapted_one_computes(tmp_path: Path) -> None:
     run, base = a_run(tmp_path, "lora")
     adapted: Any = open_adapter(base, run / "weights" / "best").eval()
     merged: Any = AutoModelForCausalLM.from_pretrained(export_run(run).folder).eval()
@@ -86,10 +86,10 @@ def test_the_merged_model_says_what_the_adapted_one_says(tmp_path: Path) -> None
     )
 
 
-def test_weights_are_described_by_what_was_noted_with_them(tmp_path: Path) -> None:
+def test_weights_are_described_by_the_state_saved_with_them(tmp_path: Path) -> None:
     run, _ = a_run(tmp_path, "full")
-    noted = RunState(step=45, best_step=45, first_losses={"all": 3.0}, best_losses={"all": 1.0}, tokens=7)
-    (run / "weights/best/state.json").write_text(noted.model_dump_json())
+    saved = RunState(step=45, best_step=45, first_losses={"all": 3.0}, best_losses={"all": 1.0}, tokens=7)
+    (run / "weights/best/state.json").write_text(saved.model_dump_json())
     tuning = export_run(run).manifest.tuning
     assert tuning is not None
     assert (tuning.step, tuning.tokens, tuning.heldout_loss_after) == (45, 7, {"all": 1.0})
@@ -104,17 +104,17 @@ def test_without_the_tokenizer_of_its_corpus_nothing_is_exported(tmp_path: Path)
 
 
 @pytest.mark.parametrize("at", ["", "run", "run/weights"])
-def test_what_is_no_model_is_not_overwritten(at: str, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_not_overwritten(at: str, tmp_path: Path) -> None:
     run, _ = a_run(tmp_path, "full")
-    with pytest.raises(ConfigError, match="no model's folder"):
+    with pytest.raises(ConfigError, match="not a model folder"):
         export_run(run, to=tmp_path / at)
     assert export_run(run, to=run / "again").folder.is_dir()
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_model_folder_is_replaced_completely(tmp_path: Path) -> None:
     run, _ = a_run(tmp_path, "full")
     (run / "model").mkdir()
-    (run / "model" / "stale.txt").write_text("from before")
+    (run / "model" / "stale.txt").write_text("from an earlier export")
     folder = export_run(run).folder
     assert not (folder / "stale.txt").exists()
     assert set(read_manifest(folder).files) == {path.name for path in folder.iterdir()} - {"manifest.json"}

@@ -1,7 +1,8 @@
-"""A byte-level BPE tokenizer as GGUF keeps it: tokens, types, merges, and how text is cut first, by name.
+"""Write a byte-level BPE tokenizer into a GGUF: tokens, types, merges, and the name of its pre-tokenizer.
 
-llama.cpp knows the ways of cutting by name only, so `PRE_TOKENIZERS` is the whole of what can be written. The
-same table tells transformers, whose own reader forgets the name, how a GGUF's tokenizer cuts.
+llama.cpp knows pre-tokenizers (the rules that split text before BPE) by name only, so only those in
+`PRE_TOKENIZERS` can be written. transformers ignores the name when it reads a GGUF; the table repairs that
+too.
 """
 
 # tokenizers and transformers are typed only in part; the tests check how they are used.
@@ -30,7 +31,7 @@ _TEKKEN = (
 
 
 def _bytes(*patterns: str, digits: bool = False) -> Sequence:
-    """Cut at each of `patterns` in turn, then bytes."""
+    """Return the pre-tokenizer that splits at each of `patterns` in turn, and then maps bytes to symbols."""
     cuts: list[Any] = [Split(Regex(pattern), "isolated") for pattern in patterns]
     if digits:
         cuts.append(Digits(individual_digits=True))
@@ -39,9 +40,9 @@ def _bytes(*patterns: str, digits: bool = False) -> Sequence:
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """`whole_words`: a piece that is a token is never merged from smaller ones (`ignore_merges`)."""
+    """`whole_words` is `ignore_merges`: a piece that is a token itself is used without merging."""
 
-    cut: Sequence
+    rules: Sequence
     whole_words: bool = False
 
 
@@ -55,14 +56,14 @@ PRE_TOKENIZERS = {
     ),
     "tekken": PreTokenizer(_bytes(_TEKKEN), whole_words=True),
 }
-"""By llama.cpp's names; the patterns are those of the models' own tokenizer.json."""
-_SAME = {"starcoder": "smollm", "refact": "smollm", "codeshell": "smollm"}
+"""llama.cpp's name -> rules, with the patterns of the models' own tokenizer.json."""
+_ALIASES = {"starcoder": "smollm", "refact": "smollm", "codeshell": "smollm"}
 
 
 def add_tokenizer(writer: GGUFWriter, tokenizer: Any, vocabulary: int) -> None:
-    """`tokenizer` as transformers has it; `vocabulary`: the embedding's rows, of which some may be spare.
+    """Add a transformers tokenizer to the file; `vocabulary` is the number of embedding rows, some unused.
 
-    Raises ConfigError when it is none that llama.cpp knows.
+    Raises ConfigError when llama.cpp has no name for its pre-tokenizer.
     """
     state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     writer.add_tokenizer_model("gpt2")
@@ -90,34 +91,35 @@ def add_tokenizer(writer: GGUFWriter, tokenizer: Any, vocabulary: int) -> None:
 
 
 def pre_tokenizer_name(state: dict[str, Any]) -> str:
-    """llama.cpp's name for how this tokenizer cuts text. Raises ConfigError when it has none.
+    """Return llama.cpp's name of the pre-tokenizer in `state`, a tokenizer.json. Raises ConfigError.
 
-    `state` is a tokenizer.json. NFC normalization, which Qwen asks for, has no place in a GGUF: llama.cpp
-    leaves it out, and for text that is in NFC, as nearly all code is, that is no difference.
+    A GGUF cannot express Qwen's NFC normalization, and llama.cpp does without it. Nearly all code is in NFC
+    already, and is then tokenized alike.
     """
     model = state["model"]
     normalizer = (state["normalizer"] or {"type": "NFC"})["type"]
     if model["type"] == "BPE" and not model.get("byte_fallback") and normalizer == "NFC":
-        cut = _canonical(state["pre_tokenizer"])
+        rules = _canonical(state["pre_tokenizer"])
         for name, known in PRE_TOKENIZERS.items():
-            same = cut == _canonical(json.loads(known.cut.__getstate__()))
+            same = rules == _canonical(json.loads(known.rules.__getstate__()))
             if same and known.whole_words == bool(model.get("ignore_merges")):
                 return name
     raise ConfigError(
-        f"This model's tokenizer ({model['type']}) cuts text in a way that has no name in a GGUF; known are "
+        f"This model's tokenizer ({model['type']}) has a pre-tokenizer without a name in GGUF; supported are "
         f"{', '.join(PRE_TOKENIZERS)}.",
         field="model",
     )
 
 
 def _canonical(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Its steps without what changes no token."""
+    """Return the steps without the keys that change no token."""
     steps = (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer or {}])
     return [{key: value for key, value in step.items() if key != "trim_offsets"} for step in steps]
 
 
 def control_tokens(state: dict[str, Any]) -> set[str]:
-    """Special tokens, and the sentinels of fill-in-the-middle, which tokenizer.json need not call special."""
+    """Return the special tokens and the fill-in-the-middle sentinels, which tokenizer.json may not call
+    special."""
     added: dict[str, bool] = {token["content"]: token["special"] for token in state["added_tokens"]}
     fim = format_for(added)
     sentinels = {fim.prefix, fim.suffix, fim.middle, fim.file_separator} if fim else set[str | None]()
@@ -135,27 +137,29 @@ def _tokens(state: dict[str, Any], vocabulary: int) -> tuple[list[str], list[int
     by_id = {index: text for text, index in ids.items()}
     if len(by_id) < len(ids) or max(by_id) >= vocabulary:
         raise ConfigError(
-            f"The tokenizer has {max(by_id) + 1} tokens, the model {vocabulary}: they do not fit.",
+            f"The tokenizer has {max(by_id) + 1} tokens and the model has {vocabulary} embedding rows: they "
+            "do not belong together. Copy the model's own tokenizer into its folder.",
             field="model",
         )
     texts = [by_id.get(index, f"[PAD{index}]") for index in range(vocabulary)]
     return texts, [kinds.get(text, TokenType.UNUSED) for text in texts]
 
 
-def cut_as_gguf_says(tokenizer: Any, gguf: Path) -> Any:
-    """`tokenizer`, which transformers read from `gguf`, with the cuts that the file names.
+def with_named_pre_tokenizer(tokenizer: Any, gguf: Path) -> Any:
+    """Give `tokenizer`, which transformers read from `gguf`, the pre-tokenizer that the file names; return
+    it.
 
-    Raises ConfigError for a name that is not in the table.
+    Raises ConfigError for an unknown name.
     """
     fields = GGUFReader(gguf).fields
     if fields["tokenizer.ggml.model"].contents() != "gpt2":
         return tokenizer
     name = str(fields["tokenizer.ggml.pre"].contents())
-    known = PRE_TOKENIZERS.get(_SAME.get(name, name))
+    known = PRE_TOKENIZERS.get(_ALIASES.get(name, name))
     if known is None:
         raise ConfigError(
-            f"{gguf} cuts text in a way called {name}; known are {', '.join(PRE_TOKENIZERS)}.", field="model"
+            f"{gguf} has the pre-tokenizer {name}; supported are {', '.join(PRE_TOKENIZERS)}.", field="model"
         )
-    tokenizer.backend_tokenizer.pre_tokenizer = known.cut
+    tokenizer.backend_tokenizer.pre_tokenizer = known.rules
     tokenizer.backend_tokenizer.model.ignore_merges = known.whole_words
     return tokenizer

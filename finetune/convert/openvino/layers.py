@@ -1,7 +1,7 @@
-"""What a traced model is made of: matrices that stay in their files, and attention whose cache is a list.
+"""The parts of a traced model: matrices that stay in their files, and attention whose cache is a list.
 
-`StoredMatrix` stands where a Linear or an Embedding was: the trace needs only the shapes, and the graph gets
-the compressed matrix when it is built. So a model of any size is traced at once, in the memory of its result.
+`StoredMatrix` replaces each Linear and Embedding. The trace needs only shapes; the compressed matrix is read
+when the graph is built. So tracing a model of any size needs only the memory of the compressed result.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
@@ -15,9 +15,9 @@ from torch.nn import functional
 
 
 class StoredMatrix(nn.Module):
-    """`read()`: float [O, I]. `name` is the same for matrices that are one, as tied ones are.
+    """A matrix of the source. `read()` returns float [O, I]; tied matrices have the same `name`.
 
-    What it computes is known to the graph only (engine.py); `shape_like` is what the trace sees.
+    For the trace it computes zeros of the right shape; writer.py puts the real operation into the graph.
     """
 
     def __init__(self, name: str, shape: tuple[int, int], read: Callable[[], Tensor], *, table: bool) -> None:
@@ -28,13 +28,15 @@ class StoredMatrix(nn.Module):
         self.is_table = table
 
     def shape_like(self, value: Tensor) -> Tensor:
-        """[..., I] -> [..., O]; of a table, [...] -> [..., I]."""
+        """Return zeros: [..., I] -> [..., O]; for an embedding table, [...] -> [..., I]."""
         if self.is_table:
             return torch.zeros(*value.shape, self.shape[1])
         return torch.zeros(*value.shape[:-1], self.shape[0])
 
 
 class StoredLinear(nn.Module):
+    """A Linear whose matrix stays in its file."""
+
     def __init__(self, matrix: StoredMatrix, bias: Tensor | None) -> None:
         super().__init__()
         self.matrix = matrix
@@ -46,22 +48,24 @@ class StoredLinear(nn.Module):
 
 
 class PastAttention:
-    """Attention of all layers to what came before, for one forward pass.
+    """The attention of all layers in one forward pass, with the cached keys and values.
 
-    `tensors`: float32 [B, h, P, D], keys and values of each layer in turn; the pass adds the new tokens.
+    `tensors` are float32 [B, h, P, D], keys and values of each layer in turn; the pass appends the new
+    tokens.
     """
 
     def __init__(self, past: Sequence[Tensor], attention_mask: Tensor, tokens: int) -> None:
-        """`attention_mask`: int64 [B, P + T], of which `tokens` T are new."""
+        """`attention_mask` is int64 [B, P + T]; `tokens` is T, the number of new tokens."""
         total = attention_mask.shape[1]
         causal = torch.arange(total)[None] <= torch.arange(total - tokens, total)[:, None]
-        self._seen = causal[None, None] & attention_mask[:, None, None].bool()
+        self._mask = causal[None, None] & attention_mask[:, None, None].bool()
         self.tensors = list(past)
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """float [B, H, T, D], twice [B, h, T, D] with h dividing H -> [B, T, H, D].
+        """Compute float query [B, H, T, D], key and value [B, h, T, D] (h divides H) -> [B, T, H, D].
 
-        Keys and values of fewer heads are repeated in the one form that OpenVINO's paged attention knows.
+        Keys and values are repeated by expand and flatten, the only form that OpenVINO's paged attention
+        recognizes.
         """
         at = 2 * layer
         key = self.tensors[at] = torch.cat((self.tensors[at], key), 2)
@@ -71,5 +75,5 @@ class PastAttention:
             key, value = (
                 heads[:, :, None].expand(-1, -1, groups, -1, -1).flatten(1, 2) for heads in (key, value)
             )
-        out = functional.scaled_dot_product_attention(query, key, value, self._seen, scale=scale)
+        out = functional.scaled_dot_product_attention(query, key, value, self._mask, scale=scale)
         return out.transpose(1, 2)

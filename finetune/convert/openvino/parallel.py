@@ -1,10 +1,10 @@
-"""CodeGen and GPT-J as openvino_trace.py traces them: made whole from a config and stored weights.
+"""CodeGen and GPT-J for the trace, built from a config and stored weights.
 
-None of transformers' layers is used, so that no release of transformers changes them. In both families
-attention and MLP read the same normalised input, and both are added to what came in. Attention has Llama's
-form, for which OpenVINO has fused operations: queries, keys and values are one matrix, in this order; and in
-each head the pairs that turn together, (0, 1), (2, 3) …, lie half a width apart, which changes no product of
-a query and a key.
+They do not use transformers' layers, so a release of transformers cannot change them. In both families
+attention and MLP read the same normalised input, and both outputs are added to the layer's input. Attention
+is written in Llama's form, for which OpenVINO has fused operations: one matrix for queries, keys and values,
+and in each head the two numbers of a rotary pair, (0, 1), (2, 3) ..., half a rotary width apart. Queries and
+keys are reordered alike, so their products stay the same.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
@@ -23,15 +23,15 @@ PARALLEL_FAMILIES = frozenset({"codegen", "gptj"})
 
 
 class ParallelModel(nn.Module):
-    """A model of PARALLEL_FAMILIES. Raises ConfigError for another activation than the published models'."""
+    """A model of PARALLEL_FAMILIES. Raises ConfigError for an activation that no published model has."""
 
     def __init__(self, source: Source) -> None:
         super().__init__()
         config = source.config
         if config.activation_function != "gelu_new":
             raise ConfigError(
-                f"{source.path} has the activation function {config.activation_function}; this export knows "
-                "gelu_new only, which all published CodeGen and GPT-J models have.",
+                f"{source.path} has the activation function {config.activation_function}; supported is only "
+                "gelu_new, which all published CodeGen and GPT-J models have.",
                 field="to",
             )
         rotary_dim = config.rotary_dim or config.n_embd // config.n_head
@@ -45,7 +45,7 @@ class ParallelModel(nn.Module):
         self.head = StoredLinear(head, _read(source, "lm_head.bias"))
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, attention: PastAttention) -> Tensor:
-        """int64 [B, T] each -> float32 [B, T, V]."""
+        """Compute int64 [B, T] ids and positions -> float32 [B, T, V]."""
         angles = position_ids[:, :, None].float() * self.frequencies
         cos, sin = (torch.cat((part, part), -1)[:, None] for part in (angles.cos(), angles.sin()))
         hidden = self.embedding(input_ids)
@@ -55,6 +55,8 @@ class ParallelModel(nn.Module):
 
 
 class _Block(nn.Module):
+    """One layer: attention and MLP beside each other."""
+
     def __init__(self, source: Source, layer: int, rotary_dim: int) -> None:
         super().__init__()
         self.heads, self.width = source.config.n_head, source.config.n_embd
@@ -74,34 +76,34 @@ class _Block(nn.Module):
     def forward(
         self, layer: int, hidden: Tensor, cos: Tensor, sin: Tensor, attention: PastAttention
     ) -> Tensor:
-        """float [B, T, C], twice [B, 1, T, R] -> [B, T, C]."""
+        """Compute float [B, T, C], cos and sin [B, 1, T, R] -> [B, T, C]."""
         batch, tokens = hidden.shape[:2]
         normal = self.norm(hidden)
         heads = self.qkv(normal).view(batch, tokens, 3 * self.heads, -1).transpose(1, 2)
         query, key, value = heads.split(self.heads, 1)
         query, key = self._rotated(query, cos, sin), self._rotated(key, cos, sin)
-        seen = attention(layer, query, key, value, (self.width // self.heads) ** -0.5)
-        attended = self.out(seen.reshape(batch, tokens, self.width))
-        thought = self.fc_out(functional.gelu(self.fc_in(normal), approximate="tanh"))
-        return attended + thought + hidden
+        attended = attention(layer, query, key, value, (self.width // self.heads) ** -0.5)
+        attended = self.out(attended.reshape(batch, tokens, self.width))
+        mlp = self.fc_out(functional.gelu(self.fc_in(normal), approximate="tanh"))
+        return attended + mlp + hidden
 
     def _rotated(self, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """float [B, H, T, D], twice [B, 1, T, R] -> [B, H, T, D]."""
-        turning, rest = heads[..., : self.rotary_dim], heads[..., self.rotary_dim :]
-        first, second = turning.chunk(2, -1)
-        turned = turning * cos + torch.cat((-second, first), -1) * sin
-        return torch.cat((turned, rest), -1)
+        """Rotate float [B, H, T, D] by cos and sin [B, 1, T, R] -> [B, H, T, D]."""
+        rotary, rest = heads[..., : self.rotary_dim], heads[..., self.rotary_dim :]
+        first, second = rotary.chunk(2, -1)
+        rotated = rotary * cos + torch.cat((-second, first), -1) * sin
+        return torch.cat((rotated, rest), -1)
 
 
 def merged_qkv(source: Source, prefix: str, rotary_dim: int) -> Tensor:
-    """Return [3 C, C]: queries, keys and values, their turning pairs half a width apart."""
+    """Return [3 C, C]: queries, keys and values, in the order of rows described at the top."""
     heads, width = source.config.n_head, source.config.n_embd
     if source.config.model_type == "codegen":
         parts = separated(source.weights[f"{prefix}qkv_proj.weight"], heads)
     else:
         parts = tuple(source.weights[f"{prefix}{letter}_proj.weight"] for letter in "qkv")
-    turning = torch.arange(rotary_dim).unflatten(0, (-1, 2)).T.flatten()
-    order = torch.cat((turning, torch.arange(rotary_dim, width // heads)))
+    rotary = torch.arange(rotary_dim).unflatten(0, (-1, 2)).T.flatten()
+    order = torch.cat((rotary, torch.arange(rotary_dim, width // heads)))
     query, key = (part.unflatten(0, (heads, -1))[:, order].flatten(0, 1) for part in parts[:2])
     return torch.cat((query, key, parts[2]))
 

@@ -1,8 +1,8 @@
-"""A model as engine.py traces it: no matrix is in memory, attention is one operation, the cache is a list.
+"""The model that writer.py traces: no matrix is in memory, attention is one operation, the cache is a list.
 
-CodeGen and GPT-J are made here whole (openvino_parallel.py). The other families keep transformers' layers,
-whose attention is registered with transformers and gets the cache as an argument of ours: no signature of
-transformers' layers or caches is relied on.
+CodeGen and GPT-J are built in parallel.py. The other families keep transformers' layers with an attention
+function that we register and that gets the cache as a keyword argument, so that nothing depends on the
+signatures of transformers' layers and caches.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
@@ -13,20 +13,23 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from finetune.convert.check import empty_model
 from finetune.convert.openvino.layers import PastAttention, StoredLinear, StoredMatrix
 from finetune.convert.openvino.parallel import PARALLEL_FAMILIES, ParallelModel
 from finetune.convert.source import Source
+from finetune.convert.streaming import empty_model
 
 TRACED_ATTENTION = "acepilot_traced"
 REGISTERED_FAMILIES = frozenset({"gpt_bigcode", "llama", "mistral", "qwen2", "qwen3", "starcoder2"})
-"""Families whose layers hand their keyword arguments on to the attention function, which is the plain one."""
+"""Families with plain attention whose layers pass keyword arguments on to the attention function."""
 FAMILIES = REGISTERED_FAMILIES | PARALLEL_FAMILIES
 
 
 class TracedModel(nn.Module):
-    """int64 input_ids [B, T], attention_mask [B, P + T], position_ids [B, T]; `past`: float32 [B, H, P, D],
-    keys and values of each layer in turn -> logits float32 [B, T, V], and `past` with the new tokens."""
+    """The traced function: inputs and cache in, logits and the longer cache out.
+
+    int64 input_ids [B, T], attention_mask [B, P + T], position_ids [B, T]; `past` is float32 [B, H, P, D],
+    keys and values of each layer in turn -> logits float32 [B, T, V], then `past` with the new tokens.
+    """
 
     def __init__(self, source: Source) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class TransformersModel(nn.Module):
         self.head = model.get_output_embeddings()
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, attention: PastAttention) -> Tensor:
-        """int64 [B, T] each -> float32 [B, T, V]."""
+        """Compute int64 [B, T] ids and positions -> float32 [B, T, V]."""
         out = self.decoder(
             input_ids=input_ids, position_ids=position_ids, use_cache=False, past_attention=attention
         )
@@ -72,7 +75,10 @@ def traced_attention(
     past_attention: PastAttention,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: float [B, H, T, D] in, [B, T, H, D] out."""
+    """Compute attention through `past_attention`: float [B, H, T, D] -> [B, T, H, D].
+
+    The signature is transformers' attention interface.
+    """
     layer: Any = module.layer_idx
     return past_attention(layer, query, key, value, scaling), None
 
@@ -81,7 +87,7 @@ AttentionInterface.register(TRACED_ATTENTION, traced_attention)
 
 
 def store_matrices(model: Any, source: Source) -> None:
-    """Changes `model`, whose parameters are empty: matrices stay in the files, all others are read."""
+    """Change `model`, whose parameters are empty: replace matrices by StoredMatrix, and read all others."""
     first_names = {id(weight): name for name, weight in model.named_parameters()}
 
     def stored(module: nn.Module, *, table: bool) -> StoredMatrix:
@@ -94,7 +100,7 @@ def store_matrices(model: Any, source: Source) -> None:
 
     for parent in list(model.modules()):
         if isinstance(parent, nn.Linear | nn.Embedding):
-            continue  # their places are taken below
+            continue  # its parent replaces it
         for name, module in list(parent.named_children()):
             if isinstance(module, nn.Linear):
                 bias: Any = module.bias

@@ -1,7 +1,7 @@
-"""Matrices in 8 or 4 bits as nodes of an OpenVINO graph, in the form that its CPU plugin computes with.
+"""Quantize matrices to 8 or 4 bits, as nodes in the form that OpenVINO's CPU plugin computes with.
 
-8 bits: a scale and a zero for each row. 4 bits: for each `GROUP` numbers of a row, the scale being the one of
-several that leaves the smallest squared error.
+8 bits have one scale and zero point for each row; 4 bits have them for each group of GROUP numbers of a row,
+with the best of several scales by squared error.
 """
 
 # openvino is typed only in part; the tests check how it is used.
@@ -17,14 +17,15 @@ from torch import Tensor
 
 WeightBits = Literal["int8", "int4"]
 
-GROUP = 32
-PART_NUMBERS = 2**24
+GROUP = 32  # numbers that share a 4-bit scale; 0.75 bits a number for scale and zero point
+PART_NUMBERS = 2**24  # numbers quantized at a time, which limits the float32 copies to some 100 MB
 SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
-"""How far a group's range may be cut at its ends: cutting off an outlier makes all others finer."""
+"""Factors by which a group's range is tried: a smaller range clips outliers, but is finer for all others."""
 
 
 def compressed(weight: Tensor, bits: WeightBits) -> Any:
-    """float [O, I] -> a node that gives float32 [O, I]; rows that 4-bit groups do not divide get 8 bits."""
+    """Return a node with the float32 [O, I] values of `weight`; if GROUP does not divide I, int4 becomes
+    int8."""
     rows, width = weight.shape
     if bits == "int4" and width % GROUP == 0:
         codes, scales, zeros = quantized(weight.unflatten(1, (-1, GROUP)), 15)
@@ -40,10 +41,9 @@ def compressed(weight: Tensor, bits: WeightBits) -> Any:
 
 
 def quantized(weight: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """float [O, ..., N] -> uint8 codes [O, ..., N], float16 scales and uint8 zeros [O, ..., 1].
+    """Return uint8 codes [O, ..., N], float16 scales and uint8 zeros [O, ..., 1] of float [O, ..., N].
 
-    A number is `(code - zero) * scale`, with codes up to `most`. Some rows at a time: their copies in float32
-    are several times what comes out.
+    A number is `(code - zero) * scale`, with codes from 0 to `most`.
     """
     rows = max(1, PART_NUMBERS // weight[0].numel())
     parts = [_quantized_part(part.float(), most) for part in weight.split(rows)]
@@ -57,7 +57,7 @@ def _quantized_part(weight: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
     best = torch.full_like(low, torch.inf)
     scales, zeros = torch.ones_like(low), torch.zeros_like(low)
     for shrink in SHRINKS if most < 255 else (1.0,):
-        # half precision keeps the scale: what it rounds to is what the codes are chosen for
+        # The scale is stored in half precision, so the codes are chosen for its rounded value.
         scale = ((high - low) * shrink / most).clamp(min=2**-24).to(torch.float16).float()
         zero = (-low * shrink / scale).round().clamp(0, most)
         codes = ((weight / scale).round() + zero).clamp(0, most)

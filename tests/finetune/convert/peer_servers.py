@@ -1,4 +1,4 @@
-"""Other servers, on a free port: llama.cpp's and vLLM's, where the environment names their programs."""
+"""Start llama.cpp's or vLLM's server on a free port, if an environment variable names the program."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ PEERS = {"ACEPILOT_TEST_VLLM": "vLLM", "ACEPILOT_TEST_LLAMA_SERVER": "llama.cpp"
 
 
 def program(variable: str) -> str:
-    """The path in this environment variable; the test is skipped where there is none."""
+    """Return the path in an environment variable; skip the test if it names no file."""
     path = os.environ.get(variable, "")
     if not Path(path).is_file():
         missing(PEERS[variable], f"make test-slow {variable}=/path/to/it")
@@ -26,7 +26,7 @@ def program(variable: str) -> str:
 
 @contextlib.contextmanager
 def serving(command: list[str], log: Path, **environment: str) -> Generator[httpx.Client]:
-    """`{port}` in `command` is filled in. The server has answered `/health` once."""
+    """Run `command`, with `{port}` replaced, and yield a client once the server answers `/health`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -45,7 +45,7 @@ def serving(command: list[str], log: Path, **environment: str) -> Generator[http
                 time.sleep(0.1)
             yield client
     finally:
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 

@@ -1,4 +1,4 @@
-"""An export's folder appears whole, or what was there before stays."""
+"""A model folder is replaced completely or not at all."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MANIFEST = Manifest(
 )  # fmt: skip
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "model"
     before, _ = write_folder(target, MANIFEST, lambda folder: (folder / "a.txt").write_text("a"))
 

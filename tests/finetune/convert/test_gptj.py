@@ -1,7 +1,8 @@
-"""CodeGen as GPT-J: equal to the last bit in float32, in every shape; whole folders or none."""
+"""CodeGen as GPT-J: logits equal to the last bit in float32, for every shape."""
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, CodeGenConfig, CodeGenForCausalLM
 
-import finetune.convert.__main__ as export_model_script
-import finetune.convert.gptj as gptj
+import finetune.convert.__main__ as convert_program
 from acepilot.models.manifest import Manifest, read_manifest, verified_hashes, write_manifest
 from acepilot.models.resolve import resolve
-from finetune.convert.check import streamed_logits
+from finetune.convert.check import CheckFailed, Comparison
+from finetune.convert.folder import write_folder
 from finetune.convert.forms import convert_model
+from finetune.convert.gptj import check_gptj, write_gptj
 from finetune.convert.source import open_source
+from finetune.convert.streaming import streamed_logits
 from finetune.modeling.tiny import byte_tokenizer, make_tiny_model
 from tests.finetune.convert.peer_servers import program, serving
 
@@ -40,9 +43,9 @@ def logits(folder: Path) -> torch.Tensor:
         return model(input_ids=torch.tensor([tokenizer(TEXT * 5).input_ids])).logits
 
 
-def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["export_model.py", *map(str, arguments)])
-    return export_model_script.main()
+def run_program(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["finetune.convert", *map(str, arguments)])
+    return convert_program.main()
 
 
 @pytest.mark.parametrize(
@@ -52,33 +55,52 @@ def test_logits_are_equal_to_the_last_bit(heads: int, head_dim: int, rotary_dim:
     source = a_codegen(tmp_path / "codegen", heads, head_dim, rotary_dim)
     done = convert_model(resolve(str(source)), "gptj", tmp_path / "gptj")
     assert torch.equal(logits(source), logits(tmp_path / "gptj"))
-    assert done.figures.noise == 0
+    assert done.comparison.noise == 0
     config = json.loads((tmp_path / "gptj" / "config.json").read_text())
     assert (config["model_type"], config["n_positions"], config["rotary_dim"]) == ("gptj", 300, rotary_dim)
 
 
-def test_the_order_of_the_blocks_is_told_by_the_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Query, value, key is CodeGen's order: taking it for the usual one must not pass."""
-    source = a_codegen(tmp_path / "codegen", 8, 32, 16)
+def test_the_check_finds_blocks_in_a_wrong_order(tmp_path: Path) -> None:
+    """CodeGen stores query, value, key in each of 4 blocks: reading query, key, value must not pass."""
+    source = open_source(resolve(str(a_codegen(tmp_path / "codegen", 8, 32, 16))))
+    swapped = {
+        name: weight.unflatten(0, (4, 3, -1))[:, [0, 2, 1]].flatten(0, 2) if "qkv_proj" in name else weight
+        for name, weight in source.weights.items()
+    }
 
-    def usual_order(fused: torch.Tensor, heads: int) -> tuple[torch.Tensor, ...]:
-        return tuple(fused.reshape(3, *[fused.shape[1]] * 2))
+    def fill(folder: Path) -> Comparison:
+        write_gptj(replace(source, weights=swapped), folder)
+        return check_gptj(source, folder)
 
-    monkeypatch.setattr(gptj, "separated", usual_order)
-    assert run_script(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 1
-    assert "says something else" in capsys.readouterr().err
+    with pytest.raises(CheckFailed, match="differs from its source"):
+        write_folder(tmp_path / "gptj", source.manifest, fill)
     assert [path.name for path in tmp_path.iterdir()] == ["codegen"]
 
 
-def test_half_precision_stays_and_shards_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_computes_no_numbers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = a_codegen(tmp_path / "codegen", 8, 32, 16)
+    model: Any = AutoModelForCausalLM.from_pretrained(source)
+    with torch.no_grad():
+        model.transformer.ln_f.bias[0] = torch.nan
+    model.save_pretrained(source)
+    assert run_program(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 1
+    assert "differs from its source" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["codegen"]
+
+
+def test_half_precision_stays_and_shards_are_found(tmp_path: Path) -> None:
     source = tmp_path / "codegen"
     model: Any = AutoModelForCausalLM.from_pretrained(a_codegen(source, 8, 32, 16), dtype=torch.float16)
     model.save_pretrained(source)
-    monkeypatch.setattr(gptj, "SHARD_BYTES", 300_000)
-    done = convert_model(resolve(str(source)), "gptj", tmp_path / "gptj")
-    assert done.manifest.dtype == "float16"
+    opened = open_source(resolve(str(source)))
+    assert opened.dtype == "float16"
+    write_folder(
+        tmp_path / "gptj",
+        opened.manifest,
+        lambda folder: write_gptj(opened, folder, shard_bytes=300_000),
+    )
     assert len(list((tmp_path / "gptj").glob("model-*-of-*.safetensors"))) > 5
     assert torch.equal(logits(source), logits(tmp_path / "gptj"))
     verified_hashes(tmp_path / "gptj")
@@ -96,7 +118,7 @@ def test_the_form_in_which_codegen_was_published_is_read(tmp_path: Path) -> None
     assert torch.equal(before, logits(tmp_path / "gptj"))
 
 
-def test_a_streamed_model_says_what_the_whole_one_says(tmp_path: Path) -> None:
+def test_a_streamed_model_computes_the_same_as_one_in_memory(tmp_path: Path) -> None:
     source = open_source(resolve(str(make_tiny_model(tmp_path / "tiny"))))
     ids = torch.arange(60)
     model: Any = AutoModelForCausalLM.from_pretrained(source.path).eval()
@@ -114,7 +136,7 @@ def test_the_manifest_is_carried_over(
         dtype="float32", context_tokens=256, data_hash="c" * 64,
     )  # fmt: skip
     write_manifest(manifest, source)
-    assert run_script(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 0
+    assert run_program(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 0
     assert "equal to the last bit" in capsys.readouterr().out
     written = read_manifest(tmp_path / "gptj")
     assert (written.id, written.format, written.dtype) == ("ours-gptj", "safetensors", "float32")
@@ -130,16 +152,16 @@ def test_weights_without_a_tokenizer_are_checked_with_plain_ids(
     source = make_tiny_model(tmp_path / "tiny")
     for file in source.glob("*token*"):
         file.unlink()
-    assert run_script(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 0
+    assert run_program(monkeypatch, source, "--to", "gptj", "--out", tmp_path / "gptj") == 0
     out = capsys.readouterr().out
     assert "255 tokens" in out
     assert "equal to the last bit" in out
     for form in ("gguf", "openvino"):
-        assert run_script(monkeypatch, source, "--to", form, "--out", tmp_path / form) == 2
+        assert run_program(monkeypatch, source, "--to", form, "--out", tmp_path / form) == 2
         assert "has no tokenizer" in capsys.readouterr().err
 
 
-def test_what_cannot_be_written_is_refused(
+def test_wrong_targets_options_and_sources_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = make_tiny_model(tmp_path / "tiny")
@@ -147,22 +169,22 @@ def test_what_cannot_be_written_is_refused(
     notes.mkdir()
     (notes / "mine.txt").write_text("not yours")
     weights = ("--weights", "int8")
-    for arguments, code, told in (
-        ((source, "--to", "gptj", "--out", source), 2, "where the model itself is"),
-        ((source, "--to", "gptj", "--out", tmp_path), 2, "where the model itself is"),
-        ((source, "--to", "gptj", "--out", notes), 2, "is no model's folder"),
+    for arguments, code, message in (
+        ((source, "--to", "gptj", "--out", source), 2, "holds the source model itself"),
+        ((source, "--to", "gptj", "--out", tmp_path), 2, "holds the source model itself"),
+        ((source, "--to", "gptj", "--out", notes), 2, "is not a model folder"),
         ((source, "--to", "gptj", "--out", tmp_path / "out", *weights), 2, "--weights with --to openvino"),
         ((notes, "--to", "gptj", "--out", tmp_path / "out"), 1, "cannot be read"),
     ):
-        assert run_script(monkeypatch, *arguments) == code
-        assert told in capsys.readouterr().err
+        assert run_program(monkeypatch, *arguments) == code
+        assert message in capsys.readouterr().err
     assert (notes / "mine.txt").read_text() == "not yours"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "tiny"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_vllm_says_of_the_gptj_what_transformers_says_of_the_codegen(tmp_path: Path) -> None:
+def test_vllm_computes_from_the_gptj_what_transformers_computes_from_the_codegen(tmp_path: Path) -> None:
     vllm = program("ACEPILOT_TEST_VLLM")
     source = a_codegen(tmp_path / "codegen", 4, 64, 32)
     convert_model(resolve(str(source)), "gptj", tmp_path / "gptj")
@@ -177,7 +199,7 @@ def test_vllm_says_of_the_gptj_what_transformers_says_of_the_codegen(tmp_path: P
     with serving([vllm, *command.split(), *sizes.split()], tmp_path / "log", **quiet) as client:
         request = {"model": "ours", "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         answer = client.post("/v1/completions", json=request).json()["choices"][0]
-    said = zip(ids[1:], answer["prompt_logprobs"][1:], strict=True)
-    assert [each[str(token)]["logprob"] for token, each in said] == pytest.approx(
+    scored = zip(ids[1:], answer["prompt_logprobs"][1:], strict=True)
+    assert [each[str(token)]["logprob"] for token, each in scored] == pytest.approx(
         [float(expected[at, token]) for at, token in enumerate(ids[1:])], abs=1e-3
     )

@@ -1,7 +1,8 @@
-"""OpenVINO's form, made from torch: each family passes its check, and the engine says what the check read."""
+"""Models for OpenVINO: each family passes its check, and the engine computes what the check read."""
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ import torch
 from openvino_tokenizers import convert_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config
 
-import finetune.convert.openvino.parallel as openvino_parallel
 from acepilot.errors import ConfigError
 from acepilot.fim import format_for
 from acepilot.models.manifest import verified_hashes
 from acepilot.models.registry import models_dir
 from acepilot.models.resolve import resolve
-from finetune.convert.check import PROBE_CODE, PROBE_TOKENS, CheckFailed
+from finetune.convert.check import CheckFailed, Comparison
+from finetune.convert.folder import write_folder
 from finetune.convert.forms import convert_model
+from finetune.convert.openvino.read_back import check_openvino
 from finetune.convert.openvino.weights import GROUP, WeightBits, quantized
+from finetune.convert.openvino.writer import write_openvino
+from finetune.convert.probe import PROBE_CODE, PROBE_TOKENS
+from finetune.convert.source import open_source
 from finetune.modeling.tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino.engine import OpenVinoEngine, special_tokens
@@ -33,11 +38,11 @@ USUAL = {"codegen", "llama", "qwen2"}
     "family", [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in CONFIGS]
 )
 def test_every_family_in_8_bits(family: str, tmp_path: Path) -> None:
-    cut = "smollm" if family in {"codegen", "llama"} else "qwen2"
-    source = a_model(tmp_path / "source", family, cut, nfc=family == "qwen2")
+    pre_tokenizer = "smollm" if family in {"codegen", "llama"} else "qwen2"
+    source = a_model(tmp_path / "source", family, pre_tokenizer, nfc=family == "qwen2")
     done = convert_model(resolve(str(source)), "openvino", tmp_path / "out")
-    assert 0 < done.figures.noise < 0.06
-    assert done.figures.shift < 0.003
+    assert 0 < done.comparison.noise < 0.06
+    assert done.comparison.shift < 0.003
     assert done.manifest.context_tokens == (300 if family == "mistral" else 512)
     assert (done.manifest.format, done.manifest.dtype) == ("openvino", "int8")
     verified_hashes(tmp_path / "out")
@@ -51,14 +56,14 @@ def test_4_bits_are_smaller(family: str, tmp_path: Path) -> None:
         done = convert_model(source, "openvino", tmp_path / bits, bits=bits)
         assert done.manifest.dtype == bits
         sizes.append(done.manifest.files["openvino_model.bin"].size_bytes)
-    assert sizes[1] < 0.75 * sizes[0]  # the tables stay in 8 bits, and are much of a tiny model
+    assert sizes[1] < 0.75 * sizes[0]  # the tables, a large part of a tiny model, stay in 8 bits
 
 
 @pytest.mark.parametrize("family", ["codegen", "qwen2"])
-def test_the_engine_says_what_the_check_read(family: str, tmp_path: Path) -> None:
-    """Paged attention, positions and special tokens, in the engine itself."""
+def test_the_engine_computes_what_the_check_read(family: str, tmp_path: Path) -> None:
+    """Compare paged attention, positions and special tokens of the engine itself."""
     source = a_model(tmp_path / "source", family)
-    figures = convert_model(resolve(str(source)), "openvino", tmp_path / "out").figures
+    comparison = convert_model(resolve(str(source)), "openvino", tmp_path / "out").comparison
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     ids = tokenizer(PROBE_CODE).input_ids[:PROBE_TOKENS]
     first, rest = tokenizer.decode(ids[:1]), tokenizer.decode(ids[1:])
@@ -71,12 +76,12 @@ def test_the_engine_says_what_the_check_read(family: str, tmp_path: Path) -> Non
         scores = asyncio.run(engine.score(first, rest))
     finally:
         engine.close()
-    assert len(scores) == figures.tokens
-    assert sum(scores) / len(scores) == pytest.approx(figures.written, abs=1e-3)
+    assert len(scores) == comparison.tokens
+    assert sum(scores) / len(scores) == pytest.approx(comparison.written, abs=1e-3)
 
 
 def test_a_foreign_folder_whose_sentinels_are_not_special(tmp_path: Path) -> None:
-    """As others convert a published Qwen."""
+    """Other tools convert a published Qwen like this."""
     for part, name in zip(
         convert_tokenizer(trained_tokenizer("qwen2"), with_detokenizer=True),
         ("openvino_tokenizer.xml", "openvino_detokenizer.xml"),
@@ -87,17 +92,20 @@ def test_a_foreign_folder_whose_sentinels_are_not_special(tmp_path: Path) -> Non
     assert set(special.values()) == {"<|endoftext|>", *SENTINELS}
 
 
-def test_a_wrong_order_of_weights_is_told_by_the_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = a_model(tmp_path / "source", "codegen")
+def test_the_check_finds_weights_in_a_wrong_order(tmp_path: Path) -> None:
+    """CodeGen stores query, value, key in each of 4 blocks: reading query, key, value must not pass."""
+    source = open_source(resolve(str(a_model(tmp_path / "source", "codegen"))))
+    swapped = {
+        name: weight.unflatten(0, (4, 3, -1))[:, [0, 2, 1]].flatten(0, 2) if "qkv_proj" in name else weight
+        for name, weight in source.weights.items()
+    }
 
-    def usual_order(fused: torch.Tensor, heads: int) -> tuple[torch.Tensor, ...]:
-        return tuple(fused.reshape(3, *[fused.shape[1]] * 2))
+    def fill(folder: Path) -> Comparison:
+        write_openvino(replace(source, weights=swapped), folder, "int8")
+        return check_openvino(source, folder, "int8")
 
-    monkeypatch.setattr(openvino_parallel, "separated", usual_order)
-    with pytest.raises(CheckFailed, match="says something else"):
-        convert_model(resolve(str(source)), "openvino", tmp_path / "out")
+    with pytest.raises(CheckFailed, match="differs from its source"):
+        write_folder(tmp_path / "out", source.manifest, fill)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -106,7 +114,7 @@ def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
     model: Any = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(tmp_path / "gpt2")
     byte_tokenizer().save_pretrained(tmp_path / "gpt2")
-    with pytest.raises(ConfigError, match="is a gpt2; known to this export are codegen, gpt_bigcode"):
+    with pytest.raises(ConfigError, match=r"is a gpt2; for OpenVINO .*: codegen, gpt_bigcode"):
         convert_model(resolve(str(tmp_path / "gpt2")), "openvino", tmp_path / "out")
 
 
@@ -114,14 +122,14 @@ def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
 def test_quantisation_keeps_every_number_within_half_a_step(most: int) -> None:
     torch.manual_seed(0)
     weight = torch.randn(7, 5, GROUP) + torch.randn(7, 5, 1)
-    weight[0], weight[1] = 0, 3.0  # nothing at all; and no spread
+    weight[0], weight[1] = 0, 3.0  # all zeros; and no spread
     codes, scales, zeros = quantized(weight, most)
     assert int(codes.max()) <= most
     error = ((codes.float() - zeros.float()) * scales.float() - weight).abs()
     assert float(error[:2].max()) < 2e-3
     if most == 255:
         assert bool((error <= 0.5 * scales.float() + 1e-3).all())
-    else:  # ranges may be cut where that makes the whole better
+    else:  # outliers may be clipped where that lowers the error of all
         span = weight.amax(-1, keepdim=True).clamp(min=0) - weight.amin(-1, keepdim=True).clamp(max=0)
         plain = (weight / (span / most)).round() * (span / most) - weight
         assert float(error[2:].square().sum()) < float(plain[2:].square().sum())
@@ -130,10 +138,10 @@ def test_quantisation_keeps_every_number_within_half_a_step(most: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bits", ["int8", "int4"])
-def test_the_starter_writes_on_as_before(bits: WeightBits, tmp_path: Path) -> None:
+def test_the_starter_generates_the_same_text(bits: WeightBits, tmp_path: Path) -> None:
     source = models_dir() / "starter"
-    figures = convert_model(resolve("starter"), "openvino", tmp_path / "out", bits=bits).figures
-    assert figures.shift < {"int8": 0.02, "int4": 0.05}[bits]
+    comparison = convert_model(resolve("starter"), "openvino", tmp_path / "out", bits=bits).comparison
+    assert comparison.shift < {"int8": 0.02, "int4": 0.05}[bits]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "qwen2"
     prompt = "def binary_search(values, wanted):\n    low, high = 0, len(values) - 1\n"
     model: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf", dtype=torch.float32)

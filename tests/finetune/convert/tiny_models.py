@@ -1,4 +1,4 @@
-"""Tiny random models of several families, with tokenizers that were trained on this repository's text."""
+"""Tiny random models of several families, with tokenizers trained on this repository's text."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from finetune.modeling.tiny import REPOSITORY
 
 SENTINELS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>"]
 VOCABULARY = 640
-"""The model's; its tokenizers have fewer tokens."""
+"""Embedding rows of a model. Its tokenizer has fewer tokens."""
 
 _SHAPE = {
     "hidden_size": 128,
@@ -59,11 +59,14 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def trained_tokenizer(cut: str, *, nfc: bool = False) -> PreTrainedTokenizerFast:
-    """`cut` is a name in PRE_TOKENIZERS. The end mark is 0; sentinels are added, and not called special."""
-    known = PRE_TOKENIZERS[cut]
+def trained_tokenizer(pre_tokenizer: str, *, nfc: bool = False) -> PreTrainedTokenizerFast:
+    """Train a tokenizer; `pre_tokenizer` is a name in PRE_TOKENIZERS.
+
+    The end token has id 0. The sentinels are added tokens, but not special ones.
+    """
+    known = PRE_TOKENIZERS[pre_tokenizer]
     tokenizer: Any = Tokenizer(models.BPE(ignore_merges=known.whole_words))
-    tokenizer.pre_tokenizer = known.cut
+    tokenizer.pre_tokenizer = known.rules
     tokenizer.decoder = decoders.ByteLevel()
     if nfc:
         tokenizer.normalizer = normalizers.NFC()
@@ -81,15 +84,15 @@ def trained_tokenizer(cut: str, *, nfc: bool = False) -> PreTrainedTokenizerFast
     )
 
 
-def a_model(folder: Path, family: str, cut: str = "qwen2", *, nfc: bool = False) -> Path:
-    """As transformers saves one; `family` is a name in CONFIGS."""
+def a_model(folder: Path, family: str, pre_tokenizer: str = "qwen2", *, nfc: bool = False) -> Path:
+    """Save a random model into `folder` and return it; `family` is a name in CONFIGS."""
     torch.manual_seed(0)
     model: Any = AutoModelForCausalLM.from_config(CONFIGS[family])
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.dim() == 1:  # biases and norms begin as zeros and ones, which hide what is forgotten
+            if weight.dim() == 1:  # zeros and ones would hide a forgotten bias or norm
                 weight.add_(torch.randn_like(weight), alpha=0.1)
             assert name
     model.save_pretrained(folder)
-    trained_tokenizer(cut, nfc=nfc).save_pretrained(folder)
+    trained_tokenizer(pre_tokenizer, nfc=nfc).save_pretrained(folder)
     return folder
