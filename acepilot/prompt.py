@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from acepilot.fim import FimFormat, neutralise, own_name, render, told
-from acepilot.protocol import Snippet
+from acepilot.protocol import PromptReport, Snippet
 
 CLIP_STEP_LINES = 32
 SUFFIX_SHARE = 0.1
@@ -27,28 +27,20 @@ CountTokens = Callable[[str], int]
 
 @dataclass(frozen=True)
 class FittedPrompt:
-    """What the model will be shown, with its size in tokens."""
+    """What the model will be shown. `report` has its size in tokens, and what was left out."""
 
     prefix: str
     suffix: str
     snippets: tuple[Snippet, ...]
-    prefix_tokens: int
-    suffix_tokens: int
-    snippet_tokens: int
-    dropped_chars: int
-
-    @property
-    def clipped(self) -> bool:
-        return self.dropped_chars > 0
+    report: PromptReport
 
 
 @dataclass(frozen=True)
 class ComposedPrompt:
-    """`text` is all that the model gets. `fim`: how the suffix is told in it; None: it is left out."""
+    """`text` is all that the model gets: the fitted parts, rendered."""
 
     text: str
     fitted: FittedPrompt
-    fim: FimFormat | None
 
 
 def compose(
@@ -92,7 +84,7 @@ def compose(
         path=clean_path,
         comment=comment,
     )
-    return ComposedPrompt(text, fitted, used)
+    return ComposedPrompt(text, fitted)
 
 
 def fit(
@@ -119,15 +111,17 @@ def fit(
     kept, snippet_tokens = _newest_that_fit(
         snippets, room - name_tokens, lambda snippet: count_tokens(told(fim, snippet, comment))
     )
-    return FittedPrompt(
-        prefix=prefix_kept,
-        suffix=suffix_kept,
-        snippets=kept,
+    dropped_chars = len(prefix) - len(prefix_kept) + len(suffix) - len(suffix_kept)
+    report = PromptReport(
         prefix_tokens=prefix_tokens,
         suffix_tokens=suffix_tokens,
         snippet_tokens=snippet_tokens + name_tokens if kept else 0,
-        dropped_chars=len(prefix) - len(prefix_kept) + len(suffix) - len(suffix_kept),
+        snippets_used=len(kept),
+        clipped=dropped_chars > 0,
+        dropped_chars=dropped_chars,
+        fim=fim.name if fim else None,
     )
+    return FittedPrompt(prefix_kept, suffix_kept, kept, report)
 
 
 def _clip_left(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, int]:

@@ -1,42 +1,46 @@
-"""Bounds concurrency: so many sequences in the engine, so many waiting, and a clear refusal beyond."""
+"""Limits how many sequences run in the engine and how many wait; refuses more with a time to try again."""
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
 
 from acepilot.errors import BadRequest, Overloaded
-
-QUEUE_S = 300.0
-"""No editor waits that long; a program that sends many long requests at once may."""
 
 SMOOTHING = 0.1
 """Weight of the newest duration in the running mean that Retry-After is estimated from."""
 
 
 class Admission:
-    """`reserve` a place in the queue for a request, `release` it at the end; `place` is one in the engine."""
+    """`reserved` holds a request's sequences in the queue; `place` holds one of them in the engine."""
 
-    def __init__(self, max_streams: int, max_waiting: int) -> None:
+    def __init__(self, max_streams: int, max_waiting: int, queue_timeout_s: float) -> None:
         self._max_streams = max_streams
         self._capacity = max_streams + max_waiting
+        self._queue_timeout_s = queue_timeout_s
         self._places = asyncio.Semaphore(max_streams)
         self._mean_held_s = 1.0
-        self._reserved = 0
+        self.in_hand = 0
         self.active = 0
 
     @property
     def waiting(self) -> int:
-        return self._reserved - self.active
+        return self.in_hand - self.active
 
-    def reserve(self, sequences: int) -> None:
-        """Raises Overloaded when the queue is full, BadRequest when so many could never fit."""
+    @contextlib.contextmanager
+    def reserved(self, sequences: int) -> Generator[None]:
+        """Hold room in the queue for a request's `sequences` until the block ends.
+
+        Raises Overloaded when the queue is full, BadRequest when it could never hold that many.
+        """
         if sequences > self._capacity:
             raise BadRequest(
-                f"This server takes {self._capacity} sequences at a time: ask for fewer.", field="n"
+                f"The request needs {sequences} sequences, and this server takes {self._capacity} at a time. "
+                "Ask for fewer choices.",
+                field="n",
             )
-        if self._reserved + sequences > self._capacity:
+        if self.in_hand + sequences > self._capacity:
             rounds = math.ceil((self.waiting + sequences) / self._max_streams)
             retry_after_s = max(1, math.ceil(rounds * self._mean_held_s))
             raise Overloaded(
@@ -44,22 +48,23 @@ class Admission:
                 f"{retry_after_s} s, or raise max_waiting or max_streams.",
                 retry_after_s=retry_after_s,
             )
-        self._reserved += sequences
+        self.in_hand += sequences
+        try:
+            yield
+        finally:
+            self.in_hand -= sequences
 
-    def release(self, sequences: int) -> None:
-        self._reserved -= sequences
-
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def place(self) -> AsyncGenerator[float]:
-        """Holds one place in the engine; yields how long it was waited for, in seconds. Raises Overloaded."""
+        """Hold one place in the engine; yield the seconds waited for it. Raises Overloaded."""
         asked = time.perf_counter()
         try:
-            async with asyncio.timeout(QUEUE_S):
+            async with asyncio.timeout(self._queue_timeout_s):
                 await self._places.acquire()
         except TimeoutError:
             raise Overloaded(
-                f"No place came free in {QUEUE_S:.0f} s: ask for fewer or shorter completions at a time, or "
-                "raise max_streams.",
+                f"No place in the engine came free in {self._queue_timeout_s:.0f} s. Ask for fewer or "
+                "shorter completions at a time, or raise max_streams.",
                 retry_after_s=max(1, math.ceil(self._mean_held_s)),
             ) from None
         began = time.perf_counter()

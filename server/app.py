@@ -1,4 +1,4 @@
-"""The web app: routes, errors, and the model that loads while the app answers already."""
+"""The web app: routes, errors, and the model, which loads while the app already answers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -11,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from acepilot import __version__
 from acepilot.protocol import ErrorResponse
 from server.engine.base import Engine
+from server.options import DEFAULT_OPTIONS, ServiceOptions
 from server.routes import chat, engines, events, health, infill, models, openai, playground, tabby
 from server.routes.errors import install_error_handlers
 from server.routes.guard import Guard
@@ -18,20 +19,26 @@ from server.settings import ServerSettings
 from server.state import ServerState
 
 OPEN_PATHS = frozenset({"/health", "/ready", *playground.FILES})
+"""Paths that need no token: probes have none, and the playground's page asks for it."""
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "model": ErrorResponse,
-        "description": "The request, or its time, is not right; says what to do.",
+        "description": "The request was refused; the message says what to do.",
     },
-    "5XX": {"model": ErrorResponse, "description": "The model is not there yet, or failed."},
-    422: {"model": ErrorResponse, "description": "Names each wrong field."},
+    "5XX": {"model": ErrorResponse, "description": "The model is not ready, or failed."},
+    422: {"model": ErrorResponse, "description": "The message names each wrong field."},
 }
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
-def create_app(settings: ServerSettings, load_engine: Callable[[], Engine]) -> FastAPI:
-    """An app whose engine `load_engine` makes, in a thread, once the app has started."""
-    state = ServerState(settings, load_engine)
+def create_app(
+    settings: ServerSettings,
+    load_engine: Callable[[], Engine],
+    options: ServiceOptions = DEFAULT_OPTIONS,
+) -> FastAPI:
+    """Return an app that calls `load_engine` in a thread when it has started."""
+    state = ServerState(settings, load_engine, options)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -50,9 +57,9 @@ def create_app(settings: ServerSettings, load_engine: Callable[[], Engine]) -> F
     )
     app.state.server = state
     token = settings.token.get_secret_value() if settings.token else None
-    app.add_middleware(Guard, token=token, open_paths=OPEN_PATHS)
+    app.add_middleware(Guard, token=token, open_paths=OPEN_PATHS, body_timeout_s=options.body_timeout_s)
     if token is None:
-        # Without a token, a web page could reach this server under a host name of its own (DNS rebinding).
+        # Else a web page could reach this server under a host name of its own (DNS rebinding).
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
     install_error_handlers(app)
     for routes in (health, models, openai, tabby, infill, engines, chat, events, playground):

@@ -1,18 +1,15 @@
-"""One accepted request, and what is told of it as it goes: service.py tells, every route listens."""
+"""One accepted request while service.py answers it: its choices so far, its token count, its time limit."""
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from acepilot.errors import AcepilotError
 from acepilot.events import utf16
-from acepilot.protocol import AcepilotInfo, CompletionRequest, FinishReason, LogProbs, Trail, Usage
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, Trail, Usage
 from server.plan import RequestPlan
-
-WHOLE_S = 900.0
-"""From a request's arrival to its end: 4,096 tokens at five a second. An engine that hangs is left then."""
 
 T = TypeVar("T")
 
@@ -30,62 +27,63 @@ class Piece:
     text: str
 
 
-@dataclass(frozen=True)
-class Done:
-    """The end of one choice: its final text, after the filters."""
-
-    index: int
-    text: str
-    finish_reason: FinishReason
-    log_probs: LogProbs | None = None
-
-
-@dataclass(frozen=True)
-class Completed:
-    """The end of a request, after every choice is `Done`."""
-
-    usage: Usage
-    info: AcepilotInfo
-
-
-StreamItem = Piece | Done | Completed
+Emit = Callable[[Piece | Choice], Awaitable[None]]
+"""Takes a choice's text as it grows, piece by piece, and then the finished choice, after the filters."""
 
 
 class ActiveCompletion:
-    """One accepted request; `id` is known before the first event, and opens its trail."""
+    """One accepted request. `id` opens its trail at `/v1/explain/{id}`. `choices` are the finished ones."""
 
-    def __init__(self, request: CompletionRequest, plan: RequestPlan, trail: Trail) -> None:
+    def __init__(self, request: CompletionRequest, plan: RequestPlan, timeout_s: float) -> None:
         self.request = request
         self.plan = plan
-        self.trail = trail
-        self.began = time.perf_counter()
         self.created = int(time.time())
         self.completion_tokens = 0
+        self.choices: list[Choice] = []
+        self._timeout_s = timeout_s
+        self._began = time.perf_counter()
+
+    @property
+    def trail(self) -> Trail:
+        return self.plan.trail
 
     @property
     def id(self) -> str:
         return self.trail.id
 
+    @property
+    def text(self) -> str:
+        """The text of choice 0, empty until that choice is finished."""
+        return next((choice.text for choice in self.choices if choice.index == 0), "")
+
     def elapsed_ms(self) -> float:
-        return (time.perf_counter() - self.began) * 1000
+        return (time.perf_counter() - self._began) * 1000
 
     def left_s(self) -> float:
-        return WHOLE_S - self.elapsed_ms() / 1000
+        """Return the seconds until the completion must end."""
+        return self._timeout_s - self.elapsed_ms() / 1000
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """What the engine does for this request, as long as there is time. Raises CompletionTooSlow."""
+        """Wait for the engine's `work`. Raises CompletionTooSlow when the completion's time runs out."""
         try:
             async with asyncio.timeout(self.left_s()):
                 return await work
         except TimeoutError:
             raise CompletionTooSlow(
-                f"The completion was not at its end after {WHOLE_S:.0f} s: ask for fewer tokens, or see "
-                "whether the model's machine is overloaded."
+                f"The completion took longer than {self._timeout_s:.0f} s and was stopped. Ask for fewer "
+                "tokens, or check whether the model's machine is overloaded."
             ) from None
 
-    def note(self, done: Done) -> None:
-        """Keeps how long the text is that is offered, for what clients later tell of it."""
-        self.trail.offered_chars[done.index] = utf16(done.text)
+    def nothing(self, finish_reason: Literal["stop", "length"], reason: str) -> list[Choice]:
+        """Note in the trail why nothing is offered, and return an empty text for each choice."""
+        self.trail.finish_reason = finish_reason
+        self.trail.reason = reason
+        return [Choice(index=index, text="", finish_reason=finish_reason) for index in range(self.request.n)]
+
+    def add(self, choice: Choice) -> None:
+        """Keep a finished choice, and its length for the events that clients send about it later."""
+        self.choices.append(choice)
+        self.trail.offered_chars[choice.index] = utf16(choice.text)
 
     def usage(self) -> Usage:
         return Usage(
@@ -94,14 +92,16 @@ class ActiveCompletion:
             total_tokens=self.plan.prompt_tokens + self.completion_tokens,
         )
 
-    def info(self, final: str) -> AcepilotInfo:
+    def info(self, text: str | None = None) -> AcepilotInfo:
+        """Return Acepilot's part of the response; a stream's has the final `text`."""
+        trail = self.trail
         return AcepilotInfo(
-            clipped=self.plan.report.clipped, text=final, cache=self.trail.cache, reason=self.trail.reason
+            clipped=self.plan.report.clipped, text=text, cache=trail.cache, reason=trail.reason
         )
 
 
-def offered(final: str, trail: Trail) -> str:
-    """The sentence for a text that the filters let through, or for none."""
+def offered(text: str, trail: Trail) -> str:
+    """Return the trail's sentence for a text that the filters let through, or for an empty one."""
     if trail.cache != "none":
         how = "from the cache"
     elif trail.early_stop:
@@ -110,4 +110,4 @@ def offered(final: str, trail: Trail) -> str:
         how = "ended by max_tokens"
     else:
         how = "ended by the model itself"
-    return f"{'Offered' if final else 'Nothing to offer'}: {len(final)} characters, {how}."
+    return f"{'Offered' if text else 'Nothing to offer'}: {len(text)} characters, {how}."

@@ -1,7 +1,7 @@
-"""OpenAI's `logprobs`, a step of service.py: values by the engine's `score`, texts by what it counts.
+"""OpenAI's `logprobs`, a step of service.py: values from the engine's `score`, texts from its token count.
 
-An engine tells the probability of a text's tokens, but not where in the text each of them ends. That is found
-by counting: where a text can be cut without gaining a token, one of its tokens ends.
+An engine returns the probability of each token, but not where in the text the token ends. This module finds
+the ends by counting: a text can be cut at a token's end without gaining a token.
 """
 
 import asyncio
@@ -12,14 +12,16 @@ from acepilot.protocol import LogProbs
 from server.engine.base import Engine
 
 WINDOW_CHARS = 160
-"""Longer than any token: what stands further away does not change where the next one ends."""
+"""Longer than any token: text beyond it does not change where the next token ends."""
 
 
 async def log_probs(engine: Engine, prompt: str, text: str) -> LogProbs:
-    """Of `text` after `prompt`. Raises EngineFailed, also where the engine cannot score."""
+    """Return those of `text` after `prompt`. Raises EngineFailed, also when the engine cannot score."""
     values = await engine.score(prompt, text) if text else []
     pieces = [piece async for piece in _pieces(text, engine.count_tokens)]
-    if sum(count for _, count in pieces) != len(values):  # no cut is sure: the whole text, with its sum
+    if sum(count for _, count in pieces) != len(
+        values
+    ):  # the cuts are wrong: return the whole text, with its sum
         pieces = [(text, len(values))]
     answer = LogProbs(tokens=[], token_logprobs=[], text_offset=[])
     offset = read = 0
@@ -32,14 +34,14 @@ async def log_probs(engine: Engine, prompt: str, text: str) -> LogProbs:
 
 
 async def _pieces(text: str, count_tokens: CountTokens) -> AsyncGenerator[tuple[str, int]]:
-    """The text of each token, with how many it is: one, or those that share a character."""
+    """Yield each token's text and a token count: 1, or more when several tokens share a character."""
     start = 0
     while start < len(text):
         window = text[start : start + WINDOW_CHARS]
         end, count = _first_end(window, count_tokens)
         yield window[:end], count
         start += end
-        await asyncio.sleep(0)  # a long text takes a while, and others wait for this loop
+        await asyncio.sleep(0)  # a long text takes a while, and other requests wait for this event loop
 
 
 def _first_end(window: str, count_tokens: CountTokens) -> tuple[int, int]:

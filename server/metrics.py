@@ -110,7 +110,7 @@ class EventMetrics:
         self.lost = Counter("acepilot_events_lost", "Events that were never written", registry=registry)
         self._models: set[str] = set()
 
-    def always_tell(self, model: str) -> None:
+    def keep_label(self, model: str) -> None:
         """This one has a counter of its own, whatever names clients make up."""
         self._models.add(model)
 

@@ -1,35 +1,37 @@
-"""From a request to what the engine gets: mode, language, budget, fill-in-the-middle."""
+"""From a request to what the engine gets: mode, language, token budget, fill-in-the-middle."""
 
 import hashlib
+import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
 from acepilot.fim import neutralise
 from acepilot.languages import language_for
 from acepilot.postprocess.chain import Context, choose_mode
-from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, FittedPrompt, compose
-from acepilot.protocol import CompletionRequest, PromptReport
+from acepilot.prompt import SENTINEL_TOKENS, FittedPrompt, compose
+from acepilot.protocol import CompletionRequest, PromptReport, Trail
 from server.engine.base import Engine
 from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
 from server.window import Windows
 
 MIN_PROMPT_TOKENS = 32
+"""The least room, in tokens, that `max_tokens` must leave for the prompt: about three lines of code."""
 
 
 @dataclass(frozen=True)
 class RequestPlan:
-    """One request, resolved. `context` is None in raw mode: no early stop, no filter.
+    """One request, resolved.
 
-    An editor's `prompt` is empty where the cursor stands at the beginning and nothing else is known.
-    `sequences` of the engine are needed: one a choice; or, where there is a `gap`, drafts to choose from.
+    `trail` explains the plan, and later the completion. `context` is None in raw mode: no early stop, no
+    filter. An editor's `prompt` is empty when the cursor is at the start of a file and nothing else is known.
+    `salt` is the part of the cache's key that is not text around the cursor. `sequences` is how many the
+    engine must generate: one for each choice or, with a `gap`, the drafts to choose from.
     """
 
-    mode: Literal["line", "block", "raw"]
+    trail: Trail
     context: Context | None
-    language_id: str | None
     prompt: str
     report: PromptReport
     salt: str
@@ -43,8 +45,8 @@ class RequestPlan:
 
 @dataclass(frozen=True)
 class Limits:
-    """`budget_tokens` of an editor's prompt. `suffix_candidates` drafts are for models that have no use for a
-    suffix themselves; 0: one will do."""
+    """`budget_tokens` limits an editor's prompt. `suffix_candidates` is the number of drafts for a model that
+    cannot read the suffix; 0 turns drafts off."""
 
     budget_tokens: int
     suffix_candidates: int
@@ -53,16 +55,16 @@ class Limits:
 def plan(
     request: CompletionRequest, engine: Engine, limits: Limits, windows: Windows, in_hand: int
 ) -> RequestPlan:
-    """`in_hand`: sequences of others that wait or run.
+    """Resolve a request while `in_hand` sequences of other requests wait or run.
 
-    Raises BadRequest when a raw prompt is empty, or `max_tokens` leaves no room for one in the context.
+    Raises BadRequest when a raw prompt is empty, or when `max_tokens` leaves no room for a prompt.
     """
     info = engine.info
     room = info.context_tokens - request.max_tokens - (0 if request.rendered else SENTINEL_TOKENS)
     if room < MIN_PROMPT_TOKENS:
         raise BadRequest(
-            f"max_tokens is {request.max_tokens}, and {info.model} has a context of {info.context_tokens} "
-            "tokens for prompt and completion together: ask for fewer.",
+            f"max_tokens is {request.max_tokens}, which leaves no room for a prompt: {info.model} has a "
+            f"context of {info.context_tokens} tokens for prompt and completion together. Ask for fewer.",
             field="max_tokens",
         )
     suffix = request.suffix or ""
@@ -89,22 +91,30 @@ def plan(
     else:
         composed = windows.choose(within, min(room, limits.budget_tokens), in_hand)
     if not composed.text and context is None:
-        raise BadRequest("The prompt is empty: the model needs something to go on from.", field="prompt")
-    gap = _gap(request, composed, engine) if limits.suffix_candidates and composed.text else None
-    return RequestPlan(
+        raise BadRequest("`prompt` is empty. Send at least one character to complete.", field="prompt")
+    gap = _gap(request, composed.text, engine) if limits.suffix_candidates and composed.text else None
+    trail = Trail(
+        id=f"cmpl-{uuid.uuid4().hex[:24]}",
+        model=info.model,
+        engine=info.engine,
+        language=language.id if context else None,
         mode=mode,
+        prompt=composed.fitted.report,
+        offered_chars=[0] * request.n,
+    )
+    return RequestPlan(
+        trail=trail,
         context=context,
-        language_id=language.id if context else None,
         prompt=composed.text,
-        report=_report(composed),
+        report=composed.fitted.report,
         salt=_salt(request, mode, composed.fitted),
         sequences=limits.suffix_candidates if gap else request.n,
         gap=gap,
     )
 
 
-def _gap(request: CompletionRequest, composed: ComposedPrompt, engine: Engine) -> Gap | None:
-    """Only where one greedy completion is asked for, and the model has not been shown the suffix."""
+def _gap(request: CompletionRequest, prompt: str, engine: Engine) -> Gap | None:
+    """Return the gap for one greedy completion whose model was not shown the suffix; else None."""
     info, suffix = engine.info, request.suffix or ""
     if info.fim or request.n > 1 or request.temperature or request.rendered or not suffix.strip():
         return None
@@ -112,24 +122,11 @@ def _gap(request: CompletionRequest, composed: ComposedPrompt, engine: Engine) -
         return None
     if info.context_tokens < 2 * request.max_tokens + ROOM_TOKENS:
         return None
-    return gap_of(composed.text, neutralise(suffix, info.special_tokens), engine.count_tokens)
-
-
-def _report(composed: ComposedPrompt) -> PromptReport:
-    fitted = composed.fitted
-    return PromptReport(
-        prefix_tokens=fitted.prefix_tokens,
-        suffix_tokens=fitted.suffix_tokens,
-        snippet_tokens=fitted.snippet_tokens,
-        snippets_used=len(fitted.snippets),
-        clipped=fitted.clipped,
-        dropped_chars=fitted.dropped_chars,
-        fim=composed.fim.name if composed.fim else None,
-    )
+    return gap_of(prompt, neutralise(suffix, info.special_tokens), engine.count_tokens)
 
 
 def _salt(request: CompletionRequest, mode: str, fitted: FittedPrompt) -> str:
-    """What, besides the text around the cursor, makes another answer likely."""
+    """Return everything, besides the text around the cursor, that makes a different answer likely."""
     digest = hashlib.sha256()
     for snippet in fitted.snippets:
         digest.update(f"{snippet.path}\0{snippet.text}\0".encode())
@@ -140,6 +137,6 @@ def _salt(request: CompletionRequest, mode: str, fitted: FittedPrompt) -> str:
 
 
 def _far_head(prompt: str) -> str:
-    """The text above the lines that a place is known by; it stays the same while one types in a line."""
+    """Return the text above the lines that the cache's key contains; typing in a line does not change it."""
     lines = prompt.rsplit("\n", PREFIX_LINES)
     return lines[0] if len(lines) > PREFIX_LINES else ""

@@ -1,4 +1,4 @@
-"""What the app's routes share: settings, events, and the model that is loading, ready or failed."""
+"""What the app's routes share: settings, events, and the model, which is loading, ready or failed."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,60 +12,61 @@ from server.admission import Admission
 from server.engine.base import Engine, GenerationRequest
 from server.events.store import EventStore
 from server.metrics import Metrics
+from server.options import ServiceOptions
+from server.plan import Limits
 from server.service import CompletionService
 from server.settings import ServerSettings
 from server.trails import Trails
 
-ASK_AGAIN_S = 1.0
-"""How often an engine that waits for another server tries again."""
+RETRY_S = 1.0
+"""Seconds between attempts to open an engine whose model runs in another server that is not ready."""
 
 _log = structlog.get_logger()
 
 
 class ServerState:
-    """One server's state. `load_engine` is slow and runs in a thread, while `/health` answers already."""
+    """One server's state. `load_engine` is slow and runs in a thread, so that `/health` answers meanwhile."""
 
-    def __init__(self, settings: ServerSettings, load_engine: Callable[[], Engine]) -> None:
+    def __init__(
+        self, settings: ServerSettings, load_engine: Callable[[], Engine], options: ServiceOptions
+    ) -> None:
         self.settings = settings
+        self.options = options
         self.metrics = Metrics()
         self.trails = Trails()
         self.events = EventStore(settings.events_database(), self.metrics.events)
-        self.admission = Admission(settings.max_streams, settings.max_waiting)
+        self.admission = Admission(settings.max_streams, settings.max_waiting, options.queue_timeout_s)
         self._load_engine = load_engine
         self._service: CompletionService | None = None
         self._failure = ""
         self._waits_for = ""
 
     async def load(self) -> None:
-        """Loads and warms the model. The server stays up after a failure, so that `/ready` can tell it."""
+        """Load and warm up the model. The server stays up after a failure, so that `/ready` can report it."""
         engine = None
         while engine is None:
             try:
-                engine = await self._opened()
+                engine = await self._open_engine()
             except (ServerNotReady, Overloaded) as error:  # its model runs in another server
                 self._wait(error.message)
-                await asyncio.sleep(ASK_AGAIN_S)
-            except Exception as error:  # whatever it is, `/ready` must tell it rather than load for ever
+                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # any failure: `/ready` must report it and not stay at `loading`
                 known = isinstance(error, AcepilotError)
                 self._failure = error.message if known else f"The model could not be loaded: {error!r}"
                 _log.error("model_failed", model=self.settings.model, why=self._failure)
                 return
+        limits = Limits(self.settings.prompt_budget_tokens, self.settings.suffix_candidates)
         self._service = CompletionService(
-            engine,
-            self.admission,
-            self.metrics,
-            self.trails,
-            budget_tokens=self.settings.prompt_budget_tokens,
-            suffix_candidates=self.settings.suffix_candidates,
+            engine, self.admission, self.metrics, self.trails, limits, self.options
         )
-        self.metrics.events.always_tell(engine.info.model[:MAX_NAME_CHARS])
+        self.metrics.events.keep_label(engine.info.model[:MAX_NAME_CHARS])
         self._watch(engine)
         _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
 
-    async def _opened(self) -> Engine:
+    async def _open_engine(self) -> Engine:
         engine = await asyncio.to_thread(self._load_engine)
         try:
-            # The first generation allocates: better now than under the first keystroke.
+            # The first generation allocates memory, which must not delay the first keystroke.
             async for _ in engine.generate(GenerationRequest(prompt="#", max_tokens=2)):
                 pass
         except Exception:
@@ -80,7 +81,7 @@ class ServerState:
 
     @property
     def service(self) -> CompletionService:
-        """Raises ServerNotReady."""
+        """Raises ServerNotReady while the model loads, or when it failed to load."""
         if self._service is None:
             loading = self._waits_for or "The model is still loading: try again in a few seconds."
             raise ServerNotReady(self._failure or loading)

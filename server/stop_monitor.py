@@ -1,21 +1,20 @@
-"""Reads along while service.py generates: how much of the text may be shown, and when it is over."""
+"""Reads along while service.py generates: how much of the text may be shown, and when generation must end."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from acepilot.postprocess.chain import Context, EarlyStop
-from acepilot.protocol import FinishReason
+from acepilot.postprocess.chain import Context, EarlyStop, Stop
 from server.engine.base import Delta
-from server.stop_strings import StopStrings
 
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """One sequence's text before the filters. `stopped_by` names the stop that ended it, None: the model."""
+    """One sequence's text before the filters. `stopped_by` names the stop that ended it; None: the model."""
 
     text: str
-    finish_reason: FinishReason
+    finish_reason: Literal["stop", "length"]
     stopped_by: str | None
 
     def until(self, end: int) -> "GeneratedText":
@@ -23,20 +22,25 @@ class GeneratedText:
 
 
 class StopMonitor:
-    """Asks stop strings, early stops where there is a `context`, and the clock. `over`: no more is needed.
+    """Combines stop strings, the early stops where there is a `context`, and a time limit.
 
-    A time limit counts from the first token, and ends a text with its last whole line, once there is one.
+    `over`: generation must end. The time limit counts from the first token; when it has passed, the text ends
+    with its last whole line, as soon as there is one.
     """
 
     def __init__(
-        self, stops: Sequence[str], context: Context | None, time_limit_ms: int | None = None
+        self,
+        stop_strings: Sequence[str],
+        context: Context | None,
+        early_stops: tuple[Stop, ...],
+        time_limit_ms: int | None,
     ) -> None:
         self._text = ""
         self._shown = 0
-        self._finish_reason: FinishReason = "stop"
+        self._finish_reason: Literal["stop", "length"] = "stop"
         self._stopped_by: str | None = None
-        self._strings = StopStrings(stops)
-        self._early = EarlyStop(context) if context is not None else None
+        self._strings = StopStrings(stop_strings)
+        self._early = EarlyStop(context, early_stops) if context is not None else None
         self._time_limit_ms = time_limit_ms
         self._began: float | None = None
 
@@ -45,11 +49,11 @@ class StopMonitor:
         return self._stopped_by is not None
 
     @property
-    def draft(self) -> GeneratedText:
+    def generated(self) -> GeneratedText:
         return GeneratedText(self._text[: self._shown], self._finish_reason, self._stopped_by)
 
     def feed(self, delta: Delta) -> str:
-        """What of the text may be shown now. At its end all may be, unless something stopped it."""
+        """Return the text that may be shown now: all of it when the model ends and no stop has fired."""
         self._text += delta.text
         visible, stopped = self._strings.feed(self._text)
         if stopped:
@@ -68,6 +72,7 @@ class StopMonitor:
         return self._text[before : self._shown]
 
     def _time_is_over(self) -> bool:
+        """Return True when the time limit has passed and there is a whole line to end with."""
         if self._time_limit_ms is None:
             return False
         now = time.perf_counter()
@@ -78,8 +83,33 @@ class StopMonitor:
         return "\n" in self._text.lstrip() and bool(self._text[: self._shown].strip())
 
     def _end_with_last_line(self) -> None:
-        """The newline stays: it tells the filters that the line before it is whole."""
+        """Cut the text after its last newline, which tells the filters that the line before it is whole."""
         end = min(self._text.rindex("\n"), self._shown)
         self._text = self._text[:end] + "\n"
         self._shown = len(self._text)
         self._finish_reason, self._stopped_by = "length", "time_limit"
+
+
+class StopStrings:
+    """OpenAI's `stop`: ends a text before the first stop string, and never shows the beginning of one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._longest = max((len(stop) for stop in stops), default=0)
+        self._searched = 0
+
+    def feed(self, text: str) -> tuple[int, bool]:
+        """Take all text so far; return how many characters may be shown and whether a stop string ends it."""
+        start = max(0, self._searched - self._longest + 1)
+        self._searched = len(text)
+        found = [at for stop in self._stops if (at := text.find(stop, start)) != -1]
+        if found:
+            return min(found), True
+        return len(text) - self._held_back(text), False
+
+    def _held_back(self, text: str) -> int:
+        """Return the length of the longest end of `text` that may yet become a stop string."""
+        for length in range(min(self._longest - 1, len(text)), 0, -1):
+            if any(stop.startswith(text[-length:]) for stop in self._stops):
+                return length
+        return 0

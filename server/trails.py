@@ -1,4 +1,4 @@
-"""The reasons of the last completions, in memory only: `GET /v1/explain/{id}` reads them."""
+"""The trails of the last completions, in memory only: `GET /v1/explain/{id}` reads them."""
 
 from collections import OrderedDict
 
@@ -6,6 +6,7 @@ from acepilot.errors import NotFound
 from acepilot.protocol import Trail
 
 CAPACITY = 1024
+"""Trails kept, some 1 kB each: enough to ask about any completion of the last minutes."""
 
 
 class Trails:
@@ -18,10 +19,11 @@ class Trails:
             self._trails.popitem(last=False)
 
     def get(self, completion_id: str) -> Trail:
-        """Raises NotFound."""
+        """Return the trail of a completion. Raises NotFound."""
         trail = self._trails.get(completion_id)
         if trail is None:
             raise NotFound(
-                f"No completion `{completion_id}` is remembered: the last {CAPACITY} are, until a restart."
+                f"There is no completion `{completion_id}` in memory. The server remembers the last "
+                f"{CAPACITY} completions since its start."
             )
         return trail

@@ -1,8 +1,8 @@
 """How much of a file an editor's request shows the model: a step of plan.py.
 
-On a CPU most of the wait is for the prompt, and one that the KV cache does not know yet costs everybody
-seconds. So while others are being served, a file that is new to the engine is shown a shorter window; and a
-window that was shown stays for as long as the cache can go on from it.
+On a CPU most of the wait is for the prompt, and a prompt that is not in the KV cache costs every user
+seconds. So while other requests are served, a file that is new to the engine gets a shorter window. Once a
+window has been shown, it stays as long as the cache can continue from it.
 """
 
 from collections import deque
@@ -11,35 +11,38 @@ from typing import Protocol
 from acepilot.prompt import ComposedPrompt
 
 SHORT_SHARE = 3
-"""Under load a new file gets 1 of so many tokens of the budget."""
-OTHERS = 2
-"""So many sequences in hand are load: one may be the asker's own, whose end is on its way."""
+"""Under load, a new file gets 1/SHORT_SHARE of the token budget."""
+
+BUSY_SEQUENCES = 2
+"""The server counts as loaded from this many running sequences; one may be the caller's previous request,
+being cancelled."""
+
 REMEMBERED = 24
-"""Prompts, one a window: about as many as an engine keeps rows for."""
+"""Prompts remembered, one for each window: about as many as an engine keeps rows for."""
 
 
 class Within(Protocol):
-    """One request's prompt, made to fit a budget."""
+    """Composes one request's prompt within a token budget."""
 
     def __call__(self, *, budget_tokens: int) -> ComposedPrompt: ...
 
 
 class Windows:
-    """Remembers what the engine was shown last, to tell what its KV cache knows."""
+    """Remembers the prompts that the engine read last, to guess what its KV cache holds."""
 
     def __init__(self) -> None:
         self._shown: deque[str] = deque(maxlen=REMEMBERED)
 
     def choose(self, within: Within, budget_tokens: int, in_hand: int) -> ComposedPrompt:
-        """`in_hand` sequences of others wait or run."""
+        """Choose a prompt while `in_hand` sequences of other requests wait or run."""
         chosen = within(budget_tokens=budget_tokens)
-        if not chosen.text:  # the engine will not be asked
+        if not chosen.text:  # the engine gets no request
             return chosen
         known = self._shown_before(chosen.text)
         if known is None:
             short = within(budget_tokens=budget_tokens // SHORT_SHARE)
             known = self._shown_before(short.text)
-            if in_hand >= OTHERS or known is not None:
+            if in_hand >= BUSY_SEQUENCES or known is not None:
                 chosen = short
         if known is not None:
             self._shown.remove(known)
@@ -47,6 +50,6 @@ class Windows:
         return chosen
 
     def _shown_before(self, prompt: str) -> str | None:
-        """What was shown and begins with two thirds of `prompt`: what changes as one types is its end."""
+        """Return an earlier prompt that begins with two thirds of `prompt`: typing changes only its end."""
         head = prompt[: len(prompt) * 2 // 3]
         return next((shown for shown in self._shown if shown.startswith(head)), None)

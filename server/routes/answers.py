@@ -1,11 +1,10 @@
-"""One completion for any route, in OpenAI's words: whole, or chunk by chunk. Other protocols reword these.
+"""One completion for any route, in OpenAI's form: whole, or as server-sent events. Other routes translate it.
 
-A client that leaves ends its completion, and frees the engine.
+A client that leaves cancels its completion, which frees the engine.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import structlog
@@ -17,8 +16,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from acepilot.errors import AcepilotError
-from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Usage
-from server.completion import ActiveCompletion, Completed, Done, StreamItem
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Usage
+from server.completion import ActiveCompletion, Piece
 from server.routes.errors import error_response
 from server.state import ServerState
 
@@ -26,19 +25,15 @@ _log = structlog.get_logger()
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
-LAST_WORDS_S = 10.0
-"""To read why a stream ends, when its completion's time is over."""
-
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
-"""For the description of a route that streams where it is asked to."""
+"""The OpenAPI response of a route that can stream."""
 
-StreamItems = AsyncGenerator[StreamItem, None]
 ToProtocol = Callable[[CompletionResponse], BaseModel]
 _Result = TypeVar("_Result")
 
 
 def translated(**fields: Any) -> CompletionRequest:
-    """Another protocol's request as our own. What is wrong with it is told by our fields' names."""
+    """Return another protocol's request as our own. Raises RequestValidationError, with our fields' names."""
     try:
         return CompletionRequest(**fields)
     except ValidationError as error:
@@ -48,113 +43,107 @@ def translated(**fields: Any) -> CompletionRequest:
 
 async def whole(body: CompletionRequest, request: Request, state: ServerState) -> CompletionResponse:
     service = state.service
-    completion = service.accept(body)
-    return await _unless_client_leaves(request, _collected(completion, service.stream(completion)))
+    with service.accept(body) as completion:
+        await _unless_client_leaves(request.receive, service.complete(completion, _discard))
+    for choice in completion.choices:
+        choice.text = _echoed(body) + choice.text
+    choices = sorted(completion.choices, key=lambda choice: choice.index)
+    return _response(completion, choices, usage=completion.usage(), acepilot=completion.info())
 
 
-async def streamed(
-    body: CompletionRequest,
-    request: Request,
-    state: ServerState,
-    *,
-    reword: ToProtocol = lambda chunk: chunk,
-    as_it_grows: bool = True,
-) -> StreamingResponse:
-    """Server-sent events. Unless sent `as_it_grows`, each choice's text comes once, after the filters."""
-    service = state.service
-    completion = service.accept(body)
-    events = service.stream(completion)
-    # The first event comes before the status line, so that a failure until then has its own status.
-    first = await _unless_client_leaves(request, anext(events))
-    chunks = _chunks(completion, _chained(first, events), as_it_grows)
-    return _Stream(completion, _server_sent(completion, chunks, reword))
+class EventStream(StreamingResponse):
+    """A completion as server-sent events.
 
+    Sends each choice's text `as_it_grows`, or once, after the filters. Then comes the end of each choice,
+    `acepilot` with the last of them, and usage if the request asks for it.
+    """
 
-async def _collected(completion: ActiveCompletion, stream: StreamItems) -> CompletionResponse:
-    choices: list[Choice] = []
-    response = _envelope(completion)
-    async with contextlib.aclosing(stream) as events:
-        async for event in events:
-            if isinstance(event, Done):
-                choice = _choice(event)
-                choice.text = _echoed(completion) + choice.text
-                choices.append(choice)
-            elif isinstance(event, Completed):
-                response.usage = event.usage
-                response.acepilot = event.info.model_copy(update={"text": None})
-    response.choices = sorted(choices, key=lambda choice: choice.index)
-    return response
-
-
-async def _chunks(
-    completion: ActiveCompletion, stream: StreamItems, as_it_grows: bool
-) -> AsyncGenerator[CompletionResponse, None]:
-    """Deltas; then each choice's end; `acepilot` with the last of them; usage if asked for."""
-    options = completion.request.stream_options
-    last_done: CompletionResponse | None = None
-    async with contextlib.aclosing(stream) as events:
-        if echoed := _echoed(completion):
-            choices = [Choice(index=index, text=echoed) for index in range(completion.request.n)]
-            yield _envelope(completion, choices)
-        async for event in events:
-            if isinstance(event, Completed):
-                if last_done is not None:
-                    last_done.acepilot = event.info
-                    yield last_done
-                if options is not None and options.include_usage:
-                    yield _envelope(completion, usage=event.usage)
-            elif isinstance(event, Done):
-                if last_done is not None:
-                    yield last_done
-                choice = _choice(event)
-                if as_it_grows:
-                    choice.text = ""
-                last_done = _envelope(completion, [choice])
-            elif as_it_grows:
-                yield _envelope(completion, [Choice(index=event.index, text=event.text)])
-
-
-async def _server_sent(
-    completion: ActiveCompletion, chunks: AsyncGenerator[CompletionResponse, None], reword: ToProtocol
-) -> AsyncGenerator[str, None]:
-    try:
-        async with contextlib.aclosing(chunks):
-            async for chunk in chunks:
-                yield f"data: {reword(chunk).model_dump_json()}\n\n"
-    except AcepilotError as error:  # the status line is sent already, so the stream itself tells
-        _log.warning("stream_failed", id=completion.id, code=error.code)
-        yield f"data: {error_response(error).model_dump_json()}\n\n"
-        return
-    yield "data: [DONE]\n\n"
-
-
-class _Stream(StreamingResponse):
-    """Ends with the completion's time, read or not: who stops reading would else hold its place for ever."""
-
-    def __init__(self, completion: ActiveCompletion, lines: AsyncGenerator[str, None]) -> None:
-        super().__init__(lines, media_type="text/event-stream", headers=STREAM_HEADERS)
-        self._completion = completion
-        self._lines = lines
+    def __init__(
+        self,
+        body: CompletionRequest,
+        state: ServerState,
+        *,
+        to_protocol: ToProtocol = lambda chunk: chunk,
+        as_it_grows: bool = True,
+    ) -> None:
+        super().__init__((), media_type="text/event-stream", headers=STREAM_HEADERS)
+        self._body = body
+        self._state = state
+        self._to_protocol = to_protocol
+        self._as_it_grows = as_it_grows
+        self._sending = asyncio.Lock()  # several choices grow at once
+        self._has_begun = False
+        self._last_end: CompletionResponse | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Generate and send. The response ends when the completion's time is over, read or not."""
+        with self._state.service.accept(self._body) as completion:
+            timeout_s = completion.left_s() + self._state.options.last_event_timeout_s
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await _unless_client_leaves(receive, self._stream(completion, send))
+            except TimeoutError:
+                _log.warning("stream_not_read", id=completion.id)
+            except ClientDisconnect:
+                if not self._has_begun:
+                    raise
+
+    async def _stream(self, completion: ActiveCompletion, send: Send) -> None:
+        async def emit(item: Piece | Choice) -> None:
+            async with self._sending:
+                if not self._has_begun:
+                    await self._begin(completion, send)
+                if isinstance(item, Choice):
+                    await self._end_choice(completion, item, send)
+                elif self._as_it_grows:
+                    choice = Choice(index=item.index, text=item.text)
+                    await self._send_event(_response(completion, [choice]), send)
+
         try:
-            async with asyncio.timeout(self._completion.left_s() + LAST_WORDS_S):
-                await super().__call__(scope, receive, send)
-        except TimeoutError:
-            _log.warning("stream_not_read", id=self._completion.id)
-        finally:
-            await self._lines.aclose()
+            await self._state.service.complete(completion, emit)
+            await self._end(completion, send)
+        except AcepilotError as error:
+            if not self._has_begun:  # the error can have its own status line
+                raise
+            _log.warning("stream_failed", id=completion.id, code=error.code)
+            await self._send_event(error_response(error), send, more=False)
+
+    async def _begin(self, completion: ActiveCompletion, send: Send) -> None:
+        self._has_begun = True
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if echoed := _echoed(self._body):
+            choices = [Choice(index=index, text=echoed) for index in range(self._body.n)]
+            await self._send_event(_response(completion, choices), send)
+
+    async def _end_choice(self, completion: ActiveCompletion, choice: Choice, send: Send) -> None:
+        """Send the previous choice's end. The last one waits for `acepilot`, which is known at the end."""
+        if self._last_end is not None:
+            await self._send_event(self._last_end, send)
+        text = "" if self._as_it_grows else choice.text
+        self._last_end = _response(completion, [choice.model_copy(update={"text": text})])
+
+    async def _end(self, completion: ActiveCompletion, send: Send) -> None:
+        if self._last_end is not None:
+            self._last_end.acepilot = completion.info(completion.text)
+            await self._send_event(self._last_end, send)
+        options = self._body.stream_options
+        if options is not None and options.include_usage:
+            await self._send_event(_response(completion, usage=completion.usage()), send)
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+    async def _send_event(self, chunk: BaseModel, send: Send, *, more: bool = True) -> None:
+        if isinstance(chunk, CompletionResponse):
+            chunk = self._to_protocol(chunk)
+        data = f"data: {chunk.model_dump_json()}\n\n".encode()
+        await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-async def _chained(first: StreamItem, rest: StreamItems) -> StreamItems:
-    async with contextlib.aclosing(rest):
-        yield first
-        async for event in rest:
-            yield event
-
-
-def _envelope(
-    completion: ActiveCompletion, choices: list[Choice] | None = None, usage: Usage | None = None
+def _response(
+    completion: ActiveCompletion,
+    choices: list[Choice] | None = None,
+    *,
+    usage: Usage | None = None,
+    acepilot: AcepilotInfo | None = None,
 ) -> CompletionResponse:
     return CompletionResponse(
         id=completion.id,
@@ -162,26 +151,22 @@ def _envelope(
         model=completion.trail.model,
         choices=choices or [],
         usage=usage,
+        acepilot=acepilot,
     )
 
 
-def _choice(done: Done) -> Choice:
-    return Choice(
-        index=done.index,
-        text=done.text,
-        finish_reason="length" if done.finish_reason == "length" else "stop",
-        logprobs=done.log_probs,
-    )
+def _echoed(body: CompletionRequest) -> str:
+    return body.prompt if body.echo else ""
 
 
-def _echoed(completion: ActiveCompletion) -> str:
-    return completion.request.prompt if completion.request.echo else ""
+async def _discard(item: Piece | Choice) -> None:
+    """Emit nothing: the completion keeps its choices."""
 
 
-async def _unless_client_leaves(request: Request, work: Awaitable[_Result]) -> _Result:
-    """The work's result; when the client leaves first, the work is cancelled, and nobody reads the answer."""
+async def _unless_client_leaves(receive: Receive, work: Awaitable[_Result]) -> _Result:
+    """Return the work's result. When the client leaves first, cancel the work and raise ClientDisconnect."""
     task = asyncio.ensure_future(work)
-    leaving = asyncio.create_task(_client_left(request))
+    leaving = asyncio.create_task(_client_left(receive))
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -193,6 +178,6 @@ async def _unless_client_leaves(request: Request, work: Awaitable[_Result]) -> _
         await asyncio.gather(task, leaving, return_exceptions=True)
 
 
-async def _client_left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,11 +1,11 @@
-"""Tools that only speak chat -> `POST /v1/chat/completions`: the last user message is written on.
+"""Tools that only speak chat -> `POST /v1/chat/completions`: the model continues the last user message.
 
-No chat template: the models served here are for code, and mostly base models. docs/protocols.md says what
-this is good for.
+There is no chat template: the models served here are for code, and mostly base models. docs/protocols.md says
+when this endpoint is useful.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from acepilot.errors import BadRequest
 from acepilot.protocol import AcepilotInfo, CompletionRequest, CompletionResponse, StreamOptions, Usage
 from server.routes.access import State
-from server.routes.answers import STREAMED, streamed, translated, whole
+from server.routes.answers import STREAMED, EventStream, translated, whole
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 
@@ -28,7 +28,9 @@ class TextPart(BaseModel):
 
 class ChatMessage(BaseModel):
     role: str
-    content: str | Annotated[list[TextPart], Field(description="Text alone; no images.")] | None = None
+    content: str | Annotated[list[TextPart], Field(description="Text only; images are refused.")] | None = (
+        None
+    )
 
 
 class ChatRequest(BaseModel):
@@ -96,10 +98,9 @@ class ChatChunk(BaseModel):
 async def chat_completions(
     body: ChatRequest, request: Request, state: State
 ) -> ChatResponse | StreamingResponse:
-    asked = _our_request(body)
     if body.stream:
-        return await streamed(asked, request, state, reword=_chunk_by_chunk())
-    answer = await whole(asked, request, state)
+        return EventStream(_our_request(body), state, to_protocol=_to_chunks())
+    answer = await whole(_our_request(body), request, state)
     choices = [
         ChatChoice(
             index=choice.index,
@@ -108,19 +109,12 @@ async def chat_completions(
         )
         for choice in answer.choices
     ]
-    return ChatResponse(
-        id=answer.id,
-        created=answer.created,
-        model=answer.model,
-        choices=choices,
-        usage=answer.usage,
-        acepilot=answer.acepilot,
-    )
+    return ChatResponse(**_head(answer), choices=choices)
 
 
 def _our_request(body: ChatRequest) -> CompletionRequest:
     return translated(
-        prompt=_last_words(body.messages),
+        prompt=_last_user_text(body.messages),
         max_tokens=body.max_completion_tokens if body.max_tokens is None else body.max_tokens,
         temperature=body.temperature,
         top_p=body.top_p,
@@ -133,20 +127,23 @@ def _our_request(body: ChatRequest) -> CompletionRequest:
     )
 
 
-def _last_words(messages: list[ChatMessage]) -> str:
-    """Raises BadRequest where no user speaks."""
+def _last_user_text(messages: list[ChatMessage]) -> str:
+    """Return the text of the last user message. Raises BadRequest when there is none."""
     for message in reversed(messages):
         if message.role == "user":
             content = message.content or ""
             return content if isinstance(content, str) else "".join(part.text for part in content)
-    raise BadRequest("No message is a user's: the last one of these is what is completed.", field="messages")
+    raise BadRequest(
+        "`messages` has no message with role `user`; the last user message is the text to complete.",
+        field="messages",
+    )
 
 
-def _chunk_by_chunk() -> Callable[[CompletionResponse], ChatChunk]:
-    """Clients join what the deltas say, the role too: it is told once a choice."""
+def _to_chunks() -> Callable[[CompletionResponse], ChatChunk]:
+    """Return a translator for one stream. It sends a choice's role once, because clients join all deltas."""
     begun: set[int] = set()
 
-    def reword(chunk: CompletionResponse) -> ChatChunk:
+    def to_chunk(chunk: CompletionResponse) -> ChatChunk:
         choices: list[ChatChunkChoice] = []
         for choice in chunk.choices:
             role = None if choice.index in begun else "assistant"
@@ -155,13 +152,11 @@ def _chunk_by_chunk() -> Callable[[CompletionResponse], ChatChunk]:
             choices.append(
                 ChatChunkChoice(index=choice.index, delta=delta, finish_reason=choice.finish_reason)
             )
-        return ChatChunk(
-            id=chunk.id,
-            created=chunk.created,
-            model=chunk.model,
-            choices=choices,
-            usage=chunk.usage,
-            acepilot=chunk.acepilot,
-        )
+        return ChatChunk(**_head(chunk), choices=choices)
 
-    return reword
+    return to_chunk
+
+
+def _head(answer: CompletionResponse) -> dict[str, Any]:
+    """Return the fields that a chat response has in common with a completion."""
+    return {name: getattr(answer, name) for name in ("id", "created", "model", "usage", "acepilot")}

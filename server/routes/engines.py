@@ -1,4 +1,4 @@
-"""Copilot-style plugins -> `POST /v1/engines/{engine}/completions`: OpenAI's words, an editor's filters."""
+"""Copilot-style plugins -> `POST /v1/engines/{engine}/completions`: OpenAI's form, an editor's filters."""
 
 from typing import Any, cast
 
@@ -8,18 +8,21 @@ from pydantic import model_validator
 
 from acepilot.protocol import MAX_CHOICES, CompletionRequest, CompletionResponse
 from server.routes.access import State
-from server.routes.answers import STREAMED, streamed, whole
+from server.routes.answers import STREAMED, EventStream, whole
 
 router = APIRouter(prefix="/v1", tags=["completions"])
 
 
 class EngineRequest(CompletionRequest):
-    """OpenAI's request as these plugins send it: the language is in `extra`; `logprobs` are asked for and not
-    missed; a panel of suggestions asks for 10 choices."""
+    """OpenAI's request as these plugins send it.
+
+    The language is in `extra`. `logprobs` are requested, but the plugins work without them. A panel of
+    suggestions asks for 10 choices, which is cut to `MAX_CHOICES`.
+    """
 
     @model_validator(mode="before")
     @classmethod
-    def _as_it_is_meant(cls, value: Any) -> Any:
+    def _as_openai_sends_it(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         given = cast(dict[str, Any], value)
@@ -38,7 +41,7 @@ class EngineRequest(CompletionRequest):
 async def engine_completions(
     engine: str, body: EngineRequest, request: Request, state: State
 ) -> CompletionResponse | StreamingResponse:
-    """`engine` is whatever the plugin was told: one server serves one model."""
-    if body.stream:  # these clients insert the deltas, so they must be what the filters left
-        return await streamed(body, request, state, as_it_grows=False)
+    """`engine` may be any name: one server serves one model."""
+    if body.stream:  # these clients insert the deltas, so the deltas must be filtered text
+        return EventStream(body, state, as_it_grows=False)
     return await whole(body, request, state)

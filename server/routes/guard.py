@@ -1,6 +1,6 @@
-"""The door: the token and the body's size, judged before a byte of the body is kept; then the body's time.
+"""Checks the token and the body's size before a byte of the body is kept, and limits the time for the body.
 
-An ASGI middleware, because a framework's own checks run after it has read the whole body.
+It is an ASGI middleware, because a framework's own checks run after it has read the whole body.
 """
 
 import asyncio
@@ -13,10 +13,7 @@ from acepilot.errors import AcepilotError, BodyTooLarge, Unauthorized
 from server.routes.errors import as_response
 
 MAX_BODY_BYTES = 32_000_000
-"""Twice what the protocol's longest texts need. Editors send some 60 kB."""
-
-BODY_S = 30.0
-"""For all of it to arrive. Who stops in the middle would hold what has come for ever."""
+"""Twice what the protocol's longest texts need. Editors send about 60 kB."""
 
 
 class BodyTooSlow(AcepilotError):
@@ -25,12 +22,15 @@ class BodyTooSlow(AcepilotError):
 
 
 class Guard:
-    """`open_paths` need no token: what a page or a probe must reach before it can have one."""
+    """`open_paths` need no token. A body that takes longer than `body_timeout_s` is refused."""
 
-    def __init__(self, app: ASGIApp, token: str | None, open_paths: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str | None, open_paths: frozenset[str], body_timeout_s: float
+    ) -> None:
         self._app = app
         self._expected = f"Bearer {token}".encode() if token else None
         self._open_paths = open_paths
+        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,25 +40,27 @@ class Guard:
         try:
             self._demand_token(scope["path"], headers)
             length = headers.get(b"content-length", b"0")
-            _refuse_beyond(int(length) if length.isdigit() else 0)
+            _check_size(int(length) if length.isdigit() else 0)
         except AcepilotError as error:
             await as_response(error)(scope, receive, send)
             return
         received_bytes = 0
         is_whole = False
-        deadline = asyncio.get_running_loop().time() + BODY_S
+        deadline = asyncio.get_running_loop().time() + self._body_timeout_s
 
         async def counted() -> Message:
             nonlocal received_bytes, is_whole
-            if is_whole:  # what is waited for from now on is that the client leaves
+            if is_whole:  # from now on the app waits only for the client to leave
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise BodyTooSlow(f"The body was not there within {BODY_S:.0f} s: send it again.") from None
+                raise BodyTooSlow(
+                    f"The request's body did not arrive within {self._body_timeout_s:.0f} s. Send it again."
+                ) from None
             received_bytes += len(message.get("body", b""))
-            _refuse_beyond(received_bytes)
+            _check_size(received_bytes)
             is_whole = not message.get("more_body", False)
             return message
 
@@ -68,9 +70,13 @@ class Guard:
         if self._expected is None or path in self._open_paths:
             return
         if not secrets.compare_digest(headers.get(b"authorization", b""), self._expected):
-            raise Unauthorized("This server wants its token: send `Authorization: Bearer <ACEPILOT_TOKEN>`.")
+            raise Unauthorized(
+                "The request has no token, or a wrong one: send `Authorization: Bearer <ACEPILOT_TOKEN>`."
+            )
 
 
-def _refuse_beyond(size_bytes: int) -> None:
+def _check_size(size_bytes: int) -> None:
     if size_bytes > MAX_BODY_BYTES:
-        raise BodyTooLarge(f"The body is over {MAX_BODY_BYTES // 1_000_000} MB: send less of the file.")
+        raise BodyTooLarge(
+            f"The request's body is over {MAX_BODY_BYTES // 1_000_000} MB. Send less of the file."
+        )

@@ -23,18 +23,20 @@ def test_the_budget_holds_and_the_ends_near_the_cursor_stay(
     prefix: str, suffix: str, snippets: list[Snippet], budget: int
 ) -> None:
     fitted = fit(prefix, suffix, snippets, budget_tokens=budget, count_tokens=words)
-    assert fitted.prefix_tokens + fitted.suffix_tokens + fitted.snippet_tokens <= max(budget, 1)
+    assert fitted.report.prefix_tokens + fitted.report.suffix_tokens + fitted.report.snippet_tokens <= max(
+        budget, 1
+    )
     assert prefix.endswith(fitted.prefix)
     assert suffix.startswith(fitted.suffix)
-    assert fitted.dropped_chars == len(prefix) + len(suffix) - len(fitted.prefix) - len(fitted.suffix)
-    assert fitted.prefix_tokens == words(fitted.prefix)
+    assert fitted.report.dropped_chars == len(prefix) + len(suffix) - len(fitted.prefix) - len(fitted.suffix)
+    assert fitted.report.prefix_tokens == words(fitted.prefix)
 
 
 @given(prefix=TEXT, suffix=TEXT, snippets=SNIPPETS)
 def test_what_fits_is_left_alone(prefix: str, suffix: str, snippets: list[Snippet]) -> None:
     fitted = fit(prefix, suffix, snippets, budget_tokens=100_000, count_tokens=words)
     assert (fitted.prefix, fitted.suffix, list(fitted.snippets)) == (prefix, suffix, snippets)
-    assert not fitted.clipped
+    assert not fitted.report.clipped
 
 
 def test_the_clip_point_stays_while_one_types_and_moves_in_steps_of_lines() -> None:
@@ -52,7 +54,7 @@ def test_the_clip_point_stays_while_one_types_and_moves_in_steps_of_lines() -> N
 def test_one_endless_line_keeps_its_end() -> None:
     fitted = fit("x " * 10_000 + "end", "", [], budget_tokens=50, count_tokens=words)
     assert fitted.prefix.endswith("x end")
-    assert 0 < fitted.prefix_tokens <= 50
+    assert 0 < fitted.report.prefix_tokens <= 50
 
 
 def test_when_room_is_short_the_oldest_snippets_go() -> None:
@@ -93,7 +95,7 @@ def test_all_that_comes_with_snippets_is_in_the_budget(
         "p", suffix, snippets, path=path, fim=fim, special_tokens=(), budget_tokens=budget, count_tokens=words
     )
     fitted = composed.fitted
-    assert fitted.prefix_tokens + fitted.suffix_tokens + fitted.snippet_tokens <= budget
+    assert fitted.report.prefix_tokens + fitted.report.suffix_tokens + fitted.report.snippet_tokens <= budget
     assert words(composed.text) <= budget + SENTINEL_TOKENS
 
 
@@ -138,7 +140,7 @@ def test_what_the_model_is_shown() -> None:
         composed = compose(
             prefix, suffix, fim=qwen, special_tokens=tokens, budget_tokens=100, count_tokens=words
         )
-        return composed.text, composed.fim is qwen
+        return composed.text, composed.fitted.report.fim == qwen.name
 
     assert shown("a <|fim_suffix|>", "b") == (
         "<|fim_prefix|>a < |fim_suffix|><|fim_suffix|>b<|fim_middle|>",

@@ -1,4 +1,4 @@
-"""Engines for the server's tests: the real one on starter-tiny, and one that plays a script."""
+"""Engines for the server's tests: the real ones on starter-tiny, and one that plays a script."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ from server.engine.base import Delta, Engine, EngineInfo, EngineLoad, EngineOpti
 from server.engine.openvino.engine import OpenVinoEngine
 from server.engine.torch.engine import TorchEngine
 from server.engine.upstream.engine import UpstreamEngine
+from server.options import DEFAULT_OPTIONS, ServiceOptions
 from server.settings import ServerSettings
 from tests.needs import need_model
 
@@ -35,11 +36,14 @@ SCRIPTED_INFO = EngineInfo(
 
 @dataclass
 class ScriptedEngine:
-    """Says `script`, a word a step, whatever it is asked. One "token" is one word with its white space."""
+    """Generates `script`, one word a step, for every prompt. A token is a word with the space before it."""
 
     script: str = "one two three"
     step_s: float = 0.0
     fails_after: int | None = None
+    failure: Exception = field(
+        default_factory=lambda: EngineFailed("The script says that the engine fails here.")
+    )
     prompts: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     open_streams: int = 0
@@ -61,7 +65,7 @@ class ScriptedEngine:
                 await asyncio.sleep(self.step_s)
                 self.steps += 1
                 if self.fails_after is not None and number > self.fails_after:
-                    raise EngineFailed("The script says that the engine fails here.")
+                    raise self.failure
                 if number == request.max_tokens:
                     yield Delta(word, 1, "length")
                     return
@@ -94,7 +98,7 @@ def scripted() -> ScriptedEngine:
 @pytest.fixture(scope="session")
 def tiny_engine() -> Iterator[Engine]:
     need_model("starter-tiny")
-    # float32: what runs beside a request, and what the cache holds, then changes no token
+    # With float32, neither parallel requests nor the cache can change a token.
     engine = OpenVinoEngine(resolve("starter-tiny"), EngineOptions(max_streams=16, dtype="float32"))
     yield engine
     engine.close()
@@ -112,7 +116,9 @@ def upstream_engine(tiny_engine: Engine) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def torch_engine() -> Iterator[Engine]:
     need_model("starter-tiny")
-    options = EngineOptions(max_streams=16, dtype="float32", threads=1)  # two would wait for busy cores
+    options = EngineOptions(
+        max_streams=16, dtype="float32", threads=1
+    )  # two threads would wait for busy cores
     engine = TorchEngine(resolve("starter-tiny"), options)
     yield engine
     engine.close()
@@ -120,8 +126,8 @@ def torch_engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def codegen_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Random weights and a token a byte, with room for the suite's long prompts."""
-    from tests.server.engine.torch.torch_models import (  # imports torch: others need not wait for that
+    """Random weights and one token a byte, with room for the suite's long prompts."""
+    from tests.server.engine.torch.torch_models import (  # imports torch, which other tests need not wait for
         codegen,
         save_random,
     )
@@ -137,23 +143,22 @@ ENGINES = {"openvino": "tiny_engine", "torch": "torch_engine", "upstream": "upst
 
 @pytest.fixture(scope="session", params=[*ENGINES, "codegen"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """Every engine that this machine can run; the conformance suite runs once for each."""
+    """Every engine that this machine can run; the conformance suite runs once with each."""
     return request.getfixturevalue(ENGINES.get(request.param, "codegen_engine"))
 
 
 @pytest.fixture(scope="session", params=ENGINES)
 def trained_engine(request: pytest.FixtureRequest) -> Engine:
-    """Without the random model, whose text means nothing."""
+    """Every engine with a trained model: the random model's text means nothing."""
     return request.getfixturevalue(ENGINES[request.param])
 
 
 class RunningServer:
-    """The app on a real port, in a thread; `state` is for what HTTP does not show."""
+    """The app on a real port, in a thread."""
 
-    def __init__(self, engine: Engine, **settings: object) -> None:
+    def __init__(self, engine: Engine, options: ServiceOptions = DEFAULT_OPTIONS, **settings: object) -> None:
         self.settings = ServerSettings.load({"port": 0, **settings})
-        self.engine = engine
-        self.app = create_app(self.settings, lambda: engine)
+        self.app = create_app(self.settings, lambda: engine, options)
         config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_level="error", access_log=False)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -187,7 +192,7 @@ class RunningServer:
         return httpx.post(f"{self.url}/v1/completions", json=body, timeout=30)
 
     def metric(self, name: str, **labels: str) -> float:
-        """A metric's value, summed over the labels that are not given."""
+        """Return a metric's value, summed over the labels that are not given."""
         families = text_string_to_metric_families(self.get("/metrics").text)
         return sum(
             sample.value
@@ -206,7 +211,7 @@ class RunningServer:
 
 
 class Shared:
-    """An engine that outlives the server under test: closing it is the fixture's part."""
+    """An engine that outlives the server under test: the fixture closes it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -220,6 +225,12 @@ class Shared:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers that end with the test."""
+    """Return a function that starts servers, which end with the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda engine, **settings: stack.enter_context(RunningServer(Shared(engine), **settings))
+
+        def start(
+            engine: Engine, options: ServiceOptions = DEFAULT_OPTIONS, **settings: object
+        ) -> RunningServer:
+            return stack.enter_context(RunningServer(Shared(engine), options, **settings))
+
+        yield start

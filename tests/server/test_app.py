@@ -16,7 +16,7 @@ import pytest
 
 from acepilot.errors import ConfigError, ModelBroken
 from server.app import create_app
-from server.routes import guard
+from server.options import ServiceOptions
 from server.settings import ServerSettings
 
 Serve = Callable[..., Any]
@@ -124,11 +124,8 @@ def test_a_body_is_judged_before_it_is_read(serve: Serve, scripted: Any) -> None
     assert b" 413 " in send_raw(server, token + b"Transfer-Encoding: chunked\r\n", chunk * 34)
 
 
-def test_a_body_that_stops_in_the_middle_is_not_waited_for(
-    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(guard, "BODY_S", 0.2)
-    server = serve(scripted)
+def test_a_body_that_stops_in_the_middle_is_not_waited_for(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted, ServiceOptions(body_timeout_s=0.2))
     head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(head + b'Content-Length: 1000\r\n\r\n{"prompt": "x')
@@ -138,12 +135,9 @@ def test_a_body_that_stops_in_the_middle_is_not_waited_for(
     assert server.complete(prompt="x").status_code == 200
 
 
-def test_a_request_may_take_longer_than_its_body(
-    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(guard, "BODY_S", 0.2)
+def test_a_request_may_take_longer_than_its_body(serve: Serve, scripted: Any) -> None:
     scripted.step_s = 0.2
-    assert serve(scripted).complete(prompt="x").status_code == 200
+    assert serve(scripted, ServiceOptions(body_timeout_s=0.2)).complete(prompt="x").status_code == 200
 
 
 EVIL = {"Origin": "https://evil.example"}
@@ -272,7 +266,7 @@ def run_server(*flags: str, **environment: str) -> subprocess.CompletedProcess[s
 def test_the_command_refuses_what_cannot_work() -> None:
     unknown = run_server("--model", "no-such-model")
     assert unknown.returncode == 2
-    assert "fetch_model.py" in unknown.stderr
+    assert "python -m acepilot.models fetch" in unknown.stderr
     open_door = run_server("--host", "0.0.0.0", ACEPILOT_TOKEN="")
     assert open_door.returncode == 2
     assert "ACEPILOT_TOKEN" in open_door.stderr

@@ -1,5 +1,6 @@
 """`POST /v1/completions` through a real port, on an engine that plays a script."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -12,8 +13,8 @@ import httpx
 import openai
 import pytest
 
-from server import admission, completion
-from server.routes import answers
+from acepilot.errors import EngineFailed
+from server.options import ServiceOptions
 from tests.event_stream import chunks_of
 
 Serve = Callable[..., Any]
@@ -301,12 +302,9 @@ def test_beyond_the_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -
     assert "try again" in refused.json()["error"]["message"]
 
 
-def test_nobody_waits_in_the_queue_for_ever(
-    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "QUEUE_S", 0.2)
+def test_nobody_waits_in_the_queue_for_ever(serve: Serve, scripted: Any) -> None:
     scripted.script, scripted.step_s = "word " * 30, 0.05
-    server = serve(scripted, max_streams=1, max_waiting=4)
+    server = serve(scripted, ServiceOptions(queue_timeout_s=0.2), max_streams=1, max_waiting=4)
     with ThreadPoolExecutor(1) as pool:
         long = pool.submit(server.complete, prompt="a")
         assert server.wait_for(lambda: server.metric("acepilot_active_requests") == 1)
@@ -321,11 +319,8 @@ def test_nobody_waits_in_the_queue_for_ever(
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_completion_has_an_end_whatever_the_engine_does(
-    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch, n: int
-) -> None:
-    server = serve(scripted)
-    monkeypatch.setattr(completion, "WHOLE_S", 0.2)
+def test_a_completion_has_an_end_whatever_the_engine_does(serve: Serve, scripted: Any, n: int) -> None:
+    server = serve(scripted, ServiceOptions(completion_timeout_s=0.2))
     scripted.step_s = 20.0
     late = server.complete(prompt="x", n=n)
     assert (late.status_code, late.json()["error"]["code"]) == (500, "completion_too_slow")
@@ -335,23 +330,18 @@ def test_a_completion_has_an_end_whatever_the_engine_does(
     assert server.complete(prompt="x").status_code == 200
 
 
-def test_a_stream_that_takes_too_long_says_so(
-    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = serve(scripted)
-    monkeypatch.setattr(completion, "WHOLE_S", 0.4)
+def test_a_stream_that_takes_too_long_says_so(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted, ServiceOptions(completion_timeout_s=0.4))
     scripted.script, scripted.step_s = "word " * 1_000, 0.02
-    told = server.complete(prompt="x", stream=True, max_tokens=1_000).text
-    assert told.index('"word"') < told.index('"completion_too_slow"')
-    assert "[DONE]" not in told
+    stream = server.complete(prompt="x", stream=True, max_tokens=1_000).text
+    assert stream.index('"word"') < stream.index('"completion_too_slow"')
+    assert "[DONE]" not in stream
 
 
 def test_a_client_that_stops_reading_holds_its_place_no_longer_than_a_completion_may_take(
-    serve: Serve, scripted: Any, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, scripted: Any
 ) -> None:
-    server = serve(scripted)
-    monkeypatch.setattr(completion, "WHOLE_S", 1.0)
-    monkeypatch.setattr(answers, "LAST_WORDS_S", 0.1)
+    server = serve(scripted, ServiceOptions(completion_timeout_s=1.0, last_event_timeout_s=0.1))
     more_than_any_buffer = "\x01" * 2_000_000  # six bytes each, in JSON
     body = json.dumps({"prompt": more_than_any_buffer, "echo": True, "stream": True}).encode()
     with socket.socket() as client:
@@ -403,6 +393,47 @@ def test_an_engine_that_fails_is_500_and_the_next_request_is_answered(serve: Ser
     assert server.complete(prompt="x", stream=True).status_code == 500
     scripted.fails_after = None
     assert server.complete(prompt="x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (EngineFailed("The worker has ended."), "Nothing: The worker has ended."),
+        (ValueError("password = 1"), "Nothing: an unexpected error"),
+    ],
+)
+def test_a_trail_quotes_only_our_own_errors(
+    serve: Serve, scripted: Any, failure: Exception, reason: str
+) -> None:
+    """Any other exception's text could hold the user's code."""
+    server = serve(scripted)
+    scripted.fails_after, scripted.failure = 1, failure
+    body = {"prompt": "x", "stream": True}
+    with httpx.stream("POST", f"{server.url}/v1/completions", json=body) as response:
+        lines = response.iter_lines()
+        chunk = json.loads(next(lines).removeprefix("data: "))
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            list(lines)
+    trail = server.get(f"/v1/explain/{chunk['id']}").json()
+    assert trail["reason"].startswith(reason)
+    assert "password" not in str(trail)
+
+
+def test_without_a_cache_every_request_reaches_the_engine(serve: Serve, scripted: Any) -> None:
+    server = serve(scripted, ServiceOptions(cache_entries=0))
+    for count in (2, 3):  # the first prompt is the warm-up
+        assert server.complete(prompt="x = ", suffix="\n", language="python").status_code == 200
+        assert len(scripted.prompts) == count
+
+
+def test_without_early_stops_the_model_runs_to_its_end(serve: Serve, scripted: Any) -> None:
+    scripted.script = "a + b\nprint(add(1, 2))"
+    body = {"prompt": "def add(a, b):\n    return ", "suffix": "\n", "language": "python"}
+    server = serve(scripted, ServiceOptions(early_stops=()))
+    answer = server.complete(**body).json()
+    assert answer["choices"][0]["text"] == "a + b", "the filters work all the same"
+    assert answer["usage"]["completion_tokens"] == len(scripted.script.split(" "))
+    assert server.get(f"/v1/explain/{answer['id']}").json()["early_stop"] is None
 
 
 def test_an_editor_s_request_is_filtered_cached_and_explained(serve: Serve, scripted: Any) -> None:
