@@ -1,11 +1,12 @@
-"""How many cards a number of developers needs, by the formulas of docs/scale.md, whose tables this prints.
+"""Compute how many cards a number of developers needs, by the formulas of docs/scale.md, and print its
+tables.
 
     python -m bench capacity                                          the tables of docs/scale.md
     python -m bench capacity --developers 800 --model 2.7B --card A100
     python -m bench capacity --developers 800 --requests-a-day 150 --reused-share 0 --json
 
-Nothing here was measured on a card: what a card does follows from its memory bandwidth and its peak rate.
-Every assumption is a flag, so that what you measured can take its place.
+Nothing here was measured on a card: a card's speed follows from its memory bandwidth and its peak rate. Every
+assumption is a flag, so that you can enter what you measured.
 """
 
 import argparse
@@ -24,7 +25,7 @@ HOURS_A_MONTH = 730
 
 @dataclass(frozen=True)
 class Model:
-    """A token keeps a key and a value of `width` numbers in every layer."""
+    """A model. In every layer a token keeps a key and a value of `width` numbers."""
 
     parameters: int
     layers: int
@@ -41,8 +42,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Card:
-    """`tflops`: fp16 on tensor cores, dense. `linked_share`: of what several could do for one model, were
-    they one: more over NVLink than over PCIe."""
+    """A card. `tflops` is the dense fp16 rate of its tensor cores.
+
+    `linked_share` is the share of their joint speed that several cards reach with one model: higher over
+    NVLink than over PCIe.
+    """
 
     memory_gb: int
     bandwidth_gb_s: int
@@ -63,7 +67,7 @@ CARDS = {
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Each is a flag. docs/scale.md says where each comes from."""
+    """The assumptions. Each is a flag; docs/scale.md has the source of each."""
 
     requests_a_day: float = 230  # that reach the server, of a developer on a working day
     busiest_hour_share: float = 0.20  # of a day's requests; in one time zone
@@ -83,7 +87,9 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Replica:
-    """Cards that hold one copy of a model. Its rates: when as many are in flight as `engine_s` allows."""
+    """The cards that hold one copy of a model. Its rates are those with as many requests in flight as
+    `engine_s` allows.
+    """
 
     cards: int
     first_token_alone_s: float
@@ -107,15 +113,15 @@ class CapacityPlan:
 
     @property
     def in_short(self) -> str:
-        """Replicas x cards of each, and the cost."""
+        """Return the replicas, the cards of each, and the cost."""
         all_replicas = self.replicas + self.spare_replicas
         return f"{all_replicas} x {self.replica.cards}, ${self.dollars_a_developer_month:,.2f}"
 
 
 def replica_of(cards: int, card: Card, model: Model, given: Assumptions) -> Replica | None:
-    """None where the model does not fit, or one request alone takes too long.
+    """Return a replica, or None if the model does not fit or a single request takes too long.
 
-    With b requests in flight each waits for the others' prompts and shares their steps: it is in the engine
+    With b requests in flight, each waits for the others' prompts and shares their steps. It is in the engine
     for b * read_s + new_tokens * step_s(b), and in that time b requests leave.
     """
     together = cards * (card.linked_share if cards > 1 else 1)
@@ -152,13 +158,15 @@ def replica_of(cards: int, card: Card, model: Model, given: Assumptions) -> Repl
 
 
 def replicas_of(card: Card, model: Model, given: Assumptions) -> list[Replica]:
-    """With one, two, four or eight cards each, where that is fast enough; the smallest first."""
+    """Return replicas of one, two, four or eight cards that are fast enough, the smallest first."""
     found = (replica_of(cards, card, model, given) for cards in (1, 2, 4, 8))
     return [replica for replica in found if replica]
 
 
 def plan(developers: int, card: Card, model: Model, given: Assumptions) -> CapacityPlan | None:
-    """The fewest cards for the busiest hour, plus a spare replica for a team. None: all are too slow."""
+    """Return the plan with the fewest cards for the busiest hour, plus a spare replica; None if all are too
+    slow.
+    """
     requests_s = developers * given.requests_a_day * given.busiest_hour_share / 3600
     at_model_s = requests_s * (1 - given.cached_share)
     spare = 1 if developers > 1 else 0
@@ -186,7 +194,7 @@ def plan(developers: int, card: Card, model: Model, given: Assumptions) -> Capac
 
 
 def tables() -> Iterator[str]:
-    """The lines of docs/scale.md's tables."""
+    """Yield the lines of the tables in docs/scale.md."""
     yield (
         "| model | smallest replica | first token, alone | whole, alone | in flight, full | requests/s, full "
         "| tokens/s, full | a prefix stays |"
@@ -222,10 +230,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--developers", type=int, help="without it: the tables of docs/scale.md")
+    parser.add_argument("--developers", type=int, help="left out: print the tables of docs/scale.md")
     parser.add_argument("--model", choices=MODELS, default="2.7B")
     parser.add_argument("--card", choices=CARDS, default="A100")
-    parser.add_argument("--json", action="store_true", help="with the assumptions")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the assumptions")
     for field in fields(Assumptions):
         flag = f"--{field.name.replace('_', '-')}"
         parser.add_argument(flag, type=field.type, default=field.default, metavar="N", help="%(default)s")  # pyright: ignore[reportArgumentType]

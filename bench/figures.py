@@ -1,4 +1,4 @@
-"""Figures from measurements, and where they were taken: what both benchmarks print and keep as JSON."""
+"""Compute figures from measurements, and describe the machine on which they were taken."""
 
 import os
 import platform
@@ -26,13 +26,15 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def ghost_times(pauses: Sequence[Pause]) -> list[float]:
-    """Seconds from pause to ghost text. A pause without any answer counts as the whole patience; one that was
-    answered with nothing has no such time: whether that was right is not for a stopwatch to say."""
+    """Return the seconds from pause to ghost text. A pause without an answer counts with the whole patience.
+
+    A pause that was answered with nothing has no time: a stopwatch cannot tell whether that was right.
+    """
     return [pause.waited_s for pause in pauses if pause.shown or not pause.answered]
 
 
 def replay_figures(replay: Replay) -> dict[str, float | None]:
-    """The figures of one contestant; times in milliseconds, shares from 0 to 1."""
+    """Return the figures of one contestant; times in milliseconds, shares from 0 to 1."""
     pauses, times = replay.pauses, ghost_times(replay.pauses)
     count = max(len(pauses), 1)
     p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
@@ -51,7 +53,7 @@ def replay_figures(replay: Replay) -> dict[str, float | None]:
 
 
 def setting() -> dict[str, Any]:
-    """Machine, versions and command of this run."""
+    """Return the machine, the versions and the command of this run."""
     return {
         "command": shlex.join([*_program(), *sys.argv[1:]]),
         "processor": _processor(),
@@ -65,7 +67,7 @@ def setting() -> dict[str, Any]:
 
 
 def _program() -> list[str]:
-    """The words that started this program: a door in scripts/, or `python -m bench NAME`."""
+    """Return the words that started this program: a script's path, or `python -m bench NAME`."""
     path = Path(sys.argv[0])
     return ["python", f"scripts/{path.name}"] if path.suffix == ".py" else shlex.split(sys.argv[0])
 
@@ -76,7 +78,7 @@ def own_commit() -> str:
 
 
 def describe(setting: dict[str, Any]) -> str:
-    """A few lines above a table."""
+    """Return a few lines to print above a table."""
     versions = ", ".join(f"{name} {found}" for name, found in setting["versions"].items())
     busy = f" (load {setting['load_before']:.1f}: BUSY)" if setting["load_before"] > 0.5 else ""
     return (
@@ -86,7 +88,7 @@ def describe(setting: dict[str, Any]) -> str:
 
 
 def _processor() -> str:
-    """Return the processor's name for people: neither `platform` nor psutil has it on Linux."""
+    """Return the processor's name. Neither `platform` nor psutil has it on Linux."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
@@ -100,5 +102,5 @@ def _installed(package: str) -> str | None:
 
 
 def leave(number: int, frame: object) -> None:
-    """What SIGTERM does, as Ctrl-C: servers are ended on the way out."""
+    """Handle SIGTERM like Ctrl-C, so that servers are ended on the way out."""
     signal.raise_signal(signal.SIGINT)

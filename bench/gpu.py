@@ -1,11 +1,11 @@
-"""Times the torch engine's runner on a CUDA card, beside transformers' `generate`: CodeGen 2.7B and 6B.
+"""Time the torch engine's runner on a CUDA card beside transformers' `generate`: CodeGen 2.7B and 6B.
 
     python -m bench gpu                                 what `make bench-gpu` runs
     python -m bench gpu --shape 2.7b --dtype int8 --prompt-tokens 1500
 
-Weights are random: nothing is fetched. transformers first, alone on the card; then the runner takes its
-weights over. Prints the time to the first token, tokens a second of 1, 4 and 16 streams, memory, and how much
-of the card's memory bandwidth one stream's tokens make use of.
+Weights are random, so nothing is fetched. transformers runs first, alone on the card; the runner then takes
+over its weights. Prints the time to the first token, the tokens per second of 1, 4 and 16 streams, the
+memory, and the share of the card's memory bandwidth that one stream's tokens use.
 """
 
 # torch and transformers are typed in part: what they give is known by the tests
@@ -23,7 +23,7 @@ from server.engine.scheduler.step import RowSlice
 from server.engine.torch.engine import CUDA_STEP_TOKENS
 from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner
-from server.engine.torch.weights import best_numbers
+from server.engine.torch.weights import best_format, this_machine
 
 STREAMS = (1, 4, 16)
 KV_CACHE_GB = 16
@@ -32,15 +32,15 @@ GIB = 1 << 30
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--shape", action="append", choices=SHAPES, help="may be given again (2.7b and 6b)")
+    parser.add_argument("--shape", action="append", choices=SHAPES, help="repeatable (default: 2.7b and 6b)")
     parser.add_argument("--dtype", choices=("auto", "float16", "bfloat16", "int8"), default="auto")
     parser.add_argument("--prompt-tokens", type=int, default=1024)
     parser.add_argument("--tokens", type=int, default=64)
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("There is no CUDA card here: `python -m bench torch` measures the CPU.")
+        raise SystemExit("This machine has no CUDA card: `python -m bench torch` measures the CPU.")
     card = torch.cuda.get_device_properties(0)
-    numbers = best_numbers(options.dtype)
+    numbers = best_format(options.dtype, this_machine())
     read = read_bytes_a_second()
     print(describe(setting()))
     print(
@@ -69,7 +69,7 @@ def bench(shape: str, numbers: WeightFormat, prompt_tokens: int, tokens: int, re
     weight_bytes = weights * (1 if numbers.int8 else numbers.dtype.itemsize)
     print(f"ours          {mine}, peak {torch.cuda.max_memory_allocated() / GIB:.1f} GB")
     used = weight_bytes / (mine.token_ms / 1000) / read
-    print(f"ratio {mine.total_s / peer.total_s:.2f}; a stream's tokens take {used:.0%} of the bandwidth")
+    print(f"ratio {mine.total_s / peer.total_s:.2f}; one stream uses {used:.0%} of the bandwidth")
     for streams in STREAMS:
         if streams <= runner.slots:
             print(
@@ -79,7 +79,9 @@ def bench(shape: str, numbers: WeightFormat, prompt_tokens: int, tokens: int, re
 
 
 def tokens_a_second(runner: TorchRunner, streams: int, prompt: list[int], tokens: int) -> float:
-    """Of all together, once their prompts are read and the step's size is captured."""
+    """Return the tokens per second of all streams together, after their prompts are read and the graph is
+    captured.
+    """
     for slot in range(streams):
         runner.step([RowSlice(slot, 0, prompt, 0)])
     began = 0.0
@@ -91,7 +93,7 @@ def tokens_a_second(runner: TorchRunner, streams: int, prompt: list[int], tokens
 
 
 def read_bytes_a_second() -> float:
-    """Of the card's memory, summing half a gigabyte."""
+    """Return the card's memory bandwidth, measured by summing half a gigabyte."""
     numbers = torch.ones(GIB // 8, device="cuda")
     numbers.sum().item()
     began = time.perf_counter()

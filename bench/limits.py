@@ -1,8 +1,9 @@
-"""What this machine could do at best, and what a model asks of it: the floor under every measured time.
+"""Measure what this machine can do at best and what a model needs: the lower bound of every measured time.
 
-A token that is generated reads every weight once, so bandwidth over weight bytes bounds tokens a second of
-one stream. A prompt multiplies every weight with every token, so its operations over the rate of a large
-matrix product bound the time to its first token. Measured in the same run as what is compared with them.
+A generated token reads every weight once, so the memory bandwidth divided by the weights' bytes bounds the
+tokens per second of one stream. A prompt multiplies every weight with every token, so its operations divided
+by the rate of a large matrix product bound the time to its first token. Both are measured in the same run as
+the figures that are compared with them.
 """
 
 # torch is typed in part
@@ -19,14 +20,17 @@ from gguf import GGUFReader
 
 READ_BYTES = 1 << 30
 MATRIX = (1024, 4096, 4096)
-"""Rows, inner, columns: the size of a prompt's products in a model of half a billion to three billion."""
+"""Rows, inner dimension and columns: the size of a prompt's products in models of 0.5 to 3 billion."""
 ROUNDS = 5
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`read` in bytes a second; `bf16` and `int8` in operations a second, a multiply-add being two."""
+    """The machine's limits: `read` in bytes per second, `bf16` and `int8` in operations per second.
+
+    A multiply-add is two operations.
+    """
 
     read: float
     bf16: float
@@ -39,22 +43,24 @@ class Machine:
 
 @dataclass(frozen=True)
 class ModelNeeds:
-    """`token_bytes`: weights that each generated token reads. `token_operations`: of each prompt token."""
+    """What a model needs: `token_bytes` read for each generated token, `token_operations` for each prompt
+    token.
+    """
 
     token_bytes: int
     token_operations: int
 
     def tokens_a_second(self, machine: Machine) -> float:
-        """Of one stream, at most."""
+        """Return the upper bound for one stream."""
         return machine.read / self.token_bytes
 
     def prompt_s(self, machine: Machine, tokens: int) -> float:
-        """To the first token of a prompt of which nothing is known yet, at least; attention left out."""
+        """Return the lower bound in seconds to the first token of an unknown prompt, without attention."""
         return tokens * self.token_operations / machine.best_matmul
 
 
 def measure_machine() -> Machine:
-    """Takes some seconds; uses all cores that this process may use."""
+    """Measure for some seconds, on all cores that this process may use."""
     numbers = torch.ones(READ_BYTES // 4)
     rows, inner, columns = MATRIX
     left, right = torch.randn(rows, inner), torch.randn(inner, columns)
@@ -69,9 +75,10 @@ def measure_machine() -> Machine:
 
 
 def model_needs(gguf: Path) -> ModelNeeds:
-    """From the file's tensors: the embedding is looked up, not read, unless it is the output matrix, too.
+    """Compute the needs from the file's tensors.
 
-    The output matrix is multiplied with a prompt's last token only.
+    The embedding is looked up and not read, unless it is also the output matrix. The output matrix is
+    multiplied with the last token of a prompt only.
     """
     tensors = {tensor.name: tensor for tensor in GGUFReader(gguf).tensors}
     output = OUTPUT if OUTPUT in tensors else EMBEDDING
@@ -83,7 +90,7 @@ def model_needs(gguf: Path) -> ModelNeeds:
 
 
 def _best_s(work: Callable[[], object]) -> float:
-    """The shortest of some rounds, after one to warm up: a limit is what nothing disturbs."""
+    """Return the shortest of some rounds after one to warm up: a limit is undisturbed."""
     work()
     times: list[float] = []
     for _ in range(ROUNDS):

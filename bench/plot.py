@@ -1,4 +1,4 @@
-"""Draws what the benchmarks kept as JSON: pictures for docs/benchmarks.md.
+"""Draw pictures for docs/benchmarks.md from the JSON of the benchmarks.
 
     python -m bench typing --json replay.json
     python -m bench load --json server.json

@@ -1,4 +1,4 @@
-"""Figures as pictures for docs/benchmarks.md, from the JSON that both benchmarks keep."""
+"""Draw the figures of benchmarks as pictures for docs/benchmarks.md, from their JSON."""
 
 # matplotlib is typed in part
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -16,14 +16,14 @@ from bench.typing.editor import PATIENCE_S, Pause
 
 WIDTH, HEIGHT = 7.5, 3.6
 SOONEST_S = 0.01
-"""On a logarithmic axis nothing is at once."""
+"""The left end of the logarithmic axis, in seconds: 0 cannot be drawn."""
 
-# Text stays text, and the same data make the same file.
+# SVGs keep text as text, and the same data make the same file.
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "acepilot", "font.size": 9})
 
 
 def draw_replay(document: dict[str, Any], target: Path) -> None:
-    """How many pauses had ghost text after how long; every contestant a line."""
+    """Draw the share of pauses that had ghost text over time, a line for each contestant."""
 
     def draw(axes: Axes) -> None:
         for replay in document["replays"]:
@@ -40,7 +40,7 @@ def draw_replay(document: dict[str, Any], target: Path) -> None:
 
 
 def draw_tokens(document: dict[str, Any], target: Path) -> None:
-    """Tokens computed per keystroke and CPU seconds per 1,000 of them, side by side."""
+    """Draw the tokens computed per keystroke and the CPU seconds per 1,000 keystrokes, side by side."""
 
     def draw(axes: Axes) -> None:
         replays = document["replays"]
@@ -56,7 +56,9 @@ def draw_tokens(document: dict[str, Any], target: Path) -> None:
 
 
 def draw_levers(document: dict[str, Any], target: Path) -> None:
-    """The median time to ghost text and the tokens computed without each lever, over those with all."""
+    """Draw the median time to ghost text and the tokens computed without each lever, over those with all
+    levers.
+    """
     everything, *without = document["replays"]
 
     def ratio(figure: Callable[[dict[str, Any]], float | None], replay: dict[str, Any]) -> float:
@@ -76,7 +78,7 @@ def draw_levers(document: dict[str, Any], target: Path) -> None:
 
 
 def draw_server(document: dict[str, Any], target: Path) -> None:
-    """Time to the first token of one client, by the prompt's length, beside what the machine would allow."""
+    """Draw one client's time to the first token over the prompt's length, beside the machine's limit."""
 
     def draw(axes: Axes) -> None:
         sizes: list[int] = []

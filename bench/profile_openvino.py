@@ -1,11 +1,11 @@
-"""Where the time of one token goes in the openvino engine, by kind of node.
+"""Profile one token in the openvino engine, by kind of node.
 
     python -m bench profile
     python -m bench profile --threads 1 --kept-tokens 1500
 
-One sequence, as many tokens in the KV cache as asked for, then 80 tokens one by one. OpenVINO counts the time
-of each node since the model was compiled; the prompt's part is taken out. Beside it: what reading the weights
-would take at the bandwidth measured in the same run. Run it on an idle machine.
+One sequence has the given number of tokens in the KV cache, then generates 80 tokens one by one. OpenVINO
+counts the time of each node since the model was compiled; the prompt's share is subtracted. Beside it stands
+the time to read the weights at the bandwidth measured in the same run. Run it on an idle machine.
 """
 
 # openvino is typed in part: what it gives is known by the tests
@@ -23,7 +23,6 @@ from acepilot.models.resolve import resolve
 from bench.figures import describe, setting
 from bench.limits import measure_machine, model_needs
 from server.engine.base import EngineOptions
-from server.engine.openvino import runner as openvino_runner
 from server.engine.openvino.model_files import prepared_folder
 from server.engine.openvino.runner import OpenVinoRunner
 from server.engine.scheduler.step import RowSlice
@@ -33,14 +32,14 @@ CHUNK_TOKENS = 256
 
 
 class CountingRunner(OpenVinoRunner):
-    """Counts steps, since OpenVINO's times are means over all of them."""
+    """Count steps, since OpenVINO's times are means over all of them."""
 
     steps = 0
 
     def total_ms(self) -> dict[tuple[str, str], float]:
-        """Of all steps so far, by the node's type and its kernel."""
+        """Return the time of all steps so far, by the node's type and kernel."""
         total: dict[tuple[str, str], float] = defaultdict(float)
-        for node in self._request.profiling_info:
+        for node in self.request.profiling_info:
             total[node.node_type, node.exec_type] += node.real_time.total_seconds() * 1000 * self.steps
         return total
 
@@ -59,12 +58,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     options = parser.parse_args()
     print(describe(setting()), flush=True)
-    openvino_runner.FAST["PERF_COUNT"] = "YES"
     model = resolve(options.model)
     if model.gguf is None:
         parser.error("--model: one that is a GGUF file")
     runner = CountingRunner(
-        prepared_folder(model), EngineOptions(threads=options.threads), most_row_tokens=8192
+        prepared_folder(model),
+        EngineOptions(threads=options.threads),
+        most_row_tokens=8192,
+        properties={"PERF_COUNT": "YES"},
     )
     tokens = random.Random(0).choices(range(1000, 50_000), k=options.kept_tokens + STEPS)
     for start in range(0, options.kept_tokens, CHUNK_TOKENS):
@@ -79,7 +80,7 @@ def main() -> int:
     print(f"a token with {options.kept_tokens} before it: {statistics.mean(steps):.1f} ms")
     for (node, kernel), ms in sorted(parts.items(), key=lambda part: -part[1])[:6]:
         print(f"  {ms:5.1f} ms  {node} ({kernel})")
-    print(f"  {statistics.mean(steps) - sum(parts.values()):5.1f} ms  outside of the nodes")
+    print(f"  {statistics.mean(steps) - sum(parts.values()):5.1f} ms  outside the nodes")
     read = measure_machine().read
     weights = model_needs(model.gguf).token_bytes
     print(

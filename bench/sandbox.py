@@ -1,10 +1,10 @@
-"""What the sandbox costs: CPU time of a set's canonical solutions, judged, against the same programs bare.
+"""Measure the cost of the sandbox: the CPU time of a set's canonical solutions, judged and bare.
 
     python -m bench sandbox [--problems human-eval] [--rounds 3]
 
-Bare is `python3 main.py` or `node main.js`, as anyone would run it. Judged counts the program, bubblewrap and
-the worker's own share. Each program runs bare and judged in turn, so that a busy machine hurts both, and the
-best of its rounds counts. Languages that are compiled are left out: beside a compiler the sandbox is nothing.
+Bare is `python3 main.py` or `node main.js`. Judged counts the program, bubblewrap and the worker. Each
+program runs bare and judged in turn, so that a busy machine slows both, and the best of its rounds counts.
+Compiled languages are left out: next to a compiler, the cost of the sandbox is negligible.
 """
 
 import argparse
@@ -44,11 +44,11 @@ def run_bare(program: Program, toolchain: Toolchain, folder: str) -> float:
 
 
 def measure(programs: list[Program], toolchain: Toolchain, rounds: int, level: SandboxLevel) -> list[str]:
-    """The cells of a row."""
+    """Return the cells of a row."""
     bare, judged = ([[0.0] * rounds for _ in programs] for _ in range(2))
     failed: set[int] = set()
     before = cpu_of_children()
-    # One worker, as one program at a time runs bare: two would fight for caches.
+    # One worker, since bare programs run one at a time: two would compete for caches.
     with Sandbox(level, workers=1) as sandbox, tempfile.TemporaryDirectory() as folder:
         for turn in range(rounds):
             judge = Judge(sandbox)
@@ -73,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--problems", action="append", help="may be given again (default: human-eval)")
+    parser.add_argument("--problems", action="append", help="repeat for several (default: human-eval)")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     problems = problem_sets.load(options.problems or ["human-eval"]).problems

@@ -1,6 +1,6 @@
-"""The files that the replay types: real ones, under permissive licences, fetched once and held to a hash.
+"""The files that developers type: real ones under permissive licences, fetched once and checked by hash.
 
-Vue and TypeScript come from one npm package (MIT); Python is this repository's own, which no model has seen.
+Vue and TypeScript come from one npm package (MIT). Python is from this repository, which no model has seen.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ FOREIGN = {
     "internals/DragControl.vue": "49ee149fb7d55add950587218334fda44f9262392447a4b9659d91bb1024395f",
     "composables/useDragElements.ts": "00182fdc00eed0526e81e075e62dab424123ffe7a055a6cfc157ce339632b7ac",
 }
-"""By path in the package: sha256."""
+"""Path in the package -> sha256."""
 OWN = ("acepilot/syntax.py", "eval_humaneval/holes/candidates.py")
 LANGUAGES = {".vue": "vue", ".ts": "typescript", ".py": "python"}
 
 
 def source_files() -> list[SourceFile]:
-    """Vue, TypeScript and Python in turn. Raises DownloadFailed."""
+    """Return two files each in Vue, TypeScript and Python, in turn. Raises DownloadFailed."""
     vue, typescript, more_vue, more_typescript = (_foreign(name) for name in FOREIGN)
     python, more_python = (_file(name, (ROOT / name).read_text(encoding="utf-8")) for name in OWN)
     return [vue, typescript, python, more_vue, more_typescript, more_python]
@@ -49,7 +49,9 @@ def source_files() -> list[SourceFile]:
 def _foreign(name: str) -> SourceFile:
     content = (package() / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != FOREIGN[name]:
-        raise DownloadFailed(f"{name} of {PACKAGE} is not what it should be: remove {package()}, try again.")
+        raise DownloadFailed(
+            f"{name} of {PACKAGE} has another hash than expected: remove {package()} and start again."
+        )
     return _file(name, content.decode())
 
 
@@ -58,7 +60,7 @@ def _file(name: str, text: str) -> SourceFile:
 
 
 def package() -> Path:
-    """The unpacked package under ACEPILOT_HOME."""
+    """Return the unpacked package under ACEPILOT_HOME; fetch it the first time."""
     source = parse_source(PACKAGE)
     kept = home() / "cache" / "benchmarks" / source.key.replace("/", "-").replace(":", "-")
     with exclusive("benchmark-sources"):

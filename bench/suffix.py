@@ -1,12 +1,12 @@
-"""Fills holes without and with suffix-aware completion, and with fill-in-the-middle: cost and gain.
+"""Fill holes without suffix-aware completion, with it, and with fill-in-the-middle: cost and gain.
 
     python -m bench suffix                                   Vue, TypeScript and Python
     python -m bench suffix --holes-per-language 100 --json suffix.json
 
-The starter, its fill-in-the-middle hidden (bench/peers/prefix_only.py), stands in for a model without.
-Every server in turn is asked the same holes as an editor asks, one at a time. The gain is the mean over holes
-of edit similarity less the first server's, with a 95 % interval by bootstrap over the files that the holes
-were cut from. docs/suffix.md has results.
+The starter with its fill-in-the-middle hidden (bench/peers/prefix_only.py) stands in for a model that has
+none. Every server gets the same holes as an editor would send them, one at a time. The gain is the mean over
+holes of the edit similarity less the first server's, with a 95 % interval by bootstrap over the files that
+the holes were cut from. docs/suffix.md has results.
 """
 
 import argparse
@@ -44,7 +44,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Filled:
-    """One hole, as it was filled. `similarity` 0 to 1; `tokens` were generated, `scored` judged."""
+    """A filled hole. `similarity` is from 0 to 1; `tokens` were generated, `scored` were scored."""
 
     file: str
     exact: bool
@@ -56,7 +56,7 @@ class Filled:
 
 
 def holes(per_language: int) -> list[Hole]:
-    """Of the files that the replay types, and all beside them."""
+    """Return holes of the files that `bench typing` uses and of the files beside them."""
     found = [
         hole for folder in (package(), ROOT) for hole in cut_holes(folder, per_language=per_language, seed=0)
     ]
@@ -104,12 +104,12 @@ def fill(url: str, hole: Hole) -> Filled:
 
 
 def _tidy(text: str) -> str:
-    """White space at the ends of lines counts for nothing."""
+    """Return `text` without white space at the ends of lines."""
     return "\n".join(line.rstrip() for line in text.split("\n")).strip()
 
 
 def gain(filled: Sequence[Filled], first: Sequence[Filled]) -> tuple[float, float, float]:
-    """Mean and 95 % interval of the difference in similarity."""
+    """Return the mean difference in similarity with its 95 % interval."""
     files = sorted({one.file for one in filled})
     sums, counts = np.zeros((len(files), 1)), np.zeros((len(files), 1))
     for one, other in zip(filled, first, strict=True):
@@ -147,9 +147,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="starter", help="starter or starter-tiny (starter)")
+    parser.add_argument("--model", default="starter", help="starter or starter-tiny (default: starter)")
     parser.add_argument("--holes-per-language", type=int, default=40)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep every hole's figures in FILE, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every hole's figures to FILE")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
     console = text_console()

@@ -1,12 +1,12 @@
-"""Times the torch engine's runner and transformers' `generate` in turns, on a CodeGen with random weights.
+"""Time the torch engine's runner and transformers' `generate` in turns, on a CodeGen with random weights.
 
     python -m bench torch                               CodeGen-350M's shape, on this CPU
     python -m bench torch --dtype float32 --rounds 5
-    python -m bench torch --threads 1 --cpu-time        on a machine that others use, too
+    python -m bench torch --threads 1 --cpu-time        on a machine that others use
 
-Prints each pair, its ratio, and what the machine would allow: a token reads every weight once, a prompt
-multiplies every weight with every token. What a busy machine shows is worthless, unless it is the CPU time of
-one thread. Each side has a process of its own, as it would in use. `python -m bench gpu` is for a card.
+Prints each pair, its ratio, and the machine's limit: a token reads every weight once, and a prompt multiplies
+every weight with every token. On a busy machine only the CPU time of one thread means anything. Each side
+runs in a process of its own, as in use. `python -m bench gpu` measures a card.
 """
 
 # torch and transformers are typed in part: what they give is known by the tests
@@ -34,7 +34,7 @@ from server.engine.torch.codegen import ParallelDecoder
 from server.engine.torch.engine import CPU_STEP_TOKENS, before_torch
 from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, make_runner
-from server.engine.torch.weights import best_numbers
+from server.engine.torch.weights import best_format, this_machine
 
 SHAPES = {"350m": (1024, 20, 16, 32), "2.7b": (2560, 32, 32, 64), "6b": (4096, 33, 16, 64)}
 """Width, layers, heads and rotary dimensions of the published models."""
@@ -42,7 +42,7 @@ SHAPES = {"350m": (1024, 20, 16, 32), "2.7b": (2560, 32, 32, 64), "6b": (4096, 3
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds to the first token and in all; `tokens` are what was generated."""
+    """Seconds to the first token, total seconds, and generated tokens."""
 
     first_s: float
     total_s: float
@@ -63,7 +63,7 @@ def codegen_config(shape: str) -> CodeGenConfig:
 
 
 def random_codegen(shape: str, numbers: WeightFormat) -> Any:
-    """CodeGenForCausalLM, made where and as it is used."""
+    """Return a CodeGenForCausalLM with random weights on the device on which it is used."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(numbers.dtype)
@@ -75,7 +75,7 @@ def random_codegen(shape: str, numbers: WeightFormat) -> Any:
 
 
 def random_runner(model: Any, numbers: WeightFormat, options: EngineOptions) -> TorchRunner:
-    """The torch engine's, with the weights of `model`, a CodeGenForCausalLM."""
+    """Return the torch engine's runner with the weights of `model`, a CodeGenForCausalLM."""
     decoder = ParallelDecoder(model.config, dict(model.named_parameters()), numbers)
     return make_runner(decoder, model.config, numbers, options)
 
@@ -83,7 +83,7 @@ def random_runner(model: Any, numbers: WeightFormat, options: EngineOptions) -> 
 def time_ours(
     runner: TorchRunner, prompt: list[int], tokens: int, clock: Callable[[], float], step_tokens: int
 ) -> Timed:
-    """Greedy; the last of the prompt's steps gives the first token."""
+    """Time our runner, greedily. The last step of the prompt gives the first token."""
     began = clock()
     cut = (len(prompt) - 1) // step_tokens * step_tokens
     for start in range(0, cut, step_tokens):
@@ -97,7 +97,7 @@ def time_ours(
 
 
 def time_transformers(model: Any, prompt: list[int], tokens: int, clock: Callable[[], float]) -> Timed:
-    """Twice: `generate` does not say when its first token was there."""
+    """Time `generate` twice, for one token and for all, since it does not report its first token."""
     ids = torch.tensor([prompt], device=model.device)
 
     def generate(count: int) -> tuple[float, list[int]]:
@@ -120,7 +120,7 @@ def time_transformers(model: Any, prompt: list[int], tokens: int, clock: Callabl
 
 
 def limits(numbers: WeightFormat, shape: str, prompt_tokens: int) -> str:
-    """Least times by memory and multipliers, all cores; measured now."""
+    """Return the lower bounds by memory and arithmetic on all cores, measured now."""
     machine = measure_machine()
     with torch.device("meta"):
         model = CodeGenForCausalLM(codegen_config(shape))
@@ -136,7 +136,7 @@ def limits(numbers: WeightFormat, shape: str, prompt_tokens: int) -> str:
 
 
 class Side:
-    """One side, in a process of its own, where `prepare` says what is timed; warm when this is made."""
+    """One side in a process of its own. `prepare` returns the function to time; it is warm by then."""
 
     def __init__(self, prepare: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -157,7 +157,7 @@ def _time(prompt: list[int]) -> Timed:
 def prepare_ours(options: argparse.Namespace) -> None:
     global _timed
     torch.set_num_threads(options.threads)
-    numbers = best_numbers(options.dtype)
+    numbers = best_format(options.dtype, this_machine())
     runner = random_runner(random_codegen(options.shape, numbers), numbers, EngineOptions(max_streams=1))
     clock = clock_of(options)
     _timed = partial(time_ours, runner, tokens=options.tokens, clock=clock, step_tokens=CPU_STEP_TOKENS)
@@ -166,7 +166,7 @@ def prepare_ours(options: argparse.Namespace) -> None:
 def prepare_transformers(options: argparse.Namespace) -> None:
     global _timed
     torch.set_num_threads(options.threads)
-    model = random_codegen(options.shape, best_numbers(options.dtype))
+    model = random_codegen(options.shape, best_format(options.dtype, this_machine()))
     _timed = partial(time_transformers, model, tokens=options.tokens, clock=clock_of(options))
 
 
@@ -182,14 +182,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--cpu-time", action="store_true", help="of all threads, not the time that passes")
+    parser.add_argument("--cpu-time", action="store_true", help="time of all threads, not wall time")
     options = parser.parse_args()
-    numbers = best_numbers(options.dtype)
+    numbers = best_format(options.dtype, this_machine())
     print(describe(setting()), f"\n{options.shape}, {numbers.dtype}, int8 weights: {numbers.int8}")
     print(limits(numbers, options.shape, options.prompt_tokens), flush=True)
     prompt = torch.randint(0, 50_000, (options.prompt_tokens,)).tolist()
     theirs = Side(prepare_transformers, options)
-    before_torch()  # for ours alone, as its worker does
+    before_torch()  # for our side only, as its worker does
     ours = Side(prepare_ours, options)
     ratios: list[float] = []
     for _ in range(options.rounds):

@@ -1,10 +1,11 @@
-"""Useful tokens a second: packed rows and fused attention against transformers' Trainer with padding.
+"""Measure useful tokens per second: our packed rows and fused attention against transformers' Trainer with
+padding.
 
     python -m bench train [--steps 4] [--rounds 2] [--sequence-tokens 1024] [--threads N]
 
-Both train the same random CodeGen in float32 with AdamW on the same documents, this repository's own files,
-cut at the same length; the Trainer pads each batch to its longest document. A useful token is one that the
-loss counts. The rounds alternate, so that a busy machine hurts both, and the best of each counts.
+Both train the same random CodeGen in float32 with AdamW on the same documents, this repository's files, cut
+at the same length. The Trainer pads each batch to its longest document. A useful token is one that the loss
+counts. The rounds alternate, so that a busy machine slows both, and the best of each counts.
 """
 
 # torch and transformers are typed in part: what they give is seen in the figures
@@ -42,8 +43,8 @@ from transformers import (
 )
 
 from acepilot.corpus import NO_LOSS
-from finetune.modeling.loss_model import load_model
 from finetune.modeling.base_model import base_folder
+from finetune.modeling.loss_model import load_model
 from finetune.modeling.tiny import pack
 from finetune.training.batches import Batch
 from finetune.training.config import TrainConfig
@@ -63,7 +64,7 @@ WARM_STEPS = 1
 
 
 def documents(most_tokens: int) -> list[list[int]]:
-    """Token ids of this repository's files; a file longer than `most_tokens` is several documents."""
+    """Return the token ids of this repository's files; files longer than `most_tokens` are split."""
     tokenizer = AutoTokenizer.from_pretrained(base_folder("starter-tiny"))
     found: list[list[int]] = []
     for path in sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern)):
@@ -83,7 +84,7 @@ def make_model(folder: Path, tokens: int) -> None:
 
 
 class Clock(TrainerCallback):
-    """Times the Trainer's steps after the warm ones, and counts what its batches held."""
+    """Time the Trainer's steps after the warm ones, and count the tokens in its batches."""
 
     def __init__(self) -> None:
         self.started = self.seconds = 0.0
@@ -96,7 +97,7 @@ class Clock(TrainerCallback):
 
 
 def padded_speed(folder: Path, texts: list[list[int]], steps: int) -> tuple[float, float]:
-    """Useful tokens a second of transformers' Trainer, and the share of its tokens that are useful."""
+    """Return the Trainer's useful tokens per second, and the share of its tokens that are useful."""
     clock = Clock()
 
     def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -121,7 +122,7 @@ def padded_speed(folder: Path, texts: list[list[int]], steps: int) -> tuple[floa
 
 
 def packed_speed(folder: Path, texts: list[list[int]], tokens: int, steps: int) -> tuple[float, float]:
-    """The same of this project's training: about as many tokens a step, packed."""
+    """Return the same figures for our training, with about as many tokens per step, packed."""
     mean = sum(len(text) for text in texts) / len(texts)
     micro_batch = max(round(DOCUMENTS_A_STEP * mean / tokens), 1)
     config = TrainConfig(

@@ -1,1 +1,1 @@
-"""What no client should send, and a day of work with a server that is killed."""
+"""Fuzzing, and hours of work with a server that is killed."""

@@ -1,13 +1,12 @@
-"""Sends the server and the language server what no client should: `make fuzz`.
+"""Fuzz the server and the language server: `make fuzz`.
 
     python -m bench fuzz                                   some minutes
     python -m bench fuzz --examples 1000 --messages 20000 --seed 7
 
-The HTTP surface is fuzzed from its own OpenAPI by schemathesis, on a real server with a random model of
-256 tokens of context, so that no answer takes long; nothing may be answered with 5xx, and answers must be
-what the description says. The language server gets malformed, out-of-order and unexpected messages over
-stdio; it must still answer an honest request after them, and print nothing of a document. Exit code 1 where
-anything failed.
+schemathesis fuzzes the HTTP interface from its own OpenAPI, on a real server with a random model of 256
+tokens of context, so that no answer takes long. No answer may be a 5xx, and every answer must match the
+description. The language server gets malformed, out-of-order and unexpected messages over stdio; after them
+it must still answer a valid request, and it must print nothing of a document. Exit code 1 if anything failed.
 """
 
 import argparse
@@ -32,15 +31,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--examples", type=int, default=100, help="of each HTTP operation (100)")
-    parser.add_argument("--messages", type=int, default=4000, help="to the language server (4000)")
+    parser.add_argument("--examples", type=int, default=100, help="for each HTTP operation (default: 100)")
+    parser.add_argument("--messages", type=int, default=4000, help="to the language server (default: 4000)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--schemathesis", default="schemathesis", metavar="PATH", help="its program")
+    parser.add_argument("--schemathesis", default="schemathesis", metavar="PATH")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
     console = text_console()
     logs = Path(tempfile.mkdtemp(prefix="acepilot-fuzz-"))
-    # The events that it is sent must not be among the user's own.
+    # Fuzzed events must not reach the user's database.
     os.environ["ACEPILOT_EVENTS_URL"] = f"sqlite:///{logs / 'events.sqlite3'}"
     model = make_tiny_model(logs / "tiny")
     command = [sys.executable, "-m", "server", "--model", str(model), "--engine", "torch", "--port", "{port}"]

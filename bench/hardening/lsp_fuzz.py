@@ -1,4 +1,4 @@
-"""The language server under messages that no editor should send; for fuzz.py."""
+"""Send the language server messages that no editor should send; for fuzz.py."""
 
 import itertools
 import json
@@ -17,12 +17,12 @@ from bench.hardening.lsp_messages import BROKEN_FRAMES, TEXTS, Fuzzer, frame
 MESSAGES_A_PROCESS = 200
 PATIENCE_S = 20.0
 SECRET = next(text for text in TEXTS if text.startswith("def")).splitlines()[0]
-"""A piece of the fuzzer's documents: it must not come out on standard error."""
+"""A piece of the fuzzer's documents that must never appear on standard error."""
 
 
 @dataclass
 class Outcome:
-    """`failures`: a sentence each, with the seed that brings it back."""
+    """The result. `failures` has a sentence for each failure, with the seed that reproduces it."""
 
     inputs: int = 0
     answers: int = 0
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def fuzz_language_server(server_url: str, messages: int, seed: int) -> Outcome:
-    """Sound frames first, many to a process; then each broken frame to a process of its own."""
+    """Send well-framed messages, many to a process; then each broken frame to a process of its own."""
     outcome = Outcome()
     for number in itertools.count(seed):
         if outcome.inputs >= messages:
@@ -44,7 +44,7 @@ def fuzz_language_server(server_url: str, messages: int, seed: int) -> Outcome:
 def _one_process(server_url: str, seed: int, outcome: Outcome) -> None:
     fuzzer = Fuzzer(seed)
     with _language_server(server_url) as server:
-        if seed % 4:  # the others are not even greeted
+        if seed % 4:  # the others get not even `initialize`
             server.send(_request(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
         for _ in range(MESSAGES_A_PROCESS):
             if not server.write(frame(fuzzer.body())):
@@ -64,7 +64,7 @@ def _one_process(server_url: str, seed: int, outcome: Outcome) -> None:
 
 
 def _broken_frame(server_url: str, broken: bytes, outcome: Outcome) -> None:
-    """Nobody can tell where the next message begins: to end is as good as to go on, to hang is not."""
+    """Send a broken frame. The server cannot find the next message: it may end but must not hang."""
     with _language_server(server_url) as server:
         server.send(_request(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
         server.answer(1)
@@ -88,7 +88,7 @@ def _document() -> dict[str, Any]:
 
 
 class _Server:
-    """One process; what it answers is read by a thread, so that neither side waits for the other."""
+    """One process. A thread reads its answers, so that neither side waits for the other."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
         self.process = process
@@ -110,7 +110,7 @@ class _Server:
         return True
 
     def answer(self, number: int) -> bool:
-        """Whether the request got one, of whatever kind."""
+        """Return whether the request was answered, with a result or an error."""
         try:
             while self._ids.get(timeout=PATIENCE_S) != number:
                 pass

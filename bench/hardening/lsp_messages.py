@@ -1,8 +1,8 @@
-"""Messages that no editor should send a language server, and some that it should: for fuzz.py.
+"""Draw messages that no editor should send a language server, and some that it should; for fuzz.py.
 
-Each is drawn from a seeded generator: right methods in a wrong order, right shapes with wrong values, wrong
-shapes, and what is no JSON-RPC at all. Frames are whole: a wrong Content-Length makes two messages of one,
-after which nobody can tell where the next begins (`BROKEN_FRAMES` are for a server of their own).
+A seeded generator draws valid methods in a wrong order, valid shapes with wrong values, wrong shapes, and
+text that is not JSON-RPC. The frames are whole: with a wrong Content-Length two messages become one, and the
+next one cannot be found (`BROKEN_FRAMES` go to a server of their own).
 """
 
 import json
@@ -43,7 +43,7 @@ def frame(body: bytes) -> bytes:
 
 
 class Fuzzer:
-    """An endless supply of bodies. The same seed draws the same ones."""
+    """Draw message bodies without end. The same seed draws the same ones."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
@@ -100,7 +100,7 @@ class Fuzzer:
         return everything if self._chance.random() < 0.95 else pick(([], None, "x", 1))
 
     def _selected(self) -> dict[str, Any]:
-        """The item that is chosen in the editor's own menu, if any."""
+        """Return the item that is chosen in the editor's own menu, if any."""
         pick = self._chance.choice
         chosen = {"range": {"start": self._position(), "end": self._position()}, "text": pick(TEXTS)}
         return pick(({}, {"selectedCompletionInfo": pick((chosen, chosen, *OTHER_KINDS))}))
@@ -112,7 +112,7 @@ class Fuzzer:
         return {"line": pick(NUMBERS), "character": pick(NUMBERS)}
 
     def _damaged(self, message: dict[str, Any]) -> dict[str, Any]:
-        """One part of it gone or of another kind."""
+        """Return the message with one part missing or of another kind."""
         name = self._chance.choice(sorted(message))
         if self._chance.random() < 0.5:
             return {key: value for key, value in message.items() if key != name}

@@ -1,4 +1,4 @@
-"""A server that is killed and comes back on its port, for soak.py."""
+"""Run a server that is killed and starts again on its port; for soak.py."""
 
 import math
 import os
@@ -13,13 +13,14 @@ from bench.peers.processes import answers, running
 
 START_S = 120.0
 ASKS_AGAIN_S = 12.0
-"""Language servers look after a server that was away every 10 s."""
+"""Seconds between two looks of a language server for a server that was away."""
 
 
 class RestartingServer:
-    """`session` is the running server's; `away_s`: how long it was away since `killed_at`.
+    """A server that can be killed and started again. Raises PeerFailed.
 
-    Its output goes to `log`, and after its death to the same name with `.2` behind it. Raises PeerFailed.
+    `session` is the running server's session id. `away_s` is the time without a server since `killed_at`. Its
+    output goes to `log`; after the restart, to the same name with `.2` appended.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
@@ -35,7 +36,7 @@ class RestartingServer:
 
     @property
     def is_away(self) -> bool:
-        """It was killed, and clients cannot all know yet that it is back."""
+        """Return whether clients may still not know that the server is back."""
         if self.killed_at == math.inf:
             return False
         return self._back_at is None or time.monotonic() < self._back_at + ASKS_AGAIN_S
@@ -48,7 +49,7 @@ class RestartingServer:
         self._life.close()
 
     def die_and_rise(self) -> None:
-        """Kills the server alone; its engine's process can end by itself, as after any crash."""
+        """Kill the server only: its engine's process must end by itself, as after any crash."""
         self.killed_at = time.monotonic()
         os.kill(self.session, signal.SIGKILL)
         time.sleep(3)

@@ -1,14 +1,14 @@
-"""Twenty developers type for ten minutes, and the server is killed in the middle: `make soak`.
+"""Let twenty developers type for ten minutes, and kill the server in the middle: `make soak`.
 
     python -m bench soak
     python -m bench soak --developers 4 --minutes 2
 
-Each developer has a language server process of his own and types real files at human speed (the replay of
-`python -m bench typing`); all share one server with the starter. Half way the server is killed with -9 and
-started again on its port. Printed: requests, faults, errors by kind, memory at the beginning and the end of
-both halves, accepted completions and how many of them the events' store lacks. Exit code 1 for errors beyond
-429s and the outage itself, for memory that grows, or for acceptances lost, those of the server's last second
-aside.
+Each developer has a language server process of his own and types real files at human speed, as in `python -m
+bench typing`. All share one server with the starter. Halfway the server is killed with SIGKILL and started
+again on its port. Prints requests, faults, errors by kind, memory at the beginning and the end of both
+halves, and the accepted completions that the events' database lacks. Exit code 1 for errors other than 429
+and those of the outage, for memory that grows, and for lost acceptances other than those of the server's last
+second.
 """
 
 import argparse
@@ -39,23 +39,25 @@ from bench.typing.traces import developer_traces
 KEYSTROKES = 210
 GROWTH_ALLOWED = 1.1
 SPARE_BYTES = 30_000_000
-"""Allocators keep what they once had: growth below this in all is none."""
+"""Bytes of growth that do not count: allocators keep memory that they once had."""
 SETTLE_S = 30.0
-"""After the restart, before memory is compared: caches fill once."""
+"""Seconds after the restart before memory is compared, since caches fill once."""
 LAST_WORDS_S = 1.5
-"""What a killed server may lose: the store writes once a second, and a language server gathers for 0.2 s."""
+"""Seconds of acceptances that a killed server may lose: the store writes once a second, and a language server
+gathers for 0.2 s.
+"""
 EXPECTED = frozenset({"busy", "slow"})
-"""429 and a spent time budget: what an overloaded server owes its clients."""
+"""States that are no error: an overloaded server refuses with 429, or the time budget ends."""
 OUTAGE = frozenset({"off", "loading", "error"})
 
 
 @dataclass
 class Seen:
-    """Of all developers. `troubles` by state, outside the outage and within it."""
+    """The counts of all developers. `troubles` are counted by state, outside and inside the outage."""
 
     asked: int = 0
     taken: dict[str, float] = field(default_factory=dict[str, float])
-    """When a completion was first accepted in whole or in part, by its id."""
+    """Completion id -> time at which it was first accepted, in whole or in part."""
     expected: Counter[str] = field(default_factory=Counter[str])
     outage: Counter[str] = field(default_factory=Counter[str])
     errors: Counter[str] = field(default_factory=Counter[str])
@@ -63,14 +65,14 @@ class Seen:
 
 @dataclass
 class Memory:
-    """Resident bytes every few seconds; of all language servers together."""
+    """Resident bytes every few seconds: of the server, and of all language servers together."""
 
     server: list[int] = field(default_factory=list[int])
     language_servers: list[int] = field(default_factory=list[int])
 
 
 class WatchedServer(LanguageServer):
-    """A language server whose failures are told apart by when they came, and what was accepted of it."""
+    """A language server that records its failures by time, and the completions that were accepted."""
 
     def __init__(self, command: Sequence[str], log: Path, seen: Seen, restarting: RestartingServer) -> None:
         super().__init__(command, log)
@@ -78,7 +80,7 @@ class WatchedServer(LanguageServer):
         self._phoenix = restarting
 
     def insert(self, text: str) -> None:
-        if len(text.strip()) >= SHORTEST_TAKEN:  # no key types so much
+        if len(text.strip()) >= SHORTEST_TAKEN:  # a single key never types so much
             self._seen.taken.setdefault(self.offered_id, time.monotonic())
         super().insert(text)
 
@@ -100,7 +102,7 @@ class WatchedServer(LanguageServer):
 async def soak(
     restarting: RestartingServer, developers: int, minutes: float, logs: Path
 ) -> tuple[Seen, Memory, Memory]:
-    """What was seen, and memory until the kill, and since the restart settled."""
+    """Return the counts, the memory before the kill, and the memory since the restart has settled."""
     seen = Seen()
     files = source_files()
     end = time.monotonic() + minutes * 60
@@ -147,14 +149,14 @@ async def _type(server: WatchedServer, files: list[SourceFile], number: int, end
 
 
 def stored_acceptances(database: Path) -> set[str]:
-    """Ids of completions of which at least a part was accepted, as the store has them."""
+    """Return the ids of the completions in the store that were accepted at least in part."""
     query = "SELECT completion_id FROM completion_events WHERE kind IN ('accepted', 'partly_accepted')"
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         return {str(row[0]) for row in connection.execute(query)}
 
 
 def grew(sizes: Sequence[int]) -> bool:
-    """Whether the last tenth is above the first by more than is allowed."""
+    """Return whether the mean of the last tenth exceeds the first tenth's by more than allowed."""
     tenth = max(len(sizes) // 10, 1)
     first, last = sum(sizes[:tenth]) / tenth, sum(sizes[-tenth:]) / tenth
     return last > first * GROWTH_ALLOWED and last - first > SPARE_BYTES

@@ -1,12 +1,13 @@
-"""Measures servers under load: time to the first token and in all, tokens a second, and what batching gives.
+"""Measure servers under load: time to the first token, total time, tokens per second, and the gain of
+batching.
 
     python -m bench load --quick                               our server: two minutes
     python -m bench load --engine openvino --engine torch --llama-server PATH --vllm PATH --naive
 
-Prompts of 32, 512 and 1,500 tokens from 1, 4 and 16 clients at once, all different, so that no cache helps;
-then a prompt that was seen before and has grown by a few words. With each figure comes its ratio to the
-peers' and to what this machine's memory and multipliers would allow (bench/limits.py). Run it on
-an idle machine. docs/benchmarks.md has results.
+Prompts of 32, 512 and 1,500 tokens come from 1, 4 and 16 clients at once; all differ, so that no cache helps.
+Then a known prompt grows by a few words. Each figure is followed by its ratio to the peers' and to the limit
+of this machine's memory and arithmetic (bench/limits.py). Run it on an idle machine. docs/benchmarks.md has
+results.
 """
 
 import argparse
@@ -38,7 +39,7 @@ CLIENTS = (1, 4, 16)
 QUICK_PROMPT_TOKENS = (32, 512)
 QUICK_CLIENTS = (1, 4)
 ROUNDS_ALONE = 3
-"""One client's figures are medians of so many; many clients are many already."""
+"""Rounds of a single client, whose figures are medians. Many clients give many values in one round."""
 
 
 def parse() -> argparse.Namespace:
@@ -46,8 +47,10 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     contestants.add_flags(parser)
-    parser.add_argument("--quick", action="store_true", help="up to 512 tokens and 4 clients only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything in FILE, too")
+    parser.add_argument(
+        "--quick", action="store_true", help="only prompts up to 512 tokens and up to 4 clients"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
     return parser.parse_args()
 
 
@@ -55,7 +58,7 @@ async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) 
     tokenizer = Tokenizer.from_file(str(base_folder(model) / "tokenizer.json"))
     prompts = Prompts(source_files(), tokenizer, seed=1)
     sizes, clients = (QUICK_PROMPT_TOKENS, QUICK_CLIENTS) if quick else (PROMPT_TOKENS, CLIENTS)
-    # A kept connection may be closed by the server just as it is used again: that is no failure under load.
+    # A server may close a kept connection just as it is reused; that must not count as a failure under load.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, limits=limits) as http:
         load = Load(http, contestant, model)
@@ -86,7 +89,7 @@ def main() -> int:
             with serving(one, folder) as server:
                 work = measure(one, server.url, options.model, quick=options.quick)
                 measured.append(asyncio.run(work))
-        except PeerFailed as error:  # the others are worth measuring all the same
+        except PeerFailed as error:  # the other contestants are still measured
             failed = True
             print_error(error.message)
         if options.json:

@@ -1,7 +1,7 @@
-"""Load on one server: so many clients at once, prompts of so many tokens, all different; for bench_server.py.
+"""Put load on one server: a number of clients at once, with prompts of a given length that all differ.
 
-Prompts are real code behind a line that no prompt before had, so no cache knows anything of them. Each client
-sends one request and waits for its end.
+A prompt is real code behind a line that no earlier prompt had, so that no cache knows it. Each client sends
+one request and waits for its end.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from bench.sources import SourceFile
 NEW_TOKENS = 64
 LONGEST_S = 600.0
 TAIL = "\nresult = value_total"
-"""What one types between two requests: a seen prompt grown by this is asked again."""
+"""What a user types between two requests: a known prompt is sent again with this added."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one request: seconds to the first token and to the end, and new tokens."""
+    """The figures of one request: seconds to the first token, seconds to the end, and new tokens."""
 
     first_s: float
     total_s: float
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Cell:
-    """Medians over clients and rounds; `rate` is all new tokens over the time until the last one's end."""
+    """Medians over clients and rounds. `rate` is all new tokens divided by the time until the last one."""
 
     prompt_tokens: int
     clients: int
@@ -48,7 +48,9 @@ class Cell:
 
 
 class Prompts:
-    """Makes prompts of a given length. The same seed makes the same ones, so contestants get equal work."""
+    """Make prompts of a given length. The same seed makes the same prompts, so that contestants get equal
+    work.
+    """
 
     def __init__(self, files: Sequence[SourceFile], tokenizer: Tokenizer, seed: int) -> None:
         self._lines = [line for file in files for line in file.text.splitlines(keepends=True)]
@@ -56,7 +58,7 @@ class Prompts:
         self._chance = random.Random(seed)
 
     def fresh(self, tokens: int) -> str:
-        """Of `tokens` tokens, give or take one."""
+        """Return a prompt of `tokens` tokens, plus or minus one."""
         start = self._chance.randrange(len(self._lines))
         lines = self._lines[start:] + self._lines[:start]
         text = f"{self._chance.getrandbits(64):x}\n" + "".join(lines[: tokens + 1])
@@ -64,7 +66,7 @@ class Prompts:
 
 
 class Load:
-    """Requests to one contestant's server."""
+    """Send requests to one contestant's server."""
 
     def __init__(self, http: httpx.AsyncClient, contestant: Contestant, model: str) -> None:
         self._http = http
@@ -81,7 +83,7 @@ class Load:
             began = time.perf_counter()
             round_answers = await self._together(texts, NEW_TOKENS)
             wall_s += time.perf_counter() - began
-            if firsts:  # a server that does not stream is asked for one token, to see when that comes
+            if firsts:  # without streaming, a request for one token measures the first token
                 pairs = zip(firsts, round_answers, strict=True)
                 round_answers = [Answer(one.total_s, all.total_s, all.tokens) for one, all in pairs]
             answers += round_answers
@@ -100,7 +102,9 @@ class Load:
         )
 
     async def reuse(self, prompts: Prompts, prompt_tokens: int, rounds: int) -> tuple[float, float]:
-        """Seconds to the first token: of a prompt that has grown by a few words, and of the same when new."""
+        """Return the seconds to the first token of a known prompt that has grown by a few words, and of a new
+        one.
+        """
         cold: list[float] = []
         warm: list[float] = []
         for _ in range(rounds):

@@ -1,4 +1,6 @@
-"""What bench_server.py prints: all cells, ours over each peer's, and each contestant over the limits."""
+"""The tables of `python -m bench load`: all cells, ours over each peer's, and each contestant over the
+limits.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ from bench.load.load import Cell
 
 @dataclass(frozen=True)
 class Measured:
-    """One contestant. `warm_s`, `cold_s`: first token of a prompt that has grown, and of it when new."""
+    """The figures of one contestant. `warm_s` and `cold_s`: seconds to the first token of a prompt that has
+    grown, and of the same prompt when new.
+    """
 
     name: str
     quantisation: str
@@ -27,7 +31,9 @@ class Measured:
 
     @property
     def batching(self) -> float:
-        """The most clients' shortest prompts together, over the same number one after another."""
+        """Return the time of the most clients' shortest prompts together over the same number one after
+        another.
+        """
         size, most = self.cells[0].prompt_tokens, self.cells[-1].clients
         return self.cell(size, 1).rate / self.cell(size, most).rate
 
@@ -51,7 +57,7 @@ def _cells(measured: Sequence[Measured]) -> Table:
 
 
 def _ratios(measured: Sequence[Measured]) -> Table:
-    """First token and total, ours over theirs: below 1 is faster."""
+    """Return first token and total, ours over theirs: below 1 is faster."""
     first, *peers = measured
     table = Table(f"{first.name} over", "prompt tokens", "clients", "first token", "in all")
     for peer in peers:

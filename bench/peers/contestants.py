@@ -1,4 +1,4 @@
-"""Who is measured, from the command line: our engines, each as it is or without levers, and peers."""
+"""Choose the contestants from the command line: our engines, with or without levers, and peers."""
 
 import argparse
 from collections.abc import Iterator
@@ -12,23 +12,26 @@ from server.engine.opening import suiting
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="starter", help="starter or starter-tiny (starter)")
-    parser.add_argument("--engine", action="append", help="ours; may be given again (default: auto)")
+    parser.add_argument("--model", default="starter", help="starter or starter-tiny (default: starter)")
+    parser.add_argument("--engine", action="append", help="our engine; repeat for several (default: auto)")
     parser.add_argument(
-        "--upstream", metavar="URL", help="measure our upstream engine, too, before this server"
+        "--upstream", metavar="URL", help="also measure our upstream engine in front of this server"
     )
     parser.add_argument("--naive", action="store_true", help="peer: transformers' generate behind FastAPI")
     parser.add_argument("--vllm", type=Path, metavar="PATH", help="peer: vLLM's program, CPU build")
     parser.add_argument("--llama-server", type=Path, metavar="PATH", help="peer: llama.cpp's server")
     parser.add_argument(
-        "--llama-model", type=Path, metavar="GGUF", help="for llama.cpp once more, in another quantisation"
+        "--llama-model", type=Path, metavar="GGUF", help="measure llama.cpp again with this file"
     )
 
 
 def contestants(
     options: argparse.Namespace, folder: Path, *, streams: int, levers: bool = False
 ) -> Iterator[Contestant]:
-    """Ours first. `streams` at once; with `levers`, ours again without each. `folder`: for counts."""
+    """Yield the contestants, ours first. `streams` is the number of requests at once.
+
+    With `levers` ours comes again without each lever. Our processes write their counts to `folder`.
+    """
     without = tuple(getattr(options, "without", ()))
     for engine in options.engine or ["auto"]:
         yield _own(options.model, engine, folder, without)

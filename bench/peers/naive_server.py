@@ -2,8 +2,8 @@
 
     python bench/peers/naive_server.py --model FOLDER --port 8030
 
-bf16, a thread for the model, no streaming, no cache between requests. In its favour: a request whose client
-has gone while it waited is not begun. One that has begun is finished, since `generate` knows nothing of it.
+It uses bf16, one thread for the model, no streaming, and no cache between requests. In its favour, it skips a
+waiting request whose client has gone. A running request is finished, since `generate` cannot be stopped.
 """
 
 # torch and transformers are typed in part
@@ -29,7 +29,7 @@ class Body(BaseModel):
 
 
 class Completer:
-    """Greedy completions with one model."""
+    """Complete greedily with one model."""
 
     def __init__(self, folder: str) -> None:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -41,7 +41,7 @@ class Completer:
         self._new = Counter("naive_generated_tokens", "Tokens generated", registry=self.registry)
 
     def complete(self, body: Body) -> dict[str, Any]:
-        """An OpenAI-style response."""
+        """Return an OpenAI-style response."""
         inputs = self._tokenizer(body.prompt, return_tensors="pt", add_special_tokens=False)
         read = inputs["input_ids"].shape[1]
         self._prompt.inc(read)

@@ -1,7 +1,7 @@
-"""How to start each contestant's server, ours among them, and how to read off what it has computed.
+"""Start each contestant's server, ours among them, and read what it has computed.
 
-All serve the same model, greedily, over OpenAI's `POST /v1/completions`. What a server cannot do without is
-set (model, port, context); everything else is as it comes, except prefix caches, which are on for all.
+All serve the same model, greedily, over OpenAI's `POST /v1/completions`. Model, port and context are set;
+everything else is the server's default, except prefix caches, which are on for all.
 """
 
 import re
@@ -27,15 +27,16 @@ from finetune.modeling.base_model import base_folder
 
 HERE = Path(__file__).resolve().parent
 CONTEXT_TOKENS = 2048
-"""Prompt and completion of a request together; what servers that ask for a size get for each stream."""
+"""Tokens of prompt and completion together, for each stream, for servers that ask for a size."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server to measure. Counters `computed` less counters `reused` are the tokens that it has computed.
+    """A server to measure. It has computed the counters `computed` less the counters `reused`, in tokens.
 
-    `environment` gives way to this process's own. `extra` goes into each request. `streams`: whether it can
-    stream. Only ours has `counts`, the folder where its processes count, and levers that it is `without`.
+    This process's variables win over `environment`. `extra` goes into each request. `streams`: the server can
+    stream. Only ours has `counts`, the folder to which its processes write their counts, and `without`, the
+    levers that are off.
     """
 
     name: str
@@ -54,20 +55,20 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Running:
-    """A contestant's server that is up: at `url`, its processes in the session `session`."""
+    """A running server at `url`. `session` is the session id of its processes."""
 
     url: str
     session: int
 
     def metrics(self) -> list[Sample]:
-        """What its `/metrics` says now."""
+        """Return the text of its `/metrics`."""
         families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=30).text)
         return [sample for family in families for sample in family.samples]
 
 
 @contextmanager
 def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
-    """Starts it on a free port, and ends it. Raises PeerFailed."""
+    """Start the server on a free port, and end it at the end. Raises PeerFailed."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
 
@@ -76,7 +77,9 @@ def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
             answer = httpx.get(f"{url}{contestant.ready_path}", timeout=5)
         except httpx.TransportError:
             return False
-        if contestant.counts and answer.json()["status"] == "failed":  # ours says so, and stays up
+        if (
+            contestant.counts and answer.json()["status"] == "failed"
+        ):  # our server reports it and keeps running
             raise PeerFailed(f"{contestant.name}: {answer.json()['detail']}")
         return answer.status_code == 200
 
@@ -92,7 +95,7 @@ def growth(
     names: Collection[str],
     outcomes: Collection[str] = (),
 ) -> int:
-    """Return how much the counters `names` have grown together; with `outcomes`, only by these outcomes."""
+    """Return the sum by which the counters `names` have grown; with `outcomes`, only for these outcomes."""
 
     def total(samples: Sequence[Sample]) -> float:
         return sum(
@@ -107,7 +110,7 @@ def growth(
 def acepilot(
     model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
 ) -> Contestant:
-    """Our own server, through without.py. Its language servers are the harness's to start."""
+    """Return our own server, started through without.py. The benchmark starts its language servers."""
     file = quantisation_of(gguf_of(model))
     weights = {"openvino": file, "torch": f"its dtype, from {file}", "upstream": "as served there"}
     levers = "any lever" if len(without) == len(LEVERS) else ", ".join(without)
@@ -125,7 +128,7 @@ def acepilot(
 
 
 def language_server_command(url: str, own: Contestant, budget_s: float) -> list[str]:
-    """`budget_s`: after how long the language server gives up."""
+    """Return the command of our language server. `budget_s` is its time budget in seconds."""
     assert own.counts is not None
     budget = str(round(budget_s * 1000))
     return [*_without(own.without, own.counts), "lsp", "--server-url", url, "--time-budget-ms", budget]
@@ -148,7 +151,7 @@ def vllm(binary: Path, model: str, streams: int) -> Contestant:
     folder = str(base_folder(model))
     options = ["--host", "127.0.0.1", "--port", "{port}", "--dtype", "bfloat16", "--enable-prefix-caching"]
     sizes = f"--max-model-len {CONTEXT_TOKENS} --max-num-seqs {max(streams, 4)}".split()
-    # Else it refuses to start unless 92 % of the memory are free.
+    # By default vLLM refuses to start unless 92 % of the memory is free.
     sizes += ["--gpu-memory-utilization", "0.4"]
     return Contestant(
         "vLLM",
@@ -156,19 +159,19 @@ def vllm(binary: Path, model: str, streams: int) -> Contestant:
         _first_number([str(binary), "--version"]),
         (str(binary), "serve", folder, *options, *sizes, "--served-model-name", model),
         environment={
-            "VLLM_CPU_KVCACHE_SPACE": "1",  # GB, as ours
-            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # of two cores it would else compute on one
+            "VLLM_CPU_KVCACHE_SPACE": "1",  # in GB, the same as ours
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # by default vLLM uses one of two cores
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         },
-        # It reads a prompt of this size in one step, which nothing interrupts: what it begins, it computes.
+        # It reads a prompt of this size in one step, which cannot be interrupted: all of it is computed.
         computed=("vllm:prefix_cache_queries_total", "vllm:generation_tokens_total"),
         reused=("vllm:prefix_cache_hits_total",),
     )
 
 
 def llama(binary: Path, model: str, streams: int, gguf: Path | None) -> Contestant:
-    """`gguf`: another file than the one that our own server has."""
+    """Return llama.cpp's server. `gguf` replaces the file that our own server has."""
     file = gguf or gguf_of(model)
     options = ["--host", "127.0.0.1", "--port", "{port}", "--metrics", "--no-webui"]
     sizes = f"--parallel {streams} --ctx-size {CONTEXT_TOKENS * streams}".split()
@@ -191,7 +194,7 @@ def gguf_of(model: str) -> Path:
 
 
 def quantisation_of(gguf: Path) -> str:
-    """As the file calls it: `Q8_0`, `Q4_K_M`."""
+    """Return the quantisation that the file names, such as `Q8_0` or `Q4_K_M`."""
     field = GGUFReader(gguf).fields.get("general.file_type")
     return LlamaFileType(field.contents()).name.removeprefix("MOSTLY_") if field else "GGUF"
 

@@ -1,11 +1,11 @@
-"""Runs `python -m server` with its model's fill-in-the-middle hidden; for bench_suffix.py only.
+"""Run `python -m server` with its model's fill-in-the-middle hidden; for `bench suffix`.
 
     python bench/peers/prefix_only.py --model starter --port 8020
 
-So a model that is at hand stands in for one that cannot read the code after the cursor. The starter's
-tokens join a word with the space before it, so a prompt that ends within an indentation confuses it, which
-CodeGen's, where runs of spaces are tokens, does not: here such a prompt ends before the indentation, and
-the answer's is taken away.
+A model at hand thus stands in for one that cannot read the code after the cursor. The starter's tokens join a
+word with the space before it, so a prompt that ends inside an indentation confuses it. CodeGen has tokens for
+runs of spaces and is not confused. Therefore such a prompt ends before the indentation here, and the answer's
+own indentation is removed.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from server import __main__ as program  # noqa: E402
 
 
 class PrefixOnly:
-    """An engine, as the module says."""
+    """An engine that hides fill-in-the-middle."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

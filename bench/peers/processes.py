@@ -1,6 +1,6 @@
-"""Programs that a benchmark starts: each in a session of its own, which ends with it, whatever happens.
+"""Start programs in sessions of their own, which end with them.
 
-psutil says what they have cost: CPU seconds and memory of a whole session.
+psutil measures the CPU seconds and the memory of a whole session.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import psutil
 
 from acepilot.errors import AcepilotError
 
-GRACE_S = 10.0
+GRACE_S = 10.0  # for a group to end after SIGTERM, and again after SIGKILL
 
 
 class PeerFailed(AcepilotError):
@@ -29,7 +29,7 @@ class PeerFailed(AcepilotError):
 
 
 def answers(url: str) -> bool:
-    """Whether a GET is answered with 200 within 5 s."""
+    """Return whether a GET is answered with 200 within 5 s."""
     try:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.TransportError:
@@ -51,10 +51,10 @@ def running(
     environment: Mapping[str, str] | None = None,
     patience_s: float = 900.0,  # vLLM compiles at its first start
 ) -> Generator[int]:
-    """Starts `command`, waits until it is `ready`, and yields its session's id. Raises PeerFailed.
+    """Start `command`, wait until it is `ready`, and yield its session id. Raises PeerFailed.
 
-    Its output goes to `log`, which the error names. `environment` gives way to this process's own. On
-    leaving, the whole process group ends.
+    Its output goes to `log`, which the error names. This process's variables win over `environment`. At the
+    end the whole process group ends.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -64,7 +64,7 @@ def running(
             stdin=subprocess.DEVNULL,
             env={**(environment or {}), **os.environ},
             start_new_session=True,
-            close_fds=False,  # a lock that was made inheritable is held as long as this runs
+            close_fds=False,  # it inherits locks that are inheritable, and holds them while it runs
         )
     try:
         deadline = time.monotonic() + patience_s
@@ -79,7 +79,7 @@ def running(
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the process and every member of its group: asked first, then killed."""
+    """End the process and its group: by SIGTERM, then by SIGKILL."""
     for kind, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, kind)
@@ -92,18 +92,18 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def cpu_seconds(session: int) -> float:
-    """User and system time of all living processes of `session`, and of their children that have ended."""
+    """Return the user and system seconds of the living processes of `session` and of their ended children."""
     times = [member["cpu_times"] for member in _members(session)]
     return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def memory_bytes(session: int) -> int:
-    """Resident memory of all living processes of `session`; what two share counts twice."""
+    """Return the resident memory of the living processes of `session`. Shared memory counts once for each."""
     return sum(member["memory_info"].rss for member in _members(session))
 
 
 def _members(session: int) -> list[dict[str, Any]]:
-    """What psutil's `as_dict` says of each living process of the session."""
+    """Return psutil's `as_dict` of each living process of the session."""
     found: list[dict[str, Any]] = []
     for pid in psutil.pids():
         # A process may end while it is looked at.

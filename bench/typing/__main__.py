@@ -1,13 +1,14 @@
-"""Replays real typing over real files through the real language server, and against peers: is it in time?
+"""Replay typing over real files through the real language server and through peers: how long until ghost
+text?
 
     python -m bench typing                                      our server alone, one developer
     python -m bench typing --naive --vllm PATH --llama-server PATH   and peers, on the same traces
     python -m bench typing --developers 8 --vllm PATH           eight developers, one server
-    python -m bench typing --levers                             what each lever is worth
+    python -m bench typing --levers                             our server without each lever
 
-A simulated developer types what follows in real files, with human rhythm, pauses and slips, in real time, and
-takes a suggestion where it is just what comes next. docs/benchmarks.md defines the figures. Run it on an idle
-machine. Contestants are measured one after the other, each with its server started and ended here.
+A simulated developer types the rest of real files in real time, with human rhythm, pauses and slips, and
+accepts a suggestion if it is exactly what comes next. docs/benchmarks.md defines the figures. Run it on an
+idle machine. Contestants are measured one after the other; each one's server is started and ended here.
 """
 
 import argparse
@@ -34,14 +35,26 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     contestants.add_flags(parser)
-    parser.add_argument("--developers", type=int, default=1, help="who type at once, on one server (1)")
-    parser.add_argument("--keystrokes", type=int, default=210, help="of each developer, about (210)")
-    parser.add_argument("--seed", type=int, default=1, help="another one: other places and rhythm (1)")
-    parser.add_argument("--without", action="append", default=[], choices=LEVERS, help="ours without a lever")
     parser.add_argument(
-        "--levers", action="store_true", help="ours again without each lever, then without any"
+        "--developers",
+        type=int,
+        default=1,
+        help="developers who type at the same time on one server (default: 1)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything in FILE, too")
+    parser.add_argument(
+        "--keystrokes",
+        type=int,
+        default=210,
+        help="keystrokes of each developer, approximately (default: 210)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="chooses the places and the rhythm (default: 1)")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=LEVERS, help="measure ours without this lever"
+    )
+    parser.add_argument(
+        "--levers", action="store_true", help="measure ours without each lever, then without all"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
     return parser.parse_args()
 
 
@@ -61,7 +74,7 @@ def main() -> int:
         console.print(f"{one.name}: server's log in {folder} ...")
         try:
             replays.append(replay(one, options.model, work, folder))
-        except PeerFailed as error:  # the others are worth measuring all the same
+        except PeerFailed as error:  # the other contestants are still measured
             failed = True
             print_error(error.message)
         if options.json:

@@ -1,11 +1,12 @@
-"""A developer at an editor, in real time: types a trace, sees ghost text, takes it where it is right.
+"""A simulated developer at an editor, in real time: types a trace, sees ghost text, and accepts it if it is
+right.
 
-The same for every contestant; what differs is the `Assistant`. As VS Code does it, every key asks anew and
-withdraws the question before, and ghost text stays in sight while one types along it. A *pause* is a gap of
-at least 500 ms. Its *time to ghost text* runs from the key before it until ghost text stands at the cursor,
-and is 0 where it stands there already. The developer's clock stands still until the answer has come, or for
-`PATIENCE_S`: so slow contestants have a time too, at the same places as the others. But the text counts as
-*in time*, and can be taken, only if it stood there before the next key was due.
+Every contestant meets the same developer; only the `Assistant` differs. As in VS Code, every key sends a new
+request and cancels the one before, and ghost text stays in sight while it is typed along. A *pause* is a gap
+of at least 500 ms. Its *time to ghost text* runs from the key before the pause until ghost text stands at the
+cursor; it is 0 if the text stands there already. The developer's clock stops until the answer arrives or
+`PATIENCE_S` is over, so that slow contestants are measured at the same places. The text counts as *in time*,
+and can be accepted, only if it stood there before the next key was due.
 """
 
 import asyncio
@@ -19,42 +20,47 @@ from bench.typing.traces import PAUSE_MS, Trace
 
 PATIENCE_S = 20.0
 READING_S = 0.25
-"""Between ghost text and the hand on Tab."""
+"""Seconds that a developer reads ghost text before the Tab key."""
 SHORTEST_TAKEN = 4
-"""Characters for which one takes less than a line: whole words only."""
+"""The fewest characters that a developer accepts of an unfinished line; whole words only."""
 
 
 class Assistant(Protocol):
-    """What suggests: our language server, or a peer's client in an editor."""
+    """What makes suggestions: our language server, or a peer's client."""
 
     async def open(self, name: str, language: str, before: str, after: str) -> None:
-        """A file is shown, with the cursor between the two texts."""
+        """Show a file, with the cursor between the two texts."""
         ...
 
     def insert(self, text: str) -> None: ...
 
     def delete(self) -> None:
-        """The character before the cursor goes."""
+        """Delete the character before the cursor."""
         ...
 
     async def ask(self) -> str:
-        """Ghost text for the cursor, or "" for none. Cancelling it withdraws it. Raises NoAnswer."""
+        """Return ghost text for the cursor, or "" for none. Cancelling withdraws the request. Raises
+        NoAnswer.
+        """
         ...
 
     async def close(self) -> None:
-        """The file is closed."""
+        """Close the file."""
         ...
 
 
 class NoAnswer(AcepilotError):
-    """The assistant failed, refused or gave up: that is not the same as having nothing to say."""
+    """The assistant failed, refused or gave up. Having nothing to suggest is not a failure."""
 
     code = "no_answer"
 
 
 @dataclass(frozen=True)
 class Pause:
-    """`waited_s` until the answer, at most PATIENCE_S; `answered` before that; `shown`: with ghost text."""
+    """One pause. `waited_s` is the time to the answer, at most PATIENCE_S.
+
+    `answered`: the answer came within PATIENCE_S. `shown`: it had ghost text.
+    """
 
     place: str
     gap_s: float
@@ -70,7 +76,7 @@ class Pause:
 
 @dataclass
 class Session:
-    """What was seen and done."""
+    """The counts of one developer."""
 
     keystrokes: int = 0
     asked: int = 0
@@ -80,7 +86,7 @@ class Session:
 
 
 class Developer:
-    """Types traces into one assistant."""
+    """Type traces into one assistant."""
 
     def __init__(self, assistant: Assistant, session: Session) -> None:
         self._assistant = assistant
@@ -120,7 +126,7 @@ class Developer:
                     offset += len(key.text)
 
     async def _wait(self, gap_s: float, remaining: str, place: str) -> int:
-        """Until the next key is due, or, in a pause, until ghost text is taken: its characters."""
+        """Wait for the next key; in a pause, return how many characters of ghost text are accepted."""
         due = self._pressed_at + gap_s
         if gap_s * 1000 < PAUSE_MS:
             await _sleep_until(due)
@@ -136,7 +142,7 @@ class Developer:
         return taken
 
     async def _pause(self) -> tuple[float, bool]:
-        """Seconds from the last key to the answer, and whether there was one."""
+        """Return the seconds from the last key to the answer, and whether there was one."""
         if self._ghost or self._question is None:
             return 0.0, True
         left_s = self._pressed_at + PATIENCE_S - time.perf_counter()
@@ -148,7 +154,7 @@ class Developer:
         return waited_s, True
 
     def _look(self) -> None:
-        """An answer that has come replaces what is shown, once."""
+        """Show an answer that has arrived, once."""
         if self._question is None or not self._question.done():
             return
         question, self._question = self._question, None
@@ -170,16 +176,16 @@ class Developer:
         if self._question is None:
             return
         if self._question.done():
-            self._question.exception()  # one that nobody has looked at would be reported
+            self._question.exception()  # asyncio would report an exception that is never read
         self._question.cancel()
         self._question = None
 
 
 def taken_length(ghost: str, remaining: str) -> int:
-    """How much of `ghost` a developer takes who is about to write `remaining`.
+    """Return how many characters of `ghost` a developer accepts who wants to write `remaining`.
 
-    All of it, or its first whole lines, or its first words of at least SHORTEST_TAKEN characters together:
-    the longest of these that is just what comes next. Editors have a key for each.
+    That is the longest of these which is exactly what comes next: all of it, its first whole lines, or its
+    first words of at least SHORTEST_TAKEN characters together. Editors have a key for each.
     """
     same = 0
     while same < min(len(ghost), len(remaining)) and ghost[same] == remaining[same]:
@@ -195,7 +201,7 @@ def taken_length(ghost: str, remaining: str) -> int:
 
 
 def _parts_words(text: str, at: int) -> bool:
-    """Whether a word ends or begins at `at`, or none is there."""
+    """Return whether `at` is not inside a word."""
     return at >= len(text) or not (_is_word(text[at - 1]) and _is_word(text[at]))
 
 

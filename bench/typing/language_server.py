@@ -1,4 +1,4 @@
-"""Our contestant as an editor meets it: `python -m lsp` over stdio, spoken to as VS Code speaks to it."""
+"""Our language server as an editor runs it: `python -m lsp` over stdio, with the messages of VS Code."""
 
 import asyncio
 import itertools
@@ -16,13 +16,13 @@ from pygls.lsp.client import LanguageClient
 from bench.typing.editor import NoAnswer
 
 WELL = ("ready", "")
-"""States of `acepilot/status` in which an empty answer means: nothing to add here."""
+"""States of `acepilot/status` in which an empty answer means that there is nothing to add."""
 
 
 class _PlainFrames:
-    """Sends messages as VS Code does, with their length as the only header.
+    """Send messages as VS Code does, with Content-Length as the only header.
 
-    pygls' own Content-Type is one more line for the language server to read: 0.3 ms of its time a keystroke.
+    pygls would add a Content-Type, one more line for the language server to read: 0.3 ms a keystroke.
     """
 
     def __init__(self, stdin: asyncio.StreamWriter) -> None:
@@ -36,13 +36,13 @@ class _PlainFrames:
 
 
 class LanguageServer:
-    """One language server process and one document at a time. See `Assistant` in editor.py.
+    """One language server process with one open document. It is an `Assistant` of editor.py.
 
-    `offered_id` is the completion's that the last answer offered.
+    `offered_id` is the id of the completion in the last answer.
     """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
-        """What it says on standard error goes to the end of `log`."""
+        """The server's standard error is appended to `log`."""
         self._command = command
         self._log = log
         self.offered_id = ""
@@ -59,7 +59,7 @@ class LanguageServer:
             self._state = status.state
 
         def ignore(_: types.LogMessageParams) -> None:
-            """pygls warns of every notification that has no handler."""
+            """Ignore log messages: pygls warns about every notification without a handler."""
 
         self._client.feature("acepilot/status")(keep_state)
         self._client.feature(types.WINDOW_LOG_MESSAGE)(ignore)
@@ -69,14 +69,14 @@ class LanguageServer:
         return self._process.pid if self._process else 0
 
     async def __aenter__(self) -> "LanguageServer":
-        # Not the client's own `start_io`: it keeps standard error in a pipe and the process's id to itself.
+        # pygls' `start_io` would keep standard error in a pipe and hide the process id.
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,  # so that its CPU time is counted apart from ours
+                start_new_session=True,  # its CPU time is counted apart from ours
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -165,7 +165,9 @@ class LanguageServer:
         try:
             await asyncio.wait([answer, self._reader], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            answer.add_done_callback(lambda late: late.exception())  # asyncio warns of one that nobody reads
+            answer.add_done_callback(
+                lambda late: late.exception()
+            )  # asyncio warns about an exception that is never read
             self._client.cancel_request(types.CancelParams(number))
             raise
         if not answer.done():

@@ -1,9 +1,9 @@
-"""A peer's contestant as an editor meets it: the plain client that completion plugins are, fairly written.
+"""The plain client of a peer, written as completion plugins are, and fairly.
 
-After each key it waits a fixed `DEBOUNCE_S`, renders fill-in-the-middle over the same window of the file as
-our server does (same token budget, same clipping, so a peer's prefix cache works as well as it can), and asks
-greedily for up to `MAX_TOKENS`, ending at a blank line. The next key closes the connection. It keeps no cache
-of its own; ghost text that is typed along stays in sight, because editor.py sees to that for all.
+After each key it waits `DEBOUNCE_S`, renders fill-in-the-middle over the same window of the file as our
+server (the same token budget and clipping, so that the peer's prefix cache works as well as it can), and asks
+greedily for up to `MAX_TOKENS` that end at a blank line. The next key closes the connection. It has no cache;
+editor.py keeps ghost text in sight while it is typed along, for every contestant.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from bench.typing.editor import PATIENCE_S, NoAnswer
 
 DEBOUNCE_S = 0.1
 BUDGET_TOKENS = 1536
-"""As `--prompt-budget-tokens` of our server."""
+"""Tokens of a prompt: the default of our server's `--prompt-budget-tokens`."""
 MAX_TOKENS = 64
 STOP = ["\n\n"]
 
 
 class PlainClient:
-    """One document at a time over an OpenAI-style server. See `Assistant` in editor.py."""
+    """One document over an OpenAI-style server. It is an `Assistant` of editor.py."""
 
     def __init__(
         self, http: httpx.AsyncClient, model: str, tokenizer: Tokenizer, extra: Mapping[str, Any]
     ) -> None:
-        """`extra`: what this server wants in each request besides OpenAI's own fields."""
+        """`extra` has the fields that this server needs in each request besides OpenAI's."""
         self._http = http
         self._body = {"model": model, "max_tokens": MAX_TOKENS, "temperature": 0, "stop": STOP, **extra}
         self._tokenizer = tokenizer
@@ -65,7 +65,7 @@ class PlainClient:
         pass
 
     def prompt(self) -> str:
-        """What our server would make of the window around the cursor."""
+        """Render the window around the cursor as our server would."""
         return compose(
             self._before,
             self._after,

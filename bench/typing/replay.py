@@ -1,4 +1,4 @@
-"""One contestant completes for developers who type: server up, warm, measured, down; for replay_typing.py."""
+"""Measure one contestant with developers who type: start its server, warm it, measure, end it."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ from finetune.modeling.base_model import base_folder
 
 WARM_TEXT = "def greet(name):\n    return "
 SETTLE_S = 1.0
-"""For what was cancelled to end and be counted."""
+"""Seconds for cancelled requests to end and be counted."""
 
 OWN_COUNTERS = {
     "server_cache": ("acepilot_cache_hits_total", ()),
@@ -29,12 +29,12 @@ OWN_COUNTERS = {
     "refused": ("acepilot_completions_total", ("refused", "failed")),
     "generated_tokens": ("acepilot_generated_tokens_total", ()),
 }
-"""What is counted in `Replay.inside`: the server's counter, and of which outcomes alone, if not of all."""
+"""`Replay.inside`: name -> the server's counter, and the outcomes that count (empty: all)."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of it. `inside`: what our own processes have counted, nothing for peers."""
+    """The figures of one contestant. `inside` has the counts of our own processes; it is empty for peers."""
 
     name: str
     quantisation: str
@@ -52,7 +52,7 @@ class Replay:
 
 
 def replay(contestant: Contestant, model: str, work: Sequence[Sequence[Trace]], logs: Path) -> Replay:
-    """`work`: for each developer, what he types one after the other. Raises PeerFailed."""
+    """Measure `contestant`. `work` has, for each developer, the traces that he types. Raises PeerFailed."""
     with serving(contestant, logs) as server:
         return asyncio.run(_measure(contestant, server, model, work, logs))
 
@@ -103,7 +103,7 @@ async def _measure(
 async def _assistants(
     contestant: Contestant, server: Running, model: str, count: int, logs: Path
 ) -> AsyncGenerator[tuple[list[Assistant], list[int]]]:
-    """One for each developer, and the sessions whose processes work for them."""
+    """Yield an assistant for each developer, and the process sessions that work for them."""
     async with AsyncExitStack() as stack:
         if contestant.counts:
             command = language_server_command(server.url, contestant, PATIENCE_S)
@@ -119,7 +119,7 @@ async def _assistants(
 
 
 async def _warm(contestant: Contestant, assistant: Assistant) -> None:
-    """One completion of another text: first requests compile, allocate and connect."""
+    """Complete another text once, since a first request compiles, allocates and connects."""
     await assistant.open("warm.py", "python", WARM_TEXT, "\n")
     try:
         await assistant.ask()

@@ -1,4 +1,4 @@
-"""Replays as tables for a terminal: a column a contestant, or a row for each lever that is off."""
+"""Print replays as tables: a column for each contestant, or a row for each lever that is off."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ INSIDE = {
 
 
 def replay_table(replays: Sequence[Replay]) -> Table:
-    """All contestants; behind each figure of the others, in brackets, the first one's divided by it."""
+    """Return all contestants. In brackets: the first one's figure divided by the other's."""
     first = replay_figures(replays[0])
     table = Table("", *(f"{one.name}\n{one.version}\n{one.quantisation}" for one in replays))
     for name, what in FIGURES.items():
@@ -51,7 +51,7 @@ def replay_table(replays: Sequence[Replay]) -> Table:
 
 
 def lever_table(replays: Sequence[Replay]) -> Table:
-    """What each lever is worth: figures without it, and these over the first row's, which has all."""
+    """Return the figures without each lever, divided by the first row's, which has all levers."""
     first = replay_figures(replays[0])
     table = Table("without", *(FIGURES[name] for name in LEVER_FIGURES), "pauses")
     for number, replay in enumerate(replays):
@@ -65,7 +65,7 @@ def lever_table(replays: Sequence[Replay]) -> Table:
 
 
 def inside_table(replays: Sequence[Replay]) -> Table:
-    """Who answered our own requests, and what the engine had to compute."""
+    """Return who answered our own requests, and what the engine computed."""
     ours = [replay for replay in replays if replay.inside]
     table = Table("", *(replay.name for replay in ours))
     table.add_row("asked by the editor", *(str(replay.asked) for replay in ours))

@@ -1,9 +1,9 @@
-"""What a simulated developer types: a file, shown up to a place, and its true continuation, key by key.
+"""A trace: a file, shown up to a place, and its true continuation, key by key.
 
-A trace follows from (file, keystrokes, seed) alone. Between keys lie log-normal gaps, short within a word and
-longer before the next one; before a line and where a thought begins lie pauses of 0.6 to 2 s; three letters
-in a hundred are first typed wrong, seen and taken back. The line's indentation comes with its Enter, as
-editors do it; brackets that an editor would close by itself are typed.
+A trace follows from (file, keystrokes, seed) alone. The gaps between keys are log-normal, short within a word
+and longer before the next word; before a line and at the start of a thought there are pauses of 0.6 to 2 s.
+Three letters in a hundred are first typed wrong, noticed and deleted. Enter brings the line's indentation, as
+in editors; brackets that an editor would close by itself are typed.
 """
 
 import random
@@ -15,10 +15,12 @@ from itertools import accumulate
 from bench.sources import SourceFile
 
 PAUSE_MS = 500
-"""A gap at least this long is a pause: nobody's typing rhythm."""
+"""A gap of at least this length is a pause and not typing rhythm."""
 
 WITHIN_WORD_MS, NEXT_WORD_MS, MARK_MS = 148.0, 230.0, 230.0
-"""Means that make 180 ms in all over code, which is about 65 words a minute: an average professional."""
+"""Mean gaps in ms, chosen so that all code has a mean of 180 ms: about 65 words a minute, an average
+professional.
+"""
 SPREAD = 0.35
 LINE_PAUSE_SHARE = 0.8
 ENTER_PAUSE_SHARE = 0.15
@@ -27,7 +29,7 @@ PAUSE_RANGE_MS = (600.0, 2000.0)
 SLIP_SHARE = 0.03
 NOTICE_MS, FIX_MS = 330.0, 200.0
 PLACES = (0.25, 0.75)
-"""Where in a file typing may begin, as shares of its lines."""
+"""The share of a file's lines between which typing begins."""
 
 _STROKE = re.compile(r"\n[ \t]*|.", re.DOTALL)
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -35,7 +37,7 @@ _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 @dataclass(frozen=True)
 class Key:
-    """One press, `gap_ms` after the one before: `text` is inserted, or with an empty one a character goes."""
+    """One press, `gap_ms` after the one before. It inserts `text`; an empty text deletes one character."""
 
     gap_ms: float
     text: str
@@ -43,7 +45,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Stroke:
-    """What brings `text` of the file onto the screen, `gap_ms` after the key before. `slip`: typed first."""
+    """The keys that type `text`, `gap_ms` after the key before. `slip` is a wrong letter, typed first."""
 
     gap_ms: float
     text: str
@@ -52,7 +54,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Trace:
-    """`before` and `after` stand in the file; the strokes' texts, joined, are what is missing there."""
+    """A file with a gap between `before` and `after`, and the strokes that fill it."""
 
     name: str
     language: str
@@ -65,7 +67,9 @@ class Trace:
         return "".join(stroke.text for stroke in self.strokes)
 
     def keys_at(self, offset: int) -> Iterator[Key]:
-        """The presses of the stroke that reaches beyond `offset`, less what is there already."""
+        """Yield the presses of the stroke that reaches beyond `offset`, without the text that is there
+        already.
+        """
         ends = list(accumulate(len(stroke.text) for stroke in self.strokes))
         index = next(number for number, end in enumerate(ends) if end > offset)
         stroke = self.strokes[index]
@@ -78,7 +82,7 @@ class Trace:
 
 
 def make_trace(file: SourceFile, keystrokes: int, seed: int) -> Trace:
-    """About `keystrokes` presses, from a line's first letter to a line's end."""
+    """Return a trace of about `keystrokes` presses, from the first letter of a line to the end of a line."""
     chance = random.Random(f"{file.name} {keystrokes} {seed}")
     start = _place(file.text, keystrokes, chance)
     strokes: list[Stroke] = []
@@ -94,13 +98,13 @@ def make_trace(file: SourceFile, keystrokes: int, seed: int) -> Trace:
 
 
 def developer_traces(files: list[SourceFile], developer: int, keystrokes: int, seed: int) -> list[Trace]:
-    """What developer number `developer` types one after the other: three files, one of each language."""
+    """Return the traces of one developer: three files, one in each language."""
     first = 3 * (developer % (len(files) // 3))
     return [make_trace(file, keystrokes // 3, seed * 1000 + developer) for file in files[first : first + 3]]
 
 
 def _place(text: str, keystrokes: int, chance: random.Random) -> int:
-    """The first letter of a line that has code, with enough text behind it."""
+    """Return the position of the first letter of a code line that has enough text after it."""
     lines = text.splitlines(keepends=True)
     starts = list(accumulate((len(line) for line in lines), initial=0))
     low, high = (int(share * len(lines)) for share in PLACES)
@@ -124,7 +128,7 @@ def _stroke(text: str, before: str, chance: random.Random, *, first: bool) -> St
     else:
         pause_share = 0.0 if in_word or text == " " else THOUGHT_SHARE
     mean_ms = WITHIN_WORD_MS if in_word else NEXT_WORD_MS if _is_word(text) else MARK_MS
-    # A gap is drawn also where a pause takes its place, so that one change does not shift all that follows.
+    # The gap is drawn even if a pause replaces it, so that one change does not shift every later draw.
     gap_ms = min(chance.lognormvariate(0, SPREAD) * mean_ms / _MEAN_OF_SPREAD, PAUSE_MS - 1)
     pause_ms = chance.uniform(*PAUSE_RANGE_MS)
     if chance.random() < pause_share:
