@@ -88,7 +88,7 @@ def _score_with(
 async def log_likelihoods(
     engine: Engine, model: str, texts: list[BaseText], console: Console
 ) -> list[np.ndarray]:
-    """Return the log-likelihoods of each text's tokens after its first line; the context limits long texts."""
+    """Return log-likelihoods of the tokens after a text's first line; the context limits long texts."""
     found: list[np.ndarray] = []
     with count_progress(f"reading with {model}", len(texts), console) as advance:
         for one in texts:

@@ -31,7 +31,7 @@ class Task:
 
 @dataclass
 class Selftest:
-    """`failed`: canonical solutions that do not pass, and wrong ones that do. `skipped`: problem -> reason."""
+    """`failed`: canonical solutions that do not pass, wrong ones that do. `skipped`: problem -> reason."""
 
     passed: list[Task] = field(default_factory=list[Task])
     failed: list[Task] = field(default_factory=list[Task])

@@ -1,1 +1,1 @@
-"""From samples to figures, tables and pages."""
+"""Scores, their intervals, and the tables and pages that show them."""

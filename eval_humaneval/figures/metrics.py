@@ -1,8 +1,7 @@
-"""From samples to scores: pass@k, rates and holes' measures, each with an interval. `run` -> here -> Results.
+"""Compute scores from samples: pass@k, rates and the measures of holes, each with an interval.
 
-A score is the mean over problems: each problem in one language counts once, however many samples it has. A
-sample that the harness failed to judge counts for nobody; its problem has fewer samples then, and the gate
-sees that.
+A score is the mean over problems: each problem in one language counts once, however many samples it has. An
+unjudged sample (`infrastructure`) does not count. Its problem then has fewer samples, which the gate checks.
 """
 
 from collections import defaultdict
@@ -20,18 +19,18 @@ PASS_AT = (1, 10, 100)
 RESAMPLES = 10_000
 SEED = 20_260_101
 TAIL = 0.025
-"""Of a two-sided 95 % interval."""
+"""Probability on each side of a 95 % interval."""
 
 Key = TypeVar("Key", int, str)
 Values = list[tuple[str, float]]
-"""Of each problem its cluster and its value."""
+"""The cluster and the value of each problem."""
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:
-    """The chance that one of `k` completions passes, unbiased, from `passed` of `samples` (Chen et al. 2021).
+    """Return the unbiased chance that one of `k` completions passes (Chen et al. 2021).
 
-    1 - C(samples - passed, k) / C(samples, k), as a product, because the binomials overflow. Raises
-    ConfigError for a `k` that so few samples cannot tell.
+    It is 1 - C(samples - passed, k) / C(samples, k), computed as a product because the binomials overflow.
+    Raise ConfigError for a `k` above `samples`.
     """
     if not 1 <= k <= samples:
         raise ConfigError(f"pass@{k} needs k from 1 to the number of samples, {samples}: use --samples {k}.")
@@ -42,7 +41,7 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
 
 
 def problem_scores(samples: Iterable[Sample]) -> list[ProblemScore]:
-    """One row a problem and language, in the order of their first samples; unjudged samples do not count."""
+    """Return a row per problem and language, in the order of their first samples."""
     return [
         ProblemScore(
             id=group[0].problem,
@@ -63,7 +62,7 @@ def scores_by_language(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
 
 
 def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
-    """By kind of hole, and by Vue block; empty for samples of no holes."""
+    """Return scores by kind of hole and by Vue block; empty if no sample fills a hole."""
     parts: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.hole:
@@ -73,8 +72,11 @@ def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
     return {part: language_score(parts[part]) for part in sorted(parts)}
 
 
-def language_score(samples: Iterable[Sample]) -> LanguageScore:
-    """Of one language, or of the pool: then each problem counts once in each of its languages."""
+def language_score(samples: Iterable[Sample], resamples: int = RESAMPLES) -> LanguageScore:
+    """Return the score of one language, or of the pool, where a problem counts once in each language.
+
+    `resamples` is the bootstrap's number: more make the intervals' ends more exact.
+    """
     groups = [judged for group in _by_problem(samples) if (judged := _judged(group))]
     every = [sample for group in groups for sample in group]
     fewest = min((len(group) for group in groups), default=0)
@@ -86,15 +88,15 @@ def language_score(samples: Iterable[Sample]) -> LanguageScore:
     return LanguageScore(
         problems=len(groups),
         samples=len(every),
-        pass_at=_intervals(passes),
+        pass_at=_intervals(passes, resamples),
         timeout_rate=_rate([sample.outcome == "timeout" for sample in every]),
         compile_error_rate=_rate([sample.outcome == "compile_error" for sample in every]),
         truncated_rate=_rate([sample.truncated for sample in every]),
-        holes=_hole_intervals(groups),
+        holes=_hole_intervals(groups, resamples),
     )
 
 
-def _hole_intervals(groups: list[list[Sample]]) -> dict[str, Interval]:
+def _hole_intervals(groups: list[list[Sample]], resamples: int) -> dict[str, Interval]:
     shares: dict[str, Values] = {"exact_match": [], "edit_similarity": [], "parses": []}
     nats: dict[str, Values] = {"log_likelihood": []}
     for group in groups:
@@ -108,11 +110,11 @@ def _hole_intervals(groups: list[list[Sample]]) -> dict[str, Interval]:
         for name, values in measured.items():
             if values:
                 (nats if name in nats else shares)[name].append((group[0].cluster, mean(values)))
-    return _intervals(shares) | _intervals(nats, bounded=False)
+    return _intervals(shares, resamples) | _intervals(nats, resamples, bounded=False)
 
 
-def _intervals(table: Mapping[Key, Values], *, bounded: bool = True) -> dict[Key, Interval]:
-    """A mean with its interval for each row that has values: in points for shares of 0 to 1 (`bounded`)."""
+def _intervals(table: Mapping[Key, Values], resamples: int, *, bounded: bool = True) -> dict[Key, Interval]:
+    """Return mean and interval of each row with values; for shares from 0 to 1 (`bounded`), in points."""
     rows = {key: values for key, values in table.items() if values}
     if not rows:
         return {}
@@ -124,8 +126,8 @@ def _intervals(table: Mapping[Key, Values], *, bounded: bool = True) -> dict[Key
             sums[at[cluster], column] += value
             counts[at[cluster], column] += 1
     rng = np.random.default_rng(SEED)
-    drawn = resample(sums, counts, RESAMPLES, rng)
-    unseen = rng.standard_exponential(RESAMPLES)
+    drawn = resample(sums, counts, resamples, rng)
+    unseen = rng.standard_exponential(resamples)
     found: dict[Key, Interval] = {}
     for column, key in enumerate(rows):
         value = sums[:, column].sum() / counts[:, column].sum()
@@ -142,7 +144,7 @@ def _intervals(table: Mapping[Key, Values], *, bounded: bool = True) -> dict[Key
 
 
 def mean_interval(sums: Array, counts: Array) -> Interval:
-    """Of a mean without bounds, in its own unit: `sums` [clusters] of the values, `counts` of how many."""
+    """Return the mean and interval of unbounded values; `sums` and `counts` are those of each cluster."""
     drawn = resample(sums[:, None], counts[:, None], RESAMPLES, np.random.default_rng(SEED))
     low, high = _bounds(drawn, 0)
     return Interval(value=sums.sum() / counts.sum(), low=low, high=high)

@@ -1,6 +1,6 @@
-"""`report.html` of a run and of a comparison: one page each, no script, nothing fetched.
+"""Write report.html of a run and gate.html of a comparison: single pages without scripts or other files.
 
-Bars with 95 % intervals by language; base against candidate; every problem that flipped, with its diff.
+They show bars with 95 % intervals by language, and each failed or flipped problem.
 """
 
 import difflib
@@ -50,7 +50,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Flip:
-    """A problem that one side mostly solved and the other mostly did not."""
+    """A problem that one side solved in most samples and the other did not."""
 
     problem: str
     lost: bool
@@ -61,7 +61,7 @@ class Flip:
 
 
 def write_report(results: Results, samples: Sequence[Sample], folder: Path) -> None:
-    """`samples` are all of the run's."""
+    """Write report.html; `samples` are all samples of the run."""
     page = _template("run.html").render(
         results=results,
         label=label,
@@ -78,7 +78,7 @@ def write_gate_report(
     samples: tuple[Sequence[Sample], Sequence[Sample]],
     folder: Path,
 ) -> None:
-    """`results` and `samples` are those of base and candidate."""
+    """Write gate.html; `results` and `samples` are those of base and candidate."""
     page = _template("gate.html").render(
         report=report,
         label=label,
@@ -89,7 +89,7 @@ def write_gate_report(
 
 
 def plot(sides: Mapping[str, Results]) -> Plot:
-    """Pass@1 by language, and all, one bar a side."""
+    """Plot pass@1 by language and over all, one bar per side."""
     first = next(iter(sides.values()))
     rows: list[Row] = []
     y = 0
@@ -108,7 +108,7 @@ def plot(sides: Mapping[str, Results]) -> Plot:
 
 
 def flips(base: Sequence[Sample], candidate: Sequence[Sample]) -> list[Flip]:
-    """What candidate lost first, then what it gained; in the order of the problems' names."""
+    """Return the problems that the candidate lost, then those that it gained, each ordered by name."""
     before, after = _by_problem(base), _by_problem(candidate)
     found: list[Flip] = []
     for problem in sorted(before.keys() & after.keys()):
@@ -141,7 +141,7 @@ def _bar(kind: str, y: int, score: LanguageScore) -> Bar:
 
 
 def _failures(samples: Sequence[Sample]) -> list[Sample]:
-    """One failing sample of each problem that has one."""
+    """Return the first failing sample of each problem that has one."""
     first: dict[str, Sample] = {}
     for sample in samples:
         if sample.outcome != "passed":
@@ -161,7 +161,7 @@ def _mostly_passes(samples: Sequence[Sample]) -> bool:
 
 
 def _typical(samples: Sequence[Sample], *, passed: bool) -> Sample:
-    """The first one that stands for its side; a side that flipped has one, but for an even split."""
+    """Return the first sample with that result; an even split may have none, then the first of all."""
     return next((one for one in samples if (one.outcome == "passed") == passed), samples[0])
 
 

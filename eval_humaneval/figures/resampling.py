@@ -1,13 +1,13 @@
-"""How far a mean over problems may be from the truth: the clustered bootstrap of `metrics` and of the gate.
+"""The clustered bootstrap behind the intervals of `metrics` and the statistics of the gate.
 
-The Bayesian bootstrap (Rubin 1981): each resample weighs every cluster, which is one problem in all its
-languages, with a draw from Exp(1). Both sides of a comparison share the weights, which makes it paired. What
-a problem's samples scatter is in its value already; to draw samples again as well would count that twice.
+It is the Bayesian bootstrap (Rubin 1981): each resample gives every cluster, one problem in all its
+languages, a random weight from Exp(1). Both sides of a comparison share the weights, so it is paired. A
+problem's value already contains the noise of its samples; resampling them as well would count it twice.
 
-A bootstrap knows only what it saw: ten passes of ten would give an interval of no width. So a bound adds a
-problem that was not seen, as bad (or good) as can be, with a weight of its own. With a whole one the bound
-of a rate is Clopper and Pearson's, and for values between 0 and 1 it is Gaffke's (2005); with half of one it
-is close to Jeffreys'.
+A bootstrap knows only the problems of the sample: ten passes of ten would give an interval of width 0. So a
+bound adds an unseen problem with the worst (or best) value and a random weight. With a whole one, the bound
+of a rate is Clopper and Pearson's, and for values between 0 and 1 Gaffke's (2005); with half of one it is
+close to Jeffreys'.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,16 @@ from scipy import special
 Array = npt.NDArray[np.float64]
 
 BLOCK = 2_000_000
-"""Weights drawn at a time (16 MB): sets of thousands of problems need no more memory than small ones."""
+"""Weights drawn at a time (16 MB), so that large problem sets need no more memory than small ones."""
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """Of G groups (languages, or measures). `totals` [resamples, G] are the weighted sums of the values,
-    `weights` [resamples, G] of the number of problems; `clusters` [G] counts those that hold the group."""
+    """The resamples of G groups, which are languages or measures.
+
+    `totals` [resamples, G] are weighted sums of the values, `weights` [resamples, G] weighted numbers of
+    problems. `clusters` [G] counts the clusters with a problem of the group.
+    """
 
     totals: Array
     weights: Array
@@ -35,12 +38,12 @@ class Resamples:
         return self.totals[:, group] / self.weights[:, group]
 
     def with_unseen(self, group: int, unseen: Array, value: float) -> Array:
-        """The means when a problem of `value` had been there, with weights `unseen` [resamples]."""
+        """Return the means with one more problem of `value`, which has the weights `unseen` [resamples]."""
         return (self.totals[:, group] + unseen * value) / (self.weights[:, group] + unseen)
 
 
 def resample(sums: Array, counts: Array, resamples: int, rng: np.random.Generator) -> Resamples:
-    """`sums` [clusters, G] are a cluster's summed values in a group, `counts` how many problems they are."""
+    """Resample clusters; `sums` and `counts` [clusters, G] are of a cluster's values in a group."""
     clusters, groups = sums.shape
     both = np.concatenate([sums, counts], axis=1)
     out = np.empty((resamples, 2 * groups))
@@ -52,7 +55,7 @@ def resample(sums: Array, counts: Array, resamples: int, rng: np.random.Generato
 
 
 def standard_error(sums: Array, counts: Array) -> float:
-    """Of the mean over clusters of unequal size; `sums` and `counts` are [clusters]. Infinite for one."""
+    """Return the standard error of a mean over clusters of unequal size; infinite for one cluster."""
     held = counts > 0
     clusters = int(held.sum())
     if clusters < 2:
@@ -62,10 +65,10 @@ def standard_error(sums: Array, counts: Array) -> float:
 
 
 def as_t(normal_score: float, clusters: int) -> float:
-    """The probability that belongs to a bootstrap's `normal_score` by Student's t.
+    """Return the probability of a bootstrap's `normal_score` by Student's t.
 
-    A bootstrap of few clusters is too narrow twice: it divides by n, and it takes the spread that it saw for
-    the true one ("expanded percentiles", Hesterberg 2015, doi 10.1080/00031305.2015.1089789).
+    A bootstrap of few clusters is too narrow for two reasons: it divides by n, and it takes the sample's
+    variance for the true one ("expanded percentiles", Hesterberg 2015, doi 10.1080/00031305.2015.1089789).
     """
     if clusters < 2:
         return 1.0
@@ -74,7 +77,7 @@ def as_t(normal_score: float, clusters: int) -> float:
 
 
 def expanded(probability: float, clusters: int) -> float:
-    """Where to read a bootstrap for a bound of `probability`: the inverse of `as_t`."""
+    """Return the bootstrap quantile that gives a bound of `probability`: the inverse of `as_t`."""
     if clusters < 2:
         return 0.0 if probability < 0.5 else 1.0
     wide = np.sqrt((clusters + 1) / (clusters - 1))

@@ -1,4 +1,4 @@
-"""A run's figures and a gate's verdict for the terminal, each on one of `text_console`."""
+"""Print figures and verdicts as tables on a console of `text_console`."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -36,20 +36,20 @@ def print_results(results: Results, console: Console) -> None:
     console.print(table)
     cost = results.cost
     console.print(
-        f"{cost.seconds:.0f} s in all · {cost.tokens} tokens, {cost.tokens_per_s:.0f} a second · "
-        f"{cost.programs_run} programs run and {cost.programs_cached} known, "
+        f"{cost.seconds:.0f} s in total · {cost.tokens} tokens, {cost.tokens_per_s:.0f} per second · "
+        f"{cost.programs_run} programs run, {cost.programs_cached} found in the cache, "
         f"{cost.execution_cpu_seconds:.0f} s of CPU · engine {results.engine} · sandbox {results.sandbox}"
     )
     for language, install in results.missing.items():
         console.print(f"not asked: {label(language)} ({install})")
     if results.selftest_failed:
-        console.print(f"not asked, for their own solutions fail here: {', '.join(results.selftest_failed)}")
+        console.print(f"not asked, because their own solutions fail: {', '.join(results.selftest_failed)}")
 
 
 def print_drift(base: str, tuned: str, found: Mapping[str, Drift], console: Console) -> None:
     table = Table(
         title=f"{base} -> {tuned}",
-        caption="Nats a token by which the base's own words became less likely, with 95 % intervals.",
+        caption="Mean loss of log-likelihood of the base's texts, in nats per token, with 95 % intervals.",
         box=SIMPLE_HEAD,
     )
     table.add_column("language", no_wrap=True)
@@ -65,7 +65,7 @@ def print_drift(base: str, tuned: str, found: Mapping[str, Drift], console: Cons
 def print_gate(report: GateReport, console: Console) -> None:
     table = Table(
         title=f"{report.base.name} -> {report.candidate.name}",
-        caption="Points of 100. PASS: lower is above -margin. Visible: the least drop that shows.",
+        caption="Points of 100. PASS: lower is above -margin. Visible: the smallest drop that would show.",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -87,7 +87,7 @@ def print_gate(report: GateReport, console: Console) -> None:
 
 
 def print_selftest(result: Selftest, console: Console) -> None:
-    """Counts by language, then each failure, then what was skipped, by reason."""
+    """Print counts by language, then each failure, then the number of skipped problems by reason."""
     table = Table("language", "passed", "failed", title="The problems' own solutions", box=SIMPLE_HEAD)
     passed = Counter(task.language for task in result.passed)
     failed = Counter(task.language for task in result.failed)
@@ -97,14 +97,13 @@ def print_selftest(result: Selftest, console: Console) -> None:
     table.add_row("All", str(len(result.passed)), str(len(result.failed)))
     console.print(table)
     for task in result.failed:
-        told = f"{task.problem}: its {task.which} solution: {task.outcome}\n{task.detail}"
-        console.print(told)
+        console.print(f"{task.problem}: its {task.which} solution: {task.outcome}\n{task.detail}")
     for reason, count in Counter(result.skipped.values()).items():
         console.print(f"skipped {count}: {reason}")
 
 
 def label(language: str) -> str:
-    """How people write a language's name; hole-filling knows languages that have no adapter."""
+    """Return a language's name for readers; some languages of hole filling have no adapter."""
     return ADAPTERS[language].label if language in ADAPTERS else language
 
 
@@ -136,7 +135,7 @@ def _problem_columns(score: LanguageScore) -> dict[str, str]:
 
 
 def _hole_columns(score: LanguageScore) -> dict[str, str]:
-    """Parsing and likelihood (nats a token) are not known of every hole."""
+    """Not every hole has a figure for parsing and likelihood (nats per token)."""
     known = {name: f"{interval.value:.1f}" for name, interval in score.holes.items()}
     return {
         "holes": str(score.problems),

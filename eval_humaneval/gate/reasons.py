@@ -16,8 +16,8 @@ def invalid_reasons(base: Results, candidate: Results) -> list[str]:
         if run.selftest_failed:
             found.append(
                 f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail, "
-                "so its judgements cannot be trusted: run `python -m eval_humaneval selftest` there, repair what "
-                "it names, and run again."
+                "so its judgements cannot be trusted. Run `python -m eval_humaneval selftest` there, "
+                "repair what it names, and run again."
             )
         if not run.problems:
             found.append(
@@ -87,8 +87,8 @@ def verdict_reasons(
     for name, row in ranked:
         if row.verdict == "FAIL":
             found.append(
-                f"{name}: dropped by {-row.difference:.1f} points, from {row.base:.1f} to {row.candidate:.1f} "
-                f"(by more than {drop_points:g}: p = {row.p_adjusted:.2g})."
+                f"{name}: dropped by {-row.difference:.1f} points, from {row.base:.1f} to "
+                f"{row.candidate:.1f} (by more than {drop_points:g}: p = {row.p_adjusted:.2g})."
             )
     for name, row in ranked:
         if name in to_pass:

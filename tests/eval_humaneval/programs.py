@@ -1,7 +1,4 @@
-"""What tests of the evaluation share: what they need, and a problem's program as plain subprocesses.
-
-What the sandbox adds has tests of its own.
-"""
+"""Helpers of the evaluation's tests: skip without tools or a sandbox, and run programs without a sandbox."""
 
 import shutil
 import subprocess
@@ -21,14 +18,14 @@ BUBBLEWRAP = Tool("bwrap", "apt-get install bubblewrap")
 
 
 def need_tools(*toolchains: Toolchain, path: str | None = None) -> None:
-    """Skip the test where a tool of these is in none of the folders of `path` (by default, of PATH)."""
+    """Skip the test if a tool of these is in no folder of `path` (default: PATH)."""
     _need([tool for toolchain in toolchains for tool in toolchain.tools], path)
 
 
 def need_sandbox(*toolchains: Toolchain) -> SandboxLevel:
-    """The sandbox that this machine has; skips the test where there is none.
+    """Return this machine's sandbox; skip the test if it has none.
 
-    Where bubblewrap is missing, the reason names the missing tools of `toolchains` too.
+    If bubblewrap is missing, the reason also names the missing tools of `toolchains`.
     """
     if shutil.which(BUBBLEWRAP.name, path=SYSTEM_PATH) is None:
         _need([BUBBLEWRAP, *(tool for toolchain in toolchains for tool in toolchain.tools)], SYSTEM_PATH)
@@ -45,8 +42,8 @@ def _need(tools: list[Tool], path: str | None) -> None:
         missing(" and ".join(tool.name for tool in absent), f"apt-get install {' '.join(packages)}")
 
 
-def complaint(problem: Problem, completion: str, folder: Path) -> str:
-    """Empty when `completion` passes; otherwise what the program said."""
+def failure(problem: Problem, completion: str, folder: Path) -> str:
+    """Run `completion` without a sandbox. Return "" if it passes, otherwise the program's output."""
     toolchain = ADAPTERS[problem.language].toolchain
     verdict = toolchain.verdict.format("all ", "held")
     source = program_of(problem, completion).source
@@ -54,10 +51,10 @@ def complaint(problem: Problem, completion: str, folder: Path) -> str:
     (folder / toolchain.source_name).write_text(source.replace(VERDICT_MARK, verdict), encoding="utf-8")
     for name, path in toolchain.files.items():
         shutil.copy(path, folder / name)
-    said = ""
+    output = ""
     for command in filter(None, (toolchain.compile, toolchain.run)):
         ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
         if ran.returncode != 0:
             return f"{ran.stdout}{ran.stderr}" or f"exit status {ran.returncode}"
-        said = ran.stdout
-    return "" if "all held" in said else "the verdict is missing"
+        output = ran.stdout
+    return "" if "all held" in output else "the verdict is missing"

@@ -1,31 +1,35 @@
-"""Drift: what a tuned model makes of its base's words, on an engine whose likelihoods are known."""
+"""Tests of drift, on an engine whose log-likelihoods are known."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from acepilot.cli import text_console
 from acepilot.errors import ConfigError
-from eval_humaneval import drift as drifting
 from eval_humaneval.cli import main
-from eval_humaneval.drift import drift
+from eval_humaneval.drift import Drift, drift_by_language, log_likelihoods, read_base_texts
+from eval_humaneval.figures.table import print_drift
 from eval_humaneval.gate.decision import NOT_JUDGED
-from eval_humaneval.settings import EvalSettings
 
 NATS = {"base": {"py": -1.0, "go": -2.0}, "tuned": {"py": -1.5, "go": -2.0}}
 CONTEXT = 40
 
 
 class WordEngine:
-    """A token is a word; each has the nats of NATS, by the file's name in the first line."""
+    """Tokens are words; their log-likelihood is in NATS, by the file's ending in the first line."""
 
     info = SimpleNamespace(context_tokens=CONTEXT)
 
-    def __init__(self, model: str, read: list[int]) -> None:
-        self._nats, self._read = NATS[model], read
+    def __init__(self, model: str) -> None:
+        self.nats = NATS[model]
+        self.scored: list[int] = []
+        """Words of each scored text."""
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
@@ -33,19 +37,20 @@ class WordEngine:
     async def score(self, prompt: str, continuation: str) -> list[float]:
         assert prompt.endswith("\n")
         words = len(continuation.split())
-        self._read.append(words)
-        return [self._nats[prompt.split()[1].split(".")[1]]] * words
+        self.scored.append(words)
+        return [self.nats[prompt.split()[1].split(".")[1]]] * words
 
     def close(self) -> None: ...
 
 
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many words of each text were scored."""
-    words: list[int] = []
-    monkeypatch.setattr(drifting, "resolve", lambda name: name)
-    monkeypatch.setattr(drifting, "open_engine", lambda name, _engine, _options: WordEngine(name, words))
-    return words
+def score(engine: WordEngine, path: Path) -> list[np.ndarray]:
+    texts = read_base_texts(path)
+    return asyncio.run(log_likelihoods(engine, "a model", texts, Console(quiet=True)))
+
+
+def drift_between(path: Path) -> dict[str, Drift]:
+    before, after = (score(WordEngine(model), path) for model in NATS)
+    return drift_by_language(read_base_texts(path), before, after)
 
 
 def write_words(path: Path) -> Path:
@@ -58,41 +63,40 @@ def write_words(path: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("read")
-def test_what_became_less_likely_is_told_by_language(tmp_path: Path) -> None:
-    found = drift("base", "tuned", write_words(tmp_path / "own.jsonl"), EvalSettings(), Console(quiet=True))
+def test_lost_likelihood_is_measured_by_language(tmp_path: Path) -> None:
+    found = drift_between(write_words(tmp_path / "own.jsonl"))
     assert list(found) == ["go", "python", "all"]
     assert (found["python"].value, found["python"].low, found["python"].texts) == pytest.approx((0.5, 0.5, 4))
     assert found["go"].value == 0
     assert 0 < found["all"].low < found["all"].value == 0.25 < found["all"].high < 0.5
 
 
-def test_a_text_that_is_too_long_is_cut(tmp_path: Path, read: list[int]) -> None:
+def test_a_text_longer_than_the_context_is_cut(tmp_path: Path) -> None:
     text = {"text": "# file.py\n" + "word " * 10 * CONTEXT, "language": "python"}
     (tmp_path / "own.jsonl").write_text(json.dumps(text))
-    drift("base", "tuned", tmp_path / "own.jsonl", EvalSettings(), Console(quiet=True))
-    assert read[0] == read[1]
-    assert CONTEXT / 2 < read[0] < CONTEXT
+    engine = WordEngine("base")
+    score(engine, tmp_path / "own.jsonl")
+    assert CONTEXT / 2 < engine.scored[0] < CONTEXT
 
 
 @pytest.mark.parametrize("content", ["{}", "no json", '{"text": "# only.py", "language": "python"}', ""])
-def test_what_is_no_file_of_own_words_is_told(content: str, tmp_path: Path) -> None:
+def test_a_file_without_texts_of_the_base_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text(content)
     with pytest.raises(ConfigError, match=r"own\.jsonl"):
-        drift("base", "tuned", tmp_path / "own.jsonl", EvalSettings(), Console(quiet=True))
+        read_base_texts(tmp_path / "own.jsonl")
 
 
-@pytest.mark.usefixtures("read")
-def test_the_command_prints_and_writes(
+def test_the_table_shows_the_drift(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_drift("base", "tuned", drift_between(write_words(tmp_path / "own.jsonl")), text_console())
+    out = capsys.readouterr().out
+    assert "Python" in out
+    assert "+0.500" in out
+
+
+def test_the_command_names_the_program_that_writes_the_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    texts, target = write_words(tmp_path / "own.jsonl"), tmp_path / "new" / "drift.json"
-    words = ["eval", "drift", "base", "tuned", "--texts", str(texts), "--json", str(target)]
+    words = ["eval", "drift", "base", "tuned", "--texts", str(tmp_path / "none.jsonl")]
     monkeypatch.setattr(sys, "argv", words)
-    assert main() == 0
-    assert "Python" in (told := capsys.readouterr().out)
-    assert "+0.500" in told
-    assert json.loads(target.read_text())["all"]["value"] == 0.25
-    monkeypatch.setattr(sys, "argv", [*words[:5], str(tmp_path / "none.jsonl")])
     assert main() == NOT_JUDGED
-    assert "sample_replay.py` writes it" in capsys.readouterr().err
+    assert "python -m finetune.corpus.sample_replay" in capsys.readouterr().err

@@ -1,6 +1,6 @@
-"""Hostile programs (test_attacks.toml and a few that need something of this machine), in the sandbox only.
+"""Tests with hostile programs in the sandbox: those of test_attacks.toml and some that need this machine.
 
-None passes, nothing of it is left behind, and the next program is judged as ever.
+None passes or leaves anything behind, and the next program is judged as usual.
 """
 
 import os
@@ -66,7 +66,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def mark() -> str:
-    """In the environment of a test's programs, by which all of their processes are known."""
+    """A variable in the environment of a test's programs, to find their processes."""
     return f"attack-{uuid.uuid4().hex}"
 
 
@@ -106,14 +106,14 @@ def test_attack(sandbox: Sandbox, mark: str, name: str) -> None:
     assert judgement.outcome in attack["outcome"], judgement
 
 
-def test_a_flood_is_called_one(sandbox: Sandbox, mark: str) -> None:
+def test_too_much_output_is_reported(sandbox: Sandbox, mark: str) -> None:
     program = GROUPS["output_flood"]["python"]["program"]
     assert judged(sandbox, mark, "python", program).detail == "more than 65536 bytes of output"
 
 
 @pytest.mark.parametrize("family", ["AF_INET", "AF_UNIX"])
 def test_a_server_of_this_machine(sandbox: Sandbox, mark: str, family: str) -> None:
-    """An address in the abstract namespace of Unix sockets is no file, and yet out of reach."""
+    """A Unix socket's abstract address is not a file, and must be out of reach as well."""
     with socket.socket(getattr(socket, family)) as server:
         server.bind(("127.0.0.1", 0) if family == "AF_INET" else f"\0{mark}")
         server.listen()
@@ -126,7 +126,7 @@ def test_a_server_of_this_machine(sandbox: Sandbox, mark: str, family: str) -> N
 
 
 def test_this_repository(sandbox: Sandbox, mark: str) -> None:
-    program = f"cat {Path(__file__)} || ls {Path(__file__).parents[2]}"
+    program = f"cat {Path(__file__)} || ls {Path(__file__).parents[3]}"
     assert judged(sandbox, mark, "bash", program).outcome == "failed"
 
 
@@ -148,6 +148,6 @@ def test_the_daemon_of_a_passing_program_dies_with_it(sandbox: Sandbox, mark: st
 
 
 @pytest.mark.parametrize("program", ["import os\n{0}\nos._exit(0)", "print('''{0}''', flush=True)\nexit(0)"])
-def test_a_completion_with_the_mark_is_not_handed_the_word(sandbox: Sandbox, mark: str, program: str) -> None:
+def test_a_mark_in_a_completion_does_not_get_the_word(sandbox: Sandbox, mark: str, program: str) -> None:
     source = program.format(VERDICT_MARK) + "\nVERDICT\n"
     assert judged(sandbox, mark, "python", source).outcome == "failed"

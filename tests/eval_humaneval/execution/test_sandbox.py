@@ -1,4 +1,4 @@
-"""The sandbox: found or refused, its limits, its workers, and the toolchains that it can run."""
+"""Tests of the sandbox: its detection, limits and workers, and the toolchains that it can run."""
 
 import os
 import re
@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import SandboxUnavailable
-from eval_humaneval.execution import detect
 from eval_humaneval.execution.detect import detect_sandbox, why_denied
 from eval_humaneval.execution.sandbox import BUBBLEWRAP, LIMITS_ONLY, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
 from tests.eval_humaneval.programs import need_sandbox, need_tools
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def workers() -> list[int]:
-    """Of all sandboxes of this process."""
+    """Return the process ids of the workers of all sandboxes of this process."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in children if b"execution.worker" in Path("/proc", pid, "cmdline").read_bytes()]
 
@@ -41,20 +40,18 @@ def test_levels_have_stable_names() -> None:
     assert LIMITS_ONLY.lacks
 
 
-def test_without_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(detect, "SYSTEM_PATH", str(tmp_path))
+def test_without_bubblewrap(tmp_path: Path) -> None:
     with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed; `apt-get install bubblewrap`"):
-        detect_sandbox()
-    assert detect_sandbox(unsafe=True) == LIMITS_ONLY
+        detect_sandbox(path=str(tmp_path))
+    assert detect_sandbox(unsafe=True, path=str(tmp_path)) == LIMITS_ONLY
 
 
-def test_an_old_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_old_bubblewrap(tmp_path: Path) -> None:
     old = tmp_path / "bwrap"
     old.write_text("#!/bin/sh\necho --unshare-all\n")
     old.chmod(0o755)
-    monkeypatch.setattr(detect, "SYSTEM_PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="is too old"):
-        detect_sandbox()
+        detect_sandbox(path=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -68,15 +65,14 @@ def test_an_old_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ({"kernel/unprivileged_userns_clone": "0"}, False, "`sysctl -w kernel.unprivileged_userns_clone=1`"),
         ({"user/max_user_namespaces": "0"}, True, "`sysctl -w user.max_user_namespaces=15000`"),
         ({"user/max_user_namespaces": "96365"}, True, "container .* `--security-opt seccomp=unconfined"),
-        ({}, False, "a rule of this machine; it said: denied"),
+        ({}, False, "a rule of this machine; its message: denied"),
     ],
 )
 def test_denied_namespaces(settings: dict[str, str], in_container: bool, advice: str) -> None:
     assert re.search(advice, why_denied("denied", settings.get, in_container=in_container))
 
 
-def test_denied_in_earnest(sandbox: Sandbox) -> None:
-    """Inside another bubblewrap that allows no more namespaces."""
+def test_namespaces_denied_by_an_outer_bubblewrap(sandbox: Sandbox) -> None:
     assert sandbox.level == BUBBLEWRAP
     code = "from eval_humaneval.execution.detect import detect_sandbox; detect_sandbox()"
     outer = [
@@ -143,7 +139,7 @@ def test_a_killed_harness_takes_its_programs_along(sandbox: Sandbox) -> None:
 
 
 def running(mark: str) -> bool:
-    """Some process has `mark` in its environment."""
+    """Return True if some process has `mark` in its environment."""
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if mark.encode() in environment.read_bytes():
@@ -153,9 +149,9 @@ def running(mark: str) -> bool:
     return False
 
 
-def wait_for(happened: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -179,19 +175,16 @@ def test_toolchains(sandbox: Sandbox, tmp_path: Path) -> None:
     assert found.versions["python3"].startswith("Python 3")
     assert found.missing == {
         "nothing": "no-such-tool is not installed: `install no-such-tool`",
-        "fileless": f"{tmp_path / 'runtime.js'} is not there",
+        "fileless": f"{tmp_path / 'runtime.js'} is missing",
     }
 
 
-def test_a_tool_in_a_private_place_counts_as_missing(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As rustup's, below /root: it is on the user's PATH, and no program could run it."""
+def test_a_tool_in_a_private_folder_counts_as_missing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Rustup's tools lie below /root: they are on the user's PATH, but the sandbox's user cannot run them."""
     tool = tmp_path / "private-tool"
     tool.write_text("#!/bin/sh\necho 1.0\n")
     tool.chmod(0o755)
-    monkeypatch.setattr("eval_humaneval.execution.toolchains.SYSTEM_PATH", str(tmp_path))
-    found = find_toolchains({"it": python("private-tool")}, sandbox)
+    found = find_toolchains({"it": python("private-tool")}, sandbox, path=str(tmp_path))
     assert not found.ready
     assert found.missing["it"].startswith(f"{tool} does not work for the sandbox's user")
     assert found.missing["it"].endswith("`install private-tool`")

@@ -1,4 +1,4 @@
-"""Scores: pass@k by enumeration, intervals against closed forms and by their coverage."""
+"""Tests of scores: pass@k by enumeration, intervals against closed forms and by their coverage."""
 
 from itertools import combinations
 from typing import Any
@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from acepilot.errors import ConfigError
-from eval_humaneval.figures import metrics
 from eval_humaneval.figures.metrics import language_score, pass_at_k, problem_scores, scores_by_language
 from eval_humaneval.results import HoleMeasures, Interval, Outcome, Sample
 
@@ -30,7 +29,7 @@ def sample(problem: str, outcome: Outcome = "passed", index: int = 0, **changes:
 
 
 def answered(passed: list[int], samples: int, **changes: Any) -> list[Sample]:
-    """`passed[i]` of problem i's samples pass."""
+    """Return samples of which `passed[i]` of problem i pass."""
     return [
         sample(f"p{number}", "passed" if index < count else "failed", index, **changes)
         for number, count in enumerate(passed)
@@ -63,7 +62,7 @@ def test_pass_at_k_does_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("k", [0, 6])
-def test_a_k_that_the_samples_cannot_tell_is_refused(k: int) -> None:
+def test_a_k_above_the_number_of_samples_is_refused(k: int) -> None:
     with pytest.raises(ConfigError, match=f"pass@{k} needs k from 1 to the number of samples, 5"):
         pass_at_k(5, 2, k)
 
@@ -92,16 +91,11 @@ def test_one_problem_tells_next_to_nothing() -> None:
 
 def covered(rng: np.random.Generator, problems: int, samples: int, a: float, b: float) -> bool:
     passed = rng.binomial(samples, rng.beta(a, b, problems))
-    interval = language_score(answered([int(count) for count in passed], samples)).pass_at[1]
+    runs = answered([int(count) for count in passed], samples)
+    interval = language_score(runs, resamples=1000).pass_at[1]
     return interval.low <= 100 * a / (a + b) <= interval.high
 
 
-@pytest.fixture
-def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "RESAMPLES", 1000)
-
-
-@pytest.mark.usefixtures("_few_resamples")
 @pytest.mark.parametrize(
     ("problems", "samples", "a", "b"), [(5, 10, 0.2, 0.3), (8, 1, 1, 9), (32, 5, 0.1, 1.9), (48, 1, 0.5, 0.5)]
 )
@@ -112,7 +106,6 @@ def test_intervals_hold_the_truth_95_times_in_100(problems: int, samples: int, a
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_few_resamples")
 @pytest.mark.parametrize("samples", [1, 10])
 @pytest.mark.parametrize("problems", [5, 48, 164])
 @pytest.mark.parametrize(("a", "b"), [(0.2, 0.3), (0.05, 0.95), (3, 0.1)])
@@ -133,7 +126,7 @@ def test_the_pool_clusters_a_problem_over_its_languages() -> None:
     alone = language_score(languages[0])
     assert (pool.problems, pool.samples) == (120, 240)
     assert pool.pass_at[1].value == pytest.approx(alone.pass_at[1].value)
-    # Three equal languages tell no more than one.
+    # Three equal languages hold no more evidence than one.
     assert width(pool.pass_at[1]) == pytest.approx(width(alone.pass_at[1]))
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acepilot.languages import LANGUAGES
-from eval_humaneval.holes.truncation import extract_answer, find_end, stops_for
 from eval_humaneval.holes.hole import Hole, Kind
+from eval_humaneval.holes.truncation import extract_answer, find_end, stops_for
 from eval_humaneval.problems.problem import Problem
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eval_humaneval.languages import ADAPTERS, builtin_problems, javascript, php, ruby
 from eval_humaneval.problems.builtin import Case, Param, Spec, Type, Value, parse_type
 from eval_humaneval.problems.problem import Problem
-from tests.eval_humaneval.programs import complaint, need_tools
+from tests.eval_humaneval.programs import failure, need_tools
 
 LANGUAGES = ["python", "javascript", "typescript", "php", "ruby"]
 
@@ -242,7 +242,7 @@ def completion(language: str, expression: str) -> str:
 def test_equal_values_pass(language: str, expected: Value, expression: str, tmp_path: Path):
     need_tools(ADAPTERS[language].toolchain)
     problem = returning(language, expected)
-    assert complaint(problem, completion(language, expression), tmp_path) == ""
+    assert failure(problem, completion(language, expression), tmp_path) == ""
 
 
 EQUAL_TO_ALL = {
@@ -305,7 +305,7 @@ EQUAL_TO_ALL = {
 def test_what_only_resembles_the_value_fails(language: str, expected: Value, expression: str, tmp_path: Path):
     need_tools(ADAPTERS[language].toolchain)
     problem = returning(language, expected)
-    said = complaint(problem, completion(language, expression), tmp_path)
+    said = failure(problem, completion(language, expression), tmp_path)
     assert "instead of" in said
     assert "SyntaxError" not in said
 
@@ -323,7 +323,7 @@ RUNS_ON = {
 def test_what_a_model_writes_after_the_function_is_cut(language: str, tmp_path: Path):
     need_tools(ADAPTERS[language].toolchain)
     problem = builtin_problems(language)[0]
-    assert complaint(problem, f"{problem.canonical}{RUNS_ON[language]}", tmp_path) == ""
+    assert failure(problem, f"{problem.canonical}{RUNS_ON[language]}", tmp_path) == ""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -331,7 +331,7 @@ def test_leaving_early_is_no_pass(language: str, tmp_path: Path):
     need_tools(ADAPTERS[language].toolchain)
     leave = {"python": "    raise SystemExit\n", "php": "    exit(0);\n", "ruby": "  exit!(0)\n"}
     problem = builtin_problems(language)[0]
-    said = complaint(problem, leave.get(language, "  process.exit(0);\n"), tmp_path)
+    said = failure(problem, leave.get(language, "  process.exit(0);\n"), tmp_path)
     assert said == "the verdict is missing"
 
 
@@ -342,8 +342,8 @@ def check(problem: Problem, folder: Path) -> None:
     need_tools(ADAPTERS[problem.language].toolchain)
     assert problem.canonical is not None
     assert problem.wrong is not None
-    assert complaint(problem, problem.canonical, folder) == ""
-    assert complaint(problem, problem.wrong, folder) != ""
+    assert failure(problem, problem.canonical, folder) == ""
+    assert failure(problem, problem.wrong, folder) != ""
 
 
 def problems(chosen: Callable[[str], bool]) -> list[Problem]:

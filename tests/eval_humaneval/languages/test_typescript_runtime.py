@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from eval_humaneval.languages.javascript import NODE
 from eval_humaneval.runtime import DIST
 from tests.needs import reason
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason=reason(*astuple(NODE)))
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason=reason(NODE.name, NODE.install))
 
 PROGRAM = """
 import assert from "node:assert";
@@ -62,7 +61,7 @@ def test_types_of_every_kind_go_and_the_program_runs(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("source", "complaint"),
+    ("source", "failure"),
     [
         ("function f(: number) {}\n", "Unexpected token (1:12)"),
         ("const a: number = 1;\nconst a = 2;\n", "'a' has already been declared"),
@@ -70,12 +69,12 @@ def test_types_of_every_kind_go_and_the_program_runs(tmp_path: Path):
     ],
 )
 def test_a_syntax_error_fails_the_compile_step_and_leaves_no_program(
-    tmp_path: Path, source: str, complaint: str
+    tmp_path: Path, source: str, failure: str
 ):
     compiled = compile_program(tmp_path, source)
     assert compiled.returncode == 1
     assert "SyntaxError" in compiled.stderr
-    assert complaint in compiled.stderr
+    assert failure in compiled.stderr
     assert not (tmp_path / "main.js").exists()
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from eval_humaneval.problems.problem import VERDICT_MARK, Problem, program_of, t
 from eval_humaneval.problems.vue_problems import TEST_MARK, problems
 from tests.needs import reason
 
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason=reason(*astuple(NODE)))
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason=reason(NODE.name, NODE.install))
 
 SAMPLE = (
     "async_list",
@@ -99,7 +98,7 @@ def check(folder: Path, problem: Problem) -> None:
 
 @needs_node
 @pytest.mark.parametrize(
-    ("source", "complaint"),
+    ("source", "failure"),
     [
         ("<template>\n  <div>\n</template>", "Element is missing end tag"),
         ("<script setup>\nconst a = ;\n</script>\n<template>{{ a }}</template>", "Unexpected token"),
@@ -112,10 +111,10 @@ def check(folder: Path, problem: Problem) -> None:
         ("<p>no component</p>", "At least one <template> or <script> is required"),
     ],
 )
-def test_what_vue_refuses_is_a_compile_error(tmp_path: Path, source: str, complaint: str):
+def test_what_vue_refuses_is_a_compile_error(tmp_path: Path, source: str, failure: str):
     outcome, output = component(tmp_path, source, "mount(Component)")
     assert outcome == "compile_error", output
-    assert complaint in output
+    assert failure in output
 
 
 @needs_node
