@@ -52,7 +52,7 @@ class Cut:
     why: str
 
 
-PICKLES = "Models published as pickles only; the error names `.[torch]`."
+PICKLES = "Models published as pickles only; the error names `acepilot[torch]`."
 CUTS = (
     Cut(
         ("server", "postgres", "upstream", "eval"),

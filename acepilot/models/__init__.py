@@ -1,1 +1,1 @@
-"""Models on this disk: found, fetched, registered, promoted and published. `python -m acepilot.models`."""
+"""Find, fetch, register, promote and publish models. The program is `python -m acepilot.models`."""

@@ -1,4 +1,4 @@
-"""What the gate decided, as a file: written by `python -m eval_humaneval compare`, read by the registry."""
+"""The gate's report as a file: `python -m eval_humaneval compare` writes it, and `promote` reads it."""
 
 from datetime import datetime
 from pathlib import Path
@@ -17,71 +17,79 @@ class _Part(BaseModel):
 
 
 class JudgedModel(_Part):
-    """A model as it was when it was judged."""
+    """A model as it was when the gate judged it."""
 
     name: str
     files: dict[str, str] = Field(
-        description="sha256 by name inside the folder, manifest apart; empty when it was judged over HTTP."
+        description="sha256 by name inside the folder, without the manifest; empty if judged over HTTP."
     )
-    run: str = Field(description="Folder of its results.")
+    run: str = Field(description="The folder of its results.")
 
 
 class Comparison(_Part):
-    """Candidate minus base, in points of 100, over one language or all. A point is one percent."""
+    """Candidate minus base over one language or all languages, in points: one point is one percent."""
 
     problems: int
-    samples: int = Field(description="Per problem and side, the smaller of the two.")
+    samples: int = Field(description="Samples per problem, on the side that has fewer.")
     base: float = Field(description="Mean pass rate, 0 to 100.")
     candidate: float
     difference: float
-    lower: float = Field(description="One-sided bound, wrong with the report's alpha; PASS rests on it.")
-    upper: float = Field(description="The same from above; FAIL rests on it.")
-    p_value: float = Field(description="One-sided, of a drop beyond `drop_points`.")
-    p_adjusted: float = Field(description="Holm over languages; the pool's is its own.")
-    margin: float = Field(description="PASS needs `lower` above minus this.")
+    lower: float = Field(
+        description="One-sided lower bound of `difference`, wrong with probability alpha; PASS needs it."
+    )
+    upper: float = Field(description="One-sided upper bound of `difference`; FAIL needs it.")
+    p_value: float = Field(description="One-sided p-value of a drop larger than `drop_points`.")
+    p_adjusted: float = Field(
+        description="`p_value` after Holm's correction over languages; the pool's is not corrected."
+    )
+    margin: float = Field(description="PASS needs `lower` to be above minus this.")
     smallest_visible_drop: float = Field(
-        description="In points: told from no drop, one-sided at 5 %, by a run of this size with power 0.8."
+        description="In points: the smallest drop that a run of this size detects (one-sided 5 %, power 0.8)."
     )
     smallest_failed_drop: float = Field(
-        description="In points: ends in FAIL with power 0.8; `drop_points`, Holm and alpha counted."
+        description="In points: the smallest drop that this comparison fails with power 0.8."
     )
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
 class GateReport(_Part):
+    """The verdict on a candidate compared with its base, and the figures behind it."""
+
     verdict: Verdict
     reasons: list[str] = Field(
-        description="One sentence each, worst first; what to do where something is to be."
+        description="One sentence each, the worst first, with what to do if there is something to do."
     )
     base: JudgedModel
     candidate: JudgedModel
     config_hash: str = Field(
-        description="Of problems, prompts, stops, limits and sampling: equal on both sides."
+        description="Hash of problems, prompts, stops, limits and sampling: the same on both sides."
     )
     sandbox: str
-    alpha: float = Field(description="Of this look; where a second may follow, each has half of the total.")
+    alpha: float = Field(
+        description="Error probability of this look; if a second look may follow, each has half of the total."
+    )
     drop_points: float
-    enlarged: bool = Field(description="Whether samples were added once, alpha having been split for that.")
+    enlarged: bool = Field(description="Whether this is the second look, after samples were added.")
     samples_to_decide: int | None = Field(
-        description="Per problem, an estimate; null when decided, or when no number of samples would."
+        description="Estimate per problem; null if it is decided already, or no number would decide."
     )
     seed: int
     created: datetime
     git_commit: str | None
-    pool: Comparison | None = Field(description="null when the runs could not be compared.")
+    pool: Comparison | None = Field(description="null if the runs could not be compared.")
     languages: dict[str, Comparison]
 
 
 def read_gate_report(path: Path) -> GateReport:
-    """`path` is the file or the folder that holds it. Raises ConfigError when it is no report."""
+    """Read the report from a file or its folder. Raises ConfigError when it cannot be read."""
     file = path / GATE_FILE if path.is_dir() else path
     try:
         return GateReport.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be read ({error.strerror}): `python -m eval_humaneval compare` writes it."
+            f"{file} cannot be read ({error.strerror}). `python -m eval_humaneval compare` writes a report."
         ) from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file} is no gate report, or one of another version: compare again.\n{error}"
+            f"{file} is not a gate report of this version: compare again to write a new one.\n{error}"
         ) from error

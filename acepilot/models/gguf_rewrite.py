@@ -1,8 +1,8 @@
-"""Rewrites a GGUF file so that OpenVINO's reader takes it: one step between fetching a model and serving it.
+"""Rewrite a GGUF file for OpenVINO's reader, after a model was fetched and before it is served.
 
-OpenVINO reads F32, F16, Q8_0 and Q4_0 tensors as they are. Others (Q5_0, Q6_K, Q4_K …) become Q8_0, which
-loses next to nothing. Q4_1 does too: OpenVINO's reader takes it, but rounds each block's minimum to a
-multiple of its scale (starter-tiny lost 0.2 nats a token of code by that).
+OpenVINO reads F32, F16, Q8_0 and Q4_0 tensors as they are. Other types (Q5_0, Q6_K, Q4_K …) are rewritten as
+Q8_0, which loses next to nothing. So is Q4_1: OpenVINO reads it, but rounds each block's minimum to a
+multiple of the block's scale, which costs starter-tiny 0.2 nats a token of code.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from gguf import GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, ReaderTen
 from numpy.typing import NDArray
 
 Convert = Callable[[ReaderTensor], tuple[NDArray[Any], Quant]]
-"""From a tensor of the source to what is written in its place: data in the layout of its kind."""
+"""Returns what replaces a tensor: data, and the quantization type that gives its layout."""
 
 READABLE = frozenset({Quant.F32, Quant.F16, Quant.Q8_0, Quant.Q4_0})
 
 
 def needs_rewriting(source: Path) -> bool:
-    """True when a tensor of `source` is in a form that OpenVINO's reader refuses or spoils."""
+    """Return True when `source` has a tensor that OpenVINO's reader refuses or reads inexactly."""
     return any(tensor.tensor_type not in READABLE for tensor in GGUFReader(source).tensors)
 
 
 def rewrite_as_q8_0(source: Path, target: Path, on_progress: Callable[[float], None]) -> None:
-    """Writes `target` with each unreadable tensor as Q8_0. `told` hears bytes of the source read so far."""
+    """Write `target` with unreadable tensors as Q8_0. `on_progress` gets bytes of `source` read so far."""
 
     def readable(tensor: ReaderTensor) -> tuple[NDArray[Any], Quant]:
         if tensor.tensor_type in READABLE:
@@ -37,13 +37,13 @@ def rewrite_as_q8_0(source: Path, target: Path, on_progress: Callable[[float], N
 
 
 def rewrite(source: Path, target: Path, convert: Convert, on_progress: Callable[[float], None]) -> None:
-    """Writes `target` with the keys of `source` and each tensor as `convert` gives it."""
+    """Write `target` with the metadata of `source`, and each tensor as `convert` returns it."""
     reader = GGUFReader(source)
     architecture = str(reader.fields["general.architecture"].contents())
     writer = GGUFWriter(target, architecture)
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":
-            continue  # the writer makes its own
+            continue  # the writer adds these itself
         kind = field.types[0]
         item_kind = field.types[-1] if kind == GGUFValueType.ARRAY else None
         is_file_type = name == "general.file_type"

@@ -1,4 +1,4 @@
-"""The model card for machines: `manifest.json` in every model's folder, what the files are and where from."""
+"""A model folder's `manifest.json`: what the model is, where it comes from, and its files' hashes."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class ModelFile(BaseModel):
 
 
 class Tuning(BaseModel):
-    """How a model came from its base: enough to make it again, and to judge it at a glance."""
+    """How a model was tuned from its base: enough to repeat the run, and to judge it at a glance."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,35 +33,39 @@ class Tuning(BaseModel):
     alpha: float = Field(description="base + alpha * (tuned - base).")
     weights: Literal["best", "last"]
     step: int
-    tokens: int = Field(description="Predictions that counted for the loss, over the whole run.")
+    tokens: int = Field(description="Tokens of the whole run that counted for the loss.")
     heldout_loss_before: dict[str, float] = Field(
-        description="By language, nats a token; `all` is their mean."
+        description="By language, in nats a token; `all` is the mean."
     )
-    heldout_loss_after: dict[str, float] = Field(description="With alpha 1.")
-    config: dict[str, Any] = Field(description="The recipe as it ran.")
-    git_commit: str | None = Field(description="Of the code that trained; null outside a git checkout.")
+    heldout_loss_after: dict[str, float] = Field(description="The same after the run, with alpha 1.")
+    config: dict[str, Any] = Field(description="The recipe of the run.")
+    git_commit: str | None = Field(description="Commit of the training code; null outside a git checkout.")
 
 
 class Manifest(BaseModel):
+    """What is in a model's folder, and where it comes from."""
+
     model_config = ConfigDict(extra="forbid")
 
     id: str
     format: ModelFormat
-    files: dict[str, ModelFile] = Field(description="By name inside the folder.")
+    files: dict[str, ModelFile] = Field(description="The files by their names inside the folder.")
     base: str = Field(description="The published model that this one is, or was tuned from.")
     source_sha256: str | None = Field(
-        default=None, description="Hash of the published file, before any rewriting."
+        default=None, description="Hash of the published file, before rewriting."
     )
     licence: str
     dtype: str
     context_tokens: int
-    data_hash: str | None = Field(default=None, description="Corpus that it was tuned on; null: not tuned.")
-    tuning: Tuning | None = Field(default=None, description="null: as published.")
+    data_hash: str | None = Field(
+        default=None, description="Hash of the corpus it was tuned on; null: not tuned."
+    )
+    tuning: Tuning | None = Field(default=None, description="null: not tuned.")
     notes: str = ""
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The folder's manifest. Raises ModelBroken when it is missing or damaged."""
+    """Read the folder's manifest. Raises ModelBroken when it is missing or damaged."""
     path = folder / MANIFEST_FILE
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
@@ -72,14 +76,14 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Written whole or not at all."""
+    """Write the folder's manifest, as a whole or not at all."""
     write_atomically(folder / MANIFEST_FILE, json.dumps(manifest.model_dump(), indent=2) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces `path` in one step: a reader sees the old text or the new one, never a part.
+    """Replace `path` in one step: a reader sees the old text or the new one, never a part of it.
 
-    The bytes are on the disk before the name is, so that this holds when the power fails, too.
+    The bytes reach the disk before the rename, so that this holds even if the power fails.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with partial.open("w", encoding="utf-8") as file:
@@ -90,11 +94,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def file_hashes(model: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
-    """sha256 by name inside the folder of every file that makes the model; of a single file, its own.
+    """Return the sha256 of each file of the model, by its name inside the folder; `model` may be one file.
 
-    Computed from the bytes on the disk. Left out is what changes no completion: the manifest, the model card,
-    and hidden files, which downloads and desktops leave behind. `told` hears how many bytes were read so far.
-    Raises ModelBroken when there is nothing to read.
+    The hashes are computed from the bytes on the disk. Files that change no completion are left out: the
+    manifest, the model card, and hidden files, which downloads and desktops leave behind. `on_progress` gets
+    the bytes read so far. Raises ModelBroken when there is no file.
     """
     if model.is_file():
         return {model.name: sha256_of(model, on_progress)}
@@ -104,34 +108,34 @@ def file_hashes(model: Path, on_progress: Callable[[int], None] = lambda _: None
         hashes[name] = sha256_of(path, lambda done, before=before: on_progress(before + done))
         before += path.stat().st_size
     if not hashes:
-        raise ModelBroken(f"{model} holds no files of a model: fetch or export it again.")
+        raise ModelBroken(f"{model} holds no files of a model: fetch or export the model again.")
     return hashes
 
 
 def verified_hashes(folder: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
-    """`file_hashes` of a folder. Raises ModelBroken when they are not those of its manifest."""
+    """Return `file_hashes` of a folder. Raises ModelBroken when its manifest states other hashes."""
     stated = {name: file.sha256 for name, file in read_manifest(folder).files.items() if name != CARD_FILE}
     computed = file_hashes(folder, on_progress)
     if computed != stated:
         raise ModelBroken(
-            f"{folder} is not what its manifest says ({difference(stated, computed)}): remove it, and "
-            "export, fetch or add the model again."
+            f"The files in {folder} are not those of its manifest ({difference(stated, computed)}): remove "
+            "the folder, then fetch, export or add the model again."
         )
     return computed
 
 
 def difference(expected: dict[str, str], found: dict[str, str]) -> str:
-    """What of `found`, hashes by name, is not as expected, in words; empty when all is."""
+    """Describe how `found`, hashes by name, differs from `expected`; empty if it does not."""
     differences = [f"{name} is missing" for name in expected if name not in found]
-    differences += [f"{name} is not expected" for name in found if name not in expected]
+    differences += [f"{name} is unexpected" for name in found if name not in expected]
     differences += [
-        f"{name} is another file" for name in found if name in expected and found[name] != expected[name]
+        f"{name} has changed" for name in found if name in expected and found[name] != expected[name]
     ]
     return ", ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """The files that `file_hashes` reads, by their names inside the folder, in order."""
+    """Return the files that `file_hashes` reads, by their names inside the folder, sorted."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -141,13 +145,13 @@ def model_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def sha256_of(path: Path, differences: Callable[[int], None] = lambda _: None) -> str:
-    """Hash of a file; `told` hears how many bytes were read so far."""
+def sha256_of(path: Path, on_progress: Callable[[int], None] = lambda _: None) -> str:
+    """Return the hash of a file; `on_progress` gets the bytes read so far."""
     digest = hashlib.sha256()
     done = 0
     with path.open("rb") as file:
         while chunk := file.read(1 << 22):
             digest.update(chunk)
             done += len(chunk)
-            differences(done)
+            on_progress(done)
     return digest.hexdigest()

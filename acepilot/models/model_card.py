@@ -1,4 +1,4 @@
-"""The model card for people: README.md of an exported or published model, from manifest and gate report."""
+"""The model card, README.md of an exported or published model, made from its manifest and gate report."""
 
 import re
 
@@ -10,7 +10,7 @@ SPDX = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9.]+)+|MIT")
 
 
 def model_card(manifest: Manifest, gate: GateReport | None = None) -> str:
-    """Markdown with the header that the Hugging Face hub reads. `gate`: the report about these very files."""
+    """Return Markdown with the header that the hub reads. `gate` is a report about these files."""
     lines = [
         "---",
         *_header(manifest),
@@ -29,14 +29,14 @@ def model_card(manifest: Manifest, gate: GateReport | None = None) -> str:
     elif manifest.tuning:
         lines += [
             "",
-            "A lower loss is no proof of better completions: run the evaluation gate before serving this "
+            "A lower loss does not prove better completions: run the evaluation gate before you serve this "
             "model.",
         ]
     return "\n".join(lines) + "\n"
 
 
 def _header(manifest: Manifest) -> list[str]:
-    """The hub refuses a base that is no hub id, and a licence that it does not know."""
+    """Return the lines that the hub parses. It refuses a base that is not a hub id, and unknown licences."""
     header = [f"base_model: {manifest.base}"] if HUB_ID.fullmatch(manifest.base) else []
     if SPDX.fullmatch(manifest.licence):
         return [*header, f"license: {manifest.licence.lower()}"]
@@ -50,11 +50,11 @@ def _tuning(manifest: Manifest) -> list[str]:
     share = "the tuned weights" if tuning.alpha == 1 else f"base + {tuning.alpha} · (tuned − base)"
     lines = [
         "",
-        f"- Method: {tuning.method}, {share}, the {tuning.weights} ones (step {tuning.step})",
+        f"- Method: {tuning.method}, {share}, the {tuning.weights} weights (step {tuning.step})",
         f"- Corpus: `{manifest.data_hash or 'without a manifest'}`",
         f"- Base revision: `{tuning.base_revision or 'not pinned'}`",
         f"- Code: `{tuning.git_commit or 'not in git'}`",
-        f"- Predictions learnt from: {tuning.tokens:,}",
+        f"- Tokens that counted for the loss: {tuning.tokens:,}",
         "",
         "## Held-out loss, nats a token",
         "",
@@ -66,7 +66,7 @@ def _tuning(manifest: Manifest) -> list[str]:
         if after is not None:
             lines.append(f"| {language} | {before:.4f} | {after:.4f} | {after - before:+.4f} |")
     if tuning.alpha != 1:
-        lines += ["", "Both are of the run itself; with this alpha they were not measured."]
+        lines += ["", "Both figures are of alpha 1; they were not measured with this alpha."]
     return lines
 
 
@@ -76,8 +76,8 @@ def _verdict(gate: GateReport) -> list[str]:
         "",
         f"## The gate: {gate.verdict}",
         "",
-        f"Compared with {gate.base.name} on {gate.created:%Y-%m-%d}; sandbox: {gate.sandbox}. Passed samples "
-        f"in percent; the lower bound of the change is one-sided, alpha {gate.alpha:g}.",
+        f"Compared with {gate.base.name} on {gate.created:%Y-%m-%d}; sandbox: {gate.sandbox}. Figures are "
+        f"passed samples in percent; the lower bound of the change is one-sided, alpha {gate.alpha:g}.",
     ]
     if not compared:
         return [*lines, "", *(f"- {reason}" for reason in gate.reasons)]

@@ -1,7 +1,7 @@
-"""From a gate report to the model that is served: `promote` moves `current`, `rollback` moves it back.
+"""Change which model is `current`: `promote` after a passed gate, `rollback` to the model before.
 
-Nothing is believed that can be computed: the hashes that count are those of the bytes in the registry now.
-One process at a time promotes, so that two reports against the same base cannot both win.
+Hashes are computed from the bytes in the registry, not taken from manifests. Only one process promotes at a
+time, so that of two reports against the same base only one wins.
 """
 
 import getpass
@@ -19,23 +19,26 @@ from acepilot.models.resolve import resolve
 
 LOCK = "promotion"
 FIRST_REASONS = 3
+"""The report's reasons that a refusal repeats; the report has them all."""
 
 
 class PromotionRefused(AcepilotError):
-    """`current` stays where it is; the message says why and what to do."""
+    """The promotion or rollback is refused, and `current` stays. The message says why and what to do."""
 
     code = "promotion_refused"
     status = 409
 
 
 def promote(name: str, report: Path | None, *, force_reason: str | None = None) -> Promotion:
-    """Makes the registered model `name` the current one.
+    """Make the registered model `name` the current one. Raises PromotionRefused.
 
-    `report` is the gate's, a file or its folder. With `force_reason` all that the report should have said is
-    overruled and noted; a model whose files are damaged is refused all the same. Raises PromotionRefused.
+    `report` is the gate's report, a file or its folder. `force_reason` overrules every objection and records
+    them in the history; a model with damaged files is refused even then.
     """
     if force_reason is not None and not force_reason.strip():
-        raise PromotionRefused("--force needs a reason, which the history keeps: --reason 'why this once'.")
+        raise PromotionRefused(
+            "--force needs a reason, which the history keeps: --reason 'why the gate is overruled'."
+        )
     judged = read_gate_report(report) if report else None
     with exclusive(LOCK):
         history = read_history()
@@ -61,20 +64,20 @@ def promote(name: str, report: Path | None, *, force_reason: str | None = None) 
 
 
 def rollback() -> Promotion:
-    """Makes the model before the current one current again. Raises PromotionRefused when there is none."""
+    """Make the model before the current one current again. Raises PromotionRefused if there is none."""
     with exclusive(LOCK):
         history = read_history()
         target = history.before_current
         if target is None:
             raise PromotionRefused(
-                "There is no model to go back to: the history begins with the current one. Promote another, "
-                "or serve one by its name: `python -m server --model NAME`."
+                "There is no earlier model to go back to. Promote another one, or serve a model by its name: "
+                "`python -m server --model NAME`."
             )
         files = verified_hashes(registered(target.name).path)
         if files != target.files:
             raise PromotionRefused(
-                f"{target.name} is not the model that it was ({difference(target.files, files)}): promote it "
-                "as any other, with a report or with --force."
+                f"{target.name} is not the model that was served before ({difference(target.files, files)}): "
+                "promote it like a new model, with a report or with --force."
             )
         promotion = Promotion(
             at=datetime.now(UTC),
@@ -88,24 +91,27 @@ def rollback() -> Promotion:
 
 
 def _objections(candidate: ServedModel, report: GateReport | None, current: ServedModel | None) -> list[str]:
-    """What forbids to promote `candidate`: a sentence each, with what to do."""
+    """Return what forbids the promotion of `candidate`: one sentence each, with what to do."""
     if report is None:
-        return ["There is no gate report: `python -m eval_humaneval compare` writes it, --report names it."]
+        return [
+            "There is no gate report: `python -m eval_humaneval compare` writes one; give it with --report."
+        ]
     found = [_verdict_objection(report)] if report.verdict != "PASS" else []
     if report.verdict == "PASS" and not _is_borne_out(report):
         found.append(
-            "The report says PASS and its own figures do not: it was edited, or damaged. Compare again."
+            "The report says PASS, but its own figures do not: it was edited or damaged. Compare again."
         )
     over_http = [side.name for side in (report.base, report.candidate) if not side.files]
     if over_http:
         found.append(
-            f"Judged over HTTP: {' and '.join(over_http)}. So the report cannot tell which files that were: "
-            "evaluate the model's own files, and compare again."
+            f"{' and '.join(over_http)} was judged over HTTP, so the report does not know its files: "
+            "evaluate the model in the registry, and compare again."
         )
     if report.candidate.files and report.candidate.files != candidate.files:
         found.append(
             f"The report is not about the {candidate.name} of the registry "
-            f"({difference(report.candidate.files, candidate.files)}): evaluate that one, and compare again."
+            f"({difference(report.candidate.files, candidate.files)}): evaluate the registered model, and "
+            "compare again."
         )
     if current and report.base.files:
         found += _base_objections(report, candidate.name, current)
@@ -113,7 +119,7 @@ def _objections(candidate: ServedModel, report: GateReport | None, current: Serv
 
 
 def _is_borne_out(report: GateReport) -> bool:
-    """Whether the figures are those of a PASS."""
+    """Whether the figures of the report amount to a PASS."""
     compared = [*report.languages.values(), *([report.pool] if report.pool else [])]
     sound = all(it.verdict == "PASS" and it.lower > -it.margin for it in compared)
     return sound and report.pool is not None and bool(report.languages)
@@ -123,13 +129,17 @@ def _verdict_objection(report: GateReport) -> str:
     reasons = " ".join(report.reasons[:FIRST_REASONS])
     match report.verdict:
         case "FAIL":
-            advice = "Tune again so that less is forgotten: adapters, more replay, a smaller export.alpha."
+            advice = (
+                "Tune again so that the model forgets less: adapters, more replay, a smaller export.alpha."
+            )
         case "INCONCLUSIVE" if report.samples_to_decide:
-            advice = f"Compare again with {report.samples_to_decide} samples a problem: that would decide it."
+            advice = (
+                f"Compare again with {report.samples_to_decide} samples a problem, which should decide it."
+            )
         case "INCONCLUSIVE":
             advice = "More samples would not decide it: compare again on more problems."
         case _:
-            advice = "Mend that and compare again; nothing was learnt about the model."
+            advice = "Fix that and compare again; the report says nothing about the model."
     return f"The gate says {report.verdict}. {reasons} {advice}"
 
 
@@ -137,16 +147,16 @@ def _base_objections(report: GateReport, candidate: str, current: ServedModel) -
     try:
         files = file_hashes(resolve(CURRENT).path)
     except AcepilotError as error:
-        return [f"The current model cannot be compared with the report's base: {error.message}"]
+        return [f"The current model cannot be compared with the base of the report: {error.message}"]
     if report.base.files == files:
         return []
     if files != current.files:
         return [
             f"The files of {current.name}, the current model, have changed since it was promoted "
-            f"({difference(current.files, files)}): put them back, or roll back."
+            f"({difference(current.files, files)}): restore them, or roll back."
         ]
     return [
-        f"The report compares with {report.base.name}, but what is served now is {current.name}: compare "
+        f"The report compares with {report.base.name}, but the current model is {current.name}: compare "
         f"{candidate} with {current.name}."
     ]
 
@@ -158,7 +168,7 @@ def _first_base(report: GateReport | None) -> ServedModel | None:
 
 
 def _keep(report: Path) -> str:
-    """A copy of the report beside the history, so that the card of a model can quote it. Returns its hash."""
+    """Copy the report beside the history, for the model's card to quote, and return its hash."""
     content = (report / GATE_FILE if report.is_dir() else report).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     kept = report_path(sha256)

@@ -1,7 +1,6 @@
-"""Which model is `current`, and how it came to be: one file, `ACEPILOT_HOME/promotions/history.json`.
+"""The history of promotions, `ACEPILOT_HOME/promotions/history.json`; its last entry says what is `current`.
 
-The pointer is the last entry of the history, so moving the one and writing the other is one step: a crash
-leaves both as they were or both as they are to be. Entries are only ever added.
+Pointer and history are one file, so a crash cannot change one without the other. Entries are only added.
 """
 
 from datetime import datetime
@@ -21,24 +20,28 @@ class _Part(BaseModel):
 
 
 class ServedModel(_Part):
+    """A model as it was when it became `current`."""
+
     name: str
-    files: dict[str, str] = Field(description="sha256 by name inside the folder, as they were at that time.")
+    files: dict[str, str] = Field(description="sha256 by name inside the folder.")
 
 
 class Promotion(_Part):
-    """One move of `current`."""
+    """One change of `current`."""
 
     at: datetime
     who: str
     action: Literal["promote", "rollback"]
     previous: ServedModel | None = Field(
-        description="At the first promotion the base of its report; null when there was none."
+        description="The model before; at the first promotion, the base of its report, or null without one."
     )
     model: ServedModel
-    report_sha256: str | None = Field(default=None, description="Of the gate report, kept under reports/.")
+    report_sha256: str | None = Field(
+        default=None, description="Hash of the gate report, which is kept under reports/."
+    )
     verdict: Verdict | None = None
-    forced: str | None = Field(default=None, description="The reason that was given with --force.")
-    overruled: list[str] = Field(default=[], description="What would have stopped it without --force.")
+    forced: str | None = Field(default=None, description="The reason given with --force.")
+    overruled: list[str] = Field(default=[], description="The objections that --force overruled.")
 
 
 class History(_Part):
@@ -50,7 +53,7 @@ class History(_Part):
 
     @property
     def before_current(self) -> ServedModel | None:
-        """Where a rollback goes: rolled back twice, it is the one before the one before."""
+        """The model that a rollback returns to. Each further rollback goes one model further back."""
         served: list[ServedModel] = []
         for promotion in self.promotions:
             if promotion.action == "rollback":
@@ -63,7 +66,7 @@ class History(_Part):
 
 
 def read_history() -> History:
-    """Empty when nothing was promoted yet. Raises ModelBroken when the file is damaged."""
+    """Read the history, which is empty before the first promotion. Raises ModelBroken when it is damaged."""
     path = _folder() / "history.json"
     try:
         return History.model_validate_json(path.read_text(encoding="utf-8"))
@@ -71,20 +74,20 @@ def read_history() -> History:
         return History()
     except (ValidationError, UnicodeDecodeError) as error:
         raise ModelBroken(
-            f"{path} is damaged, so nobody knows which model is current: restore it from a backup, or move "
-            f"it away and promote anew.\n{error}"
+            f"{path} is damaged, so the current model is unknown: restore the file from a backup, or move it "
+            f"away and promote a model again.\n{error}"
         ) from error
 
 
 def append(promotion: Promotion) -> None:
-    """Moves `current`. To be called by one process at a time: see `exclusive` in registry.py."""
+    """Add an entry, which changes `current`. The caller holds a lock: see `exclusive` in registry.py."""
     history = History(promotions=[*read_history().promotions, promotion])
     _folder().mkdir(parents=True, exist_ok=True)
     write_atomically(_folder() / "history.json", history.model_dump_json(indent=2) + "\n")
 
 
 def report_path(sha256: str) -> Path:
-    """Where the gate report with that hash is kept: a model's card quotes it."""
+    """Return the path of the gate report with this hash, which a model's card quotes."""
     return _folder() / "reports" / f"{sha256}.json"
 
 

@@ -1,7 +1,7 @@
-"""A registered model on a hub: its files, a card made anew, and a manifest without this machine's paths.
+"""Publish a registered model on a hub: its files, a new card, and a manifest without this machine's paths.
 
-Nothing but `push` touches the network, and it talks to the hub alone: the one of huggingface_hub, or what
-HF_ENDPOINT says, with the token that `hf auth login` or HF_TOKEN left.
+Only `push` uses the network. It talks to huggingface.co, or to HF_ENDPOINT, with the token of HF_TOKEN or
+`hf auth login`.
 """
 
 import os
@@ -25,7 +25,7 @@ from acepilot.models.registry import registered
 
 
 class PublishFailed(AcepilotError):
-    """The hub refused, or could not be reached; the message says what to do."""
+    """The hub refused the model or could not be reached. The message says what to do."""
 
     code = "publish_failed"
     status = 502
@@ -33,7 +33,7 @@ class PublishFailed(AcepilotError):
 
 @dataclass(frozen=True)
 class Publication:
-    """What would be sent. `written` are made for the hub: their text by name."""
+    """What `push` sends: `written`, texts made for the hub, and `files`, both by name."""
 
     name: str
     written: dict[str, str]
@@ -41,7 +41,7 @@ class Publication:
 
 
 def prepare(name: str) -> Publication:
-    """Raises ModelNotFound, or ModelBroken when the files are not those of the manifest."""
+    """Collect what `push` sends. Raises ModelNotFound, and ModelBroken if files differ from the manifest."""
     folder = registered(name).path
     hashes = verified_hashes(folder)
     manifest = _for_others(read_manifest(folder))
@@ -53,21 +53,19 @@ def prepare(name: str) -> Publication:
 
 
 def push(publication: Publication, hub_id: str, *, public: bool) -> str:
-    """Sends all files as one commit, and returns its address. Other files of that repository stay.
+    """Send all files as one commit, and return its URL. Other files of the repository stay.
 
-    Raises ConfigError before anything is sent, PublishFailed after.
+    Raises ConfigError before it talks to the hub, and PublishFailed when the hub refuses.
     """
     if not HUB_ID.fullmatch(hub_id):
-        raise ConfigError(f"`{hub_id}` is no hub id: write OWNER/NAME.")
+        raise ConfigError(f"`{hub_id}` is not a hub id: write OWNER/NAME.")
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read at the import
     try:
         from huggingface_hub import CommitOperationAdd, HfApi, get_token
     except ImportError as error:
-        raise ConfigError(
-            "Publishing needs huggingface_hub: pip install -e '.[server]' in Acepilot's folder."
-        ) from error
+        raise ConfigError("Publishing needs huggingface_hub: pip install 'acepilot[server]'.") from error
     if get_token() is None:
-        raise ConfigError("There is no token for the hub: set HF_TOKEN, or `hf auth login` once.")
+        raise ConfigError("There is no token for the hub: set HF_TOKEN, or run `hf auth login` once.")
     api = HfApi()
     operations = [
         *(CommitOperationAdd(name, text.encode()) for name, text in publication.written.items()),
@@ -75,34 +73,34 @@ def push(publication: Publication, hub_id: str, *, public: bool) -> str:
     ]
     try:
         api.create_repo(hub_id, private=not public, exist_ok=True)
-        if api.repo_info(hub_id).private is public:  # an existing repository stays as it is
+        if api.repo_info(hub_id).private is public:  # the hub does not change an existing repository
             raise PublishFailed(
-                f"{hub_id} is {'private' if public else 'public'} on the hub already: change that there, or "
-                f"publish with {'--private' if public else '--public'}. No file was sent."
+                f"{hub_id} already exists on the hub and is {'private' if public else 'public'}: change that "
+                f"there, or publish with {'--private' if public else '--public'}. No file was sent."
             )
         message = f"{publication.name}, published with Acepilot"
         return api.create_commit(hub_id, operations, commit_message=message).commit_url
     except AcepilotError:
         raise
-    except Exception as error:  # the client lets through what its three ways of transport raise
+    except Exception as error:  # errors of all the client's transports
         raise PublishFailed(
-            f"{api.endpoint} did not take {hub_id}: {error}\nMay the token write there, and can the hub be "
-            "reached from here?"
+            f"{api.endpoint} did not take {hub_id}: {error}\nCheck that the token may write to this "
+            "repository and that this machine reaches the hub."
         ) from error
 
 
 def _report_about(hashes: dict[str, str]) -> GateReport | None:
-    """The report with which these very files were promoted last."""
+    """Return the report of the last promotion of these files."""
     for promotion in reversed(read_history().promotions):
         if promotion.report_sha256 and promotion.model.files == hashes:
             report = read_gate_report(report_path(promotion.report_sha256))
-            if report.candidate.files == hashes:  # --force may have taken a report about another model
+            if report.candidate.files == hashes:  # with --force, the report may be about another model
                 return report
     return None
 
 
 def _for_others(manifest: Manifest) -> Manifest:
-    """Without the hash of the card, which is made anew, and without paths: they name projects and people."""
+    """Return the manifest without the old card's hash and without paths, which may name people."""
     files = {name: file for name, file in manifest.files.items() if name != CARD_FILE}
     tuning = manifest.tuning
     if tuning:

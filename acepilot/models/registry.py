@@ -1,7 +1,7 @@
-"""The folder registry of models: `ACEPILOT_HOME/models/<name>/`, each folder with its manifest.
+"""The registry of models: one folder with a manifest for each, under `ACEPILOT_HOME/models/`.
 
 `add` and `register` put a finished folder in place in one step, so that a reader never sees half a model.
-resolve.py finds a model here, or elsewhere, and which of them is `current` is promotion.py's to say.
+resolve.py finds a model in the registry or elsewhere; promotion.py decides which one is `current`.
 """
 
 import re
@@ -28,17 +28,17 @@ from acepilot.models.manifest import (
 from acepilot.settings import home
 
 CURRENT = "current"
-"""The model that was promoted last, and so no model's own name."""
+"""Means the model that was promoted last; so no model can have this name."""
 
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
-"""One of them is in every folder whose tokenizer can be read."""
+"""A folder whose tokenizer can be read has at least one of these files."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model that is on this disk. `manifest` is None for files that came without one."""
+    """A model on this disk: a folder, or one GGUF file. `manifest` is None if the files came without one."""
 
     name: str
     path: Path
@@ -52,17 +52,19 @@ class ModelFolder:
         found = sorted(self.path.glob("*.gguf"))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise ModelBroken(f"{self.path} holds several GGUF files ({names}): name one of them.")
+            raise ModelBroken(
+                f"{self.path} holds several GGUF files ({names}): give the path of one of them."
+            )
         return found[0] if found else None
 
     @property
     def is_safetensors(self) -> bool:
-        """As transformers saves a model: read by torch, and by neither OpenVINO nor llama.cpp."""
+        """Whether the folder holds safetensors, which torch reads, but neither OpenVINO nor llama.cpp."""
         return self.path.is_dir() and any(self.path.glob("*.safetensors"))
 
     @property
     def has_tokenizer(self) -> bool:
-        """False for a folder of weights alone: transformers then makes up a tokenizer of no tokens."""
+        """Whether a tokenizer is here. Without its files, transformers would invent an empty one."""
         return self.gguf is not None or any((self.path / name).is_file() for name in VOCABULARY_FILES)
 
 
@@ -71,24 +73,26 @@ def models_dir() -> Path:
 
 
 def registered(name: str) -> ModelFolder:
-    """The model of that name in the registry, and nothing else. Raises ModelNotFound."""
+    """Return the model with this name in the registry. Raises ModelNotFound."""
     path = models_dir() / name
     if not (_NAME.fullmatch(name) and (path / MANIFEST_FILE).is_file()):
         known = ", ".join(registered_names())
         raise ModelNotFound(
             f"`{name}` is not in the registry {models_dir()} (there: {known or 'nothing'}): "
-            "`python -m acepilot.models add FOLDER` puts a model there."
+            "`python -m acepilot.models add FOLDER` adds a model."
         )
     return ModelFolder(name, path, read_manifest(path))
 
 
 def registered_names() -> list[str]:
     found = (manifest.parent.name for manifest in models_dir().glob(f"*/{MANIFEST_FILE}"))
-    return sorted(name for name in found if not name.startswith("."))  # those are still being written
+    return sorted(
+        name for name in found if not name.startswith(".")
+    )  # hidden folders are still being written
 
 
 def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
-    """Moves `files` (path -> name inside) under `models/<name>`, replacing what was there in one step."""
+    """Move `files` (path -> name inside) to `models/<name>`, replacing a model of that name in one step."""
     with _staging(name) as staging:
         for source, inside in files.items():
             shutil.move(source, staging / inside)
@@ -103,11 +107,11 @@ def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
 def register(
     folder: Path, name: str | None = None, on_progress: Callable[[int], None] = lambda _: None
 ) -> ModelFolder:
-    """Copies a model's folder to `models/<name>`, its files held to its manifest; they appear together.
+    """Check a model's folder against its manifest and copy it to `models/<name>`, in one step.
 
-    A copy and no link: what happens to the folder later must not reach a model that is served. `name` is the
-    manifest's id unless given. `told` hears how many bytes were checked. Raises ModelBroken when
-    the files are not those of the manifest, ConfigError when the name cannot be had.
+    The files are copied, not linked, so that later changes to the folder do not reach a served model. `name`
+    defaults to the manifest's id. `on_progress` gets the bytes checked so far. Raises ModelBroken when the
+    files are not those of the manifest, and ConfigError when the name is invalid or taken.
     """
     manifest = read_manifest(folder)
     name = _checked_name(name or manifest.id)
@@ -117,7 +121,7 @@ def register(
         if target.exists():
             if read_manifest(target) != manifest:
                 raise ConfigError(
-                    f"Another model is called {name} in {models_dir()}: give a name with --name."
+                    f"{models_dir()} has another model called {name}: give another name with --name."
                 )
             verified_hashes(target)
             return ModelFolder(name, target, manifest)
@@ -130,8 +134,8 @@ def register(
 def _checked_name(name: str) -> str:
     if name == CURRENT or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"A model cannot be called `{name}`: a name has letters, digits, `.`, `_` and `-`, the first a "
-            f"letter or digit, and `{CURRENT}` is the promoted one's. Give another with --name."
+            f"A model cannot be called `{name}`. A name has up to 96 letters, digits, `.`, `_` and `-`, "
+            f"begins with a letter or digit, and is not `{CURRENT}`. Give another name with --name."
         )
     return name
 
@@ -179,9 +183,10 @@ def _has_size(path: Path, meta: ModelFile) -> bool:
 
 @contextmanager
 def exclusive(name: str) -> Generator[None]:
-    """Holds a lock on building `name`, across processes: the second of two waits, then finds it done.
+    """Hold a lock called `name` that only one process can hold; others wait.
 
-    Raises ConfigError when ACEPILOT_HOME cannot be written.
+    Check again inside the block: another process may have done the work meanwhile. Raises ConfigError when
+    ACEPILOT_HOME cannot be written.
     """
     lock = home() / "locks" / f"{name}.lock"
     try:
@@ -189,7 +194,7 @@ def exclusive(name: str) -> Generator[None]:
         file = lock.open("w")
     except OSError as error:
         raise ConfigError(
-            f"{home()} cannot be written ({error.strerror}): set ACEPILOT_HOME to a folder that can."
+            f"{home()} cannot be written ({error.strerror}): set ACEPILOT_HOME to a writable folder."
         ) from error
     with file:
         flock(file, LOCK_EX)

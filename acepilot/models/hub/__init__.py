@@ -1,1 +1,1 @@
-"""Models of a model hub, named OWNER/NAME: asked for, fetched once, and made safetensors."""
+"""Fetch models from a model hub by their id, OWNER/NAME: client.py talks to it, fetch.py is the way in."""

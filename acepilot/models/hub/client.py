@@ -1,7 +1,7 @@
-"""What is asked of a hub, through huggingface_hub: a model's files at one revision, and their bytes.
+"""Talk to a hub through huggingface_hub: list a model's files at one revision, and download them.
 
-The hub is that of HF_ENDPOINT, else huggingface.co; HF_TOKEN and HF_HUB_OFFLINE are obeyed. Nothing here is
-imported, and nothing asked, until a hub id was named.
+The hub is HF_ENDPOINT, by default huggingface.co; HF_TOKEN and HF_HUB_OFFLINE are obeyed. huggingface_hub is
+imported, and the network used, only after the user gave a hub id.
 """
 
 import io
@@ -20,7 +20,7 @@ from acepilot.settings import home
 
 @dataclass(frozen=True)
 class HubFile:
-    """`sha256` is None for a small file, of which the hub does not tell it."""
+    """A file on the hub. `sha256` is None for a small file, whose hash the hub does not publish."""
 
     name: str
     size_bytes: int
@@ -29,7 +29,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Published:
-    """A model at one revision. `base`: what its card says that it was tuned from."""
+    """A model on the hub at one revision. `base` is the model it was tuned from, according to its card."""
 
     id: str
     revision: str
@@ -38,16 +38,16 @@ class Published:
     files: tuple[HubFile, ...]
 
 
-class _Told(io.FileIO):
-    """A file that tells how long it is at each write."""
+class _FileWithProgress(io.FileIO):
+    """A file that reports its length after each write."""
 
     def __init__(self, path: Path, on_progress: Callable[[int], None]) -> None:
         super().__init__(path, "a")
-        self._told = on_progress
+        self._on_progress = on_progress
 
     def write(self, data: object, /) -> int:
         written = super().write(data)  # pyright: ignore[reportArgumentType]
-        self._told(self.tell())
+        self._on_progress(self.tell())
         return written
 
 
@@ -61,7 +61,7 @@ def ask_for(hub_id: str, revision: str | None = None) -> Published:
     return Published(
         id=hub_id,
         revision=info.sha or "main",
-        licence=str((card.get("license") if card else None) or "not told: see its page on the hub"),
+        licence=str((card.get("license") if card else None) or "unknown: see its page on the hub"),
         base=bases[0] if isinstance(bases, list) else bases,
         files=tuple(
             HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
@@ -71,7 +71,7 @@ def ask_for(hub_id: str, revision: str | None = None) -> Published:
 
 
 def download(published: Published, file: HubFile, folder: Path, on_progress: Callable[[int], None]) -> None:
-    """Writes the file into `folder`, from where an earlier try stopped. `told` hears its bytes so far."""
+    """Download the file into `folder`; resume an earlier try. `on_progress` gets the file's bytes so far."""
     from huggingface_hub import file_download, hf_hub_url, utils
 
     target, part = folder / file.name, folder / f"{file.name}.part"
@@ -81,7 +81,7 @@ def download(published: Published, file: HubFile, folder: Path, on_progress: Cal
     target.parent.mkdir(parents=True, exist_ok=True)
     if part.exists() and part.stat().st_size > file.size_bytes:
         part.unlink()
-    with _Told(part, on_progress) as out:
+    with _FileWithProgress(part, on_progress) as out:
         file_download.http_get(
             hf_hub_url(published.id, file.name, revision=published.revision),
             out,
@@ -91,13 +91,15 @@ def download(published: Published, file: HubFile, folder: Path, on_progress: Cal
         )
     if file.sha256 and sha256_of(part) != file.sha256:
         part.unlink()
-        raise DownloadFailed(f"{file.name} came with other bytes than the hub has: removed. Start again.")
+        raise DownloadFailed(
+            f"{file.name} arrived with a wrong hash and was removed: run the same command again."
+        )
     part.rename(target)
 
 
 @contextmanager
 def hub_troubles(hub_id: str, name: str) -> Generator[None]:
-    """Tells whatever huggingface_hub raises in a sentence. `name`: the model's in our registry."""
+    """Raise our own errors in place of huggingface_hub's. `name` is the model's name in our registry."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read at the import
     try:
         from huggingface_hub import constants
@@ -105,10 +107,10 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
         from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise ConfigError(
-            f"Fetching {hub_id} needs huggingface_hub: pip install -e '.[server]' in Acepilot's folder, or "
-            "give a model's folder."
+            f"Fetching {hub_id} needs huggingface_hub: pip install 'acepilot[server]', or give "
+            "a model's folder."
         ) from error
-    disable_progress_bars()  # the progress is told here
+    disable_progress_bars()  # we show the progress ourselves
     page = f"{constants.ENDPOINT}/{hub_id}"
     try:
         with explain_full_disk(
@@ -119,17 +121,17 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
         raise
     except GatedRepoError as error:
         raise DownloadFailed(
-            f"{hub_id} is given to those who agreed to its terms: do that at {page}, then set HF_TOKEN."
+            f"{hub_id} requires that you accept its terms: do so at {page}, then set HF_TOKEN."
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelNotFound(
-            f"`{hub_id}` is no folder here, and {page} does not exist, or is private: check the name; for a "
-            "private one set HF_TOKEN."
+            f"There is no local folder `{hub_id}` and no public model at {page}. Check the name; for a "
+            "private model set HF_TOKEN."
         ) from error
-    except Exception as error:  # the client lets through what its ways of transport raise
+    except Exception as error:  # errors of all the client's transports
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{type(error).__name__}: {error}"
         raise DownloadFailed(
-            f"`{hub_id}` is no folder here, and {constants.ENDPOINT} did not give it ({why}). What was "
-            "fetched is kept: start again. Without a way to the hub, put the model's files (config.json, the "
-            f"tokenizer's, *.safetensors) into {models_dir() / name}, and start again."
+            f"There is no local folder `{hub_id}`, and fetching it from {constants.ENDPOINT} failed ({why}). "
+            "What was fetched is kept: start again. If this machine cannot reach the hub, put the model's "
+            f"files (config.json, tokenizer, *.safetensors) into {models_dir() / name} and start again."
         ) from error

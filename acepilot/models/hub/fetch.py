@@ -1,9 +1,8 @@
-"""A model named by its hub id, OWNER/NAME: fetched once into the registry, and served from there ever after.
+"""Fetch a model by its hub id, OWNER/NAME, into the registry; from then on it is read from there.
 
-resolve.py calls this for a name that is neither registered nor a path. Only what a model
-needs is fetched: safetensors, configuration, tokenizer, card and licence. Programs of the repository are not,
-and pickled weights (`pytorch_model.bin`), where there are no others, are rewritten as safetensors. A fetch
-that was broken off goes on where it stopped; huggingface_hub's own (2.4) would begin the file again.
+Only the files that a model needs are fetched: safetensors, configuration, tokenizer, card and licence, but no
+programs. If the weights are published as pickles (`pytorch_model.bin`) only, they are rewritten as
+safetensors. An interrupted fetch resumes within a file; huggingface_hub 2.4 would begin the file again.
 """
 
 import json
@@ -17,7 +16,7 @@ from typing import Any
 from acepilot.disk import HOME_ADVICE, check_room
 from acepilot.errors import ConfigError, ModelBroken
 from acepilot.models.hub.client import HubFile, Published, ask_for, download, hub_troubles
-from acepilot.models.hub.weights import INDEX, PICKLED, check_torch, rewrite_all
+from acepilot.models.hub.weights import PICKLED, check_torch, rewrite_all
 from acepilot.models.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
@@ -28,16 +27,19 @@ from acepilot.models.manifest import (
     verified_hashes,
 )
 from acepilot.models.registry import ModelFolder, add, exclusive, models_dir
+from acepilot.models.stored_weights import INDEX
 from acepilot.progress import byte_progress
 from acepilot.settings import home
 
 CONFIG_FILE = "config.json"
 DEFAULT_CONTEXT_TOKENS = 2048
+"""Tokens, for a config.json without any of CONTEXT_KEYS: the context of CodeGen and others of its time."""
+
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")
-"""In config.json: most families; GPT-2, GPT-J and CodeGen; older ones."""
+"""Keys of the context's length in config.json: most families; GPT-2, GPT-J and CodeGen; older ones."""
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""safetensors' names, and those of torch and our manifests."""
+"""Names of number types: in safetensors -> in torch and in our manifests."""
 
 _SAFETENSORS = re.compile(r"model[\w.-]*\.safetensors")
 _BESIDE = re.compile(r"[\w.-]+\.(json|txt|model|tiktoken)|README\.md|LICEN[CS]E[\w.-]*|NOTICE[\w.-]*")
@@ -76,7 +78,7 @@ def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
         folder = home() / "downloads" / name / published.revision[:12]
         folder.mkdir(parents=True, exist_ok=True)
         manifest = _own_manifest(published, folder)
-        if manifest:  # made with Acepilot, and published with its manifest
+        if manifest:  # the model was published with Acepilot
             wanted = _named_in(manifest, published)
             _download_all(published, wanted, folder)
             files = [file.name for file in wanted]
@@ -84,7 +86,7 @@ def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
         else:
             wanted = _wanted(published)
             if any(PICKLED.fullmatch(file.name) for file in wanted):
-                check_torch(hub_id)  # before gigabytes are fetched that nothing here could read
+                check_torch(hub_id)  # before gigabytes are fetched that nothing here can read
             _download_all(published, wanted, folder)
             files = rewrite_all(folder, [file.name for file in wanted])
             manifest = _manifest(name, published, folder, files)
@@ -96,7 +98,7 @@ def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
 def _download_all(published: Published, files: list[HubFile], folder: Path) -> None:
     """Raises NotEnoughDisk before the first byte."""
     total_bytes = sum(file.size_bytes for file in files)
-    # Pickled weights lie there twice while they are rewritten.
+    # While pickled weights are rewritten, they are on the disk twice.
     peak_bytes = total_bytes + sum(file.size_bytes for file in files if PICKLED.fullmatch(file.name))
     missing_bytes = peak_bytes - sum(path.stat().st_size for path in folder.rglob("*"))
     check_room(home(), missing_bytes, published.id, HOME_ADVICE)
@@ -108,7 +110,7 @@ def _download_all(published: Published, files: list[HubFile], folder: Path) -> N
 
 
 def _own_manifest(published: Published, folder: Path) -> Manifest | None:
-    """The manifest among the published files, if it is one of ours: other programs have such a file, too."""
+    """Return the published manifest if it is one of ours: other programs use this file name too."""
     file = next((file for file in published.files if file.name == MANIFEST_FILE), None)
     if file is None:
         return None
@@ -123,7 +125,7 @@ def _verify(folder: Path) -> None:
     try:
         verified_hashes(folder)
     except ModelBroken:
-        shutil.rmtree(folder)  # else the next try would find it again
+        shutil.rmtree(folder)  # otherwise the next try would find the bad files again
         raise
 
 
@@ -134,13 +136,13 @@ def _named_in(manifest: Manifest, published: Published) -> list[HubFile]:
     if missing or outside:
         raise ModelBroken(
             f"{published.id} has a {MANIFEST_FILE} that does not fit its files "
-            f"({', '.join(missing + outside)}): its publisher has to mend it."
+            f"({', '.join(missing + outside)}): its publisher has to correct it."
         )
     return [there[name] for name in {**manifest.files, CARD_FILE: None} if name in there]
 
 
 def _wanted(published: Published) -> list[HubFile]:
-    """What a model needs of the files at the top of its repository."""
+    """Return the files that the model needs, of those at the top of its repository."""
     names = [file.name for file in published.files]
     weights = [name for name in names if _SAFETENSORS.fullmatch(name)]
     weights = weights or [name for name in names if PICKLED.fullmatch(name)]
@@ -148,10 +150,10 @@ def _wanted(published: Published) -> list[HubFile]:
         ggufs = [name for name in names if name.endswith(".gguf")]
         hint = f" Download one of its GGUF files ({', '.join(ggufs)}) and give its path." if ggufs else ""
         raise ConfigError(
-            f"{published.id} is no model that can be served from the hub: it lacks {CONFIG_FILE} or weights "
+            f"{published.id} cannot be served from the hub: it lacks {CONFIG_FILE} or weights "
             f"(model.safetensors, pytorch_model.bin).{hint}"
         )
-    # Pickled weights need no index: they get one as they are rewritten.
+    # The index of pickled weights is not needed: rewriting makes a new one.
     whole = {re.sub(r"-\d+-of-\d+", "", name) for name in weights if not PICKLED.fullmatch(name)}
     beside = {name for name in names if _BESIDE.fullmatch(name) and name != MANIFEST_FILE}
     beside -= {name for name in beside if name.endswith(INDEX) and name.removesuffix(INDEX) not in whole}
@@ -164,10 +166,10 @@ def _manifest(name: str, published: Published, folder: Path, files: list[str]) -
         known = (config[key] for key in CONTEXT_KEYS if config.get(key))
         context_tokens = int(next(known, DEFAULT_CONTEXT_TOKENS))
     except (ValueError, TypeError, AttributeError) as error:
-        raise ModelBroken(f"{published.id} has no {CONFIG_FILE} that can be read.") from error
+        raise ModelBroken(f"The {CONFIG_FILE} of {published.id} cannot be read.") from error
     notes = f"Fetched from the hub at revision {published.revision}."
     if published.base:
-        notes += f" Tuned from {published.base}, says its card."
+        notes += f" According to its card, it was tuned from {published.base}."
     return Manifest(
         id=name,
         format="safetensors",
@@ -184,7 +186,7 @@ def _manifest(name: str, published: Published, folder: Path, files: list[str]) -
 
 
 def _dtype(folder: Path, files: list[str]) -> str:
-    """That of most tensors."""
+    """Return the number type of most tensors."""
     weights = next(file for file in files if file.endswith(".safetensors"))
     try:
         with (folder / weights).open("rb") as file:
@@ -193,4 +195,4 @@ def _dtype(folder: Path, files: list[str]) -> str:
         most = kinds.most_common(1)[0][0]
         return DTYPES.get(most, most)
     except (ValueError, LookupError, TypeError, struct.error) as error:
-        raise ModelBroken(f"{weights} is no safetensors file: its publisher has to mend it.") from error
+        raise ModelBroken(f"{weights} is not a safetensors file: its publisher has to correct it.") from error

