@@ -36,7 +36,7 @@ OTHERS = (*SHELL, "docker", "helm", "kubectl", "ollama", "vllm")
 """Programs that no extra of ours installs."""
 
 SUBCOMMANDS = (
-    "python scripts/promote_model.py",
+    "python -m bench",
     "python -m acepilot.models",
     "python -m eval_humaneval",
     "python -m server stats",
