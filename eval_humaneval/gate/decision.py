@@ -1,7 +1,7 @@
 """The gate's rule: two `Results` in, a `GateReport` out.
 
-invalid_reasons -> gather_evidence -> choose_margins -> compare_all -> decide. docs/gate.md explains what is
-computed, why the defaults are what they are, and how often the gate errs.
+invalid_reasons -> gather_evidence -> choose_margins -> compare_all -> decide.
+docs/gate-statistics.md explains what is computed, the reasons of the defaults, and how often the gate errs.
 """
 
 from collections.abc import Mapping

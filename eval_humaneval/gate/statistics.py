@@ -1,4 +1,4 @@
-"""The gate's statistics: a paired bootstrap over two runs. docs/gate.md has the formulas.
+"""The gate's statistics: a paired bootstrap over two runs. docs/gate-statistics.md has the formulas.
 
 All figures are shares from 0 to 1, candidate minus base: a drop is negative.
 """

@@ -1,1 +1,1 @@
-"""Programs that measure how often the gate errs; docs/gate.md holds their tables."""
+"""Programs that measure how often the gate errs; docs/gate-statistics.md holds their tables."""
