@@ -1,1 +1,1 @@
-"""Multilingual evaluation of completion models, and the gate that a candidate passes before it is served."""
+"""Evaluate completion models in many languages, and gate the models that may be served."""

@@ -2,5 +2,5 @@ import sys
 
 from eval_humaneval.cli import main
 
-if __name__ == "__main__":  # workers are spawned: they import this file again
+if __name__ == "__main__":  # spawned workers import this file again
     sys.exit(main())

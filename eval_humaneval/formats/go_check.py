@@ -1,4 +1,4 @@
-"""How Go's sets are judged: without packages `testing` and `testify`, by a program that has a main."""
+"""Judge Go's sets without the packages `testing` and `testify`, by a program with a main function."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ PACKAGES = {
     "strings": "strings.Split",
     "time": "time.Now",
 }
-"""What solutions are allowed to use, each with a name of its own."""
+"""The packages that solutions may use, each with one of its names."""
 
 _TESTING = """
 type testingT struct{}
@@ -44,13 +44,13 @@ var assert assertions
 
 
 def imports(prompt: str) -> list[str]:
-    """The packages of the block of imports."""
+    """Return the packages in the import block."""
     block = re.search(r"^import \((.*?)\)", prompt, re.DOTALL | re.MULTILINE)
     return re.findall(r'"(.+?)"', block[1]) if block else []
 
 
 def split_package(prompt: str, packages: Iterable[str]) -> tuple[str, str]:
-    """The head, importing those of `packages` that `prompt` does not, and `prompt` without its clause."""
+    """Return a head that imports the `packages` missing in `prompt`, and the prompt for it."""
     rest = re.sub(r"\A\s*package \w+\n+", "", prompt)
     there = imports(prompt)
     added = "".join(f'\t"{package}"\n' for package in packages if package not in there)
@@ -58,12 +58,12 @@ def split_package(prompt: str, packages: Iterable[str]) -> tuple[str, str]:
 
 
 def uses(packages: Iterable[str]) -> str:
-    """To Go an import that is not used is an error: a solution may do without what the prompt imports."""
+    """Use each of `packages`: Go rejects unused imports, and a solution may not need all of the prompt's."""
     return "\n" + "".join(f"var _ = {PACKAGES[package]}\n" for package in packages if package in PACKAGES)
 
 
 def with_main(tests: str) -> str:
-    """`tests` is one `func TestX(t *testing.T)`; main calls it. The program imports fmt."""
+    """Add a main that calls the one `func TestX(t *testing.T)` of `tests`. The program must import fmt."""
     name = re.search(r"^func (Test\w*)\(t \*testing\.T\)", tests, re.MULTILINE)
     if name is None:
         raise ValueError("there is no `func Test...(t *testing.T)` in the tests")

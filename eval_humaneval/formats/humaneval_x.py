@@ -1,6 +1,6 @@
-"""HumanEval-X (github.com/THUDM/CodeGeeX, hub `THUDM/humaneval-x`): HumanEval by hand in six languages.
+"""HumanEval-X (github.com/THUDM/CodeGeeX, hub `THUDM/humaneval-x`): HumanEval in six languages.
 
-The program is prompt, completion, test; imports that a completion may use are added as its authors do.
+The program is prompt, completion, test. Imports that a completion may use are added, as its authors do.
 """
 
 import re
@@ -20,7 +20,7 @@ from typing import *
 CPP_HEADERS = "algorithm climits cstring iostream math.h stdio.h stdlib.h string vector"
 CPP_INCLUDES = "".join(f"#include <{header}>\n" for header in CPP_HEADERS.split())
 
-# console.assert only prints, and the exit code stays 0.
+# Node's console.assert only prints; the exit code stays 0.
 THROWING_ASSERT = "console.assert = (held) => { if (!held) throw new Error('an assertion failed'); };\n"
 
 
@@ -32,7 +32,7 @@ class HumanEvalXRecord(Record):
     declaration: str
     canonical_solution: str
     test: str
-    example_test: str | None  # not used: the prompt's examples
+    example_test: str | None  # the prompt's examples; not used
 
     def language_name(self) -> str:
         return task_of(r"(\w+)/\d+", self.task_id)[1]
@@ -81,8 +81,11 @@ class HumanEvalXRecord(Record):
         )
 
     def _rust_prompt(self) -> str:
-        """The published prompt is the comment alone, or all with an empty main. Crates are left out: there is
-        nothing but the standard library here."""
+        """Return the function's head without main and crates.
+
+        The published prompt is either the comment alone, or everything with an empty main. Only the standard
+        library is installed.
+        """
         whole = self.prompt if re.search(r"\bfn ", self.prompt) else self.prompt + self.declaration
         return re.sub(
             r"fn main\(\)\s*\{\s*\}\s*|^use (?:rand::Rng|regex::Regex|md5);\n", "", whole, flags=re.MULTILINE
@@ -106,7 +109,7 @@ def _go_tests(tests: str) -> str:
 
 
 def _rust_tests(tests: str) -> str:
-    """The module of tests, compiled in any case, and a main that calls its one test."""
+    """Return the test module without its `cfg(test)`, and a main that calls its one test."""
     test = re.search(r"#\[test\]\s*(?://.*\s*)*fn (\w+)", tests)
     if test is None:
         raise ValueError("there is no #[test] in the tests")

@@ -37,7 +37,7 @@ class InfillingRecord(Record):
         kind = KINDS[task[1]]
         stops, suffix, canonical = python_check.STOPS, self.suffix, self.canonical_solution
         if kind == "single-line":
-            # The line's end is left standing behind the hole: it can be the stop then.
+            # The newline moves from the hole to the suffix, and becomes the stop.
             stops, suffix, canonical = ("\n",), f"\n{suffix}", canonical.removesuffix("\n")
         return Problem(
             id=f"infilling/{kind}/{task[2]}",

@@ -1,8 +1,8 @@
 """MultiPL-E (github.com/nuprl/MultiPL-E, hub `nuprl/MultiPL-E`): HumanEval and MBPP, translated by programs.
 
-The program is prompt, completion, a line's end, tests; the stops are the record's own. There are no canonical
-solutions. What needs a test runner or a package (Go's testing, Ruby's test/unit, Java's javatuples, C#'s
-Debug) is written out here.
+The program is prompt, completion, newline, tests; the stops are the record's own. There are no canonical
+solutions. This module contains replacements for test runners and packages (Go's testing, Ruby's test/unit,
+Java's javatuples, C#'s Debug).
 """
 
 import re
@@ -26,7 +26,7 @@ class Main {{
 }}
 """
 
-# It hides the one of System.Diagnostics, which a release build leaves out.
+# Hides the Debug of System.Diagnostics, whose calls a release build omits.
 CSHARP_DEBUG = """
 static class Debug {
     public static void Assert(bool held) {
@@ -117,7 +117,7 @@ def _ruby_tests(tests: str) -> str:
 
 
 def _java_tuples() -> str:
-    """The classes of org.javatuples that problems name: made by `with`, read by `getValue0` and so on."""
+    """Return the classes of org.javatuples that problems use, with `with`, `getValue0` and so on."""
     return "".join(
         _java_tuple(name, size)
         for size, name in enumerate(("Unit", "Pair", "Triplet", "Quartet", "Quintet"), 1)

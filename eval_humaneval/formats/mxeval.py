@@ -1,8 +1,8 @@
 """mxeval (github.com/amazon-science/mxeval): HumanEval and MBPP, translated with their tests.
 
-The program is prompt, completion, test. Only in Python are the canonical solutions written by hand; those
-that MBXP has in other languages are a model's, and many fail: they are not used. What the tests take from
-third-party packages (lodash, CompareNETObjects) is written out here.
+The program is prompt, completion, test. Only Python's canonical solutions are used: in other languages a
+model wrote them, and many fail. This module contains replacements for the third-party packages of the tests
+(lodash, CompareNETObjects).
 """
 
 import re
@@ -14,7 +14,7 @@ from eval_humaneval.formats.endings import Ending, at_end, at_end_of_main, end_a
 from eval_humaneval.formats.openai import check_tail
 from eval_humaneval.problems.problem import Problem
 
-# In lodash's sense 0 equals -0, in Node's it does not.
+# For lodash 0 equals -0; for Node it does not.
 JAVASCRIPT_IS_EQUAL = """\
 const _ = {
   isEqual: (a, b) =>
@@ -30,8 +30,8 @@ function compare($x, $y) {
 }
 """
 
-# To the published one, `true` equals any filled text and array: 370 of the 786 solutions of MBXP that pass it
-# do so by this alone.
+# For the published one, `true` equals every non-empty string and array; 370 of the 786 MBXP solutions that
+# pass it pass only for this reason.
 PHP_COMPARE = """\
 function compare($x, $y) {
     if (is_array($x) && is_array($y)) {
@@ -99,7 +99,7 @@ class MxevalRecord(Record):
         match self.language:
             case "python":
                 canonical = self.canonical_solution or ""
-                # In MBPP helper functions follow the function.
+                # In MBPP, helper functions may follow the function.
                 stops = tuple(stop for stop in python_check.STOPS if stop not in canonical)
                 ending = Ending(stops, self.canonical_solution, "\n")
                 return self._problem(ending, check_tail(self.test, self.entry_point))
@@ -123,7 +123,7 @@ class MxevalRecord(Record):
             case "php":
                 return self._braced(at_end(self.test.replace(PHP_PUBLISHED_COMPARE, PHP_COMPARE)))
             case "ruby":
-                # It is for what was expected to say whether it equals what came.
+                # The expected value must be the one that compares, not an object of the candidate.
                 tests = re.sub(r"^if (x\d+) != (v\d+)$", r"if \2 != \1", self.test, flags=re.MULTILINE)
                 return self._problem(end_at("\nend", None, "\nend\n"), at_end(tests))
             case _:

@@ -36,6 +36,6 @@ class OpenAIRecord(Record):
 
 
 def check_tail(test: str, entry_point: str) -> str:
-    """`test` defines `check`, which is given the candidate. The candidate itself may be called `check`."""
+    """Call the `check` of `test`, with the candidate bound before: its own name may be `check` as well."""
     bound = f"_acepilot_tested = {python_check.candidate(entry_point)}\n"
     return python_check.tail(f"{bound}{test}\ncheck(_acepilot_tested)")

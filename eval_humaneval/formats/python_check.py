@@ -1,7 +1,7 @@
-"""How Python's sets are judged: their own `check`, on results that are plain values.
+"""Judge Python's sets by their own `check`, on results that are plain values.
 
-An object that says it equals everything passes 157 of OpenAI's 164 problems. So what a candidate returns is
-rebuilt from exact built-in types, by their own methods, before a test compares it.
+An object that equals everything passes 157 of OpenAI's 164 problems. So a candidate's result is rebuilt
+from exact built-in types, by their own methods, before a test compares it.
 """
 
 from eval_humaneval.languages import python
@@ -34,10 +34,10 @@ def _acepilot_candidate(function):
 
 
 def candidate(function: str) -> str:
-    """The expression that stands for `function` where tests call it."""
+    """Return the expression that tests call in place of `function`."""
     return f"_acepilot_candidate({function})"
 
 
 def tail(tests: str) -> str:
-    """What follows a completion: `tests` name `candidate(...)` and run to their last assertion."""
+    """Return the text after a completion; `tests` use `candidate(...)`."""
     return f"{_PLAIN}{tests}\n{VERDICT_MARK}\n"

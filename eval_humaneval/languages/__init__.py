@@ -1,4 +1,4 @@
-"""The languages of the harness, and the built-in problems rendered in each: for the loaders and the judge."""
+"""The languages of the evaluation, and the built-in problems rendered in each of them."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -33,13 +33,12 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
     "bash": BASH,
     "vue": VUE,
 }
-"""By the id that problems, results and options use, in the order of tables."""
+"""Language id -> adapter, in the order of tables. Problems, results and options use these ids."""
 
 
 @cache
 def builtin_problems(language: str) -> tuple[Problem, ...]:
-    """The built-in problems rendered in `language`, one of ADAPTERS: all that have solutions in it. Vue's are
-    not rendered: vue_problems.py has them."""
+    """Return the built-in problems that have solutions in `language`; vue_problems.py has those of Vue."""
     solved = solutions(language)
     return tuple(_problem(language, spec, solved[spec.name]) for spec in specs() if spec.name in solved)
 
@@ -47,7 +46,7 @@ def builtin_problems(language: str) -> tuple[Problem, ...]:
 def _problem(language: str, spec: Spec, solution: Solution) -> Problem:
     render = ADAPTERS[language].render
     if render is None:
-        raise ValueError(f"no problem is rendered in {language}, and yet there are solutions")
+        raise ValueError(f"there are solutions in {language}, but its adapter renders no problems")
     rendered = render(spec)
     return Problem(
         id=f"builtin/{language}/{spec.name}",

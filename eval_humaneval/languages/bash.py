@@ -1,8 +1,8 @@
-"""Bash: how its scripts are run, and how a built-in problem is written in it.
+"""Run Bash scripts, and render the built-in problems in Bash.
 
-Asked are problems that a script would have: numbers, texts and at most one list come in, the list as the
-last arguments; a number, a text, a list or nothing is printed, an item a line. A bool is the exit status, 0
-or 1, and what such a function prints does not count, as the status of others does not.
+Only problems that suit a script are rendered. Arguments are numbers, strings and at most one list, whose
+items come last. A function prints a number, a string or a list with one item per line. A bool is the exit
+status 0 or 1; the output of such a function and the status of the others are ignored.
 """
 
 import re
@@ -12,8 +12,7 @@ from eval_humaneval.languages.naming import prose
 from eval_humaneval.problems.builtin import Case, Param, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
-# Only the arguments of these functions hold what is expected: a variable of theirs would be seen by the
-# function that they call.
+# Expected values are arguments only: the tested function would see the variables of these functions.
 CHECK = r"""_check_output() {
     _got=$("${@:2}")
     if [[ "$_got" != "$1" ]]; then
@@ -45,7 +44,7 @@ def word(value: Value) -> str:
 
 
 def list_last(param: Param) -> bool:
-    """For sorting."""
+    """Return a sort key that puts a list last."""
     return param.type.name == "list"
 
 
@@ -59,7 +58,7 @@ def call(spec: Spec, case: Case) -> str:
 
 
 def declaration(spec: Spec) -> str:
-    """The line that names the arguments; it stands in the prompt for a list of parameters."""
+    """Return the line that names the arguments; the prompt has it instead of a parameter list."""
     names: list[str] = []
     for number, param in enumerate(sorted(spec.params, key=list_last), 1):
         rest = '("$@")' if number == 1 else f'("${{@:{number}}}")'
@@ -107,7 +106,7 @@ BASH = LanguageAdapter(
     label="Bash",
     toolchain=Toolchain(
         source_name="main.sh",
-        # Tells a syntax error; and what has this step sees /etc/alternatives, without which there is no awk.
+        # Finds syntax errors. A program with a compile step also sees /etc/alternatives, which awk needs.
         compile=("bash", "-n", "main.sh"),
         run=("bash", "main.sh"),
         tools=(Tool("bash", "apt-get install bash"),),

@@ -1,8 +1,8 @@
-"""C++: how its programs are run, and how a built-in problem is written in C++17.
+"""Run C++ programs, and render the built-in problems in C++17.
 
-Texts and collections are passed by const reference; collections are `std::vector` and `std::map`. A
-completion cannot add an include, so that the prompt has those that such functions need: 0.6 s of CPU a
-program, where <bits/stdc++.h> takes 1.0 s.
+Strings and collections are passed by const reference; collections are `std::vector` and `std::map`. A
+completion cannot add an include, so the prompt has the usual ones. They take 0.6 s of CPU per program, and
+<bits/stdc++.h> would take 1.0 s.
 """
 
 import json
@@ -85,13 +85,13 @@ def parameter(name: str, declared: Type) -> str:
 
 
 def text_literal(text: str) -> str:
-    # Three octal digits end by themselves; \x would take the next characters for its own.
+    # Octal escapes have at most three digits; \x would also read the hexadecimal digits that follow.
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
 
 
 def literal(value: Value, declared: Type) -> str:
-    """`value` as an initializer of its declared type."""
+    """Return `value` as an initializer of its declared type."""
     if value is None:
         return "std::nullopt"
     if declared.item is None:
@@ -137,7 +137,7 @@ CPP = LanguageAdapter(
         compile=("g++", "-std=c++17", "-O0", "-w", "-fmax-errors=5", "-pipe", "-o", "main", "main.cpp"),
         run=("./main",),
         tools=(Tool("g++", "apt-get install g++"),),
-        # A built-in needs no header, which is not for each problem set to have.
+        # A compiler built-in needs no header, which not every problem set includes.
         verdict='__builtin_puts("{0}" "{1}");',
     ),
     render=render,

@@ -1,8 +1,8 @@
-"""C#: how its programs are run (by mono), and how a built-in problem is written in it.
+"""Run C# programs (with mono), and render the built-in problems in C#.
 
-Collections are `List<T>` and `Dictionary<string, T>`, an optional int is `int?`. Only the examples in the
-doc comment are newer than the C# 7 of mono: they write lists as `[1, 2]` and dictionaries as `new() { ... }`,
-since XML would spell the brackets of their types as `&lt;` and `&gt;`.
+Collections are `List<T>` and `Dictionary<string, T>`; an optional int is `int?`. The examples in the doc
+comment are newer than mono's C# 7: they write lists as `[1, 2]` and dictionaries as `new() { ... }`, because
+XML would need `&lt;` and `&gt;` for the brackets of the types.
 """
 
 import json
@@ -62,16 +62,16 @@ def type_name(declared: Type) -> str:
 
 
 def parameter_name(name: str) -> str:
-    """Of the neutral names only `base` is a keyword."""
+    """Return the parameter's name in C#, where `base` is a keyword."""
     return "@base" if name == "base" else camel(name)
 
 
 def literal(value: Value, declared: Type, short: bool = False) -> str:
-    """`value` as an expression; `short` leaves out the types of collections."""
+    """Return `value` as an expression; `short` leaves out the types of collections."""
     if value is None:
         return "null"
     if declared.item is None:
-        # JSON's escapes are C#'s, and True is written as it is there.
+        # C# has the escapes of JSON, and its true and false.
         return repr(value) if declared.name == "float" else json.dumps(value)
     if declared.name == "optional":
         return literal(value, declared.item, short)

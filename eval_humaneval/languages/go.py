@@ -1,7 +1,7 @@
-"""Go: how its programs are run, and how a built-in problem is written in it.
+"""Run Go programs, and render the built-in problems in Go.
 
-What may be missing is returned as a value and a bool, as the comma-ok form has it; nothing else is optional.
-A completion cannot add an import, so that the prompt has those that such functions need.
+An optional result is a value and a bool (the comma-ok form); parameters are never optional. A completion
+cannot add an import, so the prompt has the usual ones.
 """
 
 from itertools import groupby
@@ -73,7 +73,7 @@ def type_name(declared: Type) -> str:
 
 
 def result_type(declared: Type) -> str:
-    """As it stands in a signature."""
+    """Return the type for a signature."""
     if declared.name == "optional" and declared.item is not None:
         return f"({type_name(declared.item)}, bool)"
     return type_name(declared)
@@ -90,7 +90,7 @@ def literal(value: Value, declared: Type) -> str:
 
 
 def untyped(value: Value, declared: Type) -> str:
-    """`value` where the type is known, as within a list of lists."""
+    """Return `value` for a place where the type is known, as in a list of lists."""
     if declared.item is None:
         if declared.name == "str":
             return text_literal(value)
@@ -103,7 +103,7 @@ def untyped(value: Value, declared: Type) -> str:
 
 
 def returned(value: Value, declared: Type) -> str:
-    """`value` as a comment on a call shows it."""
+    """Return `value` for the comment on a call."""
     if declared.name != "optional" or declared.item is None:
         return literal(value, declared)
     if value is not None:
@@ -118,7 +118,7 @@ def call(spec: Spec, case: Case) -> str:
 
 
 def same(declared: Type) -> str:
-    """The function of CHECK that compares two values."""
+    """Return the function of CHECK that compares two values."""
     if declared.item is None:
         return "near" if declared.name == "float" else f"exact[{type_name(declared)}]"
     return f"{'mapOf' if declared.name == 'dict' else 'listOf'}({same(declared.item)})"
@@ -139,7 +139,7 @@ def signature(spec: Spec) -> str:
 
 
 def doc_text(spec: Spec) -> str:
-    """Begins with the function's name where the prose allows it, as Go's doc comments do."""
+    """Return the prose, beginning with the function's name if possible, as Go's doc comments do."""
     text = spec.text
     for opening, instead in (("Return ", "returns "), ("Tell whether ", "reports whether ")):
         if text.startswith(opening):
@@ -165,23 +165,23 @@ GO = LanguageAdapter(
     label="Go",
     toolchain=Toolchain(
         source_name="main.go",
-        # Without debugging symbols: 0.16 s of CPU instead of 0.24 s.
+        # Without debugging symbols: 0.16 s of CPU, not 0.24 s.
         compile=("go", "build", "-ldflags=-s -w", "-o", "main", "main.go"),
         run=("./main",),
         tools=(Tool("go", "apt-get install golang-go", "version"),),
-        # The one import that every program has.
+        # Every program imports fmt.
         verdict='fmt.Println("{0}" + "{1}")',
         environment={
             "CGO_ENABLED": "0",
             "GO111MODULE": "off",
-            "GOMAXPROCS": "2",  # As many threads on every machine.
-            # From 1.20 on Go comes without its compiled library, and compiles what a program needs of it: 9 s
-            # of CPU for each, with 1.24. `CGO_ENABLED=0 GODEBUG=installgoroot=all go install std`, run once
-            # as root, takes 46 s and brings that to 0.1 s; only with this setting does Go look for it.
+            "GOMAXPROCS": "2",  # the same number of threads on every machine
+            # Since 1.20, Go ships without its compiled library and compiles the part that a program needs:
+            # 9 s of CPU per program with 1.24. `CGO_ENABLED=0 GODEBUG=installgoroot=all go install std`, run
+            # once as root for 46 s, reduces that to 0.1 s. Go finds the library only with this setting.
             "GODEBUG": "installgoroot=all",
         },
-        # 768 MB nearly always pass; the rest is room for the arenas of malloc, of which each thread of
-        # Debian's go may reserve one. A newer Go needs the files: it keeps 34 MB of what it compiled.
+        # 768 MB nearly always suffice; the rest is for malloc's arenas, one per thread of Debian's go. Newer
+        # versions of Go need the larger file limit: they write 34 MB of compiled packages.
         limits=Limits(address_space_mb=2048, processes=64, file_mb=128),
     ),
     render=render,

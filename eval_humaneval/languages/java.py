@@ -1,7 +1,7 @@
-"""Java: how its programs are run, and how a built-in problem is written in it.
+"""Run Java programs, and render the built-in problems in Java.
 
-A program is one file, Main.java, that starts in its class Main; its other classes are not public. Collections
-are `List` and `Map`, as in most code outside of contests; arguments can be changed in place.
+A program is one file, Main.java, which starts in its class Main; its other classes are not public.
+Collections are `List` and `Map`; arguments can be changed in place.
 """
 
 from html import escape
@@ -66,7 +66,7 @@ def type_name(declared: Type) -> str:
 
 
 def boxed(declared: Type) -> str:
-    """The type's name where only a class may stand."""
+    """Return the type's name for places that need a class."""
     if declared.item is None:
         return {"int": "Integer", "float": "Double", "bool": "Boolean", "str": "String"}[declared.name]
     item = boxed(declared.item)
@@ -76,13 +76,13 @@ def boxed(declared: Type) -> str:
 
 
 def text_literal(text: str) -> str:
-    # Octal, as javac reads a \u escape before it knows of strings: a line feed written so would end the line.
+    # Octal, because javac replaces \u escapes before it reads strings: a line feed would end the line.
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
 
 
 def literal(value: Value, declared: Type, list_of: str = "list", map_of: str = "map") -> str:
-    """`value` as an expression; the defaults are the functions of CHECK."""
+    """Return `value` as an expression; the defaults are the functions of CHECK."""
     if declared.item is None:
         if declared.name == "str":
             return text_literal(value)
@@ -140,9 +140,9 @@ def render(spec: Spec) -> Rendered:
 VM = (
     "-XX:+UseSerialGC",
     "-Xmx256m",
-    "-XX:TieredStopAtLevel=1",  # Programs live too short for the second compiler to pay.
-    "-XX:ActiveProcessorCount=2",  # As many threads on every machine.
-    "-XX:CompressedClassSpaceSize=64m",  # The usual gigabyte counts as address space.
+    "-XX:TieredStopAtLevel=1",  # the second compiler does not pay for such short programs
+    "-XX:ActiveProcessorCount=2",  # the same number of threads on every machine
+    "-XX:CompressedClassSpaceSize=64m",  # the default gigabyte counts as address space
     "-XX:-UsePerfData",
 )
 
@@ -150,7 +150,7 @@ JAVA = LanguageAdapter(
     label="Java",
     toolchain=Toolchain(
         source_name="Main.java",
-        # Together as cheap as `java Main.java` (0.57 s and 0.50 s of CPU), which cannot tell a compile error.
+        # Both steps take 0.57 s of CPU. `java Main.java` takes 0.50 s, but hides compile errors.
         compile=(
             "javac",
             *(f"-J{flag}" for flag in VM),
@@ -162,7 +162,7 @@ JAVA = LanguageAdapter(
             Tool("java", "apt-get install default-jdk-headless", "-version"),
         ),
         verdict='System.out.println("{0}" + "{1}");',
-        # 700 MB pass; the rest is room for the arenas of malloc, of which each thread may reserve one.
+        # 700 MB suffice; the rest is for malloc's arenas, one per thread.
         limits=Limits(address_space_mb=2048, processes=64),
     ),
     render=render,

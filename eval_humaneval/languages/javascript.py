@@ -1,4 +1,4 @@
-"""JavaScript: how its programs are run, and how a built-in problem is written in it."""
+"""Run JavaScript programs, and render the built-in problems in JavaScript."""
 
 import json
 import re
@@ -41,9 +41,9 @@ function _same(got, expected) {
 NODE = Tool("node", "apt-get install nodejs")
 
 LIMITS = Limits(address_space_mb=2048)
-"""Node 20 reserves 770 MB of address space before a program begins, Node 24 twice as much."""
+"""Node 20 reserves 770 MB of address space before the program starts, Node 24 twice as much."""
 
-RUN = ("node", "main.js")  # any flag for V8 costs Node 6 ms
+RUN = ("node", "main.js")  # no flag for V8: each one costs 6 ms
 
 
 def literal(value: Value) -> str:
@@ -60,7 +60,7 @@ def literal(value: Value) -> str:
 
 
 def type_name(declared: Type) -> str:
-    """As TypeScript writes it, which JSDoc does, too."""
+    """Return the type in TypeScript's notation, which JSDoc uses as well."""
     match declared:
         case Type("list", Type() as item):
             name = type_name(item)

@@ -1,4 +1,4 @@
-"""PHP: how its programs are run, and how a built-in problem is written in it."""
+"""Run PHP programs, and render the built-in problems in PHP."""
 
 import json
 
@@ -55,14 +55,14 @@ def literal(value: Value) -> str:
 
 
 def declared_type(declared: Type) -> str:
-    """For a signature, where an array says nothing about its items."""
+    """Return the type for a signature, where an array has no item type."""
     if declared.name == "optional" and declared.item is not None:
         return f"?{declared_type(declared.item)}"
     return {"str": "string", "list": "array", "dict": "array"}.get(declared.name, declared.name)
 
 
 def doc_type(declared: Type) -> str:
-    """For a doc comment."""
+    """Return the type for a doc comment."""
     match declared:
         case Type("list", Type() as item):
             name = doc_type(item)
@@ -103,7 +103,7 @@ PHP = LanguageAdapter(
     label="PHP",
     toolchain=Toolchain(
         source_name="main.php",
-        # Debian's settings print no error and leave memory unlimited.
+        # Debian's settings print no errors and do not limit memory.
         run=(
             "php",
             "-d",

@@ -1,4 +1,4 @@
-"""Python: how its programs are run, and how a built-in problem is written in it."""
+"""Run Python programs, and render the built-in problems in Python."""
 
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
 from eval_humaneval.languages.naming import prose
@@ -63,7 +63,7 @@ PYTHON = LanguageAdapter(
     label="Python",
     toolchain=Toolchain(
         source_name="main.py",
-        # Isolated from the user's environment; no site-packages, which halves the start-up.
+        # Isolated from the user's environment, and without site-packages, which halves the start-up time.
         run=("python3", "-I", "-S", "main.py"),
         tools=(Tool("python3", "apt-get install python3"),),
         verdict="print('{0}' + '{1}')",

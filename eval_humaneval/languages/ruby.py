@@ -1,4 +1,4 @@
-"""Ruby: how its programs are run, and how a built-in problem is written in it."""
+"""Run Ruby programs, and render the built-in problems in Ruby."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def literal(value: Value) -> str:
 
 
 def type_name(declared: Type) -> str:
-    """As YARD writes it."""
+    """Return the type in YARD's notation."""
     if declared.item is None:
         return {"int": "Integer", "float": "Float", "str": "String", "bool": "Boolean"}[declared.name]
     item = type_name(declared.item)
@@ -86,8 +86,8 @@ RUBY = LanguageAdapter(
     label="Ruby",
     toolchain=Toolchain(
         source_name="main.rb",
-        # Gems stay, although they take 25 ms: prime and matrix are such, which a completion may require.
-        # Set is there without a `require`, as it is from Ruby 3.2 on.
+        # Gems take 25 ms, but a completion may require those of prime and matrix. Set is loaded, because Ruby
+        # 3.2 and later have it without a `require`.
         run=("ruby", "--disable=did_you_mean,error_highlight", "-rset", "main.rb"),
         tools=(Tool("ruby", "apt-get install ruby"),),
         verdict="puts '{0}' + '{1}'",

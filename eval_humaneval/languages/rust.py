@@ -1,6 +1,6 @@
-"""Rust: how its programs are run, and how a built-in problem is written in it.
+"""Run Rust programs, and render the built-in problems in Rust.
 
-Texts and collections are borrowed as arguments (`&str`, `&[i32]`, `&[&str]`) and owned as results.
+Strings and collections are borrowed as arguments (`&str`, `&[i32]`, `&[&str]`) and owned as results.
 """
 
 import json
@@ -13,7 +13,7 @@ from eval_humaneval.problems.problem import VERDICT_MARK
 IMPORTS = "use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};\n"
 
 MAX_EXAMPLE = 96
-"""Columns of a line that rustfmt leaves in one piece, less `/// `."""
+"""Columns of the longest line that rustfmt does not split, without `/// `."""
 
 CHECK = """\
 trait Same {
@@ -95,7 +95,7 @@ def scalar(value: Value, declared: Type) -> str:
 
 
 def owned(value: Value, declared: Type) -> str:
-    """`value` as an expression of its owned type."""
+    """Return `value` as an expression of its owned type."""
     if declared.item is None:
         return scalar(value, declared) + (".into()" if declared.name == "str" else "")
     item = declared.item
@@ -127,7 +127,7 @@ def call(spec: Spec, case: Case) -> str:
 
 
 def example(spec: Spec, case: Case) -> list[str]:
-    """As a doc test says it: a text of the result may be compared with a borrowed one."""
+    """Return the lines of a doc test. They compare a returned String with a string literal."""
     got, returns = call(spec, case), spec.returns
     if returns.name == "bool":
         return [f"assert!({'' if case.returns else '!'}{got});"]
@@ -162,15 +162,15 @@ RUST = LanguageAdapter(
         compile=(
             *("rustc", "--edition", "2021", "-A", "warnings"),
             *("-C", "opt-level=0", "-C", "debuginfo=0"),
-            *("-C", "codegen-units=1"),  # Fewer threads, and half the address space.
-            *("-C", "strip=debuginfo"),  # That of the standard library: a tenth of the time.
+            *("-C", "codegen-units=1"),  # fewer threads, and half the address space
+            *("-C", "strip=debuginfo"),  # of the standard library: saves a tenth of the time
             *("-o", "main", "main.rs"),
         ),
         run=("./main",),
-        # rustc calls cc to link; most of the 0.3 s of CPU is that.
+        # rustc calls cc to link, which takes most of the 0.3 s of CPU.
         tools=(Tool("rustc", "apt-get install rustc"), Tool("cc", "apt-get install gcc")),
         verdict='println!("{{}}{{}}", "{0}", "{1}");',
-        # 512 MB pass with rustc 1.63.
+        # rustc 1.63 needs 512 MB.
         limits=Limits(address_space_mb=1024),
     ),
     render=render,

@@ -1,4 +1,4 @@
-"""TypeScript: JavaScript with types in the signature, which a compile step removes before Node runs it."""
+"""Run TypeScript programs: JavaScript with types, which a compile step removes before Node runs it."""
 
 from eval_humaneval.languages.base import LanguageAdapter, Toolchain
 from eval_humaneval.languages.javascript import LIMITS, NODE, RUN, STOPS, doc_comment, tests, type_name

@@ -1,4 +1,4 @@
-"""Vue: how a component and its test are run; its problems are data (vue_problems.py), not rendered."""
+"""Run a Vue component and its test. The Vue problems are not rendered: vue_problems.py loads them."""
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
 from eval_humaneval.runtime import DIST
@@ -11,7 +11,7 @@ VUE = LanguageAdapter(
         run=("node", "vue.cjs", "component.js", "test.js"),
         tools=(Tool("node", "apt-get install nodejs"),),
         verdict='console.log("{0}" + "{1}")',
-        # Node reserves far more than it uses: Node 20 starts from 768 MB on, Node 24 needs 1.5 GB.
+        # Node reserves far more than it uses: Node 20 needs 768 MB, Node 24 needs 1.5 GB.
         limits=Limits(address_space_mb=4096),
         files={name: DIST / name for name in ("vue-compile.cjs", "vue.cjs")},
     ),

@@ -2,8 +2,8 @@
 
     python -m eval_humaneval.gate.laboratory.simulate --draws 1000    # 20 minutes on two free cores
 
-Prints two tables, whose main rows are in docs/gate-statistics.md: the margins and the smallest visible drops of
-runs by their size, and the share of PASS, FAIL and INCONCLUSIVE for each kind of damage.
+Prints two tables, whose main rows are in docs/gate-statistics.md: the margins and the smallest visible drops
+of runs by their size, and the share of PASS, FAIL and INCONCLUSIVE for each kind of damage.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Loading public sets: what is recognised, what is skipped, and what is refused with which words."""
+"""Tests of loading public sets: formats, skipped languages, and error messages."""
 
 import gzip
 import importlib.util
@@ -141,7 +141,7 @@ def test_there_must_be_something(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, words in {
         "empty.jsonl": "holds no records",
-        "object.json": "is no list of records",
+        "object.json": "is not a list of records",
         "set.csv": "does not end with",
         "folder": "holds no file that ends with",
         "missing.jsonl": "There is no problem set",
@@ -209,5 +209,5 @@ def test_a_set_in_the_hubs_layout(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("hub_cache")
 def test_a_hub_out_of_reach_says_what_to_do() -> None:
-    with pytest.raises(ConfigError, match=r"acepilot/no-such-set:de is no file or folder here.*Download it"):
+    with pytest.raises(ConfigError, match=r"no file or folder acepilot/no-such-set:de,.*Download it"):
         formats.load("acepilot/no-such-set:de")

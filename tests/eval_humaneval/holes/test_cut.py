@@ -166,7 +166,7 @@ def test_a_corpus_gives_its_heldout_code_evenly_by_repository(tmp_path: Path) ->
 
 
 def test_nothing_to_cut_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="There is no folder"):
         cut_holes(tmp_path / "nowhere", per_language=9, seed=1)
     with pytest.raises(ConfigError, match="No hole can be cut"):
         cut_holes(repository(tmp_path / "empty", {"README.md": "# Empty\n"}), per_language=9, seed=1)

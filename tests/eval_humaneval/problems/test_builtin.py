@@ -36,7 +36,7 @@ def test_types_are_read_from_text():
 
 @pytest.mark.parametrize("text", ["", "integer", "list", "list[]", "dict[int, str]", "dict[str]", "list[int"])
 def test_what_is_no_type_is_refused(text: str):
-    with pytest.raises(ValueError, match="is no type"):
+    with pytest.raises(ValueError, match="is not a type"):
         parse_type(text)
 
 
