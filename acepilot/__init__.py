@@ -1,6 +1,6 @@
-"""What every Acepilot program agrees on: protocol, errors, languages, prompts, filters, models.
+"""The core that every Acepilot program shares: protocol, errors, languages, prompts, filters, models.
 
-Never imports torch, a web framework or an editor library.
+It imports no web framework and no editor library, and torch only to read or write weights.
 """
 
 __version__ = "0.1.0"

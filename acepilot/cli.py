@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
-GO_ON = "Give the same command again to go on."
+GO_ON = "Run the same command again to continue."
 
 _Given = ParamSpec("_Given")
 
@@ -22,10 +22,10 @@ _Given = ParamSpec("_Given")
 def program(
     *, error_code: int | None = None, resumes: bool = False
 ) -> Callable[[Callable[_Given, int]], Callable[_Given, int]]:
-    """Decorate a program's `main`, so that its errors become a sentence and the exit code that it returns.
+    """Decorate a program's `main`: an error is printed as a sentence, and its exit code is returned.
 
-    `error_code` takes the place of every error's own code, in programs where that code is a verdict.
-    With `resumes`, the user is told that the same command goes on where this one stopped.
+    `error_code` replaces the exit codes of all errors, for programs whose other codes are verdicts. With
+    `resumes`, the message says that the same command continues where it stopped.
     """
 
     def decorated(main: Callable[_Given, int]) -> Callable[_Given, int]:
@@ -34,7 +34,7 @@ def program(
             try:
                 code = main(*args, **kwargs)
                 if not sys.stdout.closed:
-                    sys.stdout.flush()  # a closed pipe is noticed here, not after the last handler is gone
+                    sys.stdout.flush()  # here a closed pipe can still be handled
                 return code
             except KeyboardInterrupt:
                 if resumes:
@@ -44,7 +44,7 @@ def program(
                 print_error(error.message)
                 return error_code or error.exit_code
             except SystemExit as error:
-                if isinstance(error.__context__, BrokenPipeError):  # rich's answer to a closed pipe
+                if isinstance(error.__context__, BrokenPipeError):  # rich exits when the pipe is closed
                     return PIPE_CLOSED
                 raise
             except Exception as error:
@@ -54,7 +54,7 @@ def program(
                     print_error(f"{error}. {GO_ON}" if resumes else f"{error}.")
                 else:
                     sys.excepthook(type(error), error, error.__traceback__)
-                    print_error("this is a fault of Acepilot; please report it with the lines above.")
+                    print_error("this is a bug in Acepilot; please report it with the lines above.")
                 return error_code or AcepilotError.exit_code
 
         return run
@@ -63,24 +63,24 @@ def program(
 
 
 def print_error(sentence: str) -> None:
-    """Print `error:` and the sentence, which may hold any characters, on standard error."""
+    """Print `error:` and the sentence on standard error."""
     is_red = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     print("\x1b[31merror:\x1b[0m" if is_red else "error:", sentence, file=sys.stderr)
 
 
 def text_console(*, stderr: bool = False) -> "Console":
-    """Return a rich console that prints strings as they are, in tables, too.
+    """Return a rich console that prints strings unchanged, in tables too.
 
-    Rich would read `[x]` in a path as markup and `:x:` as an emoji, and would break long lines.
+    By default, rich takes `[x]` in a path for markup and `:x:` for an emoji, and breaks long lines.
     """
-    from rich.console import Console  # slow to import: the servers do without
+    from rich.console import Console  # slow to import, and the servers do not need it
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _reader_is_gone() -> bool:
-    """Return True when the reader of standard output or error is gone; discard what is left to write."""
-    if sys.platform == "win32":  # has no poll, and other errors for a closed pipe
+    """Return True when the reader of standard output or error is gone; discard the remaining output."""
+    if sys.platform == "win32":  # Windows has no poll, and other errors for a closed pipe
         return False
     outputs = select.poll()
     for output in (1, 2):

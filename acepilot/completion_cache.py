@@ -1,17 +1,17 @@
-"""What was suggested, kept for as long as it can still be true: a step of the keystroke flow.
+"""The cache of suggestions, in the language server and in the server.
 
-A suggestion answers more than the place it was made for: whoever types its first characters has a use for the
-rest. So a lookup walks back from the cursor, and asks for every distance: was there a suggestion here that
-begins with just what was typed since?
+A suggestion stays useful while the user types its first characters: the rest of it is still the answer. So a
+lookup walks back from the cursor, and asks at every distance: was there a suggestion at this position that
+begins with exactly the characters typed since?
 
-A place is known by its *last* lines before the cursor and its *first* lines after it, with all their white
-space. The far ends are left out on purpose: the window that an editor sends slides while one scrolls and
-types, and what lies 200 lines above says nothing that these lines, the path and the language do not.
+The key of a position is the *last* lines before the cursor and the *first* lines after it, with all their
+white space. Lines further away are left out, because the window that an editor sends moves while the user
+scrolls and types.
 
-Brackets: an editor that closes them by itself changes the suffix while one types. After `foo(` the suffix
-gains a `)` that nobody typed. A lookup therefore tries the suffix as it is and, where the typed part left
-brackets or quotes open, the suffix without the closers that answer them. The remaining text may then end with
-a closer that stands right of the cursor already; whoever inserts it must write over that one.
+An editor that closes brackets itself changes the suffix while the user types: after `foo(` the suffix gains a
+`)` that nobody typed. So a lookup tries the suffix as it is and, if the typed part left brackets or quotes
+open, the suffix without the closers that belong to them. The remaining text may then end with a closer that
+already stands right of the cursor; the client that inserts the text must overwrite that closer.
 """
 
 from collections import OrderedDict
@@ -21,8 +21,10 @@ PREFIX_LINES = 8
 PREFIX_CHARS = 1_000
 SUFFIX_LINES = 4
 KEY_SUFFIX_CHARS = 300
+"""Limits of a key. Shorter keys would be equal in repetitive code; longer ones would change on scrolling."""
+
 MAX_TYPED_CHARS = 400
-"""How far back a lookup walks. Nobody types 400 characters of one suggestion."""
+"""Characters that a lookup walks back: nobody types 400 characters of one suggestion."""
 
 CLOSER_OF = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'", "`": "`"}
 
@@ -31,16 +33,18 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Hit:
-    """`text` remains to be offered; `typed` characters of the suggestion were typed already (0: exact)."""
+    """A suggestion that was found: its remaining `text`, after `typed` characters that the user has typed.
+
+    `tag` is what the suggestion was stored with.
+    """
 
     text: str
     typed: int
     tag: str = ""
-    """What the suggestion was put with."""
 
 
 class CompletionCache:
-    """The last `capacity` suggestions, least recently used out first. An empty one is an answer, too."""
+    """Keep the `capacity` suggestions used last. An empty suggestion is stored, and found, like any other."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -50,9 +54,10 @@ class CompletionCache:
         return len(self._known)
 
     def put(self, prefix: str, suffix: str, salt: str, text: str, tag: str = "") -> None:
-        """Remember `text` for the cursor between the two. `salt`: path, language, model, mode.
+        """Store `text` for the cursor between `prefix` and `suffix`.
 
-        A hit gives `tag` back, such as the completion's id.
+        `salt` is a text of path, language, model and mode; only an equal `salt` finds the suggestion. A hit
+        returns `tag`, for example the completion's id.
         """
         key = (salt, _prefix_tail(prefix), suffix_head(suffix))
         self._known[key] = (text, tag)
@@ -61,7 +66,7 @@ class CompletionCache:
             self._known.popitem(last=False)
 
     def get(self, prefix: str, suffix: str, salt: str) -> Hit | None:
-        """The nearest suggestion that what was typed since follows. Typed to its end, it is a miss."""
+        """Return the nearest suggestion that the user is typing. One that was typed to its end is a miss."""
         prefix = prefix[-PREFIX_CHARS - MAX_TYPED_CHARS :]
         for typed_chars in range(min(len(prefix), MAX_TYPED_CHARS) + 1):
             before = prefix[: len(prefix) - typed_chars]
@@ -80,12 +85,12 @@ class CompletionCache:
 
 
 def same_suffix(before: str, now: str, typed: str) -> bool:
-    """True when `now` is the suffix `before`, apart from closers that an editor added for `typed`."""
+    """Return True if `now` equals the suffix `before`, apart from closers that an editor added for `typed`."""
     return suffix_head(before) in _heads(now, typed)
 
 
 def suffix_head(suffix: str) -> str:
-    """The first lines of a suffix: what tells one place from another."""
+    """Return the first lines of a suffix, which are part of the key."""
     return "".join(suffix[:KEY_SUFFIX_CHARS].splitlines(keepends=True)[:SUFFIX_LINES])
 
 
@@ -94,7 +99,7 @@ def _prefix_tail(prefix: str) -> str:
 
 
 def _heads(suffix: str, typed: str) -> list[str]:
-    """The suffix heads under which a suggestion may have been kept, before `typed` was typed."""
+    """Return the suffix heads under which a suggestion may be stored that was made before `typed`."""
     expected = _open_closers(typed)
     added = 0
     while added < min(len(expected), len(suffix)) and suffix[added] == expected[added]:
@@ -103,7 +108,7 @@ def _heads(suffix: str, typed: str) -> list[str]:
 
 
 def _open_closers(typed: str) -> str:
-    """The closers that an editor would have put right of the cursor for `typed`, in their order."""
+    """Return the closers that an editor would have added right of the cursor for `typed`, in their order."""
     waiting: list[str] = []
     for char in typed:
         if waiting and char == waiting[-1]:

@@ -1,12 +1,12 @@
-"""The corpus as files: its tables' columns and its manifest. `finetune.data` writes it, training reads it.
+"""The files of a corpus: its tables' columns and its manifest. finetune/corpus writes it, training reads it.
 
 CORPUS/
-├── manifest.json                where it came from, what every filter took out, hashes of everything
+├── manifest.json                sources, what every filter removed, hashes of all files
 ├── report.html                  the same for people
-├── README.md                    tells the `datasets` library which tables there are
-├── documents/{train,heldout}/   one row a file: text and where it is from
-├── packed/{train,heldout}/      one row a training sequence, if a tokenizer was given
-└── tokenizer/                   the tokenizer of `packed`, sentinels added where it had none
+├── README.md                    lists the tables for the `datasets` library
+├── documents/{train,heldout}/   one row per file: its text and its source
+├── packed/{train,heldout}/      one row per training sequence, if a tokenizer was given
+└── tokenizer/                   the tokenizer of `packed`, with sentinels added if it had none
 """
 
 import hashlib
@@ -25,17 +25,20 @@ Kind = Literal["code", "replay", "instruction"]
 
 INPUT_IDS = "input_ids"
 POSITION_IDS = "position_ids"
-"""Starts again at 0 for each document of a sequence: that alone keeps documents apart in attention."""
+"""Starts again at 0 for each document of a sequence: attention separates documents by this alone."""
+
 LABELS = "labels"
-"""Equal to `input_ids`, not shifted, and `NO_LOSS` where nothing is to be learnt."""
+"""Equal to `input_ids`, not shifted; `NO_LOSS` at tokens that do not count for the loss."""
+
 NO_LOSS = -100
-"""At padding, at the first token of each document (nothing is before it), and in an instruction's prompt."""
+"""The label of padding, of the first token of each document, and of an instruction's prompt."""
+
 LANGUAGE = "language"
-"""A packed row holds documents of one language."""
+"""All documents of a packed row have the same language."""
 
 
 class CorpusUnusable(AcepilotError):
-    """No corpus can be built from what was given, or the folder is not a whole corpus."""
+    """No corpus can be built from the input, or the folder is not a complete corpus."""
 
     code = "corpus_unusable"
     status = 422
@@ -51,8 +54,10 @@ class CorpusFile(_Part):
 
 
 class RepositoryEntry(_Part):
-    """One source. `content_sha256` covers each file's path and bytes, those that were filtered out too.
-    `split` is None where it is the only one: its files are split."""
+    """One source. `content_sha256` covers path and bytes of each file, filtered out or not.
+
+    `split` is None if it is the only source: then its files are divided between the splits.
+    """
 
     id: str
     source: str
@@ -63,7 +68,7 @@ class RepositoryEntry(_Part):
 
 
 class FilterCount(_Part):
-    """What one filter saw and let through, in documents, by language; `reasons` counts what it dropped."""
+    """Documents that one filter saw and kept, by language; `reasons` counts the documents that it dropped."""
 
     name: str
     seen: dict[str, int]
@@ -77,7 +82,7 @@ class Amount(_Part):
 
 
 class PackedSplit(_Part):
-    """Counts of one split's sequences. `loss_tokens`: those with a label."""
+    """Counts of one split's sequences. `loss_tokens` are the tokens with a label."""
 
     sequences: int = 0
     documents: int = 0
@@ -90,7 +95,7 @@ class PackedSplit(_Part):
 
 
 class Sentinels(_Part):
-    """The tokens of fill-in-the-middle. `added`: put into embedding rows that the model had left unused."""
+    """The tokens of fill-in-the-middle. If `added`, they use embedding rows that the model had not used."""
 
     format: str
     prefix: tuple[str, int]
@@ -116,7 +121,7 @@ class Contaminated(_Part):
 
 
 class CorpusManifest(_Part):
-    hash: str = Field(description="Of inputs, options and outputs together: the name of this corpus.")
+    hash: str = Field(description="Hash of inputs, options and outputs together; it identifies the corpus.")
     inputs_hash: str
     options_hash: str
     outputs_hash: str
@@ -128,27 +133,27 @@ class CorpusManifest(_Part):
     contaminated: list[Contaminated]
     documents: dict[Split, dict[str, Amount]] = Field(description="By language.")
     kinds: dict[Split, dict[str, Amount]] = Field(description="Code, replay and instructions.")
-    blocks: dict[str, int] = Field(description="Vue: how many blocks of each form.")
+    blocks: dict[str, int] = Field(description="Blocks of Vue files, by form.")
     packing: Packing | None
     files: dict[str, CorpusFile] = Field(description="By path inside the corpus.")
     made_with: dict[str, str] = Field(description="Library versions; not part of the hash.")
 
 
 def canonical_hash(value: Any) -> str:
-    """sha256 of a JSON value, whatever the order of its keys."""
+    """Return the sha256 of a JSON value, which does not depend on the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_corpus_manifest(folder: Path) -> CorpusManifest:
-    """The manifest of a corpus folder. Raises CorpusUnusable when there is none or it is damaged."""
+    """Read the manifest of a corpus folder. Raises CorpusUnusable when it is missing or damaged."""
     path = folder / MANIFEST_FILE
     try:
         return CorpusManifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorpusUnusable(
             f"{folder} is not a corpus: it has no {MANIFEST_FILE}. "
-            "Build one with `python -m finetune.corpus`."
+            "Build a corpus with `python -m finetune.corpus`."
         ) from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise CorpusUnusable(

@@ -1,4 +1,4 @@
-"""A full disk becomes NotEnoughDisk: `check_room` looks before writing, `explain_full_disk` while writing."""
+"""Raise NotEnoughDisk for a full disk: `check_room` before writing, `explain_full_disk` while writing."""
 
 import errno
 import shutil
@@ -14,28 +14,28 @@ HOME_ADVICE = "free some space, or set ACEPILOT_HOME to a folder on a larger dis
 
 _ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = (
-    "No space left",  # the system's, as tools print it and as safetensors and pyarrow repeat it
+    "No space left",  # the system's message, which tools, safetensors and pyarrow repeat
     "Disk quota exceeded",
-    "StorageFull",  # Rust's name, in safetensors' errors
-    "unexpected pos",  # torch.save, which looks where its file ends and not why
+    "StorageFull",  # Rust's name for it, in safetensors' errors
+    "unexpected pos",  # torch.save notices only that its file is too short
     "PytorchStreamWriter failed",
 )
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Return True for a full disk or an exceeded quota, also where a library wraps the system's error."""
+    """Return True for a full disk or an exceeded quota, even if a library wraps the system's error."""
     return getattr(error, "errno", None) in _ERRNOS or says_full_disk(str(error))
 
 
 def says_full_disk(text: str) -> bool:
-    """Return True when a library's or a tool's error message tells of a full disk or an exceeded quota."""
+    """Return True if an error message reports a full disk or an exceeded quota."""
     return any(words in text for words in _WORDS)
 
 
 def check_room(place: Path, needed_bytes: int, what: str, advice: str) -> None:
     """Raise NotEnoughDisk unless the disk of `place` has `needed_bytes` free.
 
-    `what` is what needs them, `advice` what to do: both become parts of the sentence.
+    The message begins with `what`, the thing that needs the space, and ends with `advice`.
     """
     free_bytes = _free_bytes(place)
     if free_bytes < needed_bytes:
@@ -49,14 +49,14 @@ def check_room(place: Path, needed_bytes: int, what: str, advice: str) -> None:
 def explain_full_disk(place: Path, advice: str, *, unfinished: Path | None = None) -> Generator[None]:
     """Raise NotEnoughDisk for a full disk inside the block; every other error passes as it is.
 
-    The sentence names `place`, the bytes free on its disk, and `advice`. `unfinished` is a folder that is
-    then removed, because nothing would finish it.
+    The message names `place`, the bytes free on its disk, and `advice`. The folder `unfinished` is removed
+    then, because nothing would finish it.
     """
     try:
         yield
     except AcepilotError:
         raise
-    except Exception as error:  # torch, safetensors and executors wrap the system's error in their own
+    except Exception as error:  # torch, safetensors and executors wrap the system's error
         if not is_full_disk(error):
             raise
         free_bytes = _free_bytes(place)
@@ -66,6 +66,6 @@ def explain_full_disk(place: Path, advice: str, *, unfinished: Path | None = Non
 
 
 def _free_bytes(place: Path) -> int:
-    """Return the free bytes of the disk that holds `place`, which need not exist yet."""
+    """Return the free bytes on the disk of `place`, which need not exist yet."""
     there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
     return shutil.disk_usage(there).free

@@ -1,35 +1,42 @@
-"""Every failure that a user can meet: a stable code, an HTTP status, and a sentence that says what to do.
+"""The errors that a user can meet: each has a stable code, an HTTP status, and a message that helps.
 
-A program that an error ends has its `exit_code` (acepilot/cli.py, docs/reference/exit-codes.md).
+A program that ends with an error returns its `exit_code` (acepilot/cli.py, docs/reference/exit-codes.md).
+Errors of one package only are defined there; the tree names their modules.
 
 AcepilotError
-├── BadRequest                422  the request cannot be understood; names the field
+├── BadRequest                422  the request is not valid; `field` names the wrong field
 ├── Unauthorized              401  the token is missing or wrong
-├── NotFound                  404  no such id
-├── BodyTooLarge              413  more than any request needs
-├── BodyTooSlow               408  a body that did not come to its end (server/routes/guard.py)
-├── CompletionTooSlow         500  a completion that did not (server/completion.py)
-├── Overloaded                429  the queue is full; carries how long to wait
+├── NotFound                  404  there is no completion with this id
+├── BodyTooLarge              413  the request's body is larger than any request needs
+├── BodyTooSlow               408  the request's body did not arrive in time (server/routes/guard.py)
+├── CompletionTooSlow         500  the completion took too long (server/completion.py)
+├── Overloaded                429  the queue is full; `retry_after_s` says how long to wait
 ├── ServerNotReady            503  the model is still loading, or failed to load
-├── EngineFailed              500  the engine broke in the middle of a request
-├── ModelNotFound             404  no such model here
-├── ModelBroken               500  a model's files are damaged, or no engine reads their form
-├── DownloadFailed            502  no source gave the bytes that were asked for
-├── NotEnoughDisk             507  the disk cannot hold what is to be written
-├── ConfigError               400  settings that contradict each other or do not parse
-├── CannotListen              409  another program has the address that was to be served
+├── EngineFailed              500  the engine failed during a request
+├── ModelNotFound             404  there is no such model, on this disk or on the hub
+├── ModelBroken               500  a model's files are damaged, or no engine reads their format
+├── DownloadFailed            502  a download failed from every source
+├── NotEnoughDisk             507  the disk is full, or has too little room for what is to be written
+├── ConfigError               400  settings or flags are wrong or contradict each other
+├── CannotListen              409  another program already listens on the address
 ├── PromotionRefused          409  the model may not become the current one (acepilot/models/promotion.py)
-├── PublishFailed             502  a hub did not take a model (acepilot/models/publish.py)
-├── SandboxUnavailable        503  nothing here keeps a stranger's program from doing harm
-├── CorpusUnusable            422  no corpus can be built from this (acepilot/corpus.py)
-└── StageFailed               500  a step of the corpus pipeline broke (finetune/data)
+├── PublishFailed             502  a hub did not take the model (acepilot/models/publish.py)
+├── SandboxUnavailable        503  this machine has no sandbox for generated programs
+├── CorpusUnusable            422  no corpus can be built or read from this (acepilot/corpus.py)
+├── StageFailed               500  a step of the corpus pipeline failed (finetune/corpus/executors.py)
+├── TrainingDiverged          500  a run cannot recover: its loss is useless (finetune/training/stability.py)
+├── CheckpointUnusable        409  a run cannot resume from its folder (finetune/training/run_folder.py)
+└── CheckFailed               500  a converted model computes something else (finetune/convert/check.py)
 """
 
 from typing import ClassVar
 
 
 class AcepilotError(Exception):
-    """Base of the tree. `str(error)` is a sentence for the user and says what to do."""
+    """The base of the tree. `message` is for the user: what happened, and what to do.
+
+    `field` is the name of the setting or the request's field that is wrong.
+    """
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
@@ -62,7 +69,7 @@ class BodyTooLarge(AcepilotError):
 
 
 class Overloaded(AcepilotError):
-    """The queue is full. `retry_after_s` is when a place is expected, in seconds."""
+    """The queue is full. A place is expected to be free in `retry_after_s` seconds."""
 
     code = "overloaded"
     status = 429
@@ -105,13 +112,13 @@ class NotEnoughDisk(AcepilotError):
 class ConfigError(AcepilotError):
     code = "config_error"
     status = 400
-    exit_code = 2  # argparse's own, for what is wrong on the command line
+    exit_code = 2  # as argparse exits when the command line is wrong
 
 
 class CannotListen(AcepilotError):
     code = "cannot_listen"
     status = 409
-    exit_code = 3  # uvicorn's own
+    exit_code = 3  # as uvicorn exits when it cannot listen
 
 
 class SandboxUnavailable(AcepilotError):

@@ -1,8 +1,8 @@
-"""Fill-in-the-middle formats as data: how prefix and suffix are laid out for each family of models.
+"""Fill-in-the-middle (FIM) formats: how prefix and suffix are laid out for each family of models.
 
-The prefix-suffix-middle order is used throughout: the starter follows it best (suffix-first, which would let
-the KV cache keep the suffix too, made it repeat the whole file), and clipping happens before rendering, so a
-sentinel is never cut away. A file that itself contains a sentinel has it broken up first.
+All formats use the order prefix, suffix, middle. The order suffix, prefix would let the KV cache keep the
+suffix too, but the starter then repeats the whole file. Texts are clipped before they are rendered, so that
+no sentinel is cut off. Special tokens in a user's file are broken up first.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ from acepilot.protocol import Snippet
 
 @dataclass(frozen=True)
 class FimFormat:
-    """The sentinels of one family. `file_separator` introduces another file, where the model knows that."""
+    """The sentinels of one family of models. `file_separator` begins another file, if there is one."""
 
     name: str
     prefix: str
@@ -36,14 +36,14 @@ SENTINELS = frozenset(
 
 
 def is_sentinel(added: str) -> bool:
-    """Of a token that was added to a vocabulary: some models' files do not call theirs special (Qwen's)."""
+    """Return True for a sentinel among a vocabulary's added tokens; Qwen does not mark its own as special."""
     return added in SENTINELS or (added.startswith("<|") and added.endswith("|>"))
 
 
 def format_for(special_tokens: Collection[str]) -> FimFormat | None:
-    """The format whose sentinels are all among a tokenizer's special tokens; None: the model has no FIM.
+    """Return the format whose sentinels are all special tokens of a tokenizer; None: the model has no FIM.
 
-    Without its family's `file_separator` where the tokenizer has no such token (StarCoder 1, Granite).
+    If the tokenizer lacks the family's `file_separator` (StarCoder 1, Granite), so does the format.
     """
     for fim in FORMATS:
         if {fim.prefix, fim.suffix, fim.middle} <= set(special_tokens):
@@ -51,9 +51,9 @@ def format_for(special_tokens: Collection[str]) -> FimFormat | None:
     return None
 
 
-def neutralise(text: str, special_tokens: Collection[str]) -> str:
-    """`text` with each special token broken by a space, so that a user's file cannot steer the model."""
-    if "<" not in text:  # every known special token has one; most files are left alone at the cost of a scan
+def break_special_tokens(text: str, special_tokens: Collection[str]) -> str:
+    """Return `text` with a space in each special token, so that a user's file cannot steer the model."""
+    if "<" not in text:  # every known special token has one; a scan for it is cheap
         return text
     for token in special_tokens:
         if token in text:
@@ -61,15 +61,15 @@ def neutralise(text: str, special_tokens: Collection[str]) -> str:
     return text
 
 
-def told(fim: FimFormat | None, snippet: Snippet, comment: str) -> str:
-    """One snippet as the model reads it."""
+def render_snippet(fim: FimFormat | None, snippet: Snippet, comment: str) -> str:
+    """Return one snippet as the model reads it."""
     if fim and fim.file_separator:
         return f"{fim.file_separator}{snippet.path}\n{snippet.text}\n"
     return "".join(f"{comment} {line}\n" for line in (snippet.path, *snippet.text.splitlines()))
 
 
-def own_name(fim: FimFormat | None, path: str) -> str:
-    """What ends the snippets: from here on, it is the file itself."""
+def render_own_path(fim: FimFormat | None, path: str) -> str:
+    """Return the line that ends the snippets: the path of the file that is completed."""
     return f"{fim.file_separator}{path}\n" if path and fim and fim.file_separator else ""
 
 
@@ -82,14 +82,14 @@ def render(
     path: str,
     comment: str,
 ) -> str:
-    """The model's prompt. Snippets come first, oldest first: the KV cache keeps them while the user types.
+    """Return the model's prompt. Snippets come first, the oldest at the top, where the KV cache keeps them.
 
-    `path` names the file itself after them. Without `fim` the suffix is left out (the early stops use it
-    instead), and snippets become comment lines behind `comment`, the language's line comment mark.
+    `path`, the file that is completed, follows them. Without `fim` the suffix is left out (the early stops
+    use it instead), and snippets become comment lines after `comment`, the language's line comment mark.
     """
-    parts = [told(fim, snippet, comment) for snippet in snippets]
+    parts = [render_snippet(fim, snippet, comment) for snippet in snippets]
     if snippets:
-        parts.append(own_name(fim, path))
+        parts.append(render_own_path(fim, path))
     if fim is None:
         parts.append(prefix)
     else:

@@ -1,4 +1,4 @@
-"""What every program knows of a language: read once from languages.toml, asked by prompt and filters."""
+"""The programming languages, read once from languages.toml: comments, quotes, blocks, grammar."""
 
 import tomllib
 from collections.abc import Mapping
@@ -15,10 +15,11 @@ BlockStyle = Literal["braces", "indent", "tags", "plain"]
 
 @dataclass(frozen=True)
 class Language:
-    """One row of languages.toml.
+    """One table of languages.toml.
 
-    `extensions` also holds whole file names, such as Makefile. `grammar` is tree-sitter-language-pack's name.
-    `stops` begin a new definition; they start with a newline, so that they can serve as stop strings.
+    `extensions` also holds whole file names, such as Makefile. `grammar` is a name of
+    tree-sitter-language-pack. Each of `stops` begins a new definition, and starts with a newline, so that it
+    can serve as a stop string.
     """
 
     id: str
@@ -57,16 +58,16 @@ def _table() -> dict[str, Language]:
 
 
 LANGUAGES: Mapping[str, Language] = _table()
-"""By our own id. `plaintext` is what everything unknown becomes."""
+"""The languages by our own id. Every unknown language becomes `plaintext`."""
 
 _BY_LSP_ID = {name: language for language in LANGUAGES.values() for name in (language.id, *language.lsp_ids)}
 _BY_EXTENSION = {end: language for language in LANGUAGES.values() for end in language.extensions}
 
 
 def language_for(lsp_id: str | None = None, path: str | None = None) -> Language:
-    """A document's language: by its LSP id (or ours) where that is known, else by path, else plain text.
+    """Return a document's language: by its LSP id (or our id), else by its path, else plain text.
 
-    An editor says `plaintext` of every file that it knows nothing of: the path knows better.
+    Editors send `plaintext` for every file type they do not know; so for `plaintext` the path decides.
     """
     plain = LANGUAGES["plaintext"]
     if lsp_id and (known := _BY_LSP_ID.get(lsp_id.lower(), plain)) is not plain:
@@ -83,13 +84,13 @@ def language_for(lsp_id: str | None = None, path: str | None = None) -> Language
 
 @cache
 def parser_for(language: Language) -> "Parser | None":
-    """A tree-sitter parser, made on first use and kept; None where there is no grammar.
+    """Return the language's tree-sitter parser, which is made once; None if it has no grammar.
 
-    A parser is used by one thread at a time: `acepilot.syntax` holds the lock.
+    Only one thread at a time may use a parser: `acepilot.syntax` holds a lock.
     """
     if language.grammar is None:
         return None
-    # Lazily: 35 ms that many programs never need.
+    # This import takes 35 ms, and many programs never parse.
     from tree_sitter_language_pack import SupportedLanguage, get_parser
 
     return get_parser(cast(SupportedLanguage, language.grammar))

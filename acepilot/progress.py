@@ -1,4 +1,4 @@
-"""Progress of long work: a rich bar on a terminal, a few plain lines elsewhere."""
+"""Show the progress of long work: a bar on a terminal, a line per quarter elsewhere."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,12 +17,12 @@ from rich.progress import (
 from acepilot.cli import text_console
 
 Advance = Callable[[float], None]
-"""Called with what is done so far, in the unit of `total`."""
+"""To be called with the amount done so far, in the unit of the total."""
 
 
 @contextmanager
 def byte_progress(description: str, total_bytes: int, console: Console | None = None) -> Generator[Advance]:
-    """Yields a function that is told how many bytes are done so far."""
+    """Yield a function to be called with the number of bytes done so far."""
     size = f"{total_bytes / 1e6:.0f} MB"
     with _progress(description, total_bytes, size, DownloadColumn(), console) as advance:
         yield advance
@@ -30,7 +30,7 @@ def byte_progress(description: str, total_bytes: int, console: Console | None = 
 
 @contextmanager
 def count_progress(description: str, total: int, console: Console | None = None) -> Generator[Advance]:
-    """Yields a function that is told how many items are done so far."""
+    """Yield a function to be called with the number of items done so far."""
     with _progress(description, total, str(total), MofNCompleteColumn(), console) as advance:
         yield advance
 
@@ -46,14 +46,14 @@ def _progress(
             task = bar.add_task(description, total=total)
             yield lambda done: bar.update(task, completed=done)
         return
-    quarter_told = 0
+    last_quarter = 0
     console.print(f"{description}: {size}")
 
     def advance(done: float) -> None:
-        nonlocal quarter_told
+        nonlocal last_quarter
         quarter = int(4 * done / max(total, 1))
-        if quarter > quarter_told:
-            quarter_told = quarter
+        if quarter > last_quarter:
+            last_quarter = quarter
             console.print(f"{description}: {25 * quarter} %")
 
     yield advance

@@ -1,33 +1,39 @@
-"""From the text around the cursor to what a model is shown: `compose`, for the server and the evaluation.
+"""Compose a model's prompt from the text around the cursor, for the server and the evaluation.
 
-`fit` gives prefix, suffix and snippets their shares of a token budget; `fim.render` then lays them out.
-The prefix is clipped from the left and the suffix from the right. The clip point of the prefix moves in
-steps of whole lines (`CLIP_STEP_LINES`), counted from the start of the text: while a user types, the prompt's
-front stays byte for byte what it was, and the engine's KV cache keeps it.
+`fit` gives prefix, suffix and snippets their shares of a token budget; `fim.render` then lays them out. The
+prefix is clipped from the left and the suffix from the right. The start of a clipped prefix moves in steps of
+`CLIP_STEP_LINES` lines, counted from the start of the text: so the prompt's beginning stays the same while a
+user types, and the engine's KV cache keeps it.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from acepilot.fim import FimFormat, neutralise, own_name, render, told
+from acepilot.fim import FimFormat, break_special_tokens, render, render_own_path, render_snippet
 from acepilot.protocol import PromptReport, Snippet
 
 CLIP_STEP_LINES = 32
+"""Shorter steps would discard the KV cache more often; longer ones would cut more of the prefix."""
+
 SUFFIX_SHARE = 0.1
-"""The suffix stands behind the prefix, so the KV cache never keeps it: each keystroke pays for it."""
+"""Of the budget. The suffix follows the prefix, so the KV cache cannot keep it: each request reads it again."""
+
 SNIPPET_SHARE = 0.25
+"""Of the budget, and only what the prefix leaves over."""
+
 MAX_CHARS_PER_TOKEN = 16
-"""No code in practice exceeds this; it bounds what is tokenised before the first cut."""
+"""Real code has fewer characters in a token; this limits how much is tokenised before the first cut."""
+
 SENTINEL_TOKENS = 16
-"""Room for the sentinels around a prompt, beside its budget."""
+"""Tokens reserved for the sentinels, in addition to the budget."""
 
 CountTokens = Callable[[str], int]
 
 
 @dataclass(frozen=True)
 class FittedPrompt:
-    """What the model will be shown. `report` has its size in tokens, and what was left out."""
+    """The parts that fit. `report` says how many tokens they have, and what was left out."""
 
     prefix: str
     suffix: str
@@ -37,7 +43,7 @@ class FittedPrompt:
 
 @dataclass(frozen=True)
 class ComposedPrompt:
-    """`text` is all that the model gets: the fitted parts, rendered."""
+    """The prompt: `text` is all that the model gets, rendered from the `fitted` parts."""
 
     text: str
     fitted: FittedPrompt
@@ -55,19 +61,22 @@ def compose(
     budget_tokens: int,
     count_tokens: CountTokens,
 ) -> ComposedPrompt:
-    """A user's texts, their special tokens broken up, fitted into the budget and rendered.
+    """Break up special tokens in the user's texts, fit the texts into the budget, and render them.
 
-    `fim` is the model's format; a suffix of nothing but white space needs none.
+    `fim` is the model's format; it is not used if the suffix is only white space.
     """
-    clean_suffix = neutralise(suffix, special_tokens)
+    clean_suffix = break_special_tokens(suffix, special_tokens)
     used = fim if clean_suffix.strip() else None
     clean_snippets = [
-        Snippet(path=neutralise(snippet.path, special_tokens), text=neutralise(snippet.text, special_tokens))
+        Snippet(
+            path=break_special_tokens(snippet.path, special_tokens),
+            text=break_special_tokens(snippet.text, special_tokens),
+        )
         for snippet in _newest_of_a_size(snippets, budget_tokens)
     ]
-    clean_path = neutralise(path, special_tokens)
+    clean_path = break_special_tokens(path, special_tokens)
     fitted = fit(
-        neutralise(prefix, special_tokens),
+        break_special_tokens(prefix, special_tokens),
         clean_suffix if used else "",
         clean_snippets,
         path=clean_path,
@@ -98,18 +107,17 @@ def fit(
     budget_tokens: int,
     count_tokens: CountTokens,
 ) -> FittedPrompt:
-    """The parts, each within its share of `budget_tokens`.
+    """Clip the parts to their shares of `budget_tokens`.
 
-    The suffix gets at most `SUFFIX_SHARE`, snippets (with the file's own `path`, which is told with them) at
-    most `SNIPPET_SHARE`, and only what the prefix leaves over; the prefix gets the rest. At least one token
-    of prefix budget always remains.
+    The suffix gets at most `SUFFIX_SHARE`, and the prefix all the rest, at least one token. The snippets,
+    with the file's own `path`, get what the prefix leaves over, at most `SNIPPET_SHARE`.
     """
     suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * SUFFIX_SHARE), count_tokens)
     prefix_kept, prefix_tokens = _clip_left(prefix, max(1, budget_tokens - suffix_tokens), count_tokens)
     room = min(int(budget_tokens * SNIPPET_SHARE), budget_tokens - suffix_tokens - prefix_tokens)
-    name_tokens = count_tokens(own_name(fim, path)) if snippets else 0
+    name_tokens = count_tokens(render_own_path(fim, path)) if snippets else 0
     kept, snippet_tokens = _newest_that_fit(
-        snippets, room - name_tokens, lambda snippet: count_tokens(told(fim, snippet, comment))
+        snippets, room - name_tokens, lambda snippet: count_tokens(render_snippet(fim, snippet, comment))
     )
     dropped_chars = len(prefix) - len(prefix_kept) + len(suffix) - len(suffix_kept)
     report = PromptReport(
@@ -133,12 +141,12 @@ def _clip_left(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, 
     if first < len(starts):
         kept = text[starts[first] :]
         return kept, count_tokens(kept)
-    # Not even the last few lines fit (minified code): keep the tail, whatever it cuts.
+    # Even the last lines do not fit (minified code): cut within a line.
     return _largest_that_fits(window, budget, count_tokens, from_left=True)
 
 
 def _line_steps(text: str, at_least: int) -> list[int]:
-    """Offsets, ascending and not before `at_least`, of every `CLIP_STEP_LINES`-th line of `text`."""
+    """Return the offsets from `at_least` on of every `CLIP_STEP_LINES`-th line of `text`, in order."""
     offsets: list[int] = []
     offset, line = 0, 0
     while (newline := text.find("\n", offset)) != -1:
@@ -157,7 +165,7 @@ def _clip_right(text: str, budget: int, count_tokens: CountTokens) -> tuple[str,
 def _largest_that_fits(
     text: str, budget: int, count_tokens: CountTokens, *, from_left: bool
 ) -> tuple[str, int]:
-    """The longest end (`from_left` cuts the start) of `text` within `budget` tokens, by bisection."""
+    """Return the longest end (`from_left`) or start of `text` within `budget` tokens, and its tokens."""
     if (tokens := count_tokens(text)) <= budget:
         return text, tokens
     low, high = 0, len(text)
@@ -170,7 +178,7 @@ def _largest_that_fits(
 
 
 def _newest_of_a_size(snippets: Sequence[Snippet], budget_tokens: int) -> list[Snippet]:
-    """Those that could fit, by their length alone: a whole repository is not tokenised to be dropped."""
+    """Return the snippets that might fit, by their length: tokenising a whole repository would be slow."""
     left_chars = int(budget_tokens * SNIPPET_SHARE) * MAX_CHARS_PER_TOKEN
     kept: list[Snippet] = []
     for snippet in reversed(snippets):
@@ -184,7 +192,7 @@ def _newest_of_a_size(snippets: Sequence[Snippet], budget_tokens: int) -> list[S
 def _newest_that_fit(
     snippets: Sequence[Snippet], room: int, tokens_of: Callable[[Snippet], int]
 ) -> tuple[tuple[Snippet, ...], int]:
-    """Snippets come oldest first; when room is short the oldest go, and the order of the rest stays."""
+    """Return the newest snippets that fit, in their order, and their tokens. The oldest come first."""
     kept: list[Snippet] = []
     used = 0
     for snippet in reversed(snippets):

@@ -1,11 +1,11 @@
-"""How every program reads its settings: flags, then `ACEPILOT_*` variables, then `acepilot.toml`.
+"""Read a program's settings: flags win over `ACEPILOT_*` variables, and those over `acepilot.toml`.
 
-That file is looked for in `ACEPILOT_HOME`, and before that in the working directory; but not by the language
-server, whose working directory is whatever project an editor opened: a stranger's file there could send the
-user's code and token anywhere.
+The file is looked for in the working directory, then in `ACEPILOT_HOME`. The language server skips the
+working directory, which is the project that an editor opened: a stranger's file there could send the user's
+code and token anywhere.
 
-A program subclasses `ProgramSettings`, names its table of `acepilot.toml` in `table`, and calls `load` with
-the flags that were given. All mistakes are reported at once, in one `ConfigError`.
+A program subclasses `ProgramSettings`, sets `table` to the name of its table in `acepilot.toml`, and calls
+`load` with its flags. One `ConfigError` reports all mistakes.
 """
 
 import ipaddress
@@ -25,13 +25,13 @@ TABLES = ("server", "lsp", "eval_humaneval")
 
 
 def home() -> Path:
-    """The folder of models and runs: `ACEPILOT_HOME`, else `~/.local/share/acepilot`."""
+    """Return the folder of models and runs: `ACEPILOT_HOME`, by default `~/.local/share/acepilot`."""
     given = os.environ.get("ACEPILOT_HOME")
     return Path(given).expanduser() if given else Path.home() / ".local" / "share" / "acepilot"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than localhost could point anywhere."""
+    """Return True if only this machine can reach `host`. A name other than localhost may point anywhere."""
     if host == "localhost":
         return True
     try:
@@ -41,7 +41,7 @@ def is_loopback(host: str) -> bool:
 
 
 class _TomlTable(PydanticBaseSettingsSource):
-    """One table of one `acepilot.toml`; empty when there is no such file."""
+    """One table of one `acepilot.toml`; it is empty if the file does not exist."""
 
     def __init__(self, settings_cls: type[BaseSettings], path: Path, table: str) -> None:
         super().__init__(settings_cls)
@@ -49,7 +49,7 @@ class _TomlTable(PydanticBaseSettingsSource):
         self._table = table
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # the base class asks for it, but `__call__` gives all values at once
+        raise NotImplementedError  # abstract in the base class; `__call__` returns all values at once
 
     def __call__(self) -> dict[str, Any]:
         path = self._path.resolve()
@@ -62,15 +62,15 @@ class _TomlTable(PydanticBaseSettingsSource):
         unknown = [name for name in document if name not in TABLES]
         if unknown:
             tables = ", ".join(f"[{name}]" for name in TABLES)
-            raise ConfigError(f"{path}: nothing reads {', '.join(unknown)}; the tables are {tables}")
+            raise ConfigError(f"{path}: unknown: {', '.join(unknown)}. The tables are {tables}.")
         table: dict[str, Any] = document.get(self._table, {})
         if not isinstance(table, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"{path}: `{self._table}` must be a table, [{self._table}]")
+            raise ConfigError(f"{path}: `{self._table}` must be a table: write [{self._table}].")
         return table
 
 
 class ProgramSettings(BaseSettings):
-    """Base of each program's settings; a field `port` is read from --port, ACEPILOT_PORT, or the table."""
+    """Base of each program's settings: a field `port` is read from --port, ACEPILOT_PORT or the table."""
 
     model_config = SettingsConfigDict(env_prefix="ACEPILOT_", extra="forbid", env_ignore_empty=True)
     table: ClassVar[str]
@@ -91,7 +91,7 @@ class ProgramSettings(BaseSettings):
 
     @classmethod
     def load(cls, flags: dict[str, Any] | None = None) -> Self:
-        """Settings from all three places. `flags` with value None count as not given. Raises ConfigError."""
+        """Return the settings; `flags` that are None count as not given. Raises ConfigError."""
         given = {name: value for name, value in (flags or {}).items() if value is not None}
         try:
             return cls(**given)
@@ -101,6 +101,6 @@ class ProgramSettings(BaseSettings):
                 for item in error.errors(include_url=False, include_input=False)
             ]
             raise ConfigError(
-                f"These settings of `{cls.table}` are wrong (flags, ACEPILOT_* variables or {CONFIG_NAME}):\n"
+                f"Some settings of `{cls.table}` are wrong (flags, ACEPILOT_* variables or {CONFIG_NAME}):\n"
                 + "\n".join(lines)
             ) from error

@@ -1,7 +1,7 @@
-"""Tree-sitter's view of the cursor, for the post-processing filters: block, validity, embedded language.
+"""Parse around the cursor with tree-sitter, for the filters: blocks, syntax errors, embedded languages.
 
-Everything works on a window around the cursor, so that no document is too large, and on any text: broken
-code, binary junk and lone surrogates give an answer too. Offsets are characters, not bytes.
+Only a window around the cursor is parsed, so that no document is too large. Every text gets an answer: broken
+code, binary data and lone surrogates too. Offsets are in characters, not bytes.
 """
 
 import re
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 WINDOW_CHARS = 10_000
-"""Parsed on either side of the cursor: about 250 lines, 4 ms in TypeScript."""
+"""Characters parsed on either side of the cursor: about 250 lines, which take 4 ms in TypeScript."""
 
 EMBEDDED_CHARS = 1_000_000
-"""How far above the cursor the tag of the embedding block is looked for."""
+"""Characters above the cursor in which a `<script>` or `<style>` is looked for."""
 
 _parsing = Lock()
 
-# Grammars name their blocks alike: block, statement_block, compound_statement, class_body, do_block ...
+# Names of blocks in the grammars: block, statement_block, compound_statement, class_body, do_block ...
 _BLOCK = re.compile(
     r"block|body|group|compound_statement|_list|method|function|do_statement|if|while|for|case|ERROR"
 )
@@ -31,7 +31,7 @@ _STRING = re.compile(r"string|template|char|heredoc|attribute_value|regex")
 
 @dataclass(frozen=True)
 class Embedded:
-    """The `<script>` or `<style>` around the cursor. `start`: where its content begins in the prefix."""
+    """The `<script>` or `<style>` around the cursor; its content begins at `start` in the prefix."""
 
     tag: str
     language: Language
@@ -40,7 +40,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Block:
-    """A block around the cursor, in characters of the parsed text; `closer`: where its last token starts."""
+    """A block around the cursor. Offsets are in the parsed text; the last token starts at `closer`."""
 
     kind: str
     start: int
@@ -50,7 +50,7 @@ class Block:
 
 
 def window(prefix: str, suffix: str, chars: int = WINDOW_CHARS) -> tuple[str, str]:
-    """What is near the cursor: whole lines above it where they fit, and `chars` below it."""
+    """Return the text near the cursor: up to `chars` above it, in whole lines if possible, and below it."""
     before = prefix[-chars:]
     if len(prefix) > chars:
         before = before[before.find("\n") + 1 :]
@@ -58,27 +58,27 @@ def window(prefix: str, suffix: str, chars: int = WINDOW_CHARS) -> tuple[str, st
 
 
 def parse(code: str, language: Language) -> "Node | None":
-    """The root of the tree, or None where there is no grammar."""
-    with _parsing:  # one parser is shared by all threads
+    """Return the root of the syntax tree; None if the language has no grammar."""
+    with _parsing:  # all threads share one parser
         parser = parser_for(language)
         return parser.parse(_encode(code)).root_node if parser else None
 
 
 def parses(code: str, language: Language) -> bool:
-    """Whether `code` stands without a syntax error; False where there is no grammar to tell."""
+    """Return True if `code` has no syntax error; False also if the language has no grammar."""
     root = parse(code, language)
     return root is not None and not root.has_error
 
 
 def node_at(code: str, offset: int, language: Language) -> "Node | None":
-    """The smallest node that holds the characters on both sides of `offset`."""
+    """Return the smallest node that holds the characters on both sides of `offset`."""
     root = parse(code, language)
     at = len(_encode(code[:offset]))
     return root.descendant_for_byte_range(max(at - 1, 0), at) if root else None
 
 
 def place_of(prefix: str, suffix: str, language: Language) -> Literal["code", "string", "comment"]:
-    """What the cursor stands in."""
+    """Return what the cursor is in."""
     before, after = window(prefix, suffix)
     node = node_at(before + after, len(before), language)
     at = len(_encode(before))
@@ -92,7 +92,7 @@ def place_of(prefix: str, suffix: str, language: Language) -> Literal["code", "s
 
 
 def enclosing_blocks(prefix: str, suffix: str, language: Language, text: str = "") -> tuple[Block, ...]:
-    """The blocks around the cursor and what the parser could not make sense of, innermost first.
+    """Return the blocks around the cursor, and the ERROR nodes of the parser, innermost first.
 
     `text` is inserted at the cursor before parsing.
     """
@@ -112,9 +112,9 @@ def enclosing_blocks(prefix: str, suffix: str, language: Language, text: str = "
 
 
 def longest_valid_prefix(prefix: str, text: str, suffix: str, language: Language, tries: int = 12) -> int:
-    """The length of the longest run of whole lines of `text` that brings no new syntax error; 0 if none does.
+    """Return the length of the most lines of `text`, from its start, that add no syntax error; 0 if none.
 
-    Lines are taken off the end, `tries` at most: each try is a parse.
+    At most `tries` times a line is removed from the end; each try takes a parse.
     """
     before, after = window(prefix, suffix)
     allowed = _errors(parse(before + after, language))
@@ -147,9 +147,9 @@ _BY_LANG = {
 
 
 def embedded_at(prefix: str, language: Language) -> Embedded | None:
-    """The `<script>` or `<style>` that the cursor is in, and its language; None outside of them.
+    """Return the `<script>` or `<style>` around the cursor; None outside of them.
 
-    Looked up as text, not in the tree: one half-written attribute above makes a parser lose the block.
+    It is searched as text, because an unfinished attribute above makes a parser lose the block.
     """
     if language.id not in ("vue", "html", "svelte"):
         return None
@@ -159,7 +159,7 @@ def embedded_at(prefix: str, language: Language) -> Embedded | None:
         while (opened := prefix.rfind(f"<{tag}", max(closed, offset), opened)) >= 0:
             match = _OPEN_TAG.match(prefix, opened)
             if match is None or match.group(1).endswith("/"):
-                continue  # <style-guide>, or <script src="./app.ts" />: an earlier one may be open
+                continue  # <style-guide> or <script src="./app.ts" />: an earlier tag may be open
             if not match.group(2):
                 break  # the cursor is still inside the opening tag
             lang = _LANG.search(match.group(1))
@@ -180,11 +180,11 @@ def _block(node: "Node", data: bytes) -> Block:
 
 
 def _errors(root: "Node | None") -> int:
-    """How many ERROR and missing nodes the tree holds."""
+    """Return the number of ERROR and missing nodes in the tree."""
     count, todo = 0, [root] if root else []
     while todo:
         node = todo.pop()
-        if node.has_error:  # whole branches without one are skipped
+        if node.has_error:  # branches without errors are skipped
             count += node.is_error or node.is_missing
             todo.extend(node.children)
     return count

@@ -7,7 +7,7 @@ from functools import partial
 
 from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
-from acepilot.fim import neutralise
+from acepilot.fim import break_special_tokens
 from acepilot.languages import language_for
 from acepilot.postprocess.chain import Context, choose_mode
 from acepilot.prompt import SENTINEL_TOKENS, FittedPrompt, compose
@@ -122,7 +122,7 @@ def _gap(request: CompletionRequest, prompt: str, engine: Engine) -> Gap | None:
         return None
     if info.context_tokens < 2 * request.max_tokens + ROOM_TOKENS:
         return None
-    return gap_of(prompt, neutralise(suffix, info.special_tokens), engine.count_tokens)
+    return gap_of(prompt, break_special_tokens(suffix, info.special_tokens), engine.count_tokens)
 
 
 def _salt(request: CompletionRequest, mode: str, fitted: FittedPrompt) -> str:

@@ -16,7 +16,7 @@ from acepilot.errors import AcepilotError, CannotListen, ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
 ODD = "weird[/x][bold]:smile:[red"
-GO_ON = "Give the same command again to go on."
+GO_ON = "Run the same command again to continue."
 
 
 def failing(error: BaseException) -> Callable[[], int]:
@@ -70,7 +70,7 @@ def test_a_fault_of_ours_shows_where(fault: Exception, capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert type(fault).__name__ in said
-    assert said.endswith("error: this is a fault of Acepilot; please report it with the lines above.\n")
+    assert said.endswith("error: this is a bug in Acepilot; please report it with the lines above.\n")
 
 
 def test_argparse_and_our_own_exits_keep_their_codes() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acepilot.fim import FORMATS, FimFormat, format_for, neutralise, render
+from acepilot.fim import FORMATS, FimFormat, break_special_tokens, format_for, render
 from acepilot.prompt import CLIP_STEP_LINES, SENTINEL_TOKENS, compose, fit
 from acepilot.protocol import Snippet
 
@@ -128,7 +128,7 @@ def test_snippets_become_files_or_comments() -> None:
 @given(text=st.text(alphabet=st.sampled_from("<|fimend>_prx "), max_size=60))
 def test_no_sentinel_survives_in_a_user_s_text(text: str) -> None:
     tokens = {"<|fim_prefix|>", "<|end|>", "<e>"}
-    neutral = neutralise(text, tokens)
+    neutral = break_special_tokens(text, tokens)
     assert not [token for token in tokens if token in neutral]
     assert neutral.replace(" ", "") == text.replace(" ", "")
 

@@ -35,7 +35,7 @@ def test_the_users_settings_are_read(project: Path) -> None:
 
 def test_an_unknown_table_is_an_error(project: Path) -> None:
     (project.parent / "home" / "acepilot.toml").write_text("[slp]\ntime_budget_ms = 1\n")
-    with pytest.raises(ConfigError, match=r"nothing reads slp; the tables are \[server\]"):
+    with pytest.raises(ConfigError, match=r"unknown: slp\. The tables are \[server\]"):
         LspSettings.load()
 
 
