@@ -1,8 +1,8 @@
-"""Build, step 9: documents become training sequences of one length, several in each, none seeing another.
+"""Build, step 9: pack documents into training sequences of one length, several documents in each.
 
-Pieces are placed best-fit, the longest first (Ding et al., 2024): nothing is cut that fits, and little is
-padded. A sequence holds one language, so that the held-out loss can be told for each. What a trainer needs to
-keep documents apart is in `position_ids` alone; see `acepilot.corpus`.
+Best-fit packing, longest piece first (Ding et al., 2024): no piece that fits is cut, and there is little
+padding. A sequence has one language, so that the held-out loss is known for each language. `position_ids`
+restart with each document, which is how training keeps documents apart; see `acepilot.corpus`.
 """
 
 from bisect import bisect_left, insort
@@ -14,18 +14,18 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from acepilot.corpus import INPUT_IDS, LABELS, LANGUAGE, NO_LOSS, POSITION_IDS, Split
-from acepilot.fim import neutralise
-from finetune.corpus.packing.fill_in_the_middle import chance, cut, infill_ids
+from acepilot.fim import break_special_tokens
+from finetune.corpus.packing.fill_in_the_middle import cut, infill_ids, random_for
 from finetune.corpus.packing.tokenizer import Vocabulary, load_vocabulary
 from finetune.corpus.reading.readers import Documents
 from finetune.corpus.tables import PACKED, read_rows, write_rows
 
-_WINDOW = 2_000  # pieces that are placed together: more of them would gain nothing, and cost memory
+_WINDOW = 2_000  # pieces packed together; more would take memory and leave hardly less padding
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Tokens that belong together, the end token included; no loss on the first `silent` of them."""
+    """Token ids of a document or a part of one, with the end token. The first `silent` have no loss."""
 
     ids: list[int]
     silent: int
@@ -34,7 +34,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class PackTask:
-    """One language of some tables of documents, packed into one file."""
+    """Pack the documents of one language in `tables` into one file."""
 
     split: Split
     language: str
@@ -49,11 +49,12 @@ class PackTask:
 def pieces_of(
     row: dict[str, Any], vocabulary: Vocabulary, length: int, fim_rate: float, seed: int
 ) -> Iterator[Piece]:
-    """A document's pieces, each at most `length` tokens. An instruction that is longer gives none."""
+    """Yield a document's pieces of at most `length` tokens. An instruction that is longer gives no piece."""
     end = vocabulary.end[1]
     border: int = row["prompt_chars"]
     prompt, text = (
-        neutralise(part, vocabulary.special) for part in (row["text"][:border], row["text"][border:])
+        break_special_tokens(part, vocabulary.special)
+        for part in (row["text"][:border], row["text"][border:])
     )
     if row["kind"] == "instruction":
         silent = vocabulary.encode(prompt).ids
@@ -61,8 +62,8 @@ def pieces_of(
         if len(silent) + len(completion) < length:
             yield Piece([*silent, *completion, end], silent=max(len(silent), 1))
         return
-    random = chance(seed, row["id"])
-    # Room for the end token, three sentinels, and the tokens that two cuts inside of words add.
+    random = random_for(seed, row["id"])
+    # 8 tokens of room: the end token, three sentinels, and those that two cuts inside words add.
     for part in cut(vocabulary.encode(text), text, length - 8):
         if vocabulary.sentinels is not None and random.random() < fim_rate:
             ids = [*infill_ids(part, random, vocabulary, vocabulary.sentinels), end]
@@ -70,12 +71,12 @@ def pieces_of(
                 yield Piece(ids, silent=1, fim=True)
                 continue
         ids = [*vocabulary.encode(part).ids, end]
-        for start in range(0, len(ids), length):  # a part may take more tokens alone than inside its text
+        for start in range(0, len(ids), length):  # a part may have more tokens alone than within its text
             yield Piece(ids[start : start + length], silent=1)
 
 
 def fill(pieces: Sequence[Piece], length: int) -> list[list[Piece]]:
-    """Bins of at most `length` tokens: each piece goes where the least room is left over."""
+    """Return bins of at most `length` tokens: each piece goes into the fullest bin with room for it."""
     bins: list[list[Piece]] = []
     rooms: list[tuple[int, int]] = []  # (room, bin), ascending
     for piece in sorted(pieces, key=lambda piece: -len(piece.ids)):
@@ -89,7 +90,7 @@ def fill(pieces: Sequence[Piece], length: int) -> list[list[Piece]]:
 
 
 def sequence(pieces: Sequence[Piece], length: int, padding: int) -> dict[str, list[int]]:
-    """One row: three lists of `length` integers. Padding counts positions from 0 too, as if a document."""
+    """Return one row: three lists of `length` integers. Padding has positions from 0, like a document."""
     ids: list[int] = []
     positions: list[int] = []
     labels: list[int] = []
@@ -106,7 +107,7 @@ def sequence(pieces: Sequence[Piece], length: int, padding: int) -> dict[str, li
 
 
 class PackDocuments(PipelineStep):
-    """`tasks[rank]` becomes `packed/<split>/<language>-<number>.parquet`."""
+    """Write `tasks[rank]` to `packed/<split>/<language>-<number>.parquet`."""
 
     type = "writer"
     name = "pack"
