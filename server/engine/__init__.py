@@ -1,7 +1,7 @@
-"""What runs a model: one file an engine, behind the protocol of base.py."""
+"""The engines, which run a model: one folder each. base.py is their interface, opening.py chooses one."""
 
 import sys
 
-# `import openvino` reports itself to its maker over the network through this package, unless it is missing:
-# nothing leaves the machine here.
+# `import openvino` reports its use over the network through this package, unless the package is missing:
+# nothing may leave the machine from here.
 sys.modules["openvino_telemetry"] = None  # pyright: ignore[reportArgumentType]

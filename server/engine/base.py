@@ -1,10 +1,14 @@
-"""What the service asks of any engine; test_engine_conformance.py holds all of them to it.
+"""The interface that the service expects of every engine; test_engine_conformance.py tests each of them.
 
-An engine turns a rendered prompt into text, token by token. It knows no HTTP, no editor and no filter.
+An engine turns a rendered prompt into text, token by token. It knows nothing of HTTP, editors or filters.
+
+To add an engine, write a folder beside this file with a class that implements `Engine` (an engine whose model
+runs on this machine can derive from `LocalEngine` in local.py), add its name and a case to opening.py, and
+add a fixture for it to `ENGINES` in tests/server/conftest.py.
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from acepilot.fim import FimFormat
@@ -12,17 +16,22 @@ from acepilot.fim import FimFormat
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 CPU_KV_CACHE_GB = 2
+"""GB for the KV cache on a CPU when nothing is set: its memory is shared with the developer's programs."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to run a model; an engine reads what it has a use for.
+    """How to run a model; each engine reads the options that apply to it.
 
-    `kv_cache_gb` bounds the KV cache (None: `CPU_KV_CACHE_GB`, and on a card what is free beside the
-    weights), `max_streams` how many sequences share a step, `threads` the cores (0: all). `dtype` is the
-    weights' (`torch` only; auto: what the device does best). `prompt_lookup` drafts tokens from the prompt,
-    which changes no greedy output. `upstream`: base URLs of OpenAI-style servers, as one writes them before
-    `/v1`.
+    - `kv_cache_gb` limits the KV cache. None means `CPU_KV_CACHE_GB` on a CPU, and on a GPU all memory
+      that the weights leave free.
+    - `max_streams` is the number of sequences that may share a step.
+    - `threads` is the number of CPU cores to use; 0 means all.
+    - `dtype` is the type of the weights (`torch` only); `auto` is the fastest for the device.
+    - `prompt_lookup` drafts tokens from the prompt. It changes no greedy output.
+    - `prefix_cache` starts a prompt from the KV cache of an earlier prompt with the same beginning. Without
+      it, the time to a first token reveals nothing about other users' prompts.
+    - `upstream` has the base URLs of OpenAI-style servers, without `/v1`.
     """
 
     kv_cache_gb: int | None = None
@@ -30,13 +39,14 @@ class EngineOptions:
     threads: int = 0
     dtype: Dtype = "auto"
     prompt_lookup: bool = True
+    prefix_cache: bool = True
     upstream: tuple[str, ...] = ()
     upstream_token: str | None = None
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What an engine says of itself. `special_tokens`: texts that must not come from a user's file."""
+    """An open engine's model and abilities. Prompts must not take `special_tokens` from a user's file."""
 
     model: str
     engine: str
@@ -47,7 +57,7 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One sequence to generate. `temperature` 0 is greedy; then `top_p` and `seed` change nothing."""
+    """One sequence to generate. With `temperature` 0 it is greedy, and `top_p` and `seed` have no effect."""
 
     prompt: str
     max_tokens: int
@@ -58,19 +68,37 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Delta:
-    """New text of a stream. `tokens` were computed for it; `finish` is set on the last one only."""
+    """New text of a stream, and the number of tokens that it took. Only the last delta has a `finish`."""
 
     text: str
     tokens: int
     finish: Literal["stop", "length"] | None = None
 
 
+@dataclass
+class TokenCounts:
+    """What a local engine's worker process has computed since it started.
+
+    `sequences` were started; of their `prompt_tokens`, `reused_tokens` were in the KV cache already.
+    `computed_tokens` went through the model. `drafted_tokens` of them were drafts, and `accepted_tokens` of
+    the drafts were right.
+    """
+
+    sequences: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    computed_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
 @dataclass(frozen=True)
 class EngineLoad:
-    """`active` sequences in the engine now; `kv_used_ratio` of its KV cache, 0 to 1."""
+    """The number of `active` sequences, the used share of the KV cache (0 to 1), and what was computed."""
 
     active: int
     kv_used_ratio: float
+    counts: TokenCounts = field(default_factory=TokenCounts)
 
 
 class Engine(Protocol):
@@ -78,22 +106,25 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of plain text."""
+        """Return the number of tokens of a text without a prompt's marks."""
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        """Streams the continuation of `request.prompt`; sentinels and end marks are never in its text.
+        """Stream the continuation of `request.prompt`, without special tokens in its text.
 
         Closing the generator frees its place within one step of the engine. Raises EngineFailed.
         """
         ...
 
     async def score(self, prompt: str, continuation: str) -> list[float]:
-        """Natural-log probability of each token of `continuation` after `prompt`. Raises EngineFailed."""
+        """Return the natural-log probability of each token of `continuation` after `prompt`.
+
+        Raises EngineFailed.
+        """
         ...
 
     def load(self) -> EngineLoad: ...
 
     def close(self) -> None:
-        """Ends all streams with EngineFailed, and frees the model."""
+        """End all streams with EngineFailed, and free the model."""
         ...

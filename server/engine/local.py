@@ -1,13 +1,11 @@
-"""An engine whose model runs in a process of this machine: what `openvino` and `torch` have in common.
+"""The base class of engines whose model runs on this machine: `openvino` and `torch`.
 
-This end encodes prompts and is the service's `Engine`; the model is in the worker's process alone, so that a
-crash there takes no request of another with it but is answered by a new process.
+The model is in a worker process. `LocalEngine`, in the server's process, encodes prompts and streams what the
+worker computes. After a crash of the worker it starts another one, so only the running requests fail.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -16,43 +14,26 @@ from acepilot.errors import EngineFailed
 from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
-from server.engine.scheduler.messages import WorkerProgram
-from server.engine.scheduler.schedule import Generate, Score
-from server.engine.scheduler.step_loop import StepLoop
-
-GREEDY_BELOW = 0.01
-"""Temperatures below are greedy: dividing by them overflows."""
-
-SMALLEST_TOP_P = 0.001
+from server.engine.scheduler.client import WorkerClient
+from server.engine.scheduler.messages import Score, WorkerOptions, WorkerProgram
 
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class WorkerOptions:
-    engine: EngineOptions
-    log_level: int
-
-
-@dataclass(frozen=True)
-class AboutModel:
-    """What a worker says of an open model. `tokenizer` is whatever this engine's `Encode` is made from."""
-
-    tokenizer: str
-    row_tokens: int
-    special_tokens: frozenset[str]
-
-
 class Encode(Protocol):
-    """Text to token ids; `begin`: with the mark that a tokenizer puts before a prompt (Llama's does)."""
+    """A function from text to token ids.
+
+    With `begin`, the ids start with the mark that some tokenizers, such as Llama's, put before a prompt.
+    """
 
     def __call__(self, text: str, *, begin: bool) -> list[int]: ...
 
 
 class LocalEngine:
-    """See `Engine` in base.py. `encoder` makes the tokenizer from `AboutModel.tokenizer`.
+    """Implements `Engine` in base.py with the worker process that `program` describes.
 
-    Raises ModelBroken when the model does not open.
+    `encoder` makes the tokenizer from what the worker sent as `Opened.tokenizer`. Raises ModelBroken if the
+    model cannot be opened.
     """
 
     def __init__(
@@ -66,59 +47,58 @@ class LocalEngine:
         self._program = program
         self._model = model
         self._options = WorkerOptions(options, _log.bind().get_effective_level())
-        self._opening = asyncio.Lock()
-        self._steps = StepLoop(program, model, self._options)
-        about: AboutModel = self._steps.about
-        self._encode = encoder(about.tokenizer)
-        context_tokens = model.manifest.context_tokens if model.manifest else about.row_tokens
+        self._restarting = asyncio.Lock()
+        self._worker = WorkerClient(program, model, self._options)
+        opened = self._worker.opened
+        self.encode = encoder(opened.tokenizer)
+        context_tokens = model.manifest.context_tokens if model.manifest else opened.row_tokens
         self.info = EngineInfo(
             model=model.name,
             engine=name,
-            context_tokens=min(context_tokens, about.row_tokens),
-            fim=format_for(about.special_tokens),
-            special_tokens=about.special_tokens,
+            context_tokens=min(context_tokens, opened.row_tokens),
+            fim=format_for(opened.special_tokens),
+            special_tokens=opened.special_tokens,
         )
 
     def count_tokens(self, text: str) -> int:
-        return len(self._encode(text, begin=False))
+        return len(self.encode(text, begin=False))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        is_greedy = request.temperature < GREEDY_BELOW
-        task = Generate(
-            max_tokens=request.max_tokens,
-            temperature=0.0 if is_greedy else request.temperature,
-            top_p=max(request.top_p, SMALLEST_TOP_P),
-            seed=request.seed,
-        )
-        token_ids = self._encode(request.prompt, begin=True)
-        steps = await self._running()
-        async with contextlib.aclosing(steps.stream(token_ids, task)) as stream:
-            async for progress in stream:
-                yield progress.delta
+        token_ids = self.encode(request.prompt, begin=True)
+        worker = await self._running_worker()
+        with worker.sequence(token_ids, request) as inbox:
+            while True:
+                delta = (await inbox.get()).delta
+                yield delta
+                if delta.finish is not None:
+                    return
 
     async def score(self, prompt: str, continuation: str) -> list[float]:
-        before, after = self._encode(prompt, begin=True), self._encode(continuation, begin=False)
+        before, after = self.encode(prompt, begin=True), self.encode(continuation, begin=False)
         if not before:
-            raise EngineFailed("The prompt is empty, and a first token has no probability: give one.")
+            raise EngineFailed("An empty prompt cannot be scored: send at least one token of prompt.")
         if not after:
             return []
         log_probs: list[float] = []
-        steps = await self._running()
-        async with contextlib.aclosing(steps.stream(before + after, Score(len(after)))) as stream:
-            async for progress in stream:
-                log_probs.extend(progress.log_probs)
-        return log_probs
+        worker = await self._running_worker()
+        with worker.sequence(before + after, Score(len(after))) as inbox:
+            while True:
+                progress = await inbox.get()
+                log_probs += progress.log_probs
+                if progress.delta.finish is not None:
+                    return log_probs
 
     def load(self) -> EngineLoad:
-        active = self._steps.active
-        return EngineLoad(active=active, kv_used_ratio=self._steps.kv_used_ratio if active else 0.0)
+        return self._worker.load()
 
     def close(self) -> None:
-        self._steps.close()
+        self._worker.close()
 
-    async def _running(self) -> StepLoop:
-        """The worker; a new one, once for all who wait, where its process has ended by itself."""
-        async with self._opening:
-            if self._steps.has_ended:
-                self._steps = await asyncio.to_thread(StepLoop, self._program, self._model, self._options)
-            return self._steps
+    async def _running_worker(self) -> WorkerClient:
+        """Return the worker. If its process has ended, start another one, once for all who wait for it."""
+        async with self._restarting:
+            if self._worker.has_ended:
+                self._worker = await asyncio.to_thread(
+                    WorkerClient, self._program, self._model, self._options
+                )
+            return self._worker

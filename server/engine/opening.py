@@ -1,7 +1,7 @@
-"""From a model's files to an engine that runs them: what the server's start and `eval_humaneval` call.
+"""Opens the engine that runs a model, for the server's start and for `eval_humaneval`.
 
-Each engine's library is imported only when that engine is asked for: it takes seconds, and others may not be
-installed.
+An engine's library is imported only when that engine is chosen: the import takes seconds, and the libraries
+of the other engines may not be installed.
 """
 
 from importlib.util import find_spec
@@ -11,14 +11,17 @@ from typing import Literal
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Engine, EngineOptions
 
-NVIDIA_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg")  # Linux; Windows' Linux
+NVIDIA_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg")
+"""Paths that exist where an NVIDIA driver is loaded: on Linux, and on Linux under Windows (WSL)."""
+
 EngineName = Literal["auto", "openvino", "torch", "upstream"]
 
 
 def open_engine(model: ModelFolder, name: EngineName, options: EngineOptions) -> Engine:
-    """Takes seconds: call it in a thread where others wait. `auto` is what suits this machine and model.
+    """Open `model`. With `auto`, `suiting` chooses the engine.
 
-    Raises ModelBroken when the model cannot be opened, ConfigError when what the engine needs is missing.
+    Blocks for seconds: call it in a thread if an event loop is running. Raises ModelBroken if the model
+    cannot be opened, ConfigError if something that the engine needs is missing.
     """
     match suiting(model) if name == "auto" else name:
         case "openvino":
@@ -36,12 +39,15 @@ def open_engine(model: ModelFolder, name: EngineName, options: EngineOptions) ->
 
 
 def suiting(model: ModelFolder) -> Literal["openvino", "torch"]:
-    """`torch` where CUDA is, or where OpenVINO has no reader for the model's files; else `openvino`."""
+    """Return the engine for this machine and model.
+
+    It is `torch` if the machine has CUDA or if OpenVINO cannot read the model's files, else `openvino`.
+    """
     return "torch" if model.is_safetensors or _has_cuda() else "openvino"
 
 
 def _has_cuda() -> bool:
-    """Asks torch only where a driver is: importing it takes seconds."""
+    """Import torch, which takes seconds, only where an NVIDIA driver is loaded."""
     if not any(Path(driver).exists() for driver in NVIDIA_DRIVERS) or find_spec("torch") is None:
         return False
     import torch

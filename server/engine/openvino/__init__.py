@@ -1,1 +1,1 @@
-"""The embedded engine on CPU: GGUF files and OpenVINO folders, without torch."""
+"""The engine for CPUs: GGUF files and OpenVINO folders, without torch."""

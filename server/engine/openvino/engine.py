@@ -1,9 +1,8 @@
-"""The embedded engine on CPU: a GGUF or OpenVINO folder, without torch in the environment."""
+"""The engine for CPUs: runs a GGUF file or an OpenVINO folder, and does not need torch to be installed."""
 
-# openvino_genai is typed in part
+# openvino_genai is only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from multiprocessing.connection import Connection
 from typing import Any
 
 import openvino_genai as genai
@@ -12,26 +11,27 @@ from acepilot.errors import ModelBroken
 from acepilot.fim import SENTINELS
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
-from server.engine.local import AboutModel, Encode, LocalEngine, WorkerOptions
+from server.engine.local import Encode, LocalEngine
 from server.engine.openvino.model_files import prepared_folder
 from server.engine.openvino.runner import OpenVinoRunner, last_line
-from server.engine.scheduler.messages import WorkerProgram
+from server.engine.scheduler.messages import Opened, WorkerEnd, WorkerOptions, WorkerProgram
 from server.engine.scheduler.schedule import StepLimits
 from server.engine.scheduler.worker import ServedModel, serve
 
 STEP_TOKENS = 256
-"""Prompt tokens a step: a long prompt is read in pieces, between which others get their tokens, and a
-cancelled request goes."""
+"""Most prompt tokens in a step. A long prompt is read in several steps; between them other sequences get
+their tokens, and cancelled ones leave."""
 
 STEP_DRAFTS = 16
-"""Drafted tokens a step, all sequences together: 16 more cost 1.6 times what one does (two cores)."""
+"""Most drafted tokens in a step, for all sequences together. On two cores, a step with 16 drafts takes 1.6
+times as long as a step with one token."""
 
 LONGEST_ENCODING = 8192
-"""The converted tokenizer silently keeps the last tokens only (seen in 2026.4)."""
+"""Tokens. From a longer text the converted tokenizer silently keeps only the last ones (OpenVINO 2026.4)."""
 
 
-def run(pipe: Connection, model: ModelFolder, options: WorkerOptions) -> None:
-    """The worker's process."""
+def run(pipe: WorkerEnd, model: ModelFolder, options: WorkerOptions) -> None:
+    """Run the worker process."""
 
     def open_model() -> ServedModel:
         try:
@@ -40,17 +40,16 @@ def run(pipe: Connection, model: ModelFolder, options: WorkerOptions) -> None:
             runner = OpenVinoRunner(folder, options.engine, most_row_tokens=LONGEST_ENCODING)
         except RuntimeError as error:
             raise ModelBroken(last_line(error)) from error
-        specials = _special_tokens(tokenizer)
+        specials = special_tokens(tokenizer)
         return ServedModel(
             runner=runner,
             decode=tokenizer.decode,
             ends=frozenset(specials),
-            limits=StepLimits(STEP_TOKENS, STEP_DRAFTS, options.engine.max_streams),
-            prompt_lookup=options.engine.prompt_lookup,
-            about=AboutModel(str(folder), runner.slot_tokens, frozenset(specials.values())),
+            limits=StepLimits(STEP_TOKENS, STEP_DRAFTS),
+            opened=Opened(str(folder), runner.slot_tokens, frozenset(specials.values())),
         )
 
-    serve(pipe, open_model, options.log_level)
+    serve(pipe, open_model, options)
 
 
 PROGRAM = WorkerProgram("OpenVINO", run, "OpenVINO folders, and Llama- and Qwen-family GGUF files")
@@ -70,10 +69,10 @@ def _encoder(folder: str) -> Encode:
     return encode
 
 
-def _special_tokens(tokenizer: Any) -> dict[int, str]:
-    """Sentinels and end marks, by id: tokens that decode to nothing when special tokens are skipped.
+def special_tokens(tokenizer: Any) -> dict[int, str]:
+    """Return the sentinels and end marks by id: tokens that decode to nothing without special tokens.
 
-    Sentinels are taken as they are, too: who converted a published Qwen left them no special tokens.
+    SENTINELS are always among them: some published Qwen conversions do not mark them as special.
     """
     vocabulary = [(_as_text(text), index) for text, index in tokenizer.get_vocab().items()]
     special = {

@@ -1,7 +1,7 @@
-"""A model's files as OpenVINO opens them fastest: a GGUF is converted once and kept.
+"""Prepares a model's files so that OpenVINO opens them fast: converts a GGUF once and keeps the result.
 
-Measured with the starter on two cores: 11 s to open the GGUF, 1.6 s to open the kept form (OpenVINO's own
-compiled-model cache, CACHE_DIR, gave 7.5 s).
+With the starter on two cores, opening the GGUF takes 11 s and opening the converted files 1.6 s. (With
+OpenVINO's own cache of compiled models, CACHE_DIR, it takes 7.5 s.)
 """
 
 import hashlib
@@ -17,21 +17,27 @@ from acepilot.models.registry import ModelFolder, exclusive
 from acepilot.settings import home
 
 MODEL_FILE = "openvino_model.xml"
-FORM = 2
-"""Changes when the same GGUF would be converted otherwise."""
+
+CONVERSION = 2
+"""The version of the conversion. A new number makes every kept conversion invalid."""
+
 FREE_FACTOR = 5
-"""The kept form is about as large as the GGUF; one of 4 bits is rewritten with 8 first."""
+"""Free disk needed, in sizes of the GGUF. The conversion is about as large as the GGUF, but a GGUF with 4
+bits is first rewritten with 8."""
 
 _log = structlog.get_logger()
 
 
 def prepared_folder(model: ModelFolder) -> Path:
-    """A folder with openvino_model.xml and the tokenizer. Raises NotEnoughDisk, RuntimeError (OpenVINO)."""
+    """Return a folder with openvino_model.xml and the tokenizer.
+
+    Raises NotEnoughDisk, and RuntimeError as OpenVINO does.
+    """
     if model.path.is_dir() and (model.path / MODEL_FILE).is_file():
         return model.path
     gguf = model.gguf
     if gguf is None:
-        raise RuntimeError("there is neither openvino_model.xml nor a .gguf file in it.")
+        raise RuntimeError("the folder has neither openvino_model.xml nor a .gguf file.")
     kept = home() / "cache" / "openvino" / _key(gguf)
     if (kept / MODEL_FILE).is_file():
         return kept
@@ -46,10 +52,10 @@ def prepared_folder(model: ModelFolder) -> Path:
 
 
 def _convert(gguf: Path, kept: Path) -> None:
-    """Lets OpenVINO open the GGUF in an empty folder, where it then leaves the converted files."""
+    """Let OpenVINO open the GGUF in an empty folder, where it saves the converted files."""
     _log.info("openvino_converts_gguf", once=True, takes="about 10 s for half a billion parameters")
     staging = kept.with_name(f".converting.{kept.name}")
-    shutil.rmtree(staging, ignore_errors=True)  # what a crash has left
+    shutil.rmtree(staging, ignore_errors=True)  # a crash may have left it
     staging.mkdir()
     try:
         source = staging / "model.gguf"
@@ -66,7 +72,7 @@ def _convert(gguf: Path, kept: Path) -> None:
 
 
 def _key(gguf: Path) -> str:
-    """Changes with the file and with OpenVINO's version, whose converted form it is."""
+    """Return a name that changes with the file, with OpenVINO's version and with `CONVERSION`."""
     stat = gguf.stat()
-    identity = f"{gguf.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{genai.__version__}\n{FORM}"
+    identity = f"{gguf.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{genai.__version__}\n{CONVERSION}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]

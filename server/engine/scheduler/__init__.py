@@ -1,1 +1,4 @@
-"""Which tokens a local engine computes, step by step, in a process of its own. Nothing here imports torch."""
+"""Decides which tokens a local engine computes in each step, and runs the steps in a worker process.
+
+Nothing here imports torch or OpenVINO.
+"""

@@ -1,63 +1,100 @@
-"""What the server and an engine's own process say to each other; StepLoop and the workers speak it.
+"""The messages between the server's process (client.py) and an engine's worker process (worker.py).
 
-Both `openvino` and `torch` run their model in a process of its own: a step must not stall the server's other
-requests, and a crash must not take the server with it. Everything here is sent through a pipe, pickled.
+The model has a process of its own, so that a step does not block the server's other requests and a crash does
+not end the server. All of these objects are pickled and sent through a pipe.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TypeAlias
 
 from acepilot.models.registry import ModelFolder
-from server.engine.base import Delta
+from server.engine.base import Delta, EngineOptions, GenerationRequest, TokenCounts
 
 
 @dataclass(frozen=True)
-class WorkerProgram:
-    """One engine's process. `run(pipe, model, options)` is its whole life; `reads`: what it can open."""
+class Score:
+    """A task that generates nothing: return the log probabilities of the last `tokens` tokens given."""
 
-    name: str
-    run: Callable[[Connection, ModelFolder, Any], None]
-    reads: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class StartSequence:
+    """Generate after `token_ids`, or score them. `number` identifies the sequence in later messages."""
+
+    number: int
+    token_ids: list[int]
+    task: GenerationRequest | Score
+
+
+@dataclass(frozen=True)
+class CancelSequence:
+    number: int
+
+
+@dataclass(frozen=True)
+class StopWorker:
+    """End the worker process."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Worker to parent: the model is open; `about` is what the engine's own parent's end wants to know."""
+    """The model is open. `tokenizer` is what the engine's encoder is made from: JSON or a folder's path."""
 
-    about: Any
-
-
-@dataclass(frozen=True)
-class Add:
-    """Parent to worker: generate after `token_ids`; `settings` are the engine's own."""
-
-    sequence: int
-    token_ids: list[int]
-    settings: Any
+    tokenizer: str
+    row_tokens: int
+    special_tokens: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Close:
-    """Parent to worker: nobody wants this sequence any more."""
-
-    sequence: int
+class OpeningFailed:
+    reason: str
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Worker to parent: new text; `log_probs` (natural) belong to its tokens, where they were asked for."""
+    """New text of one sequence, or for a `Score` the natural-log probabilities of its next tokens."""
 
-    sequence: int
+    number: int
     delta: Delta
     log_probs: list[float]
-    kv_used_ratio: float
 
 
 @dataclass(frozen=True)
-class Failed:
-    """Worker to parent: this sequence, or with None the whole worker, ended with an error."""
+class StepDone:
+    """One step: the progress of the sequences that have any, and the state of the whole worker."""
 
-    sequence: int | None
-    why: str
+    progress: list[Progress]
+    kv_used_ratio: float
+    counts: TokenCounts
+
+
+@dataclass(frozen=True)
+class SequenceFailed:
+    number: int
+    reason: str
+
+
+ToWorker: TypeAlias = StartSequence | CancelSequence | StopWorker
+FromWorker: TypeAlias = Opened | OpeningFailed | StepDone | SequenceFailed
+
+# Strings, because `Connection` takes no parameters at run time.
+ServerEnd: TypeAlias = "Connection[ToWorker, FromWorker]"
+WorkerEnd: TypeAlias = "Connection[FromWorker, ToWorker]"
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    engine: EngineOptions
+    log_level: int
+
+
+@dataclass(frozen=True)
+class WorkerProgram:
+    """An engine's worker process. `run` is its main function; `reads` names the model files it can open."""
+
+    name: str
+    run: Callable[[WorkerEnd, ModelFolder, WorkerOptions], None]
+    reads: str

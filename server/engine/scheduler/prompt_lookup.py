@@ -1,26 +1,28 @@
-"""Drafts a sequence's next tokens from its own text, which completions often copy; the schedule checks them.
+"""Drafts a sequence's next tokens from its own text, which completions often repeat.
 
-Where the last few tokens occurred before, what followed them there is the draft. A model checks a handful of
-drafted tokens in one step, for little more than the price of one.
+If the last few tokens occurred earlier, the tokens that followed them there are the draft, and the schedule
+has the model verify them. Verifying a few drafted tokens in one step costs little more than computing one.
 """
 
 from collections.abc import Sequence
 
 SIZES = (6, 3, 2)
-"""Tokens that must match, the surest first."""
+"""Numbers of tokens that must match, longest and most reliable first."""
 
 FIRST_DRAFT_TOKENS = 4
 LONGEST_DRAFT_TOKENS = 16
 GROWTH_TOKENS = 4
-"""Chosen, with SIZES, over the starter's greedy completions in 48 Python, TypeScript and Vue files: 24 tokens
-took 10 steps, and 19 drafted tokens of which 14 were right."""
+"""Tokens in a sequence's first draft, in its longest, and by which a draft grows after one that was right.
+
+All three and SIZES were chosen by the starter's greedy completions in 48 Python, TypeScript and Vue files: 24
+tokens took 10 steps, with 19 drafted tokens of which 14 were right."""
 
 
 class PromptLookup:
-    """One sequence's text so far, and where its n-grams occurred last.
+    """The text of one sequence so far, and where each of its n-grams occurred last.
 
-    A draft is as long as recent ones deserve: longer after one that was right to its end, else little longer
-    than what was right of it.
+    A draft's length follows the drafts before it: longer after a draft that was right to its end, else one
+    token longer than the part that was right.
     """
 
     def __init__(self) -> None:
@@ -37,8 +39,8 @@ class PromptLookup:
                     self._followed[tuple(tokens[end - size :])] = end
             tokens.append(token)
 
-    def draft(self, most: int) -> list[int]:
-        """What could follow, at most `most` tokens; often nothing."""
+    def draft(self, limit: int) -> list[int]:
+        """Return at most `limit` tokens that could come next; often none."""
         end = len(self._tokens)
         for size in SIZES:
             start = self._followed.get(tuple(self._tokens[max(end - size, 0) :]))
@@ -46,14 +48,14 @@ class PromptLookup:
                 break
         else:
             return []
-        length = min(most, self._length)
+        length = min(limit, self._length)
         draft = self._tokens[start : start + length]
-        while len(draft) < length:  # the text repeats itself: so does the draft
+        while len(draft) < length:  # the text repeats itself up to its end, so the draft does as well
             draft += draft[: length - len(draft)]
         return draft
 
     def judge(self, drafted: int, accepted: int) -> None:
-        """How many tokens of the last draft were right."""
+        """Adapt the draft length: `accepted` of the last draft's `drafted` tokens were right."""
         if accepted == drafted:
             self._length = min(max(self._length, drafted + GROWTH_TOKENS), LONGEST_DRAFT_TOKENS)
         else:

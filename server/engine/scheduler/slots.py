@@ -1,23 +1,23 @@
-"""Rows of the KV cache: which one a new sequence gets, so that little is computed twice; for the schedule.
+"""Chooses the row of the KV cache for a new sequence, so that little is computed twice.
 
-A row outlives its sequence: the next prompt with the same beginning goes on from there. Where that row is
-still in use, or most of what it keeps would be lost, its beginning is copied to another.
+A row keeps its tokens after its sequence has ended, and a prompt with the same beginning continues there. If
+that row is still in use, or the prompt would overwrite most of it, the beginning is copied to another row.
 """
 
 from dataclasses import dataclass, field
 from operator import eq
 
 COPY_TOKENS = 32
-"""A shorter beginning is computed sooner than it is copied."""
+"""A beginning is copied from this many tokens on: a shorter one is computed faster than copied."""
 
 WORTH_KEEPING = 4
-"""A new prompt goes on in a row where it finds at least 1 of so many of the row's tokens. While one types, it
-finds all above the cursor; a file that begins with the same licence finds little, and goes elsewhere."""
+"""A prompt reuses a row only if it shares at least 1/WORTH_KEEPING of the row's tokens. While a user types,
+the prompt shares everything above the cursor; another file with the same licence header shares little."""
 
 
 @dataclass
 class Row:
-    """`tokens` are exactly what was computed into it, drafts that came out wrong included."""
+    """`tokens` are exactly those that were computed into the row, including drafts that were wrong."""
 
     slot: int
     tokens: list[int] = field(default_factory=list[int])
@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Copy:
-    """The first `tokens` positions, from row to row, before the next step."""
+    """Before the next step, copy the first `tokens` positions from row `source` to row `target`."""
 
     source: int
     target: int
@@ -36,7 +36,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Place:
-    """A row for a new sequence, which finds its first `reused` tokens there once `copy` is made."""
+    """The row of a new sequence. Its first `reused` tokens are in the row once `copy` is done."""
 
     row: Row
     reused: int
@@ -44,28 +44,34 @@ class Place:
 
 
 class Rows:
-    def __init__(self, slots: int) -> None:
-        self._rows = [Row(slot) for slot in range(slots)]
+    """All rows of the cache. Without `prefix_cache`, no sequence reuses the tokens of another one."""
+
+    def __init__(self, slots: int, *, prefix_cache: bool = True) -> None:
+        self.prefix_cache = prefix_cache
+        self.all = [Row(slot) for slot in range(slots)]
         self._uses = 0
 
     @property
     def busy_ratio(self) -> float:
-        return sum(row.busy for row in self._rows) / len(self._rows)
+        return sum(row.busy for row in self.all) / len(self.all)
 
     def longest_kept(self, token_ids: list[int]) -> int:
-        """How many of `token_ids`, from the first on, some row has."""
-        return max(common_prefix(row.tokens, token_ids) for row in self._rows)
+        """Return the length of the longest beginning of `token_ids` that a row has."""
+        return max(self._kept(row, token_ids) for row in self.all)
 
     def take(self, token_ids: list[int]) -> Place | None:
-        """The row where a sequence that begins with `token_ids` has least to compute; None: all are busy."""
-        free = sorted((row for row in self._rows if not row.busy), key=lambda row: row.used_at)
+        """Take the free row where a sequence that begins with `token_ids` has least to compute.
+
+        Returns None if all rows are busy.
+        """
+        free = sorted((row for row in self.all if not row.busy), key=lambda row: row.used_at)
         if not free:
             return None
-        kept = {row.slot: common_prefix(row.tokens, token_ids) for row in self._rows}
+        kept = {row.slot: self._kept(row, token_ids) for row in self.all}
         row = max(free, key=lambda row: kept[row.slot])
         if kept[row.slot] * WORTH_KEEPING < len(row.tokens):
             row = free[0]
-        source = max(self._rows, key=lambda row: kept[row.slot])
+        source = max(self.all, key=lambda row: kept[row.slot])
         row.busy = True
         if kept[source.slot] - kept[row.slot] < COPY_TOKENS:
             return Place(row, kept[row.slot])
@@ -77,9 +83,13 @@ class Rows:
         row.busy = False
         row.used_at = self._uses
 
+    def _kept(self, row: Row, token_ids: list[int]) -> int:
+        return common_prefix(row.tokens, token_ids) if self.prefix_cache else 0
+
 
 def common_prefix(first: list[int], second: list[int]) -> int:
+    """Return the number of tokens that both lists begin with."""
     length = min(len(first), len(second))
-    if first[:length] == second[:length]:  # at once, where one has all of the other
+    if first[:length] == second[:length]:  # one list begins with all of the other: no need for a search
         return length
     return list(map(eq, first, second)).index(False)

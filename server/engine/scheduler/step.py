@@ -1,9 +1,9 @@
-"""One step of a local engine, as the scheduler asks for it and a runner computes it.
+"""One step of a local engine: what the scheduler asks for and a runner computes.
 
-The KV cache is a fixed number of rows ("slots"), each `slot_tokens` long and contiguous: attention reads a
-row as it lies, on CPU without any gathering, and a CUDA graph finds it where it was. A row whose sequence has
-ended keeps its keys and values until it is needed, so that the next prompt with the same beginning goes on
-from there.
+The KV cache is a fixed number of rows ("slots"), each contiguous and `slot_tokens` long. So attention on a
+CPU reads a row without gathering blocks, and a CUDA graph finds each row at a fixed address. A row keeps its
+keys and values after its sequence has ended, until another sequence needs the row; a new prompt with the same
+beginning can continue from them.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class RowSlice:
-    """A sequence's part of a step: `token_ids` go to the positions from `start` on of row `slot`.
+    """A sequence's part of a step: compute `token_ids` at the positions from `start` on in row `slot`.
 
-    Positions before `start` are in the cache already. Logits are wanted after the last `logits` of them: 0
-    while a prompt is still being read, 1 to sample from, more to verify drafted tokens or to score.
+    The positions before `start` are in the cache already. The step returns logits after the last `logits` of
+    the tokens: 0 while a prompt is being read, 1 to choose the next token, more to verify drafts or to score.
     """
 
     slot: int
@@ -27,18 +27,39 @@ class RowSlice:
     token_ids: Sequence[int]
     logits: int
 
+    @property
+    def end(self) -> int:
+        return self.start + len(self.token_ids)
+
+    @property
+    def positions(self) -> range:
+        return range(self.start, self.end)
+
 
 class Runner(Protocol):
-    """A model with its KV cache. `vocabulary` is the number of logits of a token."""
+    """A model with its KV cache. `vocabulary` is the number of logits per token."""
 
     slots: int
     slot_tokens: int
     vocabulary: int
 
-    def step(self, chunks: Sequence[RowSlice]) -> NDArray[np.float32]:
-        """All chunks in one pass, each of another slot -> float32 [sum of `logits`, vocabulary], in order."""
+    def step(self, row_slices: Sequence[RowSlice]) -> NDArray[np.float32]:
+        """Compute all slices in one pass, each in another slot.
+
+        Returns float32 [sum of `logits`, vocabulary], in the order of the slices.
+        """
         ...
 
     def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        """Keys and values of the first `tokens` positions, from row to row."""
+        """Copy the keys and values of the first `tokens` positions from row `source` to row `target`."""
         ...
+
+
+def wanted_tokens(row_slices: Sequence[RowSlice]) -> list[int]:
+    """Return which tokens of a step get logits, as indices into its tokens, slice after slice."""
+    wanted: list[int] = []
+    end = 0
+    for row_slice in row_slices:
+        end += len(row_slice.token_ids)
+        wanted += range(end - row_slice.logits, end)
+    return wanted

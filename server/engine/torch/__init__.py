@@ -1,1 +1,1 @@
-"""The engine on CUDA, and on CPU for models that OpenVINO has no reader for."""
+"""The engine for CUDA, and for models on a CPU that OpenVINO cannot read."""

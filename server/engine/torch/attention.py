@@ -1,10 +1,11 @@
-"""Attention of one step of the torch engine: each chunk against its own row of the KV cache.
+"""Attention in a step of the torch engine: each row slice against its own row of the KV cache.
 
-A step is a flat run of tokens, chunk after chunk. Decoders of ours call `StepAttention` themselves; models of
-transformers reach it through its registry, under `ROW_ATTENTION`, and get it as the argument `row_attention`.
+A step is a flat sequence of tokens, slice after slice. Our own decoders call `StepAttention` themselves.
+Models of transformers find `row_attention_forward` in transformers' registry, under ROW_ATTENTION, and pass
+it `StepAttention` as the argument `row_attention`.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Generator, Sequence
@@ -25,32 +26,33 @@ from server.engine.torch.padded_batch import (
     additive_mask,
     fill,
     filled,
-    rectangle_size,
+    padded_size,
 )
 
 ROW_ATTENTION = "acepilot_rows"
 
 SCORES_AT_ONCE = 1 << 20
-"""On a CPU: 4 MB, which its cache holds from one operation to the next."""
+"""Scores computed at once on a CPU: 4 MB, which stay in its cache from one operation to the next."""
 
 
 class Attention(Protocol):
     def __call__(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
     ) -> Tensor:
-        """float [T, H, D], twice [T, h, D] with h dividing H -> [T, H, D].
+        """Attend: query float [T, H, D], key and value [T, h, D] with h dividing H -> [T, H, D].
 
-        Keys and values go into the cache. `window`: how many positions each token sees, its own among them.
+        Writes key and value into the cache. `window` is the number of positions that each token sees, its own
+        included; None means all.
         """
         ...
 
 
 class StepAttention:
-    """See `Attention`. Made once a step; with `short_together`, one call computes all short chunks."""
+    """Implements `Attention` for one step. With `short_together`, one call computes all short slices."""
 
-    def __init__(self, cache: KvCache, chunks: Sequence[RowSlice], *, short_together: bool) -> None:
-        starts = accumulate((len(chunk.token_ids) for chunk in chunks), initial=0)
-        placed = list(zip(chunks, starts, strict=False))
+    def __init__(self, cache: KvCache, row_slices: Sequence[RowSlice], *, short_together: bool) -> None:
+        starts = accumulate((len(row_slice.token_ids) for row_slice in row_slices), initial=0)
+        placed = list(zip(row_slices, starts, strict=False))
         self._parts: list[tuple[Attention, slice | Tensor]] = []
         short = [place for place in placed if len(place[0].token_ids) <= TOKEN_SIZES[-1]]
         if short_together and len(short) > 1:
@@ -58,8 +60,9 @@ class StepAttention:
             if part is not None:
                 self._parts.append(part)
                 placed = [place for place in placed if place not in short]
-        for chunk, start in placed:
-            self._parts.append((RowSliceAttention(cache, chunk), slice(start, start + len(chunk.token_ids))))
+        for row_slice, start in placed:
+            tokens = slice(start, start + len(row_slice.token_ids))
+            self._parts.append((RowSliceAttention(cache, row_slice), tokens))
 
     def __call__(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
@@ -74,25 +77,28 @@ class StepAttention:
 
 
 def _together(cache: KvCache, placed: list[tuple[RowSlice, int]]) -> tuple[Attention, Tensor] | None:
-    """For chunks and where they start in the step: their attention, and which tokens of the step it wants."""
-    chunks = [chunk for chunk, _ in placed]
-    size = rectangle_size(chunks, cache.slot_tokens)
+    """Return one attention for all `placed` slices, and the tokens of the step that belong to it.
+
+    `placed` has each slice with its first token's index in the step. Returns None if they are too many.
+    """
+    row_slices = [row_slice for row_slice, _ in placed]
+    size = padded_size(row_slices, cache.slot_tokens)
     if size is None:
         return None
-    _, positions, slots = fill(chunks, size).to(cache.device)
-    shifts = filled([start - chunk.start for chunk, start in placed], size.batch)
+    _, positions, slots = fill(row_slices, size).to(cache.device)
+    shifts = filled([start - row_slice.start for row_slice, start in placed], size.batch)
     wanted = positions + torch.tensor(shifts, device=cache.device)[:, None]
     return PaddedBatchAttention(cache, positions, slots, size.length), wanted.flatten()
 
 
 class RowSliceAttention:
-    """See `Attention`; of one chunk, which reads its row as it lies."""
+    """Implements `Attention` for one row slice, which reads its row without copying it."""
 
-    def __init__(self, cache: KvCache, chunk: RowSlice) -> None:
+    def __init__(self, cache: KvCache, row_slice: RowSlice) -> None:
         self._cache = cache
-        self._slot = chunk.slot
-        self._start = chunk.start
-        self._end = chunk.start + len(chunk.token_ids)
+        self._slot = row_slice.slot
+        self._start = row_slice.start
+        self._end = row_slice.end
         self._on_cpu = cache.device.type == "cpu"
         self._masks: dict[int | None, Tensor | None] = {}
 
@@ -112,7 +118,7 @@ class RowSliceAttention:
         return attend(query, keys[:, row], values[:, row], scale, self._masks[window])
 
     def _mask(self, window: int | None, query: Tensor) -> Tensor | None:
-        """What is added to the scores of the last keys, [T, as many]; None where all of them are seen."""
+        """Return what is added to the scores of the last keys, [T, their number]; None if all are seen."""
         if self._end - self._start == 1:
             return None
         first = self._start if self._on_cpu else 0
@@ -124,9 +130,9 @@ class RowSliceAttention:
 
 
 def attend_fused(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """float [T, H, D], twice [h, L, D] with h dividing H, [T, L] or None -> [T, H, D].
+    """Attend: [T, H, D], keys and values [h, L, D] with h dividing H, mask [T, L] or None -> [T, H, D].
 
-    torch's fused kernels, and its plain one, keep the scores in float32 whatever the inputs' type.
+    torch's kernels keep the scores in float32 for inputs of any type.
     """
     groups = query.shape[1] // len(keys)
     out = functional.scaled_dot_product_attention(
@@ -140,38 +146,39 @@ def attend_fused(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask
 
 
 def attend_on_cpu(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """float [T, H, D], twice [h, L, D] with h dividing H, float32 [T, last keys] or None -> [T, H, D].
+    """Compute the same as `attend_fused`, faster on a CPU. `mask` is float32 and covers the last keys only.
 
-    torch's fused kernel has its products from MKL, which is slow on AMD's processors. On one Zen 5 core, with
-    16 heads and 1,024 keys in bfloat16, it takes 14 ms for 256 tokens and 1.8 ms for one; this 6.6 and 0.4.
+    torch's fused kernel multiplies with MKL, which is slow on AMD's processors. On one Zen 5 core, with 16
+    heads and 1,024 keys in bfloat16, the fused kernel takes 14 ms for 256 tokens and 1.8 ms for one; this
+    function takes 6.6 ms and 0.4 ms.
     """
     tokens, heads, width = query.shape
     groups = heads // len(keys)
-    # heads that share keys are rows of one product: [h, groups * T, D]
+    # Heads that share keys become rows of one product: [h, groups * T, D].
     rows = (query.float() * scale).view(tokens, len(keys), groups, width).permute(1, 2, 0, 3)
     rows = rows.reshape(len(keys), groups * tokens, width)
-    # for one token, oneDNN's rearranging takes longer than it saves
-    numbers = torch.bfloat16 if keys.dtype == torch.bfloat16 and tokens > 1 else torch.float32
+    # For one token, oneDNN's rearrangement of the keys takes longer than it saves.
+    product_dtype = torch.bfloat16 if keys.dtype == torch.bfloat16 and tokens > 1 else torch.float32
     at_once = max(1, SCORES_AT_ONCE // (rows.shape[1] * keys.shape[1]))
     outputs: list[Tensor] = []
     for some_rows, some_keys, some_values in zip(
         rows.split(at_once), keys.split(at_once), values.split(at_once), strict=True
     ):
-        with products_in(numbers):
+        with products_in(product_dtype):
             scores = torch.bmm(some_rows, some_keys.float().transpose(1, 2))
         if mask is not None:
             scores.view(-1, tokens, keys.shape[1])[..., -mask.shape[1] :].add_(mask)
-        outputs.append(torch.bmm(scores.softmax(-1).to(numbers), some_values.to(numbers)))
+        outputs.append(torch.bmm(scores.softmax(-1).to(product_dtype), some_values.to(product_dtype)))
     out = (torch.cat(outputs) if len(outputs) > 1 else outputs[0]).view(len(keys), groups, tokens, width)
     return out.permute(2, 0, 1, 3).reshape(query.shape).to(query.dtype)
 
 
 @contextmanager
-def products_in(numbers: torch.dtype) -> Generator[None]:
-    """With bfloat16, float32 matrices are rounded to it, multiplied, and summed up in float32."""
+def products_in(dtype: torch.dtype) -> Generator[None]:
+    """With bfloat16, make oneDNN round float32 matrices to bfloat16, multiply, and sum up in float32."""
     settings = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue] - made at run time
     before = settings.fp32_precision
-    if numbers == torch.bfloat16:
+    if dtype == torch.bfloat16:
         settings.fp32_precision = "bf16"
     try:
         yield
@@ -192,7 +199,7 @@ def row_attention_forward(
     row_attention: Attention,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: float [1, H, T, D] in, [1, T, H, D] out."""
+    """Implement transformers' attention interface: float [1, H, T, D] -> [1, T, H, D]."""
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     layer: Any = module.layer_idx
     return row_attention(layer, query, key, value, scaling, sliding_window)[None], None

@@ -1,6 +1,6 @@
 """The torch engine's KV cache: a fixed number of contiguous rows, which attention.py reads and writes.
 
-Rows are as step.py says. Their number is settled once, at the start: no request can run out of memory.
+step.py describes the rows. All of them are allocated at the start, so no request can run out of memory.
 """
 
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
 from server.engine.torch.linear import WeightFormat
 
 LONGEST_ROW_TOKENS = 8192
-"""Rows are contiguous, so a model's context of 32,768 would leave room for a handful of them; the editors'
-prompts have 1,500 tokens, and OpenVINO's tokenizer keeps as many as this."""
+"""Tokens in a row at most. Rows are contiguous, so with a model's context of 32,768 only a handful of them
+would fit. Editors' prompts have 1,500 tokens, and OpenVINO's tokenizer has the same limit."""
 
-ROWS_A_STREAM = 2
-"""One to write, one that keeps the prompt before it: completions of two files alternate."""
+ROWS_PER_STREAM = 2
+"""One row to write, and one that keeps the previous prompt: a user may alternate between two files."""
 
 CUDA_RESERVE_BYTES = 1 << 30
-"""Left free on a card, for what a step computes in between."""
+"""Bytes left free on a GPU for the intermediate results of a step."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What a model asks of its cache."""
+    """What a model needs of its cache."""
 
     layers: int
     heads: int
@@ -42,32 +42,42 @@ class CacheShape:
 
 
 class KvCache:
-    """`keys[layer]` and `values[layer]`: [slots, heads, slot_tokens, head_dim]."""
+    """The tensors `keys[layer]` and `values[layer]`, each [slots, heads, slot_tokens, head_dim]."""
 
-    def __init__(self, shape: CacheShape, slots: int, numbers: WeightFormat) -> None:
+    def __init__(self, shape: CacheShape, slots: int, weight_format: WeightFormat) -> None:
         self.slots = slots
-        self.device = numbers.device
+        self.device = weight_format.device
         self.slot_tokens = shape.row_tokens()
         size = (slots, shape.heads, self.slot_tokens, shape.head_dim)
-        # zeros, not empty: what a masked position holds is multiplied by 0, and must not be NaN
-        self.keys = [
-            torch.zeros(size, dtype=numbers.dtype, device=numbers.device) for _ in range(shape.layers)
-        ]
-        self.values = [
-            torch.zeros(size, dtype=numbers.dtype, device=numbers.device) for _ in range(shape.layers)
-        ]
+
+        def zeros() -> list[torch.Tensor]:
+            # Not `empty`: the content of masked positions is multiplied by 0, and must not be NaN.
+            dtype, device = weight_format.dtype, weight_format.device
+            return [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
+
+        self.keys = zeros()
+        self.values = zeros()
 
     def copy_prefix(self, source: int, target: int, tokens: int) -> None:
         for rows in (*self.keys, *self.values):
             rows[target, :, :tokens] = rows[source, :, :tokens]
 
 
-def affordable_slots(shape: CacheShape, numbers: WeightFormat, options: EngineOptions) -> int:
-    """Rows that `kv_cache_gb` and, on a card, its free memory hold. Raises ModelBroken when not even one."""
-    on_card = numbers.device.type == "cuda"
-    allowed_gb = options.kv_cache_gb or (None if on_card else CPU_KV_CACHE_GB)
-    row = shape.row_bytes(numbers.dtype)
-    budget = row * ROWS_A_STREAM * options.max_streams
+def free_gpu_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a GPU, or None for a CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def affordable_slots(
+    shape: CacheShape, dtype: torch.dtype, options: EngineOptions, free_gpu_bytes: int | None
+) -> int:
+    """Return how many rows fit `kv_cache_gb` and, on a GPU, its free memory.
+
+    Raises ModelBroken if not even one fits.
+    """
+    allowed_gb = options.kv_cache_gb or (CPU_KV_CACHE_GB if free_gpu_bytes is None else None)
+    row = shape.row_bytes(dtype)
+    budget = row * ROWS_PER_STREAM * options.max_streams
     if allowed_gb:
         budget = min(budget, allowed_gb << 30)
     if row > budget:
@@ -76,12 +86,12 @@ def affordable_slots(shape: CacheShape, numbers: WeightFormat, options: EngineOp
             f"The KV cache of one sequence of this model takes {row / 2**30:.1f} GB, and "
             f"kv_cache_gb={allowed_gb} allows less: set it to {needed} or more."
         )
-    if on_card:
-        free = torch.cuda.mem_get_info(numbers.device)[0] - CUDA_RESERVE_BYTES
+    if free_gpu_bytes is not None:
+        free = free_gpu_bytes - CUDA_RESERVE_BYTES
         if row > free:
             raise ModelBroken(
-                f"The card has {max(free, 0) / 2**30:.1f} GB left beside the weights, and the KV cache of "
-                f"one sequence takes {row / 2**30:.1f} GB: use dtype=int8, a smaller model or a larger card."
+                f"The GPU has {max(free, 0) / 2**30:.1f} GB left beside the weights, and the KV cache of one "
+                f"sequence takes {row / 2**30:.1f} GB: use dtype=int8, a smaller model or a larger GPU."
             )
         budget = min(budget, free)
     slots = budget // row
@@ -90,7 +100,7 @@ def affordable_slots(shape: CacheShape, numbers: WeightFormat, options: EngineOp
             "kv_cache_is_small",
             sequences=slots,
             max_streams=options.max_streams,
-            effect="more than these wait for each other",
+            effect="more sequences than this wait for each other",
             kv_cache_gb_for_all=-(-row * options.max_streams // (1 << 30)),
         )
     return slots

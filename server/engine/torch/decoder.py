@@ -1,10 +1,10 @@
-"""A model's layers for the torch engine, without a cache of their own; runner.py steps them.
+"""A model's layers for the torch engine; the KV cache is outside them, in cache.py.
 
-CodeGen and GPT-J get layers of our own (codegen.py), in which fewer operations do the same. The other
-families keep transformers' layers, in which attention and linear layers are ours.
+CodeGen and GPT-J have our own layers (codegen.py), which compute the same in fewer operations. The other
+families have transformers' layers with our attention and our linear layers.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from typing import Any, Protocol
@@ -20,27 +20,28 @@ from server.engine.torch.linear import WeightFormat, refit_linears
 from server.engine.torch.weights import ModelFiles, load_pretrained
 
 REGISTERED_FAMILIES = frozenset({"llama", "qwen2", "qwen3", "starcoder2", "gpt_bigcode"})
-"""Families whose layers hand their keyword arguments on to the attention function, which is the plain one."""
+"""Families whose layers pass their keyword arguments on to a standard attention function."""
 
 
 class Decoder(Protocol):
     def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
-        """int64 [T] each -> [T, C]."""
+        """Return hidden states: int64 [T] each -> [T, C]."""
         ...
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[N, C] -> [N, V]."""
+        """Return logits: [N, C] -> [N, V]."""
         ...
 
 
 class TransformersDecoder(nn.Module):
-    """A causal model of transformers, of REGISTERED_FAMILIES; it is changed, and moved to the device."""
+    """Implements `Decoder` with transformers' model of REGISTERED_FAMILIES, which it changes and moves to the
+    device."""
 
-    def __init__(self, model: Any, numbers: WeightFormat) -> None:
+    def __init__(self, model: Any, weight_format: WeightFormat) -> None:
         super().__init__()
-        refit_linears(model, numbers)
+        refit_linears(model, weight_format)
         model.set_attn_implementation(ROW_ATTENTION)
-        model.to(numbers.device)
+        model.to(weight_format.device)
         self._layers = model.base_model
         self._head = model.get_output_embeddings()
 
@@ -54,13 +55,13 @@ class TransformersDecoder(nn.Module):
         return self._head(hidden)
 
 
-def open_decoder(files: ModelFiles, numbers: WeightFormat) -> Decoder:
+def open_decoder(files: ModelFiles, weight_format: WeightFormat) -> Decoder:
     """Load the weights beside `files`. Raises ModelBroken for an unknown family, and for damaged files."""
     family = files.config.model_type
     if family in PARALLEL_FAMILIES:
-        return ParallelDecoder(files.config, StoredWeights(files.folder), numbers)
+        return ParallelDecoder(files.config, StoredWeights(files.folder), weight_format)
     if family in REGISTERED_FAMILIES:
-        return TransformersDecoder(load_pretrained(files, numbers.dtype), numbers)
+        return TransformersDecoder(load_pretrained(files, weight_format.dtype), weight_format)
     known = ", ".join(sorted(PARALLEL_FAMILIES | REGISTERED_FAMILIES))
     raise ModelBroken(
         f"This is a model of the family {family}, which the torch engine does not run (it runs {known}): "
@@ -69,7 +70,7 @@ def open_decoder(files: ModelFiles, numbers: WeightFormat) -> Decoder:
 
 
 def cache_shape(config: Any) -> CacheShape:
-    """From transformers' configuration of a model."""
+    """Return the cache that a model with transformers' `config` needs."""
     heads = config.num_attention_heads
     shared = 1 if getattr(config, "multi_query", False) else getattr(config, "num_key_value_heads", None)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads

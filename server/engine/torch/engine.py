@@ -1,22 +1,21 @@
-"""The engine on CUDA, and on CPU for models that OpenVINO has no reader for.
+"""The engine for CUDA, and for models on a CPU that OpenVINO cannot read.
 
-torch and transformers are imported in the worker's process only: this end encodes with `tokenizers`.
+Only the worker process imports torch and transformers; the server's process encodes with `tokenizers`.
 """
 
-# tokenizers and transformers are typed in part
+# tokenizers and transformers are only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import os
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from acepilot.errors import ConfigError
 from acepilot.fim import is_sentinel
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
-from server.engine.local import AboutModel, Encode, LocalEngine, WorkerOptions
-from server.engine.scheduler.messages import WorkerProgram
+from server.engine.local import Encode, LocalEngine
+from server.engine.scheduler.messages import Opened, WorkerEnd, WorkerOptions, WorkerProgram
 from server.engine.scheduler.schedule import StepLimits
 from server.engine.scheduler.worker import ServedModel, serve
 
@@ -27,33 +26,33 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 
 CPU_STEP_TOKENS = 256
 CUDA_STEP_TOKENS = 512
-"""Tokens a step: a long prompt is read in pieces, between which others get their tokens, and a cancelled
-request goes."""
+"""Most prompt tokens in a step. A long prompt is read in several steps; between them other sequences get
+their tokens, and cancelled ones leave."""
 
 CPU_DRAFTS = 16
 CUDA_DRAFTS = 128
-"""Drafted tokens a step, all sequences together: more than the device verifies for little more than one."""
+"""Most drafted tokens in a step, for all sequences together. Up to here a step takes little longer than with
+one token."""
 
 
 def before_torch() -> None:
-    """Variables that are read when torch gets its first memory, and when tqdm is imported."""
-    # weights in huge pages: a step reads all of them, and a CodeGen-350M's took 13 % less time a token
+    """Set the variables that torch reads at its first allocation, and tqdm when it is imported."""
+    # Huge pages for the weights, all of which a step reads: a token of CodeGen-350M takes 13 % less time.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    os.environ["TQDM_DISABLE"] = "1"  # transformers has a bar that it cannot hide
+    os.environ["TQDM_DISABLE"] = "1"  # transformers has a progress bar without a switch
 
 
-def run(pipe: Connection, model: ModelFolder, options: WorkerOptions) -> None:
-    """The worker's process."""
+def run(pipe: WorkerEnd, model: ModelFolder, options: WorkerOptions) -> None:
+    """Run the worker process."""
     before_torch()
 
     def open_model() -> ServedModel:
         from server.engine.torch.runner import open_runner
-        from server.engine.torch.weights import best_device
 
         opened = open_runner(model, options.engine)
         tokenizer: Tokenizer = opened.tokenizer.backend_tokenizer
         specials = special_tokens(tokenizer)
-        on_cuda = best_device().type == "cuda"
+        on_cuda = opened.device.type == "cuda"
         return ServedModel(
             runner=opened.runner,
             decode=tokenizer.decode,
@@ -61,13 +60,11 @@ def run(pipe: Connection, model: ModelFolder, options: WorkerOptions) -> None:
             limits=StepLimits(
                 tokens=CUDA_STEP_TOKENS if on_cuda else CPU_STEP_TOKENS,
                 drafts=CUDA_DRAFTS if on_cuda else CPU_DRAFTS,
-                streams=options.engine.max_streams,
             ),
-            prompt_lookup=options.engine.prompt_lookup,
-            about=AboutModel(tokenizer.to_str(), opened.runner.slot_tokens, frozenset(specials.values())),
+            opened=Opened(tokenizer.to_str(), opened.runner.slot_tokens, frozenset(specials.values())),
         )
 
-    serve(pipe, open_model, options.log_level)
+    serve(pipe, open_model, options)
 
 
 PROGRAM = WorkerProgram(
@@ -76,20 +73,20 @@ PROGRAM = WorkerProgram(
 
 
 class TorchEngine(LocalEngine):
-    """Raises ConfigError where torch is not installed."""
+    """Raises ConfigError if torch is not installed."""
 
     def __init__(self, model: ModelFolder, options: EngineOptions) -> None:
         missing = [library for library in LIBRARIES if find_spec(library) is None]
         if missing:
             raise ConfigError(
                 f"The torch engine needs {' and '.join(missing)}, which this environment lacks: "
-                "pip install -e '.[torch]' in Acepilot's folder."
+                "run pip install -e '.[torch]' in Acepilot's folder."
             )
         super().__init__("torch", PROGRAM, model, options, _encoder)
 
 
 def special_tokens(tokenizer: "Tokenizer") -> dict[int, str]:
-    """Sentinels and end marks, by id."""
+    """Return the sentinels and end marks, by id."""
     return {
         token_id: token.content
         for token_id, token in tokenizer.get_added_tokens_decoder().items()
@@ -101,7 +98,7 @@ def _encoder(tokenizer_json: str) -> Encode:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.no_truncation()  # what a tokenizer was saved with is for training
+    tokenizer.no_truncation()  # the saved settings for truncation and padding are for training
     tokenizer.no_padding()
 
     def encode(text: str, *, begin: bool) -> list[int]:

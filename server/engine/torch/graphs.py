@@ -1,14 +1,15 @@
-"""Steps of short chunks on CUDA, replayed as graphs: one launch in place of a thousand; for runner.py.
+"""Replays steps of short row slices on CUDA as graphs: one kernel launch in place of a thousand.
 
-A graph is captured when its size is first met, and kept. All graphs share one pool of memory: only one runs
-at a time, and what it leaves is read before the next.
+A graph is captured when its size first occurs, and kept. All graphs share one pool of memory, because only
+one runs at a time and its result is read before the next one runs.
 """
 
-# torch is typed in part: what it gives is known by the tests
+# torch is only partly typed; the tests know what it returns.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,64 +23,76 @@ from server.engine.torch.padded_batch import (
     PaddedBatchAttention,
     PaddedBatchSize,
     fill,
-    rectangle_size,
-    wanted_tokens,
+    padded_size,
+    padded_wanted_tokens,
 )
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class _Captured:
-    """`inputs` [3, batch, tokens] is what the graph reads, `logits` [batch * tokens, V] what it writes."""
+class Captured:
+    """A graph that reads `inputs` [3, batch, tokens] and writes `logits` [batch * tokens, V]."""
 
     graph: Any
     inputs: Tensor
     logits: Tensor
 
 
+def capture(compute: Callable[[Tensor], Tensor], inputs: Tensor, pool: Any) -> Captured:
+    """Capture `compute(inputs)` as a graph whose memory comes from `pool`."""
+    # Libraries initialise themselves in a first pass, which must not be captured.
+    warm_up = torch.cuda.Stream()
+    warm_up.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(warm_up):
+        compute(inputs)
+    torch.cuda.current_stream().wait_stream(warm_up)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        logits = compute(inputs)
+    return Captured(graph, inputs, logits)
+
+
 class StepGraphs:
-    def __init__(self, decoder: Decoder, cache: KvCache) -> None:
+    """The graphs of one decoder and cache, by size. `capture` makes one."""
+
+    def __init__(self, decoder: Decoder, cache: KvCache, capture: Callable[..., Captured] = capture) -> None:
         self._decoder = decoder
         self._cache = cache
-        self._captured: dict[PaddedBatchSize, _Captured] = {}
+        self._capture = capture
+        self._captured: dict[PaddedBatchSize, Captured] = {}
         self._pool: Any = None
         self._works = True
 
-    def step(self, chunks: Sequence[RowSlice]) -> Tensor | None:
-        """[wanted, V]; None when this step cannot be replayed. A failed capture ends all replaying."""
-        size = rectangle_size(chunks, self._cache.slot_tokens)
+    def step(self, row_slices: Sequence[RowSlice]) -> Tensor | None:
+        """Return logits [wanted, V], or None if this step cannot be replayed.
+
+        After a capture has failed, no step is replayed any more.
+        """
+        size = padded_size(row_slices, self._cache.slot_tokens)
         if size is None or not self._works:
             return None
+        inputs = fill(row_slices, size)
         if size not in self._captured:
             try:
-                self._captured[size] = self._capture(chunks, size)
+                self._captured[size] = self._capture(
+                    partial(padded_logits, self._decoder, self._cache, size),
+                    inputs.to(self._cache.device),
+                    self._pool,
+                )
             except RuntimeError as error:
                 self._works = False
                 _log.warning("cuda_graphs_failed", why=str(error), effect="each token takes longer")
                 return None
+            self._pool = self._captured[size].graph.pool()
         captured = self._captured[size]
-        captured.inputs.copy_(fill(chunks, size))
+        captured.inputs.copy_(inputs)
         captured.graph.replay()
-        return captured.logits[wanted_tokens(chunks, size)]
-
-    def _capture(self, chunks: Sequence[RowSlice], size: PaddedBatchSize) -> _Captured:
-        inputs = fill(chunks, size).to(self._cache.device)
-        # libraries set themselves up in a first pass, which a capture must not see
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            rectangle_logits(self._decoder, self._cache, inputs, size)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            logits = rectangle_logits(self._decoder, self._cache, inputs, size)
-        self._pool = graph.pool()
-        return _Captured(graph, inputs, logits)
+        return captured.logits[padded_wanted_tokens(row_slices, size)]
 
 
-def rectangle_logits(decoder: Decoder, cache: KvCache, inputs: Tensor, size: PaddedBatchSize) -> Tensor:
-    """int64 [3, batch, tokens] -> [batch * tokens, V]; what a graph holds."""
+def padded_logits(decoder: Decoder, cache: KvCache, size: PaddedBatchSize, inputs: Tensor) -> Tensor:
+    """Compute what a graph holds: int64 [3, batch, tokens] -> [batch * tokens, V]."""
     ids, positions, slots = inputs
     attention = PaddedBatchAttention(cache, positions, slots, size.length)
     return decoder.logits(decoder.hidden(ids.flatten(), positions.flatten(), attention))

@@ -1,10 +1,11 @@
-"""A step of short chunks as a rectangle: the same work whatever the chunks are, so that CUDA can replay it.
+"""A step of short row slices as a padded batch, whose work depends only on its size: so CUDA can replay it.
 
-Chunks are filled up to one length and their number to one of a few sizes, with copies of what is there: a
-copy computes what its original computes, and writes it to the same place. graphs.py replays such steps.
+The slices are padded to one length, and their number to one of a few sizes, with copies of the tokens that
+are there: a copy computes the same as its original and writes it to the same place. graphs.py replays such
+steps.
 """
 
-# torch is typed in part: what it gives is known by the tests
+# torch is only partly typed; the tests know what it returns.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
@@ -21,58 +22,62 @@ from server.engine.torch.cache import KvCache
 T = TypeVar("T")
 
 TOKEN_SIZES = (1, 4, 16)
-"""Tokens of a chunk: one, or one and its drafts."""
+"""Padded lengths of a row slice, in tokens: one token, or one and its drafts."""
 
 MOST_TOKENS = 256
-"""Of a whole rectangle: from there on the arithmetic takes longer than what a replay saves."""
+"""Tokens in a padded batch at most. In a larger step the computation takes longer than a replay saves."""
 
 SHORTEST_LENGTH = 256
+"""Tokens of each row that a padded batch reads at least: fewer sizes of graphs, at hardly any cost."""
 
 
 @dataclass(frozen=True)
 class PaddedBatchSize:
-    """`batch` chunks of `tokens` each, whose rows are read up to `length`."""
+    """A batch of `batch` row slices of `tokens` tokens each, whose rows are read up to `length`."""
 
     batch: int
     tokens: int
     length: int
 
 
-def rectangle_size(chunks: Sequence[RowSlice], slot_tokens: int) -> PaddedBatchSize | None:
-    """The smallest that holds `chunks`, of few sizes; None where one of them is a piece of a prompt."""
-    longest = max(len(chunk.token_ids) for chunk in chunks)
+def padded_size(row_slices: Sequence[RowSlice], slot_tokens: int) -> PaddedBatchSize | None:
+    """Return the smallest of the few sizes that hold `row_slices`, or None if a slice or the batch is too
+    long."""
+    longest = max(len(row_slice.token_ids) for row_slice in row_slices)
     tokens = next((size for size in TOKEN_SIZES if size >= longest), None)
-    batch = _power_of_two(len(chunks))
+    batch = _power_of_two(len(row_slices))
     if tokens is None or batch * tokens > MOST_TOKENS:
         return None
-    end = max(chunk.start + len(chunk.token_ids) for chunk in chunks)
+    end = max(row_slice.end for row_slice in row_slices)
     return PaddedBatchSize(batch, tokens, min(max(_power_of_two(end), SHORTEST_LENGTH), slot_tokens))
 
 
-def fill(chunks: Sequence[RowSlice], size: PaddedBatchSize) -> Tensor:
-    """int64 [3, batch, tokens]: token ids, positions, slots."""
-    positions = [range(chunk.start, chunk.start + len(chunk.token_ids)) for chunk in chunks]
+def fill(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> Tensor:
+    """Return int64 [3, batch, tokens]: token ids, positions, slots."""
     planes = [
-        [filled(chunk.token_ids, size.tokens) for chunk in chunks],
-        [filled(places, size.tokens) for places in positions],
-        [[chunk.slot] * size.tokens for chunk in chunks],
+        [filled(row_slice.token_ids, size.tokens) for row_slice in row_slices],
+        [filled(row_slice.positions, size.tokens) for row_slice in row_slices],
+        [[row_slice.slot] * size.tokens for row_slice in row_slices],
     ]
     return torch.tensor([filled(rows, size.batch) for rows in planes])
 
 
 def filled(items: Sequence[T], count: int) -> list[T]:
-    """`items` and as many copies of the last as are missing."""
+    """Return `count` items: `items`, then copies of the last one."""
     return [*items, *[items[-1]] * (count - len(items))]
 
 
-def wanted_tokens(chunks: Sequence[RowSlice], size: PaddedBatchSize) -> list[int]:
-    """Where the tokens whose logits are wanted lie in the flattened rectangle."""
-    ends = [index * size.tokens + len(chunk.token_ids) for index, chunk in enumerate(chunks)]
-    return [at for end, chunk in zip(ends, chunks, strict=True) for at in range(end - chunk.logits, end)]
+def padded_wanted_tokens(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> list[int]:
+    """Return which tokens of the flattened padded batch get logits."""
+    wanted: list[int] = []
+    for index, row_slice in enumerate(row_slices):
+        end = index * size.tokens + len(row_slice.token_ids)
+        wanted += range(end - row_slice.logits, end)
+    return wanted
 
 
 def additive_mask(at: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
-    """int64 [..., T, 1] and [L], positions -> [..., T, L], 0 where a key is seen and -inf elsewhere."""
+    """Return 0 where a key is seen and -inf elsewhere: positions int64 [..., T, 1] and [L] -> [..., T, L]."""
     hidden = keys > at
     if window is not None:
         hidden |= keys <= at - window
@@ -80,10 +85,10 @@ def additive_mask(at: Tensor, keys: Tensor, window: int | None, dtype: torch.dty
 
 
 class PaddedBatchAttention:
-    """See `Attention` in attention.py; of a whole rectangle, without asking the card for a number."""
+    """Implements `Attention` in attention.py for a padded batch, without reading a number from the GPU."""
 
     def __init__(self, cache: KvCache, positions: Tensor, slots: Tensor, length: int) -> None:
-        """int64 [batch, tokens] each, as `fill` gives them."""
+        """Take `positions` and `slots` as `fill` makes them, int64 [batch, tokens] each."""
         self._cache = cache
         self._positions = positions
         self._slots = slots
@@ -93,9 +98,10 @@ class PaddedBatchAttention:
     def __call__(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None
     ) -> Tensor:
-        """See `Attention`, with T = batch * tokens. Rows are copied to be read.
+        """Compute `Attention` with T = batch * tokens; rows are copied to be read.
 
-        Query heads that share keys count as further queries: with masks, the fused kernels know no other way.
+        Query heads that share keys are treated as further queries: with a mask, the fused kernels support no
+        other form.
         """
         keys, values = self._cache.keys[layer], self._cache.values[layer]
         keys[self._slots.flatten(), :, self._positions.flatten()] = key
@@ -114,7 +120,8 @@ class PaddedBatchAttention:
         return out.view(grouped.shape).permute(0, 3, 1, 2, 4).reshape(query.shape)
 
     def _mask(self, groups: int, dtype: torch.dtype, window: int | None) -> Tensor:
-        """float [batch, 1, groups * tokens, length], added to the scores; made at the first layer."""
+        """Return what is added to the scores, [batch, 1, groups * tokens, length]; the first layer makes
+        it."""
         if window not in self._masks:
             keys = torch.arange(self._length, device=self._positions.device)
             mask = additive_mask(self._positions[:, None, :, None], keys, window, dtype)
@@ -123,4 +130,5 @@ class PaddedBatchAttention:
 
 
 def _power_of_two(least: int) -> int:
+    """Return the smallest power of two that is at least `least`."""
     return 1 << (least - 1).bit_length()

@@ -1,14 +1,13 @@
-"""The torch engine's runner: a model, its KV cache, and one step of both; its worker drives it.
+"""The torch engine's runner: a model, its KV cache, and one step of both.
 
-`open_runner` is the way in: files (weights.py), layers (decoder.py), rows (cache.py).
+`open_runner` reads the files (weights.py), and makes the layers (decoder.py) and the rows (cache.py).
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,17 @@ from torch import Tensor
 
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
-from server.engine.scheduler.step import RowSlice
+from server.engine.scheduler.step import RowSlice, wanted_tokens
 from server.engine.torch.attention import StepAttention
-from server.engine.torch.cache import KvCache, affordable_slots
+from server.engine.torch.cache import KvCache, affordable_slots, free_gpu_bytes
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.weights import best_numbers, read_files
+from server.engine.torch.weights import best_format, read_files, this_machine
 
 
 class TorchRunner:
-    """See `Runner` in step.py. `graphs` replay what they can of its steps."""
+    """Implements `Runner` in step.py. `graphs` replay the steps that they can."""
 
     def __init__(
         self, decoder: Decoder, cache: KvCache, vocabulary: int, graphs: StepGraphs | None = None
@@ -41,25 +40,22 @@ class TorchRunner:
         self.slot_tokens = cache.slot_tokens
 
     @torch.inference_mode()
-    def step(self, chunks: Sequence[RowSlice]) -> NDArray[np.float32]:
-        logits = self._graphs.step(chunks) if self._graphs else None
+    def step(self, row_slices: Sequence[RowSlice]) -> NDArray[np.float32]:
+        logits = self._graphs.step(row_slices) if self._graphs else None
         if logits is None:
-            logits = self._computed(chunks)
+            logits = self._computed(row_slices)
         return logits.float().cpu().numpy()
 
-    def _computed(self, chunks: Sequence[RowSlice]) -> Tensor:
+    def _computed(self, row_slices: Sequence[RowSlice]) -> Tensor:
         device = self._cache.device
-        token_ids = [token for chunk in chunks for token in chunk.token_ids]
-        positions = [at for chunk in chunks for at in range(chunk.start, chunk.start + len(chunk.token_ids))]
-        ends = accumulate(len(chunk.token_ids) for chunk in chunks)
-        wanted = [
-            at for end, chunk in zip(ends, chunks, strict=True) for at in range(end - chunk.logits, end)
-        ]
+        token_ids = [token for row_slice in row_slices for token in row_slice.token_ids]
+        positions = [at for row_slice in row_slices for at in row_slice.positions]
         hidden = self._decoder.hidden(
             torch.tensor(token_ids, device=device),
             torch.tensor(positions, device=device),
-            StepAttention(self._cache, chunks, short_together=device.type == "cuda"),
+            StepAttention(self._cache, row_slices, short_together=device.type == "cuda"),
         )
+        wanted = wanted_tokens(row_slices)
         if not wanted:
             return torch.empty(0, self.vocabulary)
         return self._decoder.logits(hidden[torch.tensor(wanted, device=device)])
@@ -71,27 +67,34 @@ class TorchRunner:
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """`tokenizer` is transformers'."""
+    """A runner, the device that it computes on, and transformers' tokenizer."""
 
     runner: TorchRunner
+    device: torch.device
     tokenizer: Any
 
 
 def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
-    """Takes seconds to minutes. Raises ModelBroken, with what to do."""
+    """Open a model, which takes seconds to minutes. Raises ModelBroken."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    numbers = best_numbers(options.dtype)
+    weight_format = best_format(options.dtype, this_machine())
     files = read_files(model)
-    decoder = open_decoder(files, numbers)
-    return OpenedModel(make_runner(decoder, files.config, numbers, options), files.tokenizer)
+    decoder = open_decoder(files, weight_format)
+    runner = make_runner(decoder, files.config, weight_format, options)
+    return OpenedModel(runner, weight_format.device, files.tokenizer)
 
 
-def make_runner(decoder: Decoder, config: Any, numbers: WeightFormat, options: EngineOptions) -> TorchRunner:
-    """`config` is transformers' of the model. Raises ModelBroken when its cache does not fit."""
-    # on Hopper it would stop to build a plan for every length of a prompt that it has not met
+def make_runner(
+    decoder: Decoder, config: Any, weight_format: WeightFormat, options: EngineOptions
+) -> TorchRunner:
+    """Make the cache for a decoder; `config` is transformers'. Raises ModelBroken if the cache does not
+    fit."""
+    # On Hopper, cuDNN's attention would build a plan for each new length of a prompt, which takes 0.1 s.
     torch.backends.cuda.enable_cudnn_sdp(False)
     shape = cache_shape(config)
-    cache = KvCache(shape, affordable_slots(shape, numbers, options), numbers)
-    graphs = StepGraphs(decoder, cache) if numbers.device.type == "cuda" else None
+    device, dtype = weight_format.device, weight_format.dtype
+    slots = affordable_slots(shape, dtype, options, free_gpu_bytes(device))
+    cache = KvCache(shape, slots, weight_format)
+    graphs = StepGraphs(decoder, cache) if device.type == "cuda" else None
     return TorchRunner(decoder, cache, config.vocab_size, graphs)

@@ -1,9 +1,9 @@
-"""A model's files as torch reads them, in the numbers that the device does best; for runner.py."""
+"""Reads a model's files with transformers, and chooses the dtype that is fastest on this machine."""
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,35 +19,45 @@ from server.engine.base import Dtype
 from server.engine.torch.linear import WeightFormat
 
 BF16_CAPABILITY = 8
-"""The first CUDA compute capability (major) whose cards have bfloat16 in hardware."""
+"""The first CUDA compute capability (major number) whose GPUs compute bfloat16 in hardware."""
 
 
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+@dataclass(frozen=True)
+class Machine:
+    """What torch reports about this machine. `cuda_capability` is None without a GPU."""
+
+    cuda_capability: tuple[int, int] | None
+    cpu_capabilities: Mapping[str, bool]
 
 
-def best_numbers(wanted: Dtype) -> WeightFormat:
-    """int8 is a form of weights only: it computes as `auto` does."""
-    device = best_device()
-    match wanted:
+def this_machine() -> Machine:
+    has_gpu = torch.cuda.is_available()
+    return Machine(torch.cuda.get_device_capability() if has_gpu else None, torch.cpu.get_capabilities())
+
+
+def best_format(dtype: Dtype, machine: Machine) -> WeightFormat:
+    """Return the device to compute on, and the type of the weights.
+
+    With int8 only the weights are stored so; the model computes in the same type as with `auto`.
+    """
+    device = torch.device("cpu" if machine.cuda_capability is None else "cuda")
+    match dtype:
         case "float32" | "bfloat16" | "float16":
-            return WeightFormat(device, getattr(torch, wanted))
+            return WeightFormat(device, getattr(torch, dtype))
         case "auto" | "int8":
-            return WeightFormat(device, _fastest(device), int8=wanted == "int8")
+            return WeightFormat(device, _fastest(machine), int8=dtype == "int8")
 
 
-def _fastest(device: torch.device) -> torch.dtype:
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device)[0] >= BF16_CAPABILITY
-        return torch.bfloat16 if native else torch.float16
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+def _fastest(machine: Machine) -> torch.dtype:
+    if machine.cuda_capability is not None:
+        return torch.bfloat16 if machine.cuda_capability[0] >= BF16_CAPABILITY else torch.float16
+    has_bfloat16 = any(machine.cpu_capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model's folder; `gguf` is the name of its file in it, or None. `config` and `tokenizer` are
-    transformers'."""
+    """A model's folder, the name of its GGUF file if it has one, and transformers' config and tokenizer."""
 
     folder: Path
     gguf: str | None
@@ -56,15 +66,15 @@ class ModelFiles:
 
 
 def read_files(model: ModelFolder) -> ModelFiles:
-    """Read what is beside the weights. Raises ModelBroken."""
+    """Read everything but the weights. Raises ModelBroken."""
     path = None if model.is_safetensors else model.gguf
     folder, gguf = (model.path, None) if path is None else (path.parent, path.name)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if not model.has_tokenizer:
         raise ModelBroken(
-            f"{model.path} has no tokenizer: copy tokenizer.json and tokenizer_config.json of the model that "
-            "it was made from into it."
+            f"{model.path} has no tokenizer: copy tokenizer.json and tokenizer_config.json into it from the "
+            "model that it was made from."
         )
     with _readable(model.path):
         config: Any = AutoConfig.from_pretrained(folder, gguf_file=gguf)
@@ -77,7 +87,7 @@ def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
     with _readable(files.folder):
         opened: Any = AutoModelForCausalLM.from_pretrained(
             files.folder,
-            config=files.config,  # or a GGUF would be parsed once more for it: 5 s of 14 for starter-tiny
+            config=files.config,  # without it, transformers parses a GGUF again: 5 of 14 s for starter-tiny
             gguf_file=files.gguf,
             dtype=dtype,
             output_loading_info=True,
@@ -87,7 +97,7 @@ def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
     if missing:
         raise ModelBroken(
             f"{files.folder} lacks {len(missing)} of the model's tensors, {missing[0]} among them: it was "
-            "not copied or saved whole. Fetch or export the model again."
+            "copied or saved only in part. Fetch or export the model again."
         )
     return loaded.eval().requires_grad_(False)
 
@@ -96,7 +106,7 @@ def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
 def _readable(path: Path) -> Generator[None]:
     try:
         yield
-    except Exception as error:  # a damaged file raises anything, struct.error included
+    except Exception as error:  # a damaged file raises errors of any type, struct.error included
         raise ModelBroken(
             f"{path} cannot be opened by the torch engine, which reads folders as transformers saves them "
             f"and Llama- and Qwen-family GGUF files: {error}"

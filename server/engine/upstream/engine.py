@@ -1,11 +1,11 @@
-"""The engine for models that run elsewhere: vLLM, llama.cpp's server, Ollama, another Acepilot, over HTTP.
+"""The engine for models that run elsewhere: in vLLM, llama.cpp's server, Ollama or another Acepilot.
 
-The tokenizer is read here, from the model's own folder; the weights are not. What the servers get wrong
-(sentinels in the text, half characters, no count of tokens, no reason for the end) is put right here.
+The tokenizer is read from the model's folder on this machine; the weights are not needed. What servers get
+wrong is corrected here: sentinels in the text, half characters, missing token counts, no reason for the end.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,35 +25,37 @@ from server.engine.upstream.protocol import (
     read_whole,
     scoring_body,
 )
+from server.engine.upstream.replica import TimeLimits
 from server.engine.upstream.replicas import Replicas
 from server.engine.upstream.text import CleanText
 from server.engine.upstream.thread import LoopThread
 from server.engine.upstream.tokenizer import FolderTokenizer
 
 DEFAULT_CONTEXT_TOKENS = 2048
-"""Where neither the folder nor a server says: the smallest among the models in use."""
+"""The context length if neither the folder nor a server states it: the smallest of the models in use."""
 
 PROMPT_SLACK_TOKENS = 8
-"""What a server may count more in a prompt than we do: the mark before it, another split at a sentinel."""
+"""Tokens by which a server's count of a prompt may exceed ours: for the mark before the prompt, and for
+sentinels that it splits in another way."""
 
 FAILED_ENDS = ("abort", "error")
-"""vLLM's reasons for an end that was none of the model's."""
+"""vLLM's finish reasons for an end that the model did not choose."""
 
 _log = structlog.get_logger()
 
 
 class UpstreamEngine:
-    """See `Engine` in base.py. Opening raises ConfigError, ModelBroken, and ServerNotReady while no server
-    answers: try again later.
+    """Implements `Engine` in base.py with servers elsewhere.
 
-    `generate` also raises ServerNotReady (none can be reached) and Overloaded (their queues are full).
-    `load().kv_used_ratio` is 0: the servers' own metrics have it.
+    Opening raises ConfigError, ModelBroken, and ServerNotReady while no server answers: then try again later.
+    `generate` also raises ServerNotReady if no server can be reached, Overloaded if their queues are full.
+    `load().kv_used_ratio` is 0: see the servers' own metrics.
     """
 
-    def __init__(self, model: ModelFolder, options: EngineOptions) -> None:
+    def __init__(self, model: ModelFolder, options: EngineOptions, limits: TimeLimits | None = None) -> None:
         urls = _checked(options.upstream)
         self._thread = LoopThread("upstream")
-        self._replicas = Replicas(urls, model.name, options.upstream_token)
+        self._replicas = Replicas(urls, model.name, options.upstream_token, limits or TimeLimits())
         try:
             self._thread.run(self._replicas.open())
             self._tokenizer = FolderTokenizer(model)
@@ -61,8 +63,8 @@ class UpstreamEngine:
             self.close()
             raise
         self._compared = False
-        told = [served.context_tokens for served in self._replicas.served]
-        known = [tokens for tokens in (*told, self._tokenizer.context_tokens) if tokens]
+        of_servers = [served.context_tokens for served in self._replicas.served]
+        known = [tokens for tokens in (*of_servers, self._tokenizer.context_tokens) if tokens]
         self.info = EngineInfo(
             model=model.name,
             engine="upstream",
@@ -75,34 +77,50 @@ class UpstreamEngine:
         return len(self._tokenizer.encode(text, begin=False))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        async with aclosing(self._thread.stream(self._deltas(request))) as deltas:
-            async for delta in deltas:
-                yield delta
+        if not request.prompt:
+            raise EngineFailed("The prompt is empty: send at least one character of prompt.")
+        text = CleanText(self.info.special_tokens)
+        counted = 0
+        finish: str | None = None
+        body = partial(completion_body, request=request)
+        work = partial(self._replicas.request, request.prompt, body, read_stream)
+        with self._thread.receive(work) as inbox:
+            while not text.ended and (chunk := await inbox.get()) is not None:
+                self._compare_prompts(request.prompt, chunk.prompt_tokens)
+                new_text = text.feed(chunk.text)
+                tokens = self._new_tokens(chunk, new_text, request.max_tokens - counted, counted)
+                counted += tokens
+                finish = "stop" if text.ended else chunk.finish or finish
+                if finish in FAILED_ENDS:
+                    raise EngineFailed(f"The upstream server stopped early ({finish}). See its own log.")
+                if new_text or tokens:
+                    yield Delta(new_text, tokens)
+        at_limit = finish == "length" or (finish is None and counted >= request.max_tokens)
+        yield Delta(text.rest(), 0, "length" if at_limit else "stop")
 
     async def score(self, prompt: str, continuation: str) -> list[float]:
-        """Needs vLLM, and takes a place in its queue."""
+        """Implement `Engine.score` with vLLM, where scoring takes a place in the queue."""
         before = self._tokenizer.encode(prompt, begin=True)
         after = self._tokenizer.encode(continuation, begin=False)
         if not before:
-            raise EngineFailed("The prompt is empty, and a first token has no probability: give one.")
+            raise EngineFailed("An empty prompt cannot be scored: send at least one token of prompt.")
         if not after:
             return []
 
         def body(served: Served) -> dict[str, object]:
             if served.kind != VLLM:
                 raise EngineFailed(
-                    f"Only vLLM tells the log probabilities of a given text, and another server runs "
+                    f"Only vLLM returns the log probabilities of a given text, and another server runs "
                     f"{served.name}: score with the engine torch or openvino."
                 )
             return scoring_body(served, before + after)
 
-        async with aclosing(self._thread.stream(self._replicas.stream(prompt, body, read_whole))) as answers:
-            async for answer in answers:
-                try:
-                    return prompt_log_probs(answer, after)
-                except BadAnswer as error:
-                    raise EngineFailed(f"The upstream server {error}.") from error
-        raise EngineFailed("The upstream server gave no answer.")
+        with self._thread.receive(partial(self._replicas.request, prompt, body, read_whole)) as inbox:
+            answer = await inbox.get()
+        try:
+            return prompt_log_probs(answer or b"", after)
+        except BadAnswer as error:
+            raise EngineFailed(f"The upstream server {error}.") from error
 
     def load(self) -> EngineLoad:
         return EngineLoad(active=self._replicas.active, kv_used_ratio=0.0)
@@ -110,57 +128,29 @@ class UpstreamEngine:
     def close(self) -> None:
         self._thread.close(self._replicas.close)
 
-    async def _deltas(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        """In the engine's own loop."""
-        if not request.prompt:
-            raise EngineFailed("The prompt is empty, and the model needs something to go on from.")
-        text = CleanText(self.info.special_tokens)
-        counted = 0
-        finish: str | None = None
-
-        def body(served: Served) -> dict[str, object]:
-            return completion_body(served, request)
-
-        async with aclosing(self._replicas.stream(request.prompt, body, read_stream)) as chunks:
-            async for chunk in chunks:
-                self._compare_prompts(request.prompt, chunk.prompt_tokens)
-                fresh = text.feed(chunk.text)
-                tokens = self._new_tokens(chunk, fresh, request.max_tokens - counted, counted)
-                counted += tokens
-                finish = "stop" if text.ended else chunk.finish or finish
-                if finish in FAILED_ENDS:
-                    raise EngineFailed(f"The upstream server gave up ({finish}). Its own log says more.")
-                if fresh or tokens:
-                    yield Delta(fresh, tokens)
-                if text.ended:
-                    break
-        at_limit = finish == "length" or (finish is None and counted >= request.max_tokens)
-        yield Delta(text.rest(), 0, "length" if at_limit else "stop")
-
-    def _new_tokens(self, chunk: StreamChunk, fresh: str, room: int, counted: int) -> int:
-        """Tokens since those `counted`: as the server tells, else as many as the fresh text has."""
+    def _new_tokens(self, chunk: StreamChunk, new_text: str, room: int, counted: int) -> int:
+        """Return the tokens since those `counted`: by the server's count, else by our tokenizer's."""
         if chunk.completion_tokens is not None:
             return max(0, chunk.completion_tokens - counted)
-        return min(self.count_tokens(fresh), room)
+        return min(self.count_tokens(new_text), room)
 
-    def _compare_prompts(self, prompt: str, theirs: int | None) -> None:
-        """Tells once of a server that puts something around prompts: completions are then bad for no reason
-        that anybody sees."""
-        if theirs is None or self._compared:
+    def _compare_prompts(self, prompt: str, server_tokens: int | None) -> None:
+        """Warn once about a server that puts something around prompts, which makes completions bad."""
+        if server_tokens is None or self._compared:
             return
         self._compared = True
-        ours = self.count_tokens(prompt)
-        if theirs > ours + PROMPT_SLACK_TOKENS:
+        our_tokens = self.count_tokens(prompt)
+        if server_tokens > our_tokens + PROMPT_SLACK_TOKENS:
             _log.warning(
                 "upstream_prompt_differs",
-                ours_tokens=ours,
-                theirs_tokens=theirs,
+                ours_tokens=our_tokens,
+                theirs_tokens=server_tokens,
                 why="another tokenizer, or a chat template around every prompt: see docs/upstream.md",
             )
 
 
 def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Base URLs without `/v1`, each once. Raises ConfigError."""
+    """Return the base URLs without `/v1`, each once. Raises ConfigError."""
     if not urls:
         raise ConfigError(
             "The engine upstream needs the servers' addresses: --upstream http://gpu1:8000,http://gpu2:8000"
@@ -168,7 +158,7 @@ def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
     for url in urls:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"`{url}` is no upstream server: write http://HOST:PORT.")
+            raise ConfigError(f"`{url}` is not the address of an upstream server: write http://HOST:PORT.")
         if parts.username or parts.password:
             raise ConfigError(
                 f"Leave the password out of {parts.hostname}'s URL: set ACEPILOT_UPSTREAM_TOKEN."

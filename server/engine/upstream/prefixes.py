@@ -1,23 +1,27 @@
-"""Which replica has seen a prompt's beginning, and so has it in its KV cache; for replicas.py."""
+"""Remembers which replica received a prompt's beginning, and so has it in its KV cache."""
 
 from collections import OrderedDict
 
 BLOCK_CHARS = 256
-"""About five blocks of vLLM's cache, which keeps 16 tokens each: what is lost at the end is little."""
+"""Characters in a block, about five of vLLM's cache blocks of 16 tokens: little is lost at a prompt's end."""
 
 REMEMBERED = 65_536
-"""Blocks: some 4,000 documents at the default prompt budget, and a few megabytes."""
+"""Blocks to remember: some 4,000 documents at the default prompt budget, in a few megabytes."""
 
 
 class PrefixMemory:
-    """Hashes of prompts' beginnings, by blocks, with the replica that got each last. No text is kept."""
+    """Hashes of prompts' beginnings, block by block, and the replica that received each last. It keeps no
+    text."""
 
     def __init__(self, capacity: int = REMEMBERED) -> None:
         self._capacity = capacity
         self._replicas: OrderedDict[int, str] = OrderedDict()
 
     def shares(self, prompt: str) -> dict[str, float]:
-        """Replica -> how much of the prompt it has from its beginning on, 0 to 1. Others have nothing."""
+        """Return the share of the prompt, from its beginning, that each replica has: from 0 to 1.
+
+        A replica that has nothing of it is not in the result.
+        """
         found: dict[str, int] = {}
         hashes = _beginnings(prompt)
         for number, beginning in enumerate(hashes, start=1):
@@ -36,7 +40,7 @@ class PrefixMemory:
 
 
 def _beginnings(prompt: str) -> list[int]:
-    """A hash of each whole number of blocks from the start; a block's hash holds all those before it."""
+    """Return a hash of the prompt's first block, of its first two, and so on. A partial block has none."""
     hashes: list[int] = []
     known = 0
     for end in range(BLOCK_CHARS, len(prompt) + 1, BLOCK_CHARS):

@@ -1,7 +1,7 @@
-"""What is sent to an OpenAI-style server and what comes back, for replicas.py and engine.py.
+"""The requests to OpenAI-style servers, and their answers.
 
-Servers differ in what they add to OpenAI's fields, in their defaults and in what they refuse; the table
-`EXTRAS` has what each kind needs to hear. The kind is what `/v1/models` says as `owned_by`.
+Servers differ in the fields that they add to OpenAI's, in their defaults, and in the fields that they refuse.
+The table `EXTRAS` has the fields for each kind of server. The kind is `owned_by` in `/v1/models`.
 """
 
 import asyncio
@@ -23,11 +23,12 @@ from server.engine.base import GenerationRequest
 VLLM = "vllm"
 
 READ_OUT_S = 0.1
-"""The completion's end waits for it; a body's end comes with [DONE] where it comes at all."""
+"""Seconds to read on after [DONE], to the end of the body. The completion's end waits for it, and a server
+that ends the body at all ends it at once."""
 
 EXTRAS: dict[str, dict[str, object]] = {
-    # Its defaults are those of the model's generation_config.json: Qwen2.5-Coder's penalises repetition. The
-    # special token that Llama's tokenizer puts before a prompt belongs there, as in the engines of our own.
+    # vLLM's defaults come from the model's generation_config.json; Qwen2.5-Coder's penalises repetition.
+    # Local engines also put a special token before the prompt if the tokenizer has one, as Llama's does.
     VLLM: {
         "add_special_tokens": True,
         "top_k": 0,
@@ -35,11 +36,12 @@ EXTRAS: dict[str, dict[str, object]] = {
         "repetition_penalty": 1.0,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
     },
-    # Its defaults: the 40 likeliest tokens, and none below 0.05 of the likeliest.
+    # llama.cpp draws from the 40 most probable tokens by default, and from none below 0.05 of the first.
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
     "acepilot": {"mode": "raw", "rendered": True},
 }
-"""Sent to no other kind: OpenAI's own server refuses fields that it does not know."""
+"""Fields by kind of server. Other servers get none of them: OpenAI's own refuses fields that it does not
+know."""
 
 _NOT_OPENAI = "does not stream OpenAI's completions"
 
@@ -47,13 +49,14 @@ _WORD = re.compile(r"[\w.-]{1,64}")
 
 
 class BadAnswer(Exception):
-    """What came is not OpenAI's protocol, or tells of an error. The text is for people, and never quotes it:
-    servers put the prompt into their messages."""
+    """An answer that is not OpenAI's protocol, or an error in it. The text continues a sentence that begins
+    with the server, and never quotes the answer: servers put the prompt into their messages."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """The model that a server has for us: its name there, and what it says of its context."""
+    """The model that a server has for us: its name there, the kind of server, and the stated context
+    length."""
 
     name: str
     kind: str
@@ -62,7 +65,7 @@ class Served:
 
 @dataclass(frozen=True)
 class StreamChunk:
-    """One event of a stream. `completion_tokens` are all of the stream so far, where the server tells."""
+    """One event of a stream. `completion_tokens` counts the whole stream so far, if the server counts."""
 
     text: str
     finish: str | None
@@ -93,7 +96,7 @@ class _LogProb(BaseModel):
 
 
 class _Choice(BaseModel):
-    text: Any = ""  # a str; but pydantic takes none with half a character, and servers send such
+    text: Any = ""  # a str, but pydantic rejects half a character, which servers do send
     finish_reason: str | None = None
     prompt_logprobs: list[dict[str, _LogProb] | None] | None = None
 
@@ -116,9 +119,9 @@ class _Answer(BaseModel):
 
 
 def served_model(document: bytes, ours: str, url: str) -> Served:
-    """Of what is listed at `/v1/models`, the one model, or the one called as `ours`.
+    """Return the model in the answer of `/v1/models`: the only one, or the one called `ours`.
 
-    Raises ConfigError when several are there and none of them is called so, BadAnswer for another document.
+    Raises ConfigError if there are several and none is called so, BadAnswer for any other document.
     """
     try:
         cards = _Cards.model_validate_json(document).data
@@ -130,20 +133,20 @@ def served_model(document: bytes, ours: str, url: str) -> Served:
     if card is None:
         raise ConfigError(
             f"{url} serves several models, and none is called {ours}: "
-            f"{', '.join(card.id for card in cards)}. Serve ours there under that name (vLLM: "
-            f"--served-model-name {ours}), or alone."
+            f"{', '.join(card.id for card in cards)}. Serve the model under that name (vLLM: "
+            f"--served-model-name {ours}), or as the only one."
         )
-    told = (card.max_model_len, card.context_tokens, card.meta and card.meta.n_ctx)
-    return Served(card.id, card.owned_by, next(filter(None, told), None))
+    lengths = (card.max_model_len, card.context_tokens, card.meta and card.meta.n_ctx)
+    return Served(card.id, card.owned_by, next(filter(None, lengths), None))
 
 
 def _is_called(listed: str, ours: str) -> bool:
-    """vLLM may list a folder's path, Ollama adds a tag."""
+    """Compare names: vLLM may list a folder's path, and Ollama adds a tag."""
     return ours in {listed, PurePath(listed).name, listed.removesuffix(":latest")}
 
 
 def completion_body(served: Served, request: GenerationRequest) -> dict[str, object]:
-    """The streamed request for `request`."""
+    """Return the body that asks for a streamed completion."""
     return {
         "model": served.name,
         "prompt": request.prompt,
@@ -158,7 +161,7 @@ def completion_body(served: Served, request: GenerationRequest) -> dict[str, obj
 
 
 def scoring_body(served: Served, token_ids: Sequence[int]) -> dict[str, object]:
-    """vLLM's way to ask for the log probability of each token of the prompt."""
+    """Return the body that asks vLLM for the log probability of each token of a prompt."""
     return {
         "model": served.name,
         "prompt": list(token_ids),
@@ -169,7 +172,8 @@ def scoring_body(served: Served, token_ids: Sequence[int]) -> dict[str, object]:
 
 
 def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
-    """Natural-log probabilities of the last `token_ids` of the prompt that was scored. Raises BadAnswer."""
+    """Return the natural-log probabilities of `token_ids`, the scored prompt's last ones. Raises
+    BadAnswer."""
     try:
         positions = _Answer.model_validate_json(document).choices[0].prompt_logprobs or []
         last = positions[len(positions) - len(token_ids) :]
@@ -182,7 +186,7 @@ def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
 
 
 async def read_stream(response: httpx.Response) -> AsyncGenerator[StreamChunk, None]:
-    """What the events until [DONE] tell. Raises BadAnswer for an error, and for an end before the end."""
+    """Stream the events until [DONE]. Raises BadAnswer for an error, and if the answer breaks off."""
     finished = False
     async with contextlib.aclosing(EventSource(response).aiter_sse()) as events:
         try:
@@ -190,11 +194,11 @@ async def read_stream(response: httpx.Response) -> AsyncGenerator[StreamChunk, N
                 if event.data == "[DONE]":
                     await _read_out(events)
                     return
-                if not event.data:  # a sign of life: an id, a type or a comment
+                if not event.data:  # a keep-alive: an id, a type or a comment
                     continue
                 chunk = _chunk(event.data)
                 finished = finished or chunk.finish is not None
-                # The first one may have nothing.
+                # The first chunk may be empty.
                 if chunk.text or chunk.finish or chunk.completion_tokens is not None:
                     yield chunk
         except SSEError as error:
@@ -204,7 +208,7 @@ async def read_stream(response: httpx.Response) -> AsyncGenerator[StreamChunk, N
 
 
 async def _read_out(events: AsyncGenerator[ServerSentEvent, None]) -> None:
-    """Read to the body's end after its last event: only then does httpx keep the connection for the next."""
+    """Read to the end of the body: only then does httpx keep the connection for the next request."""
     with contextlib.suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout(READ_OUT_S):
             async for _ in events:
@@ -225,7 +229,7 @@ def _chunk(data: str) -> StreamChunk:
 
 
 def error_names(document: bytes) -> str:
-    """What an error's body says as far as it is safe to show: type, code, parameter, the server's words."""
+    """Return the type, code and parameter of an error's body, which are safe to show, or an empty text."""
     try:
         return _named(_Answer.model_validate_json(document).error)
     except ValidationError:
@@ -241,5 +245,5 @@ def _named(error: _Error | str | None) -> str:
 
 
 async def read_whole(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body, in one."""
+    """Yield the whole body at once."""
     yield await response.aread()

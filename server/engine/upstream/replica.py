@@ -1,9 +1,10 @@
-"""One upstream server: is it well, what does it serve, and a request to it; for replicas.py."""
+"""One upstream server: checks its health, finds out which model it serves, and sends it requests."""
 
 import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
@@ -12,23 +13,37 @@ from acepilot.errors import ConfigError
 from server.engine.upstream.protocol import BadAnswer, Served, error_names, served_model
 
 CONNECT_TIMEOUT_S = 2.0
-"""Long for a network of one's own; another replica may answer at once."""
-
-FIRST_TOKEN_TIMEOUT_S = 120.0
-"""For the other side's queue and the prompt. Editors leave much earlier; an evaluation's queue is long."""
-
-NEXT_TOKEN_TIMEOUT_S = 30.0
-HEALTH_TIMEOUT_S = 5.0
-HEARD_OF_S = 10.0
-"""A server that is too busy to say how it is, and has sent a token so lately, is well."""
+"""Seconds to connect: long within one's own network, short for a user while another replica is available."""
 
 IDLE_CONNECTIONS = 64
+"""Connections kept open for later requests, for all replicas together."""
 
 NO_SUCH_PAGE = (404, 405, 501)
 NO_ENTRY = (401, 403)
 BUSY = 429
 NOT_THERE = (502, 503, 504)
-"""What a proxy says of a server that is down, and a server of a model that is still loading."""
+"""Status codes of a proxy whose server is down, and of a server whose model is still loading."""
+
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """Times in seconds.
+
+    - `first_token` includes the server's queue and the prompt. It is long for the queue of an evaluation;
+      editors cancel much earlier.
+    - `next_token` is the longest gap between tokens.
+    - `health` limits a health check. A replica that does not answer in time still counts as healthy if it
+      sent a token within `token_proves_health`.
+    - A health check follows the last one after `check_healthy`, or `check_down` for a replica that is down.
+    """
+
+    first_token: float = 120.0
+    next_token: float = 30.0
+    health: float = 5.0
+    token_proves_health: float = 10.0
+    check_healthy: float = 5.0
+    check_down: float = 1.0
+
 
 _T = TypeVar("_T")
 
@@ -37,12 +52,14 @@ Read = Callable[[httpx.Response], AsyncGenerator[_T, None]]
 
 
 class RequestFailed(Exception):
-    """`elsewhere`: another replica may do better. `busy`: this one refused for its queue. The text goes on
-    from the server's address."""
+    """A request failed. The text continues a sentence that begins with the server's address.
 
-    def __init__(self, why: str, *, elsewhere: bool, busy: bool = False) -> None:
-        super().__init__(why)
-        self.elsewhere = elsewhere
+    `retryable`: nothing was received, and another replica may do better. `busy`: the server's queue is full.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool, busy: bool = False) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
         self.busy = busy
 
 
@@ -52,115 +69,124 @@ def make_client(token: str | None) -> httpx.AsyncClient:
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS),
         verify=ssl.create_default_context(),  # the system's certificates: a company has its own
-        trust_env=False,  # a company's proxy must not be asked for machines inside
+        trust_env=False,  # machines inside a company must not be reached through its proxy
     )
 
 
 class Replica:
-    """The server at `url`, which ends before `/v1`; `model` is our name for what it serves.
+    """The server at `url`, which has no `/v1`; `model` is our name for the model that it serves.
 
-    `served` is None until it answered for the first time; `trouble` is empty while it is well. `active`
-    requests are in flight, `given` were ever sent.
+    `served` is None until the server has answered. `trouble` says what is wrong, and is empty while the
+    server is healthy. `active` requests are in flight; `given` counts all requests.
     """
 
-    def __init__(self, url: str, model: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, model: str, client: httpx.AsyncClient, limits: TimeLimits) -> None:
         self.url = url
         self.served: Served | None = None
         self.trouble = "was not asked yet"
         self.active = 0
         self.given = 0
         self.check_now = asyncio.Event()
-        self._heard_of = -HEARD_OF_S
         self._model = model
         self._client = client
+        self._limits = limits
+        self._last_token_at = -limits.token_proves_health
 
     async def check(self) -> None:
-        """Brings `served` and `trouble` up to date. Raises ConfigError for what waiting does not mend."""
+        """Update `served` and `trouble`. Raises ConfigError for a problem that waiting does not solve."""
         try:
-            async with asyncio.timeout(HEALTH_TIMEOUT_S):
-                health = await self._client.get(f"{self.url}/health")
-                if not health.is_success and health.status_code not in NO_SUCH_PAGE:
-                    raise BadAnswer(f"answers {health.status_code} at /health")
-                models = await self._client.get(f"{self.url}/v1/models")
-            if models.status_code in NO_ENTRY:
-                raise ConfigError(_no_entry(self.url, models.status_code))
-            if not models.is_success:
-                raise BadAnswer(f"answers {models.status_code} at /v1/models")
-            served = served_model(models.content, self._model, self.url)
-            if self.served and served.name != self.served.name:
-                raise BadAnswer(
-                    f"served {self.served.name} and now {served.name}; if that is meant, restart us"
-                )
-            self.served = served
+            async with asyncio.timeout(self._limits.health):
+                self.served = await self._ask_what_is_served()
         except ConfigError as error:
             self.trouble = error.message
             raise
         except BadAnswer as error:
             self.trouble = str(error)
         except TimeoutError:
-            if self._heard_of + HEARD_OF_S < asyncio.get_running_loop().time():
-                self.trouble = f"did not answer within {HEALTH_TIMEOUT_S:.0f} s"
+            now = asyncio.get_running_loop().time()
+            if self._last_token_at + self._limits.token_proves_health < now:
+                self.trouble = f"did not answer within {self._limits.health:.0f} s"
         except httpx.HTTPError as error:
-            self.trouble = _broken(error)
+            self.trouble = _described(error)
         else:
             self.trouble = ""
 
-    async def ask(self, body: Body, read: Read[_T]) -> AsyncGenerator[_T, None]:
-        """What `read` makes of the answer. Closing it closes the connection. Raises RequestFailed."""
+    async def _ask_what_is_served(self) -> Served:
+        health = await self._client.get(f"{self.url}/health")
+        if not health.is_success and health.status_code not in NO_SUCH_PAGE:
+            raise BadAnswer(f"answers {health.status_code} at /health")
+        models = await self._client.get(f"{self.url}/v1/models")
+        if models.status_code in NO_ENTRY:
+            raise ConfigError(
+                f"{self.url} answers {models.status_code}: it requires a token, or a different one. Set "
+                "ACEPILOT_UPSTREAM_TOKEN."
+            )
+        if not models.is_success:
+            raise BadAnswer(f"answers {models.status_code} at /v1/models")
+        served = served_model(models.content, self._model, self.url)
+        if self.served and served.name != self.served.name:
+            raise BadAnswer(
+                f"served model {self.served.name} before and serves {served.name} now; if that is intended, "
+                "restart Acepilot"
+            )
+        return served
+
+    async def request(self, body: Body, read: Read[_T], send: Callable[[_T], None]) -> None:
+        """Send a request, and call `send` with each item that `read` finds in the answer.
+
+        Cancelling it closes the connection. Raises RequestFailed.
+        """
+        received = False
+
+        def pass_on(item: _T) -> None:
+            nonlocal received
+            received = True
+            send(item)
+
         self.active += 1
         self.given += 1
         try:
-            async with contextlib.aclosing(self._answer(body, read)) as items:
-                async for item in items:
-                    yield item
+            await self._exchange(body, read, pass_on)
         except BadAnswer as error:
-            raise RequestFailed(str(error), elsewhere=True) from error
+            raise RequestFailed(str(error), retryable=not received) from error
         except TimeoutError as error:
             self.check_now.set()
-            raise RequestFailed("gave no token for too long", elsewhere=False) from error
+            raise RequestFailed("gave no token for too long", retryable=False) from error
         except httpx.HTTPError as error:
             if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-                self.trouble = _broken(error)
+                self.trouble = _described(error)
             self.check_now.set()
-            raise RequestFailed(_broken(error), elsewhere=True) from error
+            raise RequestFailed(_described(error), retryable=not received) from error
         finally:
             self.active -= 1
 
-    async def _answer(self, body: Body, read: Read[_T]) -> AsyncGenerator[_T, None]:
-        assert self.served  # noqa: S101 - it is asked only after it has told
+    async def _exchange(self, body: Body, read: Read[_T], send: Callable[[_T], None]) -> None:
+        assert self.served  # noqa: S101 - only a replica that has answered gets requests
         now = asyncio.get_running_loop().time
-        deadline = now() + FIRST_TOKEN_TIMEOUT_S
-        request = self._client.stream("POST", f"{self.url}/v1/completions", json=body(self.served))
-        async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout_at(deadline):
-                response = await stack.enter_async_context(request)
-                if not response.is_success:
-                    raise self._refusal(response.status_code, await response.aread())
-            items = await stack.enter_async_context(contextlib.aclosing(read(response)))
-            while True:
-                async with asyncio.timeout_at(deadline):
-                    item = await anext(items, None)
-                if item is None:
-                    return
-                self._heard_of = now()
-                yield item
-                deadline = now() + NEXT_TOKEN_TIMEOUT_S
+        url = f"{self.url}/v1/completions"
+        async with (
+            asyncio.timeout(self._limits.first_token) as deadline,
+            self._client.stream("POST", url, json=body(self.served)) as response,
+        ):
+            if not response.is_success:
+                raise self._refusal(response.status_code, await response.aread())
+            async with contextlib.aclosing(read(response)) as items:
+                async for item in items:
+                    self._last_token_at = now()
+                    deadline.reschedule(now() + self._limits.next_token)
+                    send(item)
 
     def _refusal(self, status: int, answer: bytes) -> RequestFailed:
         if status in NOT_THERE:
             self.trouble = f"answers {status}"
             self.check_now.set()
         if status in NO_ENTRY:
-            return RequestFailed(f"answers {status}: set ACEPILOT_UPSTREAM_TOKEN", elsewhere=False)
-        why = f"answers {status}{error_names(answer)}"
-        return RequestFailed(why, elsewhere=status >= 500 or status == BUSY, busy=status == BUSY)
+            return RequestFailed(f"answers {status}: set ACEPILOT_UPSTREAM_TOKEN", retryable=False)
+        reason = f"answers {status}{error_names(answer)}"
+        return RequestFailed(reason, retryable=status >= 500 or status == BUSY, busy=status == BUSY)
 
 
-def _no_entry(url: str, status: int) -> str:
-    return f"{url} answers {status}: it wants a token, or another one; set ACEPILOT_UPSTREAM_TOKEN."
-
-
-def _broken(error: httpx.HTTPError) -> str:
+def _described(error: httpx.HTTPError) -> str:
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return "cannot be reached"
     return f"broke the connection ({type(error).__name__})"

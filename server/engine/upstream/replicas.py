@@ -1,13 +1,13 @@
-"""Several upstream servers as one: which of them gets a request, which are well, and what is tried again.
+"""Several upstream servers as one: chooses a replica for each request, checks their health, and retries.
 
-A request goes to the replica with the least in flight, but rather to the one that has the document in its KV
-cache. What fails before its first token is tried on another replica; after that the text is half told, and
-another try could tell another.
+A request goes to the replica with the fewest requests in flight, with a preference for one that has the
+document in its KV cache. A request that fails before its first token is retried on another replica. Later it
+is not: another attempt could produce a different text.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
@@ -15,52 +15,52 @@ import structlog
 from acepilot.errors import AcepilotError, ConfigError, EngineFailed, Overloaded, ServerNotReady
 from server.engine.upstream.prefixes import PrefixMemory
 from server.engine.upstream.protocol import Served
-from server.engine.upstream.replica import Body, Read, Replica, RequestFailed, make_client
-
-CHECK_WELL_EVERY_S = 5.0
-CHECK_DOWN_EVERY_S = 1.0
+from server.engine.upstream.replica import Body, Read, Replica, RequestFailed, TimeLimits, make_client
 
 TRIES = 3
+"""Attempts for one request, the first included."""
+
 RETRY_PAUSE_S = 0.2
-"""Before the same replica is tried again, where there is no other."""
+"""Seconds before the same replica is tried again, if there is no other."""
 
 BUSY_RETRY_AFTER_S = 1
-"""Completions are short: a place is free soon."""
+"""Seconds after which a client may retry when all queues are full: completions are short."""
 
 AFFINITY = 4.0
-"""So many more requests may a replica have in flight that has all of the prompt's beginning."""
+"""A replica that has the whole beginning of a prompt gets it even with this many more requests in flight."""
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
 
 class Replicas:
-    """Everything but `active` belongs to one event loop, the one that it is made in."""
+    """All of it except `active` belongs to the event loop in which it is opened."""
 
-    def __init__(self, urls: tuple[str, ...], model: str, token: str | None) -> None:
+    def __init__(self, urls: tuple[str, ...], model: str, token: str | None, limits: TimeLimits) -> None:
         self._client = make_client(token)
-        self._all = [Replica(url, model, self._client) for url in urls]
+        self._limits = limits
+        self._all = [Replica(url, model, self._client, limits) for url in urls]
         self._prefixes = PrefixMemory()
         self._watching: list[asyncio.Task[None]] = []
 
     @property
     def active(self) -> int:
-        """Requests in flight."""
+        """The number of requests in flight."""
         return sum(replica.active for replica in self._all)
 
     @property
     def served(self) -> list[Served]:
-        """What they serve, of each replica that has ever answered."""
+        """The model of each replica that has ever answered."""
         return [replica.served for replica in self._all if replica.served]
 
     async def open(self) -> None:
-        """Asks all, and goes on asking in the background.
+        """Check all replicas, and keep checking them in the background.
 
-        Raises ServerNotReady when none is well, ConfigError for what waiting does not mend.
+        Raises ServerNotReady if none is healthy, ConfigError for a problem that waiting does not solve.
         """
         await asyncio.gather(*(replica.check() for replica in self._all))
         if all(replica.trouble for replica in self._all):
-            raise self._nobody()
+            raise self._none_ready()
         self._watching = [asyncio.create_task(self._watch(replica)) for replica in self._all]
 
     async def close(self) -> None:
@@ -68,11 +68,11 @@ class Replicas:
             task.cancel()
         await self._client.aclose()
 
-    async def stream(self, prompt: str, body: Body, read: Read[_T]) -> AsyncGenerator[_T, None]:
-        """What `read` makes of the answer to one request, at the replica that suits its `prompt`.
+    async def request(self, prompt: str, body: Body, read: Read[_T], send: Callable[[_T], None]) -> None:
+        """Send one request to the best replica for `prompt`; call `send` with each item that `read` finds.
 
-        Closing it closes the connection. Raises Overloaded when a queue is full, ServerNotReady when no
-        replica can be reached, EngineFailed otherwise.
+        Cancelling it closes the connection. Raises Overloaded if a queue is full, ServerNotReady if no
+        replica can be reached, else EngineFailed.
         """
         tried: list[Replica] = []
         while True:
@@ -80,24 +80,21 @@ class Replicas:
             if replica in tried:
                 await asyncio.sleep(RETRY_PAUSE_S)
             self._prefixes.remember(prompt, replica.url)
-            begun = False
             try:
-                async with contextlib.aclosing(replica.ask(body, read)) as items:
-                    async for item in items:
-                        begun = True
-                        yield item
+                await replica.request(body, read, send)
                 return
             except RequestFailed as failure:
                 tried.append(replica)
-                if begun or not failure.elsewhere or len(tried) == TRIES:
-                    raise self._told(replica, failure) from failure
+                if not failure.retryable or len(tried) == TRIES:
+                    raise self._error(replica, failure) from failure
                 _log.warning("upstream_tries_again", failed=replica.url, why=str(failure), tries=len(tried))
 
     def _choose(self, prompt: str, tried: list[Replica]) -> Replica:
-        """The well before the others, then those not tried yet, then the least busy, where having the
-        prompt's beginning makes up for some requests; of equals the one that was given least.
+        """Return the best replica for a request.
 
-        One that is down comes last but not never: it may have come back since it was asked.
+        Healthy replicas come first, then those not tried yet, then the least busy, where having the prompt's
+        beginning outweighs some requests; among equals the one with the fewest requests so far. A replica
+        that is down comes last, but is not excluded: it may have come back since its last check.
         """
         shares = self._prefixes.shares(prompt)
 
@@ -107,7 +104,7 @@ class Replicas:
 
         return min((replica for replica in self._all if replica.served), key=rank)
 
-    def _told(self, replica: Replica, failure: RequestFailed) -> AcepilotError:
+    def _error(self, replica: Replica, failure: RequestFailed) -> AcepilotError:
         if failure.busy:
             return Overloaded(
                 f"The upstream servers have their queues full ({replica.url} {failure}): try again in "
@@ -115,27 +112,28 @@ class Replicas:
                 retry_after_s=BUSY_RETRY_AFTER_S,
             )
         if all(replica.trouble for replica in self._all):
-            return self._nobody()
-        return EngineFailed(f"The upstream server {replica.url} {failure}. Its own log says more.")
+            return self._none_ready()
+        return EngineFailed(f"The upstream server {replica.url} {failure}. See its own log.")
 
-    def _nobody(self) -> ServerNotReady:
+    def _none_ready(self) -> ServerNotReady:
         states = "; ".join(f"{replica.url} {replica.trouble}" for replica in self._all)
         return ServerNotReady(
-            f"No upstream server is ready: {states}. Start one; it is noticed within seconds."
+            f"No upstream server is ready: {states}. Start one; Acepilot notices it within seconds."
         )
 
     async def _watch(self, replica: Replica) -> None:
-        """Asks again and again, and tells the log when it goes and when it comes back."""
-        told_well = True
+        """Check a replica for ever, and log when it goes down and when it comes back."""
+        was_healthy = True
         while True:
-            if told_well and replica.trouble:
+            if was_healthy and replica.trouble:
                 _log.warning("upstream_down", url=replica.url, why=replica.trouble)
-            elif not told_well and not replica.trouble:
+            elif not was_healthy and not replica.trouble:
                 _log.info("upstream_up", url=replica.url)
-            told_well = not replica.trouble
+            was_healthy = not replica.trouble
+            pause_s = self._limits.check_healthy if was_healthy else self._limits.check_down
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_WELL_EVERY_S if told_well else CHECK_DOWN_EVERY_S):
+                async with asyncio.timeout(pause_s):
                     await replica.check_now.wait()
             replica.check_now.clear()
-            with contextlib.suppress(ConfigError):  # its trouble tells
+            with contextlib.suppress(ConfigError):  # `trouble` has its message
                 await replica.check()

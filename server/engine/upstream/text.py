@@ -1,4 +1,4 @@
-"""What an upstream server sends as text, made what the service expects: whole characters, no sentinels."""
+"""Makes the text of an upstream server what the service expects: whole characters, and no sentinels."""
 
 import re
 from collections.abc import Collection
@@ -9,10 +9,11 @@ _TAG = re.compile(r"</?[a-z]+>")
 
 
 class CleanText:
-    """One stream's text. After `ended`, a sentinel has come: what follows it is no completion any more.
+    """The text of one stream. `ended` is true once a sentinel has come: no text after it is part of the
+    completion.
 
-    Servers leave out a model's special tokens, but not all, and not always. Those that read like a tag are
-    let through: Vue has a `<s>` too, and text does not tell which one it was.
+    Servers leave out most special tokens of a model, but not always all. A special token that reads like a
+    tag passes: Vue has a `<s>` too, and from the text nobody can tell which of the two it was.
     """
 
     def __init__(self, special_tokens: Collection[str]) -> None:
@@ -23,25 +24,25 @@ class CleanText:
         self._longest = max(map(len, self._beginnings), default=0)
         self._held = ""
 
-    def feed(self, fresh: str) -> str:
-        """What of the text so far is certain. An end that may be half of something is held back."""
-        text = _joined(self._held + fresh)
+    def feed(self, new_text: str) -> str:
+        """Return the complete text. An end that may be part of a sentinel or of a character is held back."""
+        text = _joined(self._held + new_text)
         self._held = ""
         sentinel = self._found.search(text)
         if sentinel:
             self.ended = True
             return text[: sentinel.start()].rstrip(DAMAGED)
-        certain = len(text) - self._unsure(text)
-        self._held = text[certain:]
-        return text[:certain]
+        complete = len(text) - self._incomplete(text)
+        self._held = text[complete:]
+        return text[:complete]
 
     def rest(self) -> str:
-        """What was held back, at the end of the stream; half a character is dropped."""
+        """Return the text held back, at the end of the stream, without half a character."""
         held, self._held = self._held, ""
         return _SURROGATE.sub("", held).rstrip(DAMAGED)
 
-    def _unsure(self, text: str) -> int:
-        """Length of the end that may be the first part of a sentinel or of a character."""
+    def _incomplete(self, text: str) -> int:
+        """Return the length of the end that may be the first part of a sentinel or of a character."""
         whole = text.rstrip(DAMAGED)
         if whole != text:
             return len(text) - len(whole)
@@ -52,7 +53,7 @@ class CleanText:
 
 
 def _joined(text: str) -> str:
-    """JSON can carry a character as two surrogates, and servers send them one by one."""
+    """Join surrogates: JSON may carry a character as two of them, and servers send each on its own."""
     if not _SURROGATE.search(text):
         return text
     last = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""

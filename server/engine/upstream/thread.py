@@ -1,26 +1,32 @@
-"""A thread with an event loop of its own, in which all talk with upstream servers happens.
+"""A thread with an event loop of its own, in which all communication with upstream servers takes place.
 
-The connections, the health checks and the counts of what is in flight then belong to one loop, whichever loop
-asks for a completion, and need no lock.
+So the connections, the health checks and the counts of requests in flight belong to one event loop, whichever
+event loop asks for a completion, and need no lock.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from acepilot.errors import AcepilotError, EngineFailed
+from server.engine.inbox import Inbox
 
 _T = TypeVar("_T")
+
 STOP_TIMEOUT_S = 5.0
+"""Seconds to wait for the thread after its event loop was stopped. It is a daemon, and blocks no exit."""
+
 SETTLE_S = 0.02
-"""Before all is cancelled: anyio (4.16) warns of a connection that is cancelled in its very first tick, as a
-health check's may be."""
+"""Seconds before `close` cancels everything: anyio (4.16) warns about a connection that is cancelled in its
+first tick, as a health check's connection may be."""
+
+Send = Callable[[_T], None]
 
 
 class LoopThread:
-    """Runs coroutines and streams in its own loop until `close`."""
+    """Runs coroutines in its own event loop until `close`."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -29,48 +35,42 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Blocks until it is done: not for use in an event loop."""
+        """Block until `work` is done: not for use in an event loop."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def stream(self, source: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
-        """Yields what `source`, running in the thread, yields; closing this closes it there.
+    @contextlib.contextmanager
+    def receive(
+        self, work: Callable[[Send[_T]], Coroutine[Any, Any, None]]
+    ) -> Generator[Inbox[_T | None], None, None]:
+        """Run `work` in the thread, and yield the inbox for the items that it sends. None ends them.
 
-        Raises what the source raises, and EngineFailed after `close`.
+        The inbox raises an AcepilotError of `work`, and EngineFailed for other errors and after `close`.
+        Leaving the context cancels `work`.
         """
         if self._closed:
             raise EngineFailed("The engine was closed.")
-        home = asyncio.get_running_loop()
-        arrived: asyncio.Queue[_T | AcepilotError | None] = asyncio.Queue()
+        inbox: Inbox[_T | None] = Inbox()
 
-        def deliver(item: _T | AcepilotError | None) -> None:
-            with contextlib.suppress(RuntimeError):  # that loop has ended, and nobody listens any more
-                home.call_soon_threadsafe(arrived.put_nowait, item)
-
-        async def forward() -> None:
+        async def run() -> None:
             try:
-                async with contextlib.aclosing(source):
-                    async for item in source:
-                        deliver(item)
-                deliver(None)
+                await work(inbox.put)
+                inbox.put(None)
             except AcepilotError as error:
-                deliver(error)
-            except asyncio.CancelledError:  # nobody listens any more; or `close`, and then somebody does
-                deliver(EngineFailed("The engine was closed."))
+                inbox.put(error)
+            except asyncio.CancelledError:  # by `close`; or because the context was left, and nobody receives
+                inbox.put(EngineFailed("The engine was closed."))
                 raise
-            except Exception as error:  # whoever waits must hear of it; its text may quote code
-                deliver(EngineFailed(f"The engine broke ({type(error).__name__})."))
+            except Exception as error:  # the receiver must not wait for ever; the text may quote code
+                inbox.put(EngineFailed(f"The engine failed unexpectedly ({type(error).__name__})."))
 
-        forwarding = asyncio.run_coroutine_threadsafe(forward(), self._loop)
+        running = asyncio.run_coroutine_threadsafe(run(), self._loop)
         try:
-            while (item := await arrived.get()) is not None:
-                if isinstance(item, AcepilotError):
-                    raise item
-                yield item
+            yield inbox
         finally:
-            forwarding.cancel()
+            running.cancel()
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Cancels everything that runs there, then does `last` there."""
+        """Cancel everything that runs in the thread, then run `last` there."""
         if self._closed:
             return
         self._closed = True

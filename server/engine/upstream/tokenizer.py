@@ -1,9 +1,10 @@
-"""The tokenizer of a model that runs elsewhere, read from its folder here: budgets, sentinels and context.
+"""The tokenizer of a model that runs elsewhere, read from the model's folder on this machine.
 
-transformers imports torch where that is installed, and does without it where it is not; but for a GGUF.
+Budgets, sentinels and the context length come from it. transformers imports torch if torch is installed; it
+needs torch only to read a GGUF.
 """
 
-# transformers is typed in part: what it gives is known by the tests
+# transformers is only partly typed; the tests know what it returns.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json
@@ -16,9 +17,9 @@ from acepilot.models.registry import ModelFolder
 
 
 class FolderTokenizer:
-    """Of a folder as transformers saves one, weights not needed, or of a GGUF.
+    """The tokenizer of a folder as transformers saves it (weights are not needed), or of a GGUF.
 
-    Raises ModelBroken, and ConfigError when what reads it is not installed.
+    Raises ModelBroken, and ConfigError if a library that reads it is not installed.
     """
 
     def __init__(self, model: ModelFolder) -> None:
@@ -27,7 +28,7 @@ class FolderTokenizer:
         in_folder = model.path.is_dir() and (model.path / "config.json").is_file()
         gguf = None if in_folder else model.gguf
         try:
-            from transformers import AutoTokenizer  # takes seconds: after the servers were asked
+            from transformers import AutoTokenizer  # takes seconds, so only after the servers were checked
 
             self._tokenizer: Any = (
                 AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -40,7 +41,7 @@ class FolderTokenizer:
                 f"{' and torch' if gguf else ''}: pip install -e '.[upstream{',torch' if gguf else ''}]' in "
                 "Acepilot's folder. A folder with config.json and the tokenizer's files needs no torch."
             ) from error
-        except Exception as error:  # a damaged file raises anything, struct.error included
+        except Exception as error:  # a damaged file raises errors of any type, struct.error included
             raise _unreadable(model) from error
         added = self._tokenizer.added_tokens_decoder.values()
         marked = (str(token) for token in added if token.special or is_sentinel(str(token)))
@@ -49,14 +50,14 @@ class FolderTokenizer:
         self.context_tokens = _context_tokens(model)
 
     def encode(self, text: str, *, begin: bool) -> list[int]:
-        """Token ids; `begin`: with the mark that a tokenizer puts before a prompt (Llama's does)."""
+        """Return token ids, with `begin` after the mark that some tokenizers put before a prompt."""
         return self._tokenizer.encode(text, add_special_tokens=begin, verbose=False)
 
 
 def _unreadable(model: ModelFolder) -> ModelBroken:
     return ModelBroken(
-        f"{model.path} has no tokenizer that can be read: here, too, the model's folder is needed "
-        "(config.json and the tokenizer's files; not the weights), or its GGUF file."
+        f"{model.path} has no tokenizer that can be read. The engine upstream needs the model's folder on "
+        "this machine too: config.json and the tokenizer's files, not the weights; or the model's GGUF file."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a runner makes of real code, whatever library it steps with: greedy tokens, and how likely code is."""
+"""Code samples, and what a runner of any library computes from them: greedy tokens and likelihoods."""
 
 from collections.abc import Sequence
 
@@ -55,16 +55,16 @@ const total = computed(() => props.items.length)
 
 
 def greedy(runner: Runner, prompt: Sequence[int], count: int) -> list[int]:
-    """The first `count` tokens after `prompt`, in row 0."""
+    """Return the first `count` tokens after `prompt`, computed in row 0."""
     found = [int(runner.step([RowSlice(0, 0, list(prompt), 1)])[0].argmax())]
     while len(found) < count:
-        chunk = RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)
-        found.append(int(runner.step([chunk])[0].argmax()))
+        row_slice = RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)
+        found.append(int(runner.step([row_slice])[0].argmax()))
     return found
 
 
 def mean_log_likelihood(runner: Runner, texts: Sequence[Sequence[int]], step_tokens: int) -> float:
-    """Natural, a token, over all texts; read in steps of so many tokens."""
+    """Return the mean natural-log likelihood per token of `texts`, read in steps of `step_tokens`."""
     found: list[float] = []
     for token_ids in texts:
         for start in range(0, len(token_ids) - 1, step_tokens):

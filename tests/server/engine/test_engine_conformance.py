@@ -1,4 +1,4 @@
-"""What every engine owes the service, whatever runs inside it."""
+"""What the service expects of every engine; the fixture `engine` runs these tests for each."""
 
 import asyncio
 import contextlib

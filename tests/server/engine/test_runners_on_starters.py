@@ -1,4 +1,5 @@
-"""Both engines' runners on real weights: greedy text as transformers writes it, and what fewer bits cost."""
+"""Both engines' runners on real weights: greedy text equals transformers', and few bits cost little
+likelihood."""
 
 import copy
 import dataclasses
@@ -30,7 +31,7 @@ FLOAT32 = WeightFormat(torch.device("cpu"), torch.float32)
 
 @dataclass(frozen=True)
 class Starter:
-    """`exact`: the mean log-likelihood of `codes` (token ids of CODES) in float32."""
+    """A starter model. `exact` is the mean log-likelihood of `codes`, the token ids of CODES, in float32."""
 
     folder: ModelFolder
     model: Any
@@ -48,15 +49,15 @@ class Starter:
         options = EngineOptions(max_streams=1, threads=1, dtype=dtype)
         return OpenVinoRunner(prepared_folder(self.folder), options, most_row_tokens=1024)
 
-    def runner(self, numbers: WeightFormat) -> TorchRunner:
-        model = copy.deepcopy(self.model).to(numbers.dtype)
-        decoder = TransformersDecoder(model, numbers)
-        return make_runner(decoder, model.config, numbers, EngineOptions(max_streams=1))
+    def runner(self, weight_format: WeightFormat) -> TorchRunner:
+        model = copy.deepcopy(self.model).to(weight_format.dtype)
+        decoder = TransformersDecoder(model, weight_format)
+        return make_runner(decoder, model.config, weight_format, EngineOptions(max_streams=1))
 
 
 @pytest.fixture(scope="module", params=["starter-tiny", pytest.param("starter", marks=pytest.mark.slow)])
 def starter(request: pytest.FixtureRequest) -> Iterator[Starter]:
-    """One thread: several wait for each other where other tests run beside them."""
+    """Use one thread: several threads wait for each other while other tests run."""
     need_model(request.param)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -81,7 +82,7 @@ def test_greedy_equals_transformers(starter: Starter) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_int8_weights_keep_the_likelihood_of_code(starter: Starter, dtype: torch.dtype) -> None:
     rounded = dataclasses.replace(FLOAT32, dtype=dtype, int8=True)
-    for step_tokens in (1000, 16):  # each has a way of its own through the weights
+    for step_tokens in (1000, 16):  # each uses the weights in its own way
         found = mean_log_likelihood(starter.runner(rounded), starter.codes, step_tokens)
         assert found == pytest.approx(starter.exact, rel=INT8_LOSS)
 
@@ -93,8 +94,8 @@ def test_bfloat16_keeps_the_likelihood_of_code(starter: Starter) -> None:
         assert found == pytest.approx(starter.exact, rel=INT8_LOSS / 2)
 
 
-def test_openvino_s_own_numbers_keep_the_likelihood_of_code(starter: Starter) -> None:
-    """Weights of 8 bits, products in bfloat16 where the processor has it, a KV cache of 16 bits."""
+def test_openvino_s_own_precision_keep_the_likelihood_of_code(starter: Starter) -> None:
+    """The weights have 8 bits and the KV cache 16; products are in bfloat16 if the processor supports it."""
     runner = starter.openvino("auto")
     for step_tokens in (1000, 16):
         found = mean_log_likelihood(runner, starter.codes, step_tokens)
@@ -102,7 +103,7 @@ def test_openvino_s_own_numbers_keep_the_likelihood_of_code(starter: Starter) ->
 
 
 def test_openvino_s_rows_hold_what_was_computed(starter: Starter) -> None:
-    """A prompt read in pieces, one whose beginning was copied, and one beside another: all as one alone."""
+    """A prompt has the same logits read in pieces, after a copied beginning, and beside another prompt."""
     runner = starter.openvino("float32")
     prompt, other = starter.codes[:2]
     middle = len(prompt) // 2

@@ -1,4 +1,4 @@
-"""Which row of the KV cache a prompt gets, and what it finds there."""
+"""Which row of the KV cache a prompt gets, and how much of the prompt it finds there."""
 
 from server.engine.scheduler.slots import COPY_TOKENS, Copy, Place, Rows, common_prefix
 
@@ -7,7 +7,7 @@ SECOND = list(range(300, 400))
 
 
 def fill(rows: Rows, token_ids: list[int]) -> int:
-    """A sequence that came and went."""
+    """Let a sequence take a row, fill it and leave; return its slot."""
     place = taken(rows, token_ids)
     place.row.tokens = list(token_ids)
     rows.release(place.row)
@@ -80,3 +80,11 @@ def test_none_is_left_when_all_are_busy() -> None:
     rows.release(places[0].row)
     assert rows.busy_ratio == 0.5
     assert taken(rows, FIRST).row.slot == places[0].row.slot
+
+
+def test_without_the_prefix_cache_nothing_is_reused() -> None:
+    rows = Rows(2, prefix_cache=False)
+    fill(rows, FIRST)
+    place = taken(rows, FIRST)
+    assert (place.row.slot, place.reused, place.copy) == (1, 0, None)
+    assert rows.longest_kept(FIRST) == 0

@@ -1,9 +1,11 @@
-"""The torch engine on a tiny random CodeGen, in float32: its text is the model's, whatever runs beside it."""
+"""The torch engine on a tiny random CodeGen, in float32: its text is the model's text, whatever runs beside
+it."""
 
 import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,18 @@ from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
 from finetune.modeling.tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
-from server.engine.scheduler.schedule import Generate, StepLimits
-from server.engine.scheduler.worker import ServedModel, TextStream
-from server.engine.torch import engine as torch_engine
+from server.engine.scheduler.messages import Opened
+from server.engine.scheduler.schedule import StepLimits
+from server.engine.scheduler.text_stream import TextStream
+from server.engine.scheduler.worker import ServedModel
 from server.engine.torch.engine import TorchEngine, special_tokens
 from server.engine.torch.runner import open_runner
-from tests.server.engine.fake_runner import Heard
-from tests.server.engine.killed_worker import kill_while_answering
+from tests.server.engine.fake_runner import ObservedWorker, generation
 from tests.server.engine.torch.torch_models import CONTEXT_TOKENS, END_OF_TEXT_ID, tiny_folder
+from tests.server.engine.worker_process import kill_while_answering, open_with_process
 
 OPTIONS = EngineOptions(dtype="float32", max_streams=4, threads=1)
-"""One thread: on busy cores two wait for each other longer than so small a model computes."""
+"""One thread: on busy cores, two threads wait for each other longer than this small model computes."""
 PROMPTS = [f"def f{number}(a, b):\n    return a" for number in range(6)]
 SHARED = "import json\n" * 8
 
@@ -54,30 +57,29 @@ async def text_of(engine: TorchEngine, request: GenerationRequest) -> str:
 
 
 class InProcess:
-    """The worker without its process: `generated` runs what it is given at once."""
+    """The worker without its process: `generated` runs all prompts at once."""
 
     def __init__(self, folder: ModelFolder, *, prompt_lookup: bool = True) -> None:
         self.opened = open_runner(folder, OPTIONS)
         self._tokenizer = self.opened.tokenizer.backend_tokenizer
         self._prompt_lookup = prompt_lookup
 
-    def generated(self, prompts: list[str], task: Generate) -> list[str]:
-        limits = StepLimits(tokens=32, drafts=16, streams=4)
+    def generated(self, prompts: list[str], task: GenerationRequest) -> list[str]:
+        limits = StepLimits(tokens=32, drafts=16)
         ends = frozenset({END_OF_TEXT_ID})
-        model = ServedModel(
-            self.opened.runner, self._tokenizer.decode, ends, limits, self._prompt_lookup, None
-        )
-        heard = Heard(model)
+        opened = Opened("", self.opened.runner.slot_tokens, frozenset())
+        model = ServedModel(self.opened.runner, self._tokenizer.decode, ends, limits, opened)
+        worker = ObservedWorker(model, replace(OPTIONS, prompt_lookup=self._prompt_lookup))
         for number, prompt in enumerate(prompts):
-            heard.add(number, self._tokenizer.encode(prompt).ids, task)
-        heard.run()
-        return [heard.texts[number] for number in range(len(prompts))]
+            worker.add(number, self._tokenizer.encode(prompt).ids, task)
+        worker.run()
+        return [worker.texts[number] for number in range(len(prompts))]
 
 
 @pytest.mark.asyncio
 async def test_greedy_text_is_transformers_text(engine: TorchEngine, reference: Any) -> None:
     for prompt in (PROMPTS[0], SHARED):
-        ids = torch.tensor([engine._encode(prompt, begin=True)])
+        ids = torch.tensor([engine.encode(prompt, begin=True)])
         out = reference.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False, pad_token_id=0
         )
@@ -89,15 +91,14 @@ async def test_greedy_text_is_transformers_text(engine: TorchEngine, reference: 
 def test_prompt_lookup_changes_no_greedy_text(folder: ModelFolder) -> None:
     prompts = [*PROMPTS, SHARED, "ab" * 30]
     texts = [
-        InProcess(folder, prompt_lookup=lookup).generated(prompts, Generate(max_tokens=60))
-        for lookup in (True, False)
+        InProcess(folder, prompt_lookup=lookup).generated(prompts, generation(60)) for lookup in (True, False)
     ]
     assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_together_is_as_alone(folder: ModelFolder, temperature: float) -> None:
-    task = Generate(max_tokens=30, temperature=temperature, seed=5)
+    task = generation(30, temperature=temperature, seed=5)
     prompts = [*PROMPTS, SHARED + "a", SHARED + "b", SHARED + "a"]
     process = InProcess(folder)
     assert process.generated(prompts, task) == [process.generated([prompt], task)[0] for prompt in prompts]
@@ -115,7 +116,7 @@ async def test_a_seed_holds_whatever_else_runs(engine: TorchEngine) -> None:
 @pytest.mark.asyncio
 async def test_scores_are_the_model_s_log_probabilities(engine: TorchEngine, reference: Any) -> None:
     for continuation in ("return b", "z"):
-        before, after = engine._encode(PROMPTS[0], begin=True), engine._encode(continuation, begin=False)
+        before, after = engine.encode(PROMPTS[0], begin=True), engine.encode(continuation, begin=False)
         with torch.inference_mode():
             logits = reference(torch.tensor([before + after])).logits[0]
         wanted = logits.log_softmax(-1)[len(before) - 1 : -1].gather(1, torch.tensor(after)[:, None])
@@ -139,7 +140,7 @@ async def test_a_prompt_that_is_too_long_is_refused_and_one_that_just_fits_is_no
 
 
 def test_a_prompt_s_sentinels_are_encoded_as_such(engine: TorchEngine) -> None:
-    assert engine._encode("a<|endoftext|>b", begin=True)[1:2] == [END_OF_TEXT_ID]
+    assert engine.encode("a<|endoftext|>b", begin=True)[1:2] == [END_OF_TEXT_ID]
     assert engine.info.special_tokens == {"<|endoftext|>"}
 
 
@@ -177,16 +178,16 @@ def test_a_character_that_never_ends_is_left_out() -> None:
 
 @pytest.mark.asyncio
 async def test_a_crash_fails_its_streams_and_the_next_request_is_answered(folder: ModelFolder) -> None:
-    engine = TorchEngine(folder, OPTIONS)
+    engine, process = open_with_process(lambda: TorchEngine(folder, OPTIONS))
     with pytest.raises(EngineFailed, match="process has ended"):
-        await kill_while_answering(engine, GenerationRequest(PROMPTS[0], max_tokens=200))
+        await kill_while_answering(engine, process, GenerationRequest(PROMPTS[0], max_tokens=200))
     deltas = [delta async for delta in engine.generate(GenerationRequest(PROMPTS[1], max_tokens=3))]
-    assert deltas[-1].finish  # three tokens of random weights may be no whole character
+    assert deltas[-1].finish  # three tokens of random weights may not make a whole character
     engine.close()
-    assert not engine._steps._process.is_alive()
+    assert not process.is_alive()
 
 
-def test_damaged_files_are_said(folder: ModelFolder, tmp_path: Path) -> None:
+def test_damaged_files_are_named(folder: ModelFolder, tmp_path: Path) -> None:
     for file in folder.path.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[:5000])
     with pytest.raises(ModelBroken, match="torch cannot open"):
@@ -194,7 +195,7 @@ def test_damaged_files_are_said(folder: ModelFolder, tmp_path: Path) -> None:
 
 
 def test_without_torch_it_says_what_to_install(folder: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_engine, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     with pytest.raises(ConfigError, match="needs torch, which"):
         TorchEngine(folder, OPTIONS)
 

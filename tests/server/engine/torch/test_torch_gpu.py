@@ -1,4 +1,4 @@
-"""The torch engine on a card: replayed steps equal computed ones, and these what transformers computes."""
+"""The torch engine on a GPU: replayed steps equal computed ones, and those equal transformers' results."""
 
 import dataclasses
 import statistics
@@ -19,12 +19,12 @@ from server.engine.torch.decoder import cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
 from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, open_runner
-from server.engine.torch.weights import best_numbers, read_files
+from server.engine.torch.weights import best_format, read_files, this_machine
 from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, codegen, save_random, tiny_folder
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA card"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU"),
 ]
 
 OPTIONS = EngineOptions(dtype="float32", max_streams=4)
@@ -48,19 +48,20 @@ def test_greedy_equals_transformers(family: str, tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         found = [int(runner.step([RowSlice(0, 0, prompt, 1)])[0].argmax())]
         while len(found) < 24:
-            chunk = RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)
-            found.append(int(runner.step([chunk])[0].argmax()))
+            row_slice = RowSlice(0, len(prompt) + len(found) - 1, found[-1:], 1)
+            found.append(int(runner.step([row_slice])[0].argmax()))
     assert found == out[0, len(prompt) :].tolist()
     assert logs == [], "its steps were not replayed"
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None:
-    """Steps of all sizes, twice each, with other rows and starts: nothing of the capture may linger."""
-    numbers = WeightFormat(torch.device("cuda"), torch.float32)
+    """Steps of all sizes, twice each, with other rows and starts: a replay must use nothing of the
+    capture."""
+    weight_format = WeightFormat(torch.device("cuda"), torch.float32)
     files = read_files(tiny_folder(tmp_path, family))
-    decoder = open_decoder(files, numbers)
-    caches = [KvCache(cache_shape(files.config), 6, numbers) for _ in range(2)]
+    decoder = open_decoder(files, weight_format)
+    caches = [KvCache(cache_shape(files.config), 6, weight_format) for _ in range(2)]
     computed = TorchRunner(decoder, caches[0], VOCABULARY)
     replayed = TorchRunner(decoder, caches[1], VOCABULARY, StepGraphs(decoder, caches[1]))
     draw = np.random.default_rng(0)
@@ -69,16 +70,18 @@ def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None
             runner.step([RowSlice(slot, 0, random_tokens(200, slot), 0)])
     with structlog.testing.capture_logs() as logs:
         for batch, tokens in [(1, 1), (3, 1), (6, 1), (1, 4), (5, 3), (2, 9), (1, 16)] * 2:
-            chunks = [
+            row_slices = [
                 RowSlice(int(slot), int(draw.integers(0, 240)), random_tokens(tokens, int(slot)), tokens)
                 for slot in draw.permutation(6)[:batch]
             ]
-            np.testing.assert_allclose(replayed.step(chunks), computed.step(chunks), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(
+                replayed.step(row_slices), computed.step(row_slices), rtol=1e-3, atol=1e-3
+            )
     assert logs == []
 
 
 def test_a_prompt_of_a_new_length_takes_no_longer(tmp_path: Path) -> None:
-    """cuDNN's attention, the first choice on some cards, builds a plan for each: for a tenth of a second."""
+    """cuDNN's attention, torch's first choice on some GPUs, builds a plan for each length in 0.1 s."""
     runner = open_runner(tiny_folder(tmp_path, "codegen"), dataclasses.replace(OPTIONS, dtype="auto")).runner
 
     def seconds(length: int) -> float:
@@ -107,11 +110,11 @@ def test_scores_beyond_float16_are_finite(tmp_path: Path) -> None:
 def test_int8_weights_take_half_the_memory() -> None:
     taken: list[int] = []
     for int8 in (False, True):
-        numbers = dataclasses.replace(best_numbers("auto"), int8=int8)
+        weight_format = dataclasses.replace(best_format("auto", this_machine()), int8=int8)
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(codegen(n_embd=1024, n_layer=4)).to(numbers.dtype)
+        model = AutoModelForCausalLM.from_config(codegen(n_embd=1024, n_layer=4)).to(weight_format.dtype)
         before = torch.cuda.memory_allocated()
-        decoder = ParallelDecoder(model.config, dict(model.named_parameters()), numbers)
+        decoder = ParallelDecoder(model.config, dict(model.named_parameters()), weight_format)
         taken.append(torch.cuda.memory_allocated() - before)
         del decoder
     assert taken[1] < 0.55 * taken[0]

@@ -18,7 +18,7 @@ from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import CacheShape, affordable_slots
 from server.engine.torch.linear import WeightFormat
 from server.engine.torch.runner import TorchRunner, open_runner
-from server.engine.torch.weights import best_numbers
+from server.engine.torch.weights import Machine, best_format
 from tests.server.engine.torch.torch_models import (
     CONFIGS,
     CONTEXT_TOKENS,
@@ -48,7 +48,7 @@ def random_tokens(count: int, seed: int = 0) -> list[int]:
 
 
 def generated(runner: TorchRunner, prompt: list[int], tokens: int) -> list[int]:
-    """Greedy, one token a step."""
+    """Return greedy tokens, computed one per step."""
     logits = runner.step([RowSlice(0, 0, prompt, 1)])
     found = [int(logits[0].argmax())]
     while len(found) < tokens:
@@ -72,7 +72,7 @@ def generated_by_transformers(model: Any, prompt: list[int], tokens: int) -> lis
 
 
 def all_logits(runner: TorchRunner, slot: int, token_ids: list[int], cuts: list[int]) -> NDArray[np.float32]:
-    """Of every token, computed piece by piece."""
+    """Return the logits of every token, computed piece by piece."""
     bounds = zip([0, *cuts], [*cuts, len(token_ids)], strict=True)
     parts = [runner.step([RowSlice(slot, a, token_ids[a:b], b - a)]) for a, b in bounds]
     return np.concatenate(parts)
@@ -92,21 +92,21 @@ def test_a_prompt_may_be_cut_anywhere(runner: TorchRunner, cuts: list[int]) -> N
 
 
 def test_a_batch_computes_what_each_computes_alone(runner: TorchRunner) -> None:
-    """One reads a prompt, one verifies drafts, one gets its next token; rows of other sequences stay."""
+    """One sequence reads a prompt, one verifies drafts, one gets its next token."""
     lengths, starts = (40, 7, 1), (12, 30, 33)
     texts = [random_tokens(60, seed) for seed in range(3)]
     alone = [all_logits(runner, 0, text, []) for text in texts]
     for slot, (text, start) in enumerate(zip(texts, starts, strict=True)):
         runner.step([RowSlice(slot, 0, text[:start], 0)])
-    chunks = [
+    row_slices = [
         RowSlice(slot, start, text[start : start + length], min(length, 3))
         for slot, (text, start, length) in enumerate(zip(texts, starts, lengths, strict=True))
     ]
     expected = [
-        logits[chunk.start + len(chunk.token_ids) - chunk.logits : chunk.start + len(chunk.token_ids)]
-        for logits, chunk in zip(alone, chunks, strict=True)
+        logits[row_slice.end - row_slice.logits : row_slice.end]
+        for logits, row_slice in zip(alone, row_slices, strict=True)
     ]
-    np.testing.assert_allclose(runner.step(chunks), np.concatenate(expected), **ROUNDING)
+    np.testing.assert_allclose(runner.step(row_slices), np.concatenate(expected), **ROUNDING)
 
 
 def test_a_step_may_want_no_logits(runner: TorchRunner) -> None:
@@ -129,7 +129,7 @@ def test_a_row_holds_the_whole_context(runner: TorchRunner) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_scores_beyond_float16_are_finite(dtype: str, tmp_path: Path) -> None:
-    """Queries and keys of some hundreds fit float16; their products, of 80,000, do not."""
+    """Queries and keys of several hundred fit float16; their products of 80,000 do not."""
     folder = save_random(tmp_path, codegen(n_layer=1))
     model = AutoModelForCausalLM.from_pretrained(folder.path, dtype=torch.float32)
     prompt = random_tokens(40)
@@ -153,23 +153,16 @@ def test_scores_beyond_float16_are_finite(dtype: str, tmp_path: Path) -> None:
     ("able", "dtype"),
     [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)],
 )
-def test_numbers_follow_the_processor(
-    able: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert best_numbers("auto").dtype == dtype
-    assert (best_numbers("int8").dtype, best_numbers("int8").int8) == (dtype, True)
-    assert best_numbers("float16").dtype == torch.float16
+def test_the_dtype_follows_the_processor(able: dict[str, bool], dtype: torch.dtype) -> None:
+    machine = Machine(None, able)
+    assert best_format("auto", machine) == WeightFormat(torch.device("cpu"), dtype)
+    assert best_format("int8", machine) == WeightFormat(torch.device("cpu"), dtype, int8=True)
+    assert best_format("float16", machine).dtype == torch.float16
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 0), torch.float16), ((8, 0), torch.bfloat16)])
-def test_numbers_follow_the_card(
-    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert (best_numbers("auto").device.type, best_numbers("auto").dtype) == ("cuda", dtype)
+def test_the_dtype_follows_the_gpu(capability: tuple[int, int], dtype: torch.dtype) -> None:
+    assert best_format("auto", Machine(capability, {})) == WeightFormat(torch.device("cuda"), dtype)
 
 
 def damage(folder: Path) -> None:
@@ -178,7 +171,7 @@ def damage(folder: Path) -> None:
 
 
 def lose_a_layer(folder: Path) -> None:
-    """What a folder that was put together by hand looks like."""
+    """Make a folder look as if somebody had put it together by hand."""
     from safetensors.torch import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")
@@ -187,7 +180,7 @@ def lose_a_layer(folder: Path) -> None:
 
 
 def lose_the_tokenizer(folder: Path) -> None:
-    """transformers makes up one of no tokens then, and nothing would ever be completed."""
+    """Without its files, transformers makes a tokenizer without tokens, which would complete nothing."""
     for file in folder.glob("*token*"):
         file.unlink()
 
@@ -208,40 +201,36 @@ def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
         open_runner(foreign_folder(tmp_path), OPTIONS)
 
 
-CPU = WeightFormat(torch.device("cpu"), torch.float32)
 WIDE = CacheShape(layers=32, heads=32, head_dim=128, context_tokens=2048)
+
+
+def slots_for(free_gpu_bytes: int | None = None, **options: Any) -> int:
+    return affordable_slots(WIDE, torch.float32, EngineOptions(**options), free_gpu_bytes)
 
 
 @pytest.mark.parametrize(("gb", "streams", "slots"), [(2, 4, 1), (7, 4, 3), (64, 4, 8)])
 def test_rows_fit_memory_and_streams(gb: int, streams: int, slots: int) -> None:
-    """A row of WIDE takes 2 GB; twice as many as streams keep what was computed before."""
-    assert affordable_slots(WIDE, CPU, EngineOptions(kv_cache_gb=gb, max_streams=streams)) == slots
+    """A row of WIDE takes 2 GB; there are at most two rows per stream."""
+    assert slots_for(kv_cache_gb=gb, max_streams=streams) == slots
 
 
 def test_memory_for_less_than_one_row_is_refused() -> None:
     with pytest.raises(ModelBroken, match=r"2\.0 GB.*kv_cache_gb=1.*set it to 2"):
-        affordable_slots(WIDE, CPU, EngineOptions(kv_cache_gb=1))
+        slots_for(kv_cache_gb=1)
 
 
 @pytest.mark.parametrize(
     ("free_gb", "allowed_gb", "slots"), [(6.5, None, 2), (64, None, 8), (64, 6, 3), (6.5, 32, 2)]
 )
-def test_rows_fit_what_is_free_on_the_card(
-    free_gb: float, allowed_gb: int | None, slots: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """1 GB of it is kept for what a step computes; nobody needs to say how much of a card to use."""
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_gb * 2**30), 80 << 30))
-    card = WeightFormat(torch.device("cuda"), torch.float32)
-    assert affordable_slots(WIDE, card, EngineOptions(kv_cache_gb=allowed_gb, max_streams=4)) == slots
+def test_rows_fit_the_free_memory_of_the_gpu(free_gb: float, allowed_gb: int | None, slots: int) -> None:
+    """1 GB of it is left for the intermediate results of a step. No setting is needed for this."""
+    assert slots_for(int(free_gb * 2**30), kv_cache_gb=allowed_gb, max_streams=4) == slots
 
 
 def test_a_cpus_memory_is_shared_with_others() -> None:
-    assert affordable_slots(WIDE, CPU, EngineOptions(max_streams=4)) == CPU_KV_CACHE_GB // 2
+    assert slots_for(max_streams=4) == CPU_KV_CACHE_GB // 2
 
 
-def test_a_full_card_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 << 30, 80 << 30))
+def test_a_full_gpu_is_refused() -> None:
     with pytest.raises(ModelBroken, match="dtype=int8"):
-        affordable_slots(
-            WIDE, WeightFormat(torch.device("cuda"), torch.float32), EngineOptions(kv_cache_gb=4)
-        )
+        slots_for(2 << 30, kv_cache_gb=4)

@@ -1,4 +1,4 @@
-"""Tiny random models as folders, a few a family, for the torch engine's tests: transformers made them."""
+"""Tiny random models of each family, for the torch engine's tests, saved as folders by transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,17 +61,18 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 
 
 def tiny_folder(folder: Path, family: str) -> ModelFolder:
-    """A name of CONFIGS -> such a model with random weights, and a tokenizer with one token a byte."""
+    """Save a model of CONFIGS with random weights, and a tokenizer with one token per byte."""
     return save_random(folder, CONFIGS[family]())
 
 
 def foreign_folder(folder: Path) -> ModelFolder:
-    """A family without attention."""
+    """Save a model of a family without attention."""
     return save_random(folder, MambaConfig(**_ENDS, hidden_size=32, num_hidden_layers=1, state_size=4))
 
 
 def save_random(folder: Path, config: Any) -> ModelFolder:
-    """Weights larger than transformers' own, so that the likeliest token is no close call."""
+    """Save a model with larger weights than transformers would give it, so that greedy tokens lead
+    clearly."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The upstream engine against a server that does what a test says: what it sends, and what it makes right."""
+"""The upstream engine against a scripted server: what it sends, and what it corrects in the answers."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineOptions, GenerationRequest
 from server.engine.upstream.engine import UpstreamEngine
 from server.engine.upstream.protocol import BadAnswer, read_stream
+from server.engine.upstream.tokenizer import FolderTokenizer
 from tests.event_stream import SEPARATORS, cut_answers, event_stream
 from tests.server.engine.upstream.upstream_fake import (
     FIM_TOKENS,
@@ -76,7 +77,7 @@ async def test_completions_share_a_connection(opened: Open, fake: FakeUpstream) 
     engine = opened()
     for _ in range(3):
         await collect(engine)
-    assert len(fake.ports) < 3  # one; a health check may have just had it
+    assert len(fake.ports) < 3  # 1, or 2 if a health check was using the first
 
 
 @pytest.mark.asyncio
@@ -89,7 +90,7 @@ async def test_a_connection_that_stays_open_after_the_end_is_given_up(
 
 
 @pytest.mark.asyncio
-async def test_vllm_is_told_to_leave_prompt_and_sampling_as_they_are(
+async def test_vllm_gets_the_fields_that_keep_prompt_and_sampling_unchanged(
     opened: Open, fake: FakeUpstream
 ) -> None:
     await collect(opened())
@@ -120,7 +121,7 @@ async def test_tokens_are_those_the_server_counts(opened: Open, fake: FakeUpstre
 
 
 @pytest.mark.asyncio
-async def test_without_usage_and_reason_our_tokenizer_and_the_limit_tell(
+async def test_without_usage_and_reason_our_tokenizer_counts_and_the_limit_decides(
     opened: Open, fake: FakeUpstream
 ) -> None:
     fake.finish = None
@@ -161,14 +162,14 @@ async def test_where_an_answer_is_cut_changes_nothing() -> None:
 
 
 @pytest.mark.asyncio
-async def test_signs_of_life_are_no_chunks() -> None:
+async def test_keep_alives_are_not_chunks() -> None:
     chunk = b'data: {"choices": [{"text": "a", "finish_reason": "stop"}]}\n\n'
     response = event_stream(b"id: 1\n" + chunk + b": still here\n\nevent: ping\n\ndata:\n\n")
     assert [chunk.text async for chunk in read_stream(response)] == ["a"]
 
 
 @pytest.mark.asyncio
-async def test_a_page_is_no_answer() -> None:
+async def test_an_html_page_is_a_bad_answer() -> None:
     with pytest.raises(BadAnswer, match="does not stream"):
         await anext(read_stream(event_stream(b"<html>", content_type="text/html")))
 
@@ -183,7 +184,7 @@ async def test_an_end_without_reason_or_done_is_a_failure(opened: Open, fake: Fa
 @pytest.mark.asyncio
 async def test_vllm_s_abort_is_a_failure(opened: Open, fake: FakeUpstream) -> None:
     fake.finish = "abort"
-    with pytest.raises(EngineFailed, match=r"gave up \(abort\)"):
+    with pytest.raises(EngineFailed, match=r"stopped early \(abort\)"):
         await collect(opened())
 
 
@@ -228,9 +229,9 @@ async def _to_the_end(stream: AsyncGenerator[Delta, None]) -> None:
 
 
 @pytest.mark.asyncio
-async def test_vllm_scores(opened: Open, fake: FakeUpstream) -> None:
+async def test_vllm_scores(opened: Open, model: ModelFolder, fake: FakeUpstream) -> None:
     engine = opened()
-    ids = {char: engine._tokenizer.encode(char, begin=False)[0] for char in "abc"}  # pyright: ignore[reportPrivateUsage]
+    ids = {char: FolderTokenizer(model).encode(char, begin=False)[0] for char in "abc"}
     log_probs = [None, {str(ids["b"]): {"logprob": -0.5}}, {str(ids["c"]): {"logprob": -1.5, "rank": 2}}]
     fake.answer = {"choices": [{"text": "x", "prompt_logprobs": log_probs}]}
     assert await engine.score("a", "bc") == [-0.5, -1.5]
@@ -259,7 +260,7 @@ async def test_other_servers_do_not_score(opened: Open, fake: FakeUpstream) -> N
         ({}, 512),
     ],
 )
-def test_the_context_is_the_smallest_that_is_told(
+def test_the_context_is_the_smallest_that_is_stated(
     opened: Open, fake: FakeUpstream, card: dict[str, Any], context_tokens: int
 ) -> None:
     fake.cards = [{"id": "ours", **card}]
@@ -272,7 +273,7 @@ def test_the_context_is_the_smallest_that_is_told(
 
 @pytest.mark.asyncio
 async def test_sentinels_that_a_folder_does_not_call_special(fake: FakeUpstream, tmp_path: Path) -> None:
-    """As published Qwen2.5-Coder folders have theirs."""
+    """Published Qwen2.5-Coder folders have such sentinels."""
     fake.pieces = ["one", "<|fim_pre", "fix|>def"]
     engine = UpstreamEngine(tokenizer_folder(tmp_path, special=False), EngineOptions(upstream=(fake.url,)))
     try:
@@ -308,15 +309,15 @@ def test_several_models_of_other_names_are_listed(opened: Open, fake: FakeUpstre
 
 
 @pytest.mark.parametrize(
-    ("urls", "said"),
+    ("urls", "message"),
     [
         ((), "--upstream http://"),
         (("gpu1:8000",), "write http://HOST:PORT"),
         (("http://me:secret@gpu1:8000",), "ACEPILOT_UPSTREAM_TOKEN"),
     ],
 )
-def test_addresses_are_checked(model: ModelFolder, urls: tuple[str, ...], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as raised:
+def test_addresses_are_checked(model: ModelFolder, urls: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
         UpstreamEngine(model, EngineOptions(upstream=urls))
     assert "secret" not in raised.value.message
 
@@ -327,27 +328,27 @@ def test_the_same_address_twice_is_one_replica(opened: Open, fake: FakeUpstream)
 
 
 @pytest.mark.asyncio
-async def test_the_token_is_shown_and_asked_for(opened: Open, fake: FakeUpstream) -> None:
+async def test_the_token_is_sent_and_a_missing_one_is_an_error(opened: Open, fake: FakeUpstream) -> None:
     fake.token = "secret-token"
     with pytest.raises(ConfigError, match=r"answers 401.*ACEPILOT_UPSTREAM_TOKEN"):
         opened()
     assert text_of(await collect(opened(upstream_token="secret-token"))) == "one two three"
 
 
-def test_nobody_there_is_told_at_opening(opened: Open, fake: FakeUpstream) -> None:
+def test_an_unreachable_server_is_an_error_at_opening(opened: Open, fake: FakeUpstream) -> None:
     fake.stop()
     with pytest.raises(ServerNotReady, match=f"{fake.url} cannot be reached.*Start one"):
         opened()
 
 
-def test_a_folder_without_tokenizer_is_told(tmp_path: Path, fake: FakeUpstream) -> None:
+def test_a_folder_without_tokenizer_is_an_error(tmp_path: Path, fake: FakeUpstream) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelBroken, match="not the weights"):
         UpstreamEngine(ModelFolder("x", tmp_path, None), EngineOptions(upstream=(fake.url,)))
 
 
 @pytest.mark.asyncio
-async def test_an_empty_prompt_asks_nobody(opened: Open, fake: FakeUpstream) -> None:
+async def test_an_empty_prompt_is_not_sent(opened: Open, fake: FakeUpstream) -> None:
     with pytest.raises(EngineFailed, match="empty"):
         await collect(opened(), GenerationRequest("", max_tokens=4))
     assert fake.bodies == []
@@ -360,7 +361,7 @@ async def test_no_code_in_logs_or_errors(
     caplog.set_level("DEBUG")
     code = "secret_recipe = 42"
     request = GenerationRequest(code, max_tokens=4)
-    said: list[str] = []
+    messages: list[str] = []
     engine = opened()
     with structlog.testing.capture_logs() as events:
         for fault in (
@@ -378,15 +379,15 @@ async def test_no_code_in_logs_or_errors(
                 setattr(fake, name, value)
             with pytest.raises(EngineFailed) as raised:
                 await collect(engine, request)
-            said.append(raised.value.message)
-    assert "answers 422 (BadRequestError)" in said[1]
-    logged = f"{events} {said} {caplog.text} {capfd.readouterr()}"
+            messages.append(raised.value.message)
+    assert "answers 422 (BadRequestError)" in messages[1]
+    logged = f"{events} {messages} {caplog.text} {capfd.readouterr()}"
     assert "upstream_tries_again" in logged
     assert "secret_recipe" not in logged
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_wraps_prompts_is_told_of_once(opened: Open, fake: FakeUpstream) -> None:
+async def test_a_server_that_wraps_prompts_is_logged_once(opened: Open, fake: FakeUpstream) -> None:
     engine = opened()
     with structlog.testing.capture_logs() as events:
         fake.usage = {"prompt_tokens": len(REQUEST.prompt) + 30, "completion_tokens": 3}

@@ -1,8 +1,9 @@
-"""Several upstream servers as one: who gets a request, what is tried again, and who comes back."""
+"""Several upstream servers as one: which replica gets a request, what is retried, and which one comes
+back."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -11,10 +12,10 @@ import structlog
 from acepilot.errors import ConfigError, EngineFailed, Overloaded, ServerNotReady
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, Engine, EngineOptions, GenerationRequest
-from server.engine.upstream import replica as upstream_replica
-from server.engine.upstream import replicas as upstream_replicas
 from server.engine.upstream.engine import UpstreamEngine
 from server.engine.upstream.prefixes import BLOCK_CHARS, PrefixMemory
+from server.engine.upstream.replica import TimeLimits
+from server.options import ServiceOptions
 from server.settings import ServerSettings
 from server.state import ServerState
 from tests.server.engine.upstream.upstream_fake import FakeUpstream, eventually_async, tokenizer_folder
@@ -39,11 +40,25 @@ def pair(stack: ExitStack) -> tuple[FakeUpstream, FakeUpstream]:
     return stack.enter_context(FakeUpstream()), stack.enter_context(FakeUpstream())
 
 
+Open = Callable[[TimeLimits], UpstreamEngine]
+
+
 @pytest.fixture
-def engine(stack: ExitStack, model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]) -> UpstreamEngine:
-    engine = UpstreamEngine(model, EngineOptions(upstream=tuple(fake.url for fake in pair)))
-    stack.callback(engine.close)
-    return engine
+def open_engine(stack: ExitStack, model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]) -> Open:
+    """Return a function that opens an engine on `pair`, to be closed after the test."""
+
+    def open_engine(limits: TimeLimits) -> UpstreamEngine:
+        options = EngineOptions(upstream=tuple(fake.url for fake in pair))
+        engine = UpstreamEngine(model, options, limits)
+        stack.callback(engine.close)
+        return engine
+
+    return open_engine
+
+
+@pytest.fixture
+def engine(open_engine: Open) -> UpstreamEngine:
+    return open_engine(TimeLimits())
 
 
 async def complete(engine: Engine, prompt: str) -> str:
@@ -90,7 +105,7 @@ async def test_a_replica_that_is_clearly_busier_loses_its_document(
         waiting.append(asyncio.create_task(complete(engine, DOCUMENT + "x" * len(waiting))))
         assert await eventually_async(lambda: len(home.bodies) + len(other.bodies) == 1 + len(waiting))
         assert len(waiting) < 20, "it never went elsewhere"
-    assert len(waiting) == 5, "up to four more than elsewhere wait for it, and the fifth does not"
+    assert len(waiting) == 5, "four more than elsewhere wait for it, and the fifth does not"
     assert await complete(engine, DOCUMENT) == "one two three"
     assert len(other.bodies) == 2, "and there it stays"
     for task in waiting:
@@ -151,7 +166,7 @@ async def test_tries_end(engine: UpstreamEngine, pair: tuple[FakeUpstream, FakeU
 
 
 @pytest.mark.asyncio
-async def test_all_queues_full_says_when_to_come_back(
+async def test_full_queues_say_when_to_retry(
     engine: UpstreamEngine, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     for fake in pair:
@@ -168,8 +183,8 @@ async def test_a_replica_that_dies_is_left_out_and_comes_back(
     with structlog.testing.capture_logs() as events:
         pair[0].stop()
         assert [await complete(engine, f"{number}") for number in range(4)] == ["one two three"] * 4
-        told = [event["failed"] for event in events if event["event"] == "upstream_tries_again"]
-        assert told == [pair[0].url], "only the first had to find out"
+        failed = [event["failed"] for event in events if event["event"] == "upstream_tries_again"]
+        assert failed == [pair[0].url], "only the first had to find out"
         pair[0].start()
         assert await eventually_async(lambda: any(event["event"] == "upstream_up" for event in events))
         for number in range(4):
@@ -179,7 +194,7 @@ async def test_a_replica_that_dies_is_left_out_and_comes_back(
 
 
 @pytest.mark.asyncio
-async def test_one_that_is_unwell_is_left_out_though_it_would_answer(
+async def test_an_unhealthy_replica_is_left_out_though_it_would_answer(
     engine: UpstreamEngine, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     pair[0].health = 503
@@ -196,17 +211,10 @@ async def test_one_that_is_unwell_is_left_out_though_it_would_answer(
 
 
 @pytest.mark.asyncio
-async def test_one_that_does_not_say_how_it_is_is_left_out_unless_it_sends_tokens(
-    stack: ExitStack,
-    model: ModelFolder,
-    pair: tuple[FakeUpstream, FakeUpstream],
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_replica_without_health_answer_is_left_out_unless_it_sends_tokens(
+    open_engine: Open, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
-    monkeypatch.setattr(upstream_replica, "HEALTH_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(upstream_replica, "HEARD_OF_S", 1.5)
-    monkeypatch.setattr(upstream_replicas, "CHECK_WELL_EVERY_S", 0.5)
-    engine = UpstreamEngine(model, EngineOptions(upstream=tuple(fake.url for fake in pair)))
-    stack.callback(engine.close)
+    engine = open_engine(TimeLimits(health=0.3, token_proves_health=1.5, check_healthy=0.5))
     with structlog.testing.capture_logs() as events:
         for fake in pair:
             fake.health_s = 60
@@ -222,13 +230,9 @@ async def test_one_that_does_not_say_how_it_is_is_left_out_unless_it_sends_token
 @pytest.mark.parametrize("step_s", [60.0, 0.5])
 @pytest.mark.asyncio
 async def test_a_server_that_falls_silent_is_given_up_and_not_tried_again(
-    engine: UpstreamEngine,
-    pair: tuple[FakeUpstream, FakeUpstream],
-    monkeypatch: pytest.MonkeyPatch,
-    step_s: float,
+    open_engine: Open, pair: tuple[FakeUpstream, FakeUpstream], step_s: float
 ) -> None:
-    monkeypatch.setattr(upstream_replica, "FIRST_TOKEN_TIMEOUT_S", 2.0)
-    monkeypatch.setattr(upstream_replica, "NEXT_TOKEN_TIMEOUT_S", 0.1)
+    engine = open_engine(TimeLimits(first_token=2.0, next_token=0.1))
     for fake in pair:
         fake.step_s = step_s
     with pytest.raises(EngineFailed, match="gave no token for too long"):
@@ -256,7 +260,7 @@ async def test_a_replica_that_comes_back_with_another_model_is_left_out(
 
 
 @pytest.mark.asyncio
-async def test_nobody_left_says_so_and_the_next_that_comes_is_used(
+async def test_no_replica_left_is_an_error_and_the_next_that_comes_is_used(
     engine: UpstreamEngine, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     for fake in pair:
@@ -272,7 +276,7 @@ def test_one_of_two_is_enough_to_open(model: ModelFolder, pair: tuple[FakeUpstre
     UpstreamEngine(model, EngineOptions(upstream=tuple(fake.url for fake in pair))).close()
 
 
-def test_one_that_serves_other_models_is_told_at_opening(
+def test_one_that_serves_other_models_is_named_at_opening(
     model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     pair[1].cards = [{"id": "a"}, {"id": "b"}]
@@ -281,7 +285,7 @@ def test_one_that_serves_other_models_is_told_at_opening(
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_starts_first_waits_and_says_for_whom(
+async def test_a_server_that_starts_first_waits_and_names_the_replica(
     model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     fake = pair[0]
@@ -289,6 +293,7 @@ async def test_a_server_that_starts_first_waits_and_says_for_whom(
     state = ServerState(
         ServerSettings.load({"model": "ours"}),
         lambda: UpstreamEngine(model, EngineOptions(upstream=(fake.url,))),
+        ServiceOptions(),
     )
     loading = asyncio.create_task(state.load())
     assert await eventually_async(lambda: fake.url in state.ready().detail)

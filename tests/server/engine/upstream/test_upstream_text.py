@@ -1,4 +1,4 @@
-"""Text from upstream made whole: sentinels, surrogates, half characters, wherever the stream is cut."""
+"""Clean text from upstream: sentinels, surrogates and half characters, wherever the stream is cut."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The upstream engine on a real vLLM, which ACEPILOT_TEST_VLLM names (the path of its `vllm`)."""
+"""The upstream engine with a real vLLM; ACEPILOT_TEST_VLLM is the path of its program `vllm`."""
 
 # transformers is typed in part
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -33,7 +33,7 @@ DOCUMENTS = ["".join(f"const {name}{number} = {number}\n" for number in range(40
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GPT-J, as which CodeGen is exported; of random weights."""
+    """A GPT-J with random weights; CodeGen is exported in this form."""
     folder = tmp_path_factory.mktemp("gptj")
     torch.manual_seed(0)
     config = GPTJConfig(
@@ -152,7 +152,7 @@ async def test_the_next_keystroke_finds_the_document_in_the_cache(
 
     assert await typed(0) == 0
     tokens = sum(map(len, DOCUMENTS))
-    assert await typed(1) > 0.8 * tokens, "the rest is what lies beyond a whole block: 128 tokens, on CPU"
+    assert await typed(1) > 0.8 * tokens, "only whole blocks are cached, of 128 tokens on CPU"
 
 
 @pytest.mark.asyncio

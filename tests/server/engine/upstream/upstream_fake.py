@@ -1,4 +1,4 @@
-"""An OpenAI-style server that plays a script, misbehaves as told, and remembers what it was asked."""
+"""An OpenAI-style server that plays a script, misbehaves on demand, and records its requests."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,8 @@ FIM_TOKENS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 
 
 def tokenizer_folder(path: Path, *, special: bool = True, **config: Any) -> ModelFolder:
-    """What the engine needs of a model: one token a byte, and the sentinels, called `special` or not."""
+    """Save what the engine needs of a model: one token per byte, and sentinels, marked as `special` or
+    not."""
     tokenizer = byte_tokenizer()
     tokenizer.add_tokens([AddedToken(text, special=special, normalized=False) for text in FIM_TOKENS])
     tokenizer.add_special_tokens({"additional_special_tokens": ["<s>"]})
@@ -36,7 +37,7 @@ def tokenizer_folder(path: Path, *, special: bool = True, **config: Any) -> Mode
 
 @dataclass
 class FakeUpstream:
-    """Streams `pieces`, one each `step_s`. None of the faults is on by default."""
+    """Streams `pieces`, one every `step_s` seconds. By default it has none of the faults."""
 
     pieces: list[str] = field(default_factory=lambda: ["one", " two", " three"])
     step_s: float = 0.0
@@ -78,7 +79,7 @@ class FakeUpstream:
         self.stop()
 
     def start(self) -> None:
-        """On the port of last time, if there was one."""
+        """Start, after a stop on the same port as before."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -132,7 +133,7 @@ class FakeUpstream:
                 await asyncio.sleep(self.step_s)
                 if number == self.dies_after:
                     whole = True
-                    raise ConnectionError("the script says that the server dies here")
+                    raise ConnectionError("the script has the server die here")
                 if number == self.fails_after:
                     yield _event({"error": {"message": f"a bug in {self.prompts[-1]}", "type": "BugError"}})
                     whole = True
@@ -152,7 +153,7 @@ class FakeUpstream:
 
 
 def _event(document: dict[str, Any]) -> str:
-    """As servers do it: raw but for what JSON itself demands; half a character can only be escaped."""
+    """Encode as servers do: unescaped, except for half a character, which can only be escaped."""
     text = json.dumps(document, ensure_ascii=False)
     with contextlib.suppress(UnicodeEncodeError):
         text.encode()

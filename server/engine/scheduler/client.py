@@ -1,0 +1,146 @@
+"""The server's end of a worker process: starts it, and hands its messages to the streams that wait."""
+
+import contextlib
+import itertools
+import multiprocessing
+import threading
+from collections.abc import Generator
+
+from acepilot.errors import EngineFailed, ModelBroken
+from acepilot.models.registry import ModelFolder
+from server.engine.base import EngineLoad, GenerationRequest, TokenCounts
+from server.engine.inbox import Inbox
+from server.engine.scheduler.messages import (
+    CancelSequence,
+    FromWorker,
+    Opened,
+    OpeningFailed,
+    Progress,
+    Score,
+    SequenceFailed,
+    ServerEnd,
+    StartSequence,
+    StepDone,
+    StopWorker,
+    ToWorker,
+    WorkerEnd,
+    WorkerOptions,
+    WorkerProgram,
+)
+
+STOP_TIMEOUT_S = 5.0
+"""Seconds for the worker to end by itself. A step takes less; after that the process is killed."""
+
+
+class WorkerClient:
+    """One worker process and the sequences that run in it. `opened` is its answer to being started.
+
+    Starting blocks until the model is open. Raises ModelBroken.
+    """
+
+    def __init__(self, program: WorkerProgram, model: ModelFolder, options: WorkerOptions) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of the server's threads
+        ends: tuple[ServerEnd, WorkerEnd] = spawn.Pipe()
+        self._pipe, worker_end = ends
+        self._process = spawn.Process(
+            target=program.run, args=(worker_end, model, options), name=f"{program.name}-worker", daemon=True
+        )
+        self._process.start()
+        worker_end.close()
+        self.opened = self._receive_opened(program, model)
+        self._send_lock = threading.Lock()
+        self._inboxes: dict[int, Inbox[Progress]] = {}
+        self._numbers = itertools.count(1)
+        self._end_reason = ""
+        self._last_step = StepDone([], 0.0, TokenCounts())
+        self._reader = threading.Thread(target=self._read, name=f"{program.name}-reader", daemon=True)
+        self._reader.start()
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self._end_reason)
+
+    def load(self) -> EngineLoad:
+        active = len(self._inboxes)
+        return EngineLoad(active, self._last_step.kv_used_ratio if active else 0.0, self._last_step.counts)
+
+    @contextlib.contextmanager
+    def sequence(
+        self, token_ids: list[int], task: GenerationRequest | Score
+    ) -> Generator[Inbox[Progress], None, None]:
+        """Start a sequence and yield the inbox for its progress, which raises EngineFailed.
+
+        Leaving the context before the sequence has finished cancels it.
+        """
+        if not token_ids:
+            raise EngineFailed("The prompt is empty: send at least one token of prompt.")
+        number = next(self._numbers)
+        inbox = self._inboxes[number] = Inbox()
+        try:
+            self._send(StartSequence(number, token_ids, task))
+            yield inbox
+        finally:
+            if self._inboxes.pop(number, None) is not None:
+                with contextlib.suppress(EngineFailed):
+                    self._send(CancelSequence(number))
+
+    def close(self) -> None:
+        """End the worker. Running sequences get EngineFailed."""
+        self._end_reason = self._end_reason or "The engine was closed."
+        with contextlib.suppress(OSError):
+            self._pipe.send(StopWorker())
+        self._process.join(STOP_TIMEOUT_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._reader.join(STOP_TIMEOUT_S)
+        self._pipe.close()
+
+    def _receive_opened(self, program: WorkerProgram, model: ModelFolder) -> Opened:
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            answer = OpeningFailed(
+                f"its process crashed (exit code {self._process.exitcode}): the file may be damaged."
+            )
+        if isinstance(answer, Opened):
+            return answer
+        reason = answer.reason if isinstance(answer, OpeningFailed) else "it sent an unexpected message."
+        raise ModelBroken(f"{program.name} cannot open {model.path}: {reason} It reads {program.reads}.")
+
+    def _send(self, message: ToWorker) -> None:
+        if self._end_reason:
+            raise EngineFailed(self._end_reason)
+        try:
+            with self._send_lock:
+                self._pipe.send(message)
+        except OSError as error:
+            raise EngineFailed("The engine's process has ended.") from error
+
+    def _read(self) -> None:
+        """Receive messages until the process ends; runs in a thread of its own."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._take(self._pipe.recv())
+        self._end_reason = self._end_reason or "The engine's process has ended; it is started again."
+        for number in list(self._inboxes):
+            self._fail(number, self._end_reason)
+
+    def _take(self, message: FromWorker) -> None:
+        if isinstance(message, SequenceFailed):
+            self._fail(message.number, message.reason)
+        elif isinstance(message, StepDone):
+            self._last_step = message
+            for progress in message.progress:
+                inbox = self._inboxes.get(progress.number)
+                if inbox is None:
+                    continue
+                if progress.delta.finish is not None:
+                    self._inboxes.pop(progress.number, None)
+                inbox.put(progress)
+
+    def _fail(self, number: int, reason: str) -> None:
+        inbox = self._inboxes.pop(number, None)
+        if inbox is not None:
+            inbox.put(EngineFailed(reason))
