@@ -12,7 +12,6 @@ from typing import Any, get_args
 from lsprotocol import types
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from acepilot.cli import program
 from acepilot.errors import AcepilotError
@@ -78,7 +77,7 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 def default_of(field: FieldInfo) -> str:
     """Return a setting's default for a table."""
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "required"
     if field.default is None or field.default in ((), [], ""):
         return ""
