@@ -26,7 +26,7 @@ LONG_WORDS = 40
 
 PACKAGES = ("acepilot", "bench", "dev", "eval_humaneval", "finetune", "lsp", "scripts", "server", "story")
 SAMPLES = "dev/samples/"
-"""Code with a mark for the cursor, which is no Python."""
+"""Files with a mark for the cursor: they do not parse as Python."""
 
 
 class Rule(NamedTuple):
