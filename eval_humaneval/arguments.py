@@ -71,26 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("compare", help="the gate: may the candidate replace the base?")
     command.add_argument("base", help="the served model, or the folder of a run of it")
     command.add_argument("candidate", help="the model that would replace it, or the folder of a run of it")
+    command.add_argument("--pool-margin", type=float, metavar="POINTS", help="tolerated drop of the pool")
     command.add_argument(
-        "--pool-margin", type=float, metavar="POINTS", help="tolerated drop over all languages"
-    )
-    command.add_argument(
-        "--margin",
-        action="append",
-        default=[],
-        metavar="[LANGUAGE=]POINTS",
+        "--margin", action="append", default=[], metavar="[LANGUAGE=]POINTS",
         help="tolerated drop in every language, or in one; default: the smallest that this run can show",
-    )
+    )  # fmt: skip
     command.add_argument(
-        "--drop-points",
-        type=float,
-        default=1.0,
-        metavar="POINTS",
-        help="FAIL means a drop by more than this (default: %(default)s)",
+        "--drop-points", type=float, default=1.0, metavar="POINTS", help="FAIL is a larger drop (%(default)s)"
     )
-    command.add_argument(
-        "--alpha", type=float, default=0.05, help="chance of a wrong verdict (default: %(default)s)"
-    )
+    command.add_argument("--alpha", type=float, default=0.05, help="chance of a wrong verdict (%(default)s)")
     command.add_argument("--no-enlarge", action="store_true", help="add no samples after INCONCLUSIVE")
     command.add_argument("--json", action="store_true", help="print gate.json instead of the table")
     command.add_argument("--to", metavar="FOLDER", help="of the report; default: made from both names")
@@ -100,11 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("base", help="the model that was tuned")
     command.add_argument("tuned", help="the tuned model")
     command.add_argument(
-        "--texts",
-        required=True,
-        metavar="FILE",
+        "--texts", required=True, metavar="FILE",
         help="written by `python -m finetune.corpus.sample_replay` with the base, and in no corpus",
-    )
+    )  # fmt: skip
     command.add_argument("--json", metavar="OUT", help="write the figures to this file")
     _add_settings(command, {"engine", "threads", "kv_cache_gb"})
 

@@ -52,7 +52,7 @@ def _selftest(given: dict[str, Any], progress: Console, out: Console) -> int:
         result = asyncio.run(selftest.check_all(problem_set, judge_pool, progress))
         result_json = result.as_json() | {"sandbox": judge_pool.sandbox}
     if given["json"]:
-        _write(given["json"], _json(result_json))
+        _write(given["json"], json.dumps(result_json, indent=2) + "\n")
     print_selftest(result, out)
     return 1 if result.failed else 0
 
@@ -94,7 +94,7 @@ def _drift(given: dict[str, Any], progress: Console, out: Console) -> int:
     base, tuned, texts, target = (given.pop(name) for name in ("base", "tuned", "texts", "json"))
     found = drift(base, tuned, Path(texts).expanduser(), EvalSettings.load(given), progress)
     if target:
-        _write(target, _json({name: asdict(one) for name, one in found.items()}))
+        _write(target, json.dumps({name: asdict(one) for name, one in found.items()}, indent=2) + "\n")
     print_drift(base, tuned, found, out)
     return 0
 
@@ -105,14 +105,4 @@ def _write(target: str, text: str) -> None:
     write_atomically(path, text)
 
 
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2) + "\n"
-
-
-_COMMANDS = {
-    "run": _run,
-    "selftest": _selftest,
-    "compare": _compare,
-    "drift": _drift,
-    "problems": _problems,
-}
+_COMMANDS = {"run": _run, "selftest": _selftest, "compare": _compare, "drift": _drift, "problems": _problems}

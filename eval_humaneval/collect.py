@@ -9,7 +9,7 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.execution.judge_pool import JudgePool, run_all
-from eval_humaneval.generation.model import IsComplete, Model, ModelAnswer, SamplingOptions
+from eval_humaneval.generation.model import IsComplete, Model, ModelAnswer, SamplingOptions, has_stop
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
 from eval_humaneval.holes.truncation import find_end
@@ -51,11 +51,9 @@ async def collect_samples(
     folder: Path,
     console: Console,
 ) -> CollectedSamples:
-    """Generate and judge the samples that samples.jsonl in `folder` lacks.
-
-    A sample there that timed out or was not judged is judged again, since a busy machine may have been the
-    reason. Holes need no `judge_pool`.
-    """
+    """Generate and judge the samples that samples.jsonl in `folder` lacks. A sample there that timed out or
+    was not judged is judged again, since a busy machine may have been the reason. Holes need no
+    `judge_pool`."""
     sampling = SamplingOptions(settings.temperature, settings.top_p, settings.max_tokens, settings.seed)
     wanted = {(problem.id, index) for problem in workload.problems for index in range(settings.samples)}
     found = {
@@ -74,7 +72,8 @@ async def collect_samples(
         sample = unsettled.get((problem.id, index))
         if sample is None:
             async with streams:
-                answer = await model.complete(problem, index, sampling, _is_filled(hole) if hole else None)
+                is_complete = _is_filled(hole) if hole else has_stop(problem)
+                answer = await model.complete(problem, index, sampling, is_complete)
                 # The likelihood of the true text is the same for every sample of a hole.
                 log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
             last, tokens = time.monotonic(), tokens + answer.tokens

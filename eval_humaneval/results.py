@@ -28,9 +28,7 @@ class HoleMeasures(_Part):
     exact_match: bool
     edit_similarity: float = Field(description="0 to 1.")
     parses: bool | None
-    log_likelihood: float | None = Field(
-        description="Of the true text, in nats per token; null if the engine has no scores."
-    )
+    log_likelihood: float | None = Field(description="Of the true text, nats per token; null: no scores.")
 
 
 class Sample(_Part):
@@ -105,18 +103,12 @@ class Results(_Part):
     schema_version: Literal[1] = 1
     model: JudgedModel
     engine: str
-    settings: dict[str, Any] = Field(
-        description="Those given to `run`: enough to run again, or to add samples."
-    )
+    settings: dict[str, Any] = Field(description="Those of `run`: enough to run again with more samples.")
     config: EvalConfig
     config_hash: str
     sandbox: str = Field(description="Name of the sandbox level.")
-    selftest_failed: list[str] = Field(
-        description="Problems that were not asked because their canonical solution failed here."
-    )
-    missing: dict[str, str] = Field(
-        description="Languages that were not run, and how to install their tools."
-    )
+    selftest_failed: list[str] = Field(description="Problems left out: their own solution failed here.")
+    missing: dict[str, str] = Field(description="Languages left out, and how to install their tools.")
     excluded: dict[str, str] = Field(description="Problems left out, and why.")
     created: datetime
     git_commit: str | None
@@ -146,10 +138,8 @@ def read_results(path: Path) -> Results:
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """Read the run's samples.jsonl, without the half line that a killed run may have left.
-
-    The last line of a sample counts, because unjudged samples are judged again. Raise ConfigError.
-    """
+    """Read the run's samples.jsonl, without the half line that a killed run may have left. The last line of a
+    sample counts, because unjudged samples are judged again. Raise ConfigError."""
     path = folder / SAMPLES_FILE
     if not path.is_file():
         return []

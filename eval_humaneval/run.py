@@ -167,10 +167,8 @@ def _config(settings: EvalSettings, workload: Workload) -> EvalConfig:
 def _judged_model(
     settings: EvalSettings, folder: ModelFolder | None, config: EvalConfig, judged_by: dict[str, Any]
 ) -> tuple[JudgedModel, dict[str, Any]]:
-    """Return the model with its run's folder, and everything that the run's samples depend on.
-
-    The number of samples is not part of it: a run with more samples extends the same folder.
-    """
+    """Return the model with its run's folder, and everything that the run's samples depend on. The number of
+    samples is not part of it: a run with more samples extends the same folder."""
     files = file_hashes(folder.path) if folder else {}
     name = folder.name if folder else settings.model
     engine = suiting(folder) if folder and settings.engine == "auto" else settings.engine

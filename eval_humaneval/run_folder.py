@@ -15,11 +15,9 @@ INPUTS_FILE = "asked.json"
 
 @contextmanager
 def locked(folder: Path, inputs: dict[str, Any]) -> Generator[None]:
-    """Create `folder` and lock it. `inputs` is everything that the samples in it depend on.
-
-    Raise ConfigError when another run writes there, when its samples were made from other inputs, and when
-    the folder is not writable.
-    """
+    """Create `folder` and lock it. `inputs` is everything that the samples in it depend on. Raise ConfigError
+    when another run writes there, when its samples were made from other inputs, and when the folder is not
+    writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

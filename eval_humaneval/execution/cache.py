@@ -18,11 +18,9 @@ class _Entry(BaseModel):
 
 
 class JudgementCache:
-    """Thread-safe. With a `path`, judgements are appended there, and a later run reads them.
-
-    An `infrastructure` outcome is never cached. A `timeout` is cached in memory only: a busy machine may
-    have been its reason, so a later run tries again.
-    """
+    """Thread-safe. With a `path`, judgements are appended there, and a later run reads them. An
+    `infrastructure` outcome is never cached. A `timeout` is cached in memory only: a busy machine may have
+    been its reason, so a later run tries again."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
@@ -37,9 +35,6 @@ class JudgementCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         if self._file is not None:
             self._file.close()
 

@@ -20,11 +20,7 @@ from eval_humaneval.languages.base import Limits
 
 _INSTALL = "`apt-get install bubblewrap` (0.8 or newer; `dnf install bubblewrap` on Fedora)"
 _SETTINGS = {
-    "kernel/apparmor_restrict_unprivileged_userns": (
-        "1",
-        "0",
-        "AppArmor denies bubblewrap user namespaces",
-    ),
+    "kernel/apparmor_restrict_unprivileged_userns": ("1", "0", "AppArmor denies bubblewrap user namespaces"),
     "kernel/unprivileged_userns_clone": ("0", "1", "the kernel allows user namespaces to root only"),
     "user/max_user_namespaces": ("0", "15000", "the kernel allows no user namespaces"),
 }
@@ -32,10 +28,8 @@ _SETTINGS = {
 
 
 def detect_sandbox(*, unsafe: bool = False, path: str = SYSTEM_PATH) -> SandboxLevel:
-    """Return the strongest level that works here; `path` is where bubblewrap is looked up.
-
-    Raise SandboxUnavailable when bubblewrap does not work, unless `unsafe` allows LIMITS_ONLY.
-    """
+    """Return the strongest level that works here; `path` is where bubblewrap is looked up. Raise
+    SandboxUnavailable when bubblewrap does not work, unless `unsafe` allows LIMITS_ONLY."""
     if not sys.platform.startswith("linux"):
         raise SandboxUnavailable(
             "Programs are judged on Linux only: run the evaluation in a Linux container."
@@ -52,10 +46,8 @@ def detect_sandbox(*, unsafe: bool = False, path: str = SYSTEM_PATH) -> SandboxL
 
 
 def why_denied(message: str, setting: Callable[[str], str | None], *, in_container: bool) -> str:
-    """Return why bubblewrap gets no user namespaces, and what to change.
-
-    `message` is bubblewrap's own. `setting` reads a name below /proc/sys, None for one that does not exist.
-    """
+    """Return why bubblewrap gets no user namespaces, and what to change. `message` is bubblewrap's own.
+    `setting` reads a name below /proc/sys, None for one that does not exist."""
     for name, (denying, allowing, meaning) in _SETTINGS.items():
         if setting(name) == denying:
             return f"{meaning}; allow them with `sysctl -w {name.replace('/', '.')}={allowing}`"

@@ -53,11 +53,8 @@ class Judge:
         return self._spent
 
     def judge(self, program: Program, toolchain: Toolchain) -> Judgement:
-        """Judge `program` with a toolchain that find_toolchains returned as ready.
-
-        Raise ValueError for a program without VERDICT_MARK, and OSError when a file of the toolchain is
-        missing.
-        """
+        """Judge `program` with a toolchain that find_toolchains returned as ready. Raise ValueError for a
+        program without VERDICT_MARK, and OSError when a file of the toolchain is missing."""
         key = self._key(program, toolchain)
         judgement, cached = self._cache.get_or_run(key, lambda: self._run(program, toolchain))
         with self._lock:
@@ -107,11 +104,9 @@ def _with_verdict(source: str, toolchain: Toolchain, halves: tuple[str, str]) ->
 
 
 def _command(toolchain: Toolchain) -> tuple[str, ...]:
-    """Return one command that compiles and runs, joined by a shell.
-
-    The shell reports a successful compilation by writing to its standard input. Compiler and program get
-    another standard input, so that neither can report it.
-    """
+    """Return one command that compiles and runs, joined by a shell. The shell reports a successful
+    compilation by writing to its standard input. Compiler and program get another standard input, so that
+    neither can report it."""
     if not toolchain.compile:
         return toolchain.run
     compiling, running = shlex.join(toolchain.compile), shlex.join(toolchain.run)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
 from acepilot.corpus import canonical_hash
@@ -19,11 +18,9 @@ from eval_humaneval.problems.problem import Program
 
 
 class JudgePool:
-    """Judges programs in parallel; use it as a context manager.
-
-    Judgements are cached in ACEPILOT_HOME/eval, one file for each set of tool versions. Entering raises
-    SandboxUnavailable when this machine cannot contain programs.
-    """
+    """Judges programs in parallel; use it as a context manager. Judgements are cached in ACEPILOT_HOME/eval,
+    one file for each set of tool versions. Entering raises SandboxUnavailable when this machine cannot
+    contain programs."""
 
     def __init__(self, *, unsafe: bool) -> None:
         self._unsafe = unsafe
@@ -40,16 +37,13 @@ class JudgePool:
             self._found = find_toolchains(toolchains, sandbox)
             tools = canonical_hash(dict(self._found.versions))[:12]
             cache = JudgementCache(home() / "eval" / f"judgements-{tools}.jsonl")
-            opened.callback(cache.close)
-            self._judge = Judge(sandbox, cache)
+            self._judge = Judge(sandbox, opened.enter_context(cache))
             self._threads = opened.enter_context(ThreadPoolExecutor(sandbox.workers))
             self.sandbox = sandbox.level.name
             self._opened = opened.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:  # drop the programs that wait: their judgements are not needed any more
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._opened.close()

@@ -18,9 +18,7 @@ _KILL_S = 5.0  # for killing leftover processes; a program that forks faster is 
 
 def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStack) -> RunningProgram:
     """Start `job` in a new folder, as NOBODY if the worker is root. Raise OSError when that is not possible.
-
-    The worker must be a subreaper: orphaned processes become its children, and closing kills them.
-    """
+    The worker must be a subreaper: orphaned processes become its children, and closing kills them."""
     folder = Path(tempfile.mkdtemp(prefix="acepilot-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     contents = {name: text.encode(errors="replace") for name, text in job.files.items()}

@@ -42,7 +42,7 @@ LIMITS_ONLY = SandboxLevel(
 
 
 class Sandbox:
-    """Runs up to `workers` programs at once (default: one per core). Thread-safe; close it in the end."""
+    """A context that runs up to `workers` programs at once (default: one per core). Thread-safe."""
 
     def __init__(self, level: SandboxLevel, workers: int | None = None) -> None:
         self.level = level
@@ -56,9 +56,6 @@ class Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         """End the workers, after their current programs."""
         for worker in [self._idle.get() for _ in range(self.workers)]:
             if worker:
@@ -75,10 +72,8 @@ class Sandbox:
         reports_compiled: bool = False,
         toolchain_etc: bool = False,
     ) -> JobResult:
-        """Run `command` in a free worker, in a folder with `files`: texts, or paths to copy.
-
-        Return when all its processes have ended. If the worker dies, a new one tries the command once more.
-        """
+        """Run `command` in a free worker, in a folder with `files`: texts, or paths to copy. Return when all
+        its processes have ended. If the worker dies, a new one tries the command once more."""
         stored = {name: self.content(path) for name, path in files.items() if isinstance(path, Path)}
         job = Job(
             wrapper=self._wrapper(limits, toolchain_etc=toolchain_etc),

@@ -34,10 +34,8 @@ class _FoundTool:
 def find_toolchains(
     toolchains: Mapping[str, Toolchain], sandbox: Sandbox, path: str = SYSTEM_PATH
 ) -> FoundToolchains:
-    """Look every tool up in the folders of `path` and start it in the sandbox.
-
-    A tool that the sandbox's user cannot read counts as missing.
-    """
+    """Look every tool up in the folders of `path` and start it in the sandbox. A tool that the sandbox's user
+    cannot read counts as missing."""
     tools = {tool.name: tool for toolchain in toolchains.values() for tool in toolchain.tools}
     with ThreadPoolExecutor(sandbox.workers) as pool:
         searches = {name: pool.submit(_find, tool, sandbox, path) for name, tool in tools.items()}

@@ -37,11 +37,9 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 
 def run(job: Job, stored: Mapping[str, int], connection: int) -> JobResult:
-    """Run `job`; return when all its processes have ended.
-
-    `stored` holds file descriptors of contents by digest. The file descriptor `connection` becomes readable
-    when the evaluation has gone and nobody needs the result any more.
-    """
+    """Run `job`; return when all its processes have ended. `stored` holds file descriptors of contents by
+    digest. The file descriptor `connection` becomes readable when the evaluation has gone and nobody needs
+    the result any more."""
     began, cpu_before = time.monotonic(), _cpu_of_children()
     with ExitStack() as stack:
         (report, report_end), (stdout, stdout_end), (stderr, stderr_end) = (

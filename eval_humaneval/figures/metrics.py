@@ -27,11 +27,9 @@ Values = list[tuple[str, float]]
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:
-    """Return the unbiased chance that one of `k` completions passes (Chen et al. 2021).
-
-    It is 1 - C(samples - passed, k) / C(samples, k), computed as a product because the binomials overflow.
-    Raise ConfigError for a `k` above `samples`.
-    """
+    """Return the unbiased chance that one of `k` completions passes (Chen et al. 2021). It is 1 - C(samples -
+    passed, k) / C(samples, k), computed as a product because the binomials overflow. Raise ConfigError for a
+    `k` above `samples`."""
     if not 1 <= k <= samples:
         raise ConfigError(f"pass@{k} needs k from 1 to the number of samples, {samples}: use --samples {k}.")
     if samples - passed < k:
@@ -74,9 +72,7 @@ def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
 
 def language_score(samples: Iterable[Sample], resamples: int = RESAMPLES) -> LanguageScore:
     """Return the score of one language, or of the pool, where a problem counts once in each language.
-
-    `resamples` is the bootstrap's number: more make the intervals' ends more exact.
-    """
+    `resamples` is the bootstrap's number: more make the intervals' ends more exact."""
     groups = [judged for group in _by_problem(samples) if (judged := _judged(group))]
     every = [sample for group in groups for sample in group]
     fewest = min((len(group) for group in groups), default=0)

@@ -121,16 +121,8 @@ def flips(base: Sequence[Sample], candidate: Sequence[Sample]) -> list[Flip]:
             old.completion.splitlines(), new.completion.splitlines(), "base", "candidate", lineterm="", n=99
         )
         failed = new if lost else old
-        found.append(
-            Flip(
-                problem,
-                lost,
-                _count(was),
-                _count(now),
-                tuple(list(diff)[2:]),
-                f"{failed.outcome}: {failed.detail}",
-            )
-        )
+        detail = f"{failed.outcome}: {failed.detail}"
+        found.append(Flip(problem, lost, _count(was), _count(now), tuple(diff)[2:], detail))
     return sorted(found, key=lambda flip: not flip.lost)
 
 

@@ -24,11 +24,9 @@ BLOCK = 2_000_000
 
 @dataclass(frozen=True)
 class Resamples:
-    """The resamples of G groups, which are languages or measures.
-
-    `totals` [resamples, G] are weighted sums of the values, `weights` [resamples, G] weighted numbers of
-    problems. `clusters` [G] counts the clusters with a problem of the group.
-    """
+    """The resamples of G groups, which are languages or measures. `totals` [resamples, G] are weighted sums
+    of the values, `weights` [resamples, G] weighted numbers of problems. `clusters` [G] counts the clusters
+    with a problem of the group."""
 
     totals: Array
     weights: Array
@@ -65,11 +63,9 @@ def standard_error(sums: Array, counts: Array) -> float:
 
 
 def as_t(normal_score: float, clusters: int) -> float:
-    """Return the probability of a bootstrap's `normal_score` by Student's t.
-
-    A bootstrap of few clusters is too narrow for two reasons: it divides by n, and it takes the sample's
-    variance for the true one ("expanded percentiles", Hesterberg 2015, doi 10.1080/00031305.2015.1089789).
-    """
+    """Return the probability of a bootstrap's `normal_score` by Student's t. A bootstrap of few clusters is
+    too narrow for two reasons: it divides by n, and it takes the sample's variance for the true one
+    ("expanded percentiles", Hesterberg 2015, doi 10.1080/00031305.2015.1089789)."""
     if clusters < 2:
         return 1.0
     narrow = np.sqrt((clusters - 1) / (clusters + 1))

@@ -19,11 +19,9 @@ class Ending:
 
 
 def end_at(closer: str, canonical: str | None, closing: str) -> Ending:
-    """Cut completions at `closer`, the closing brace of the prompt's function, and put `closing` there.
-
-    If the set's own solution continues after a `closer`, because of helper functions or unindented lines, a
-    completion must close its own brace, and ends at one of RUN_ON.
-    """
+    """Cut completions at `closer`, the closing brace of the prompt's function, and put `closing` there. If
+    the set's own solution continues after a `closer`, because of helper functions or unindented lines, a
+    completion must close its own brace, and ends at one of RUN_ON."""
     if canonical is None:
         return Ending((closer,), None, closing)
     body, found, rest = canonical.partition(closer)

@@ -81,11 +81,8 @@ class HumanEvalXRecord(Record):
         )
 
     def _rust_prompt(self) -> str:
-        """Return the function's head without main and crates.
-
-        The published prompt is either the comment alone, or everything with an empty main. Only the standard
-        library is installed.
-        """
+        """Return the function's head without main and crates. The published prompt is either the comment
+        alone, or everything with an empty main. Only the standard library is installed."""
         whole = self.prompt if re.search(r"\bfn ", self.prompt) else self.prompt + self.declaration
         return re.sub(
             r"fn main\(\)\s*\{\s*\}\s*|^use (?:rand::Rng|regex::Regex|md5);\n", "", whole, flags=re.MULTILINE

@@ -13,6 +13,9 @@ from eval_humaneval.formats.base import Record, task_of
 from eval_humaneval.formats.endings import at_end, at_end_of_main
 from eval_humaneval.problems.problem import VERDICT_MARK, Problem
 
+SCRIPT_LANGUAGES = {"js": "javascript", "ts": "typescript", "sh": "bash", "php": "php"}
+"""The set's name -> ours, for languages with top-level statements."""
+
 JAVA_MAIN = f"""
 class Main {{
     static void check(boolean held) {{
@@ -65,14 +68,8 @@ class MultiPLERecord(Record):
             case "py":
                 called = re.sub(r"^    check\((\w+)\)$", _python_call, self.tests, flags=re.MULTILINE)
                 return self._problem("python", python_check.tail(called))
-            case "js":
-                return self._problem("javascript", at_end(self.tests))
-            case "ts":
-                return self._problem("typescript", at_end(self.tests))
-            case "sh":
-                return self._problem("bash", at_end(self.tests))
-            case "php":
-                return self._problem("php", at_end(self.tests))
+            case "js" | "ts" | "sh" | "php" as name:
+                return self._problem(SCRIPT_LANGUAGES[name], at_end(self.tests))
             case "cpp":
                 return self._problem("cpp", at_end_of_main(self.tests, depth=1))
             case "rs":

@@ -22,17 +22,10 @@ from eval_humaneval.settings import EvalSettings
 
 
 def compare(
-    base: str,
-    candidate: str,
-    settings: EvalSettings,
-    options: GateOptions,
-    to: Path | None,
-    console: Console,
+    base: str, candidate: str, settings: EvalSettings, options: GateOptions, to: Path | None, console: Console
 ) -> tuple[GateReport, Path]:
-    """Compare two runs (folders, or their results.json) or models, which are run first.
-
-    Return the report and the folder that it was written to. Raise ConfigError.
-    """
+    """Compare two runs (folders, or their results.json) or models, which are run first. Return the report and
+    the folder that it was written to. Raise ConfigError."""
     sides = [_results_of(side, settings, console) for side in (base, candidate)]
     report = judge_runs(sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit())
     samples = report.samples_to_decide
@@ -80,10 +73,8 @@ def _can_grow(sides: list[Results], samples: int) -> bool:
 
 
 def _enlarged(side: Results, samples: int, console: Console) -> Results:
-    """Resume the run with more samples. Raise ConfigError if its model has changed.
-
-    The settings are those in results.json alone, without environment variables and acepilot.toml.
-    """
+    """Resume the run with more samples. Raise ConfigError if its model has changed. The settings are those in
+    results.json alone, without environment variables and acepilot.toml."""
     try:
         settings = EvalSettings(**dict[str, Any](side.settings | {"samples": samples}))
     except ValidationError as error:

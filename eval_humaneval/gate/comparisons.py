@@ -22,10 +22,8 @@ VISIBLE_ALPHA = 0.05
 def choose_margins(
     evidence: Mapping[str, Evidence], options: GateOptions, alpha: float, samples: int
 ) -> dict[str, float]:
-    """Return margins in points: the given ones, otherwise the smallest that a run of this size can show.
-
-    They do not depend on the candidate: damage to few problems would otherwise widen its own margin.
-    """
+    """Return margins in points: the given ones, otherwise the smallest that a run of this size can show. They
+    do not depend on the candidate: damage to few problems would otherwise widen its own margin."""
     unknown = sorted(set(options.language_margins) - set(evidence))
     wrong = [f"There is a margin for {name}, but the runs have no such language." for name in unknown]
     margins: dict[str, float] = {}

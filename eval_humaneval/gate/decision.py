@@ -43,9 +43,7 @@ def judge_runs(
     first: GateReport | None = None,
 ) -> GateReport:
     """Judge two runs. `first` is the report of the first look if these runs enlarge it; its margins stay.
-
-    Raise ConfigError for a given margin that runs of this size cannot show.
-    """
+    Raise ConfigError for a given margin that runs of this size cannot show."""
     invalid = invalid_reasons(base, candidate)
     if invalid:
         found = Analysis("INFRASTRUCTURE", {}, invalid, None)

@@ -13,10 +13,8 @@ MAX_SAMPLES = 50
 @dataclass(frozen=True)
 class GateOptions:
     """Margins and `drop_points` are in points of 100. The size of the run sets a margin that is not given.
-
     `language_margin` is for every language, `language_margins` for single ones. `alpha` is the chance of a
-    wrong FAIL, and of a wrong PASS. It covers both interim looks if `enlarge` allows a second one.
-    """
+    wrong FAIL, and of a wrong PASS. It covers both interim looks if `enlarge` allows a second one."""
 
     pool_margin: float | None = None
     language_margin: float | None = None

@@ -18,6 +18,7 @@ from eval_humaneval.gate.decision import Analysis, analyze
 from eval_humaneval.gate.options import MAX_SAMPLES, GateOptions
 from eval_humaneval.gate.statistics import PairedCounts
 
+Ints = npt.NDArray[np.int64]
 Damage = Literal["spread", "broken", "in all languages", "shuffled"]
 """How the candidate loses points. `spread`: every problem is a little harder. `broken`: some problems are
 lost entirely, others in each language. `in all languages`: the same problems are lost in all languages.
@@ -33,12 +34,9 @@ LANGUAGE_CORRELATION = 0.6
 
 @dataclass(frozen=True)
 class Population:
-    """A population of problems, for a base and a damaged candidate.
-
-    `sizes` holds the number of problems by language. Languages share their problems; only Vue has its own.
-    `lost` holds the points of 100 that the candidate truly loses, by language; for `shuffled`, the percentage
-    of problems with new rates.
-    """
+    """A population of problems, for a base and a damaged candidate. `sizes` holds the number of problems by
+    language. Languages share their problems; only Vue has its own. `lost` holds the points of 100 that the
+    candidate truly loses, by language; for `shuffled`, the percentage of problems with new rates."""
 
     sizes: Mapping[str, int]
     samples: int
@@ -48,24 +46,25 @@ class Population:
 
     def judge(self, rng: np.random.Generator, options: GateOptions) -> Analysis:
         """Sample and judge one pair of runs; add samples once if the gate asks for them."""
-        names = np.repeat(list(self.sizes), list(self.sizes.values()))
+        sizes = list(self.sizes.values())
+        language = np.repeat(np.arange(len(sizes)), sizes)
         cluster = np.concatenate(
             [np.arange(size) + 1000 * (name == "vue") for name, size in self.sizes.items()]
         )
         cluster = np.unique(cluster, return_inverse=True)[1]
         base = self._rates(rng, cluster)
-        candidate = self._damaged(rng, base, names, cluster)
+        candidate = self._damaged(rng, base, language, cluster)
         rates = np.stack([base, candidate])
         passed = rng.binomial(self.samples, rates)
-        first = analyze(self._counts(names, cluster, passed, self.samples), options, None)
+        first = analyze(self._counts(language, cluster, passed, self.samples), options, None)
         more = first.samples_to_decide
         if first.verdict != "INCONCLUSIVE" or more is None or more > MAX_SAMPLES or not options.enlarge:
             return first
         passed = passed + rng.binomial(more - self.samples, rates)
         margins = {name: row.margin for name, row in first.compared.items()}
-        return analyze(self._counts(names, cluster, passed, more), options, margins)
+        return analyze(self._counts(language, cluster, passed, more), options, margins)
 
-    def _rates(self, rng: np.random.Generator, cluster: npt.NDArray[np.int64]) -> Array:
+    def _rates(self, rng: np.random.Generator, cluster: Ints) -> Array:
         shared = rng.standard_normal(int(cluster.max()) + 1)[cluster]
         own = rng.standard_normal(len(cluster))
         return _beta(
@@ -73,17 +72,11 @@ class Population:
             special.ndtr(LANGUAGE_CORRELATION**0.5 * shared + (1 - LANGUAGE_CORRELATION) ** 0.5 * own),
         )
 
-    def _damaged(
-        self,
-        rng: np.random.Generator,
-        base: Array,
-        names: npt.NDArray[np.str_],
-        cluster: npt.NDArray[np.int64],
-    ) -> Array:
+    def _damaged(self, rng: np.random.Generator, base: Array, language: Ints, cluster: Ints) -> Array:
         candidate = base.copy()
         shared = rng.random(int(cluster.max()) + 1)[cluster] if self.damage == "in all languages" else None
-        for language, points in self.lost.items():
-            rows = names == language
+        for name, points in self.lost.items():
+            rows = language == list(self.sizes).index(name)
             if self.damage == "spread":
                 candidate[rows] = _harder(base[rows], self.rates, points / 100)
             else:
@@ -94,23 +87,9 @@ class Population:
                 candidate[hit] = _beta(self.rates, rng.random(int(hit.sum()))) if shuffled else 0.0
         return candidate
 
-    def _counts(
-        self,
-        names: npt.NDArray[np.str_],
-        cluster: npt.NDArray[np.int64],
-        passed: npt.NDArray[np.int64],
-        samples: int,
-    ) -> PairedCounts:
-        languages = tuple(self.sizes)
-        return PairedCounts(
-            languages=languages,
-            language=np.array([languages.index(name) for name in names]),
-            cluster=cluster,
-            base=passed[0].astype(np.float64),
-            candidate=passed[1].astype(np.float64),
-            samples=samples,
-            greedy=False,
-        )
+    def _counts(self, language: Ints, cluster: Ints, passed: Ints, samples: int) -> PairedCounts:
+        base, candidate = passed.astype(np.float64)
+        return PairedCounts(tuple(self.sizes), language, cluster, base, candidate, samples, greedy=False)
 
 
 def _beta(rates: tuple[float, float], probability: Array) -> Array:

@@ -19,11 +19,9 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Both runs, with a row for every problem in every language.
-
-    `language` and `cluster` are numbers from 0. `base` and `candidate` count the samples that passed, of
-    `samples`. `greedy`: at temperature 0 there is no sampling noise.
-    """
+    """Both runs, with a row for every problem in every language. `language` and `cluster` are numbers from 0.
+    `base` and `candidate` count the samples that passed, of `samples`. `greedy`: at temperature 0 there is no
+    sampling noise."""
 
     languages: tuple[str, ...]
     language: npt.NDArray[np.int64]
@@ -71,27 +69,21 @@ class Evidence:
         return float(np.quantile(self.means, expanded(1 - alpha, self.clusters)))
 
     def p_value(self, drop: float) -> float:
-        """Return the one-sided p-value of a drop by more than `drop`.
-
-        It is at least 2^-changed, the chance that all changed problems get worse by coincidence: McNemar's
-        exact test, which holds for the smallest sets.
-        """
+        """Return the one-sided p-value of a drop by more than `drop`. It is at least 2^-changed, the chance
+        that all changed problems get worse by coincidence: McNemar's exact test, which holds for the smallest
+        sets."""
         share = np.clip(np.mean(self.means >= -drop), 0.5 / len(self.means), 1 - 0.5 / len(self.means))
         return max(as_t(float(special.ndtri(share)), self.clusters), 0.5**self.changed)
 
     def showable(self, alpha: float, power: float, samples: float = 1, problems: float = 1) -> float:
-        """Return the margin that a candidate as good as the base keeps to with probability `power`.
-
-        `samples` and `problems` are factors: for that many times as many as in this run.
-        """
+        """Return the margin that a candidate as good as the base keeps to with probability `power`. `samples`
+        and `problems` are factors: for that many times as many as in this run."""
         noise = self.base_noise / np.sqrt(samples * problems)
         return self._width(alpha, noise, problems) + float(special.ndtri(power)) * noise
 
     def passes_with(self, margin: float, alpha: float, samples: float, problems: float) -> bool:
-        """Return True if a run `samples` and `problems` times as large would show `margin`, with POWER.
-
-        The part of the difference that is sampling noise is assumed to shrink, by its share of the variance.
-        """
+        """Return True if a run `samples` and `problems` times as large would show `margin`, with POWER. The
+        part of the difference that is sampling noise is assumed to shrink, by its share of the variance."""
         noise, error = self._scaled(samples, problems)
         real = 1 - min(1.0, (self.noise / self.error) ** 2) if self.error > 0 else 1.0
         expected = self.difference * (real + (1 - real) / samples)
@@ -160,10 +152,8 @@ def gather_evidence(counts: PairedCounts, seed: int, resamples: int) -> dict[str
 
 
 def _variance(counts: PairedCounts, passed: Array, rows: npt.NDArray[np.bool_]) -> float:
-    """Return the unbiased variance of a problem's measured rate around its true one, averaged over `rows`.
-
-    It cannot be estimated from one random sample each; then it is the largest that the mean rate allows.
-    """
+    """Return the unbiased variance of a problem's measured rate around its true one, averaged over `rows`. It
+    cannot be estimated from one random sample each; then it is the largest that the mean rate allows."""
     if counts.greedy:
         return 0.0
     rates = passed[rows] / counts.samples

@@ -4,7 +4,7 @@ import contextlib
 import time
 
 from acepilot.prompt import SENTINEL_TOKENS, compose
-from eval_humaneval.generation.model import IsComplete, ModelAnswer, SamplingOptions, has_stop, sample_seed
+from eval_humaneval.generation.model import IsComplete, ModelAnswer, SamplingOptions, sample_seed
 from eval_humaneval.problems.problem import Problem, truncate
 from server.engine.base import Engine, GenerationRequest
 
@@ -17,9 +17,8 @@ class EngineModel:
         self.engine = engine.info.engine
 
     async def complete(
-        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete | None = None
+        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
     ) -> ModelAnswer:
-        is_complete = is_complete or has_stop(problem)
         request = GenerationRequest(
             prompt=self._prompt(problem, sampling.max_tokens),
             max_tokens=sampling.max_tokens,

@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel
 
 from acepilot.errors import EngineFailed
-from eval_humaneval.generation.model import IsComplete, ModelAnswer, SamplingOptions, has_stop, sample_seed
+from eval_humaneval.generation.model import IsComplete, ModelAnswer, SamplingOptions, sample_seed
 from eval_humaneval.problems.problem import Problem, truncate
 
 MAX_STOPS = 4
@@ -48,9 +48,8 @@ class HttpModel:
         self._model = model
 
     async def complete(
-        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete | None = None
+        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
     ) -> ModelAnswer:
-        is_complete = is_complete or has_stop(problem)
         body: dict[str, object] = {
             "model": self._model,
             "prompt": problem.prompt,

@@ -37,12 +37,9 @@ class Model(Protocol):
     engine: str
 
     async def complete(
-        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete | None = None
+        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
     ) -> ModelAnswer:
-        """Return sample number `index` of `problem`. Raise EngineFailed.
-
-        Without `is_complete`, a completion is complete as soon as it holds one of the problem's stops.
-        """
+        """Return sample number `index` of `problem`. Raise EngineFailed."""
         ...
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:

@@ -45,10 +45,8 @@ class _RankedCandidate:
 
 def cut_holes(source: Path, *, per_language: int, seed: int) -> list[Hole]:
     """Return at most `per_language` holes of each language in a repository or a corpus's held-out part.
-
     Kinds, and Vue's blocks, get equal shares as far as there are enough candidates. Raise ConfigError if
-    there are none.
-    """
+    there are none."""
     files = sorted(source_files(source), key=lambda file: file.language.id)
     holes: list[Hole] = []
     for _, of_language in groupby(files, key=lambda file: file.language.id):
@@ -94,10 +92,8 @@ def _usable(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, str]]:
 
 
 def _rank(file: SourceFile, text: str, seed: int) -> Iterator[_RankedCandidate]:
-    """Yield a file's candidates in random order. Those of one kind do not overlap.
-
-    Candidates of two kinds may: each is asked separately, and all of a file count as one cluster.
-    """
+    """Yield a file's candidates in random order. Those of one kind do not overlap. Candidates of two kinds
+    may: each is asked separately, and all of a file count as one cluster."""
     strata: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
     for candidate in find_candidates(text, regions_of(text, file.language)):
         strata[candidate.kind, candidate.block].append(candidate)

@@ -12,10 +12,8 @@ from eval_humaneval.results import HoleMeasures
 
 
 def score(hole: Hole, completion: str, log_probs: list[float] | None) -> HoleMeasures:
-    """Score an untruncated `completion`. White space at the ends of lines is ignored.
-
-    `log_probs` are those of the tokens of `hole.truth` after the same prompt; None if the engine has none.
-    """
+    """Score an untruncated `completion`. White space at the ends of lines is ignored. `log_probs` are those
+    of the tokens of `hole.truth` after the same prompt; None if the engine has none."""
     answer = extract_answer(hole, completion)
     given, wanted = _without_line_ends(answer), _without_line_ends(hole.truth)
     return HoleMeasures(
@@ -29,11 +27,9 @@ def score(hole: Hole, completion: str, log_probs: list[float] | None) -> HoleMea
 
 
 def edit_distance(one: str, other: str) -> int:
-    """Return the Levenshtein distance: inserting, deleting or replacing a character costs 1.
-
-    The table is computed a row at a time. Within a row, an insertion costs 1 per column, so the minimum over
-    all insertions is a running minimum after subtracting the column number.
-    """
+    """Return the Levenshtein distance: inserting, deleting or replacing a character costs 1. The table is
+    computed a row at a time. Within a row, an insertion costs 1 per column, so the minimum over all
+    insertions is a running minimum after subtracting the column number."""
     letters = np.array([ord(char) for char in other], dtype=np.int64)
     columns = np.arange(len(other) + 1)
     row = columns
@@ -45,10 +41,8 @@ def edit_distance(one: str, other: str) -> int:
 
 
 def _parses_with(hole: Hole, answer: str) -> bool:
-    """Return True if file and inner code have no syntax error with `answer` in the hole.
-
-    An empty answer counts as an error, since the file often parses without the hole's text.
-    """
+    """Return True if file and inner code have no syntax error with `answer` in the hole. An empty answer
+    counts as an error, since the file often parses without the hole's text."""
     if not answer.strip():
         return False
     before, after = hole.before, hole.after

@@ -19,10 +19,8 @@ _QUOTES = "\"'`"
 
 
 def find_end(hole: Hole, text: str) -> int | None:
-    """Return the offset at which `text` ends, None while it has no end.
-
-    More text never moves the end: a caller that streams can stop at the first offset.
-    """
+    """Return the offset at which `text` ends, None while it has no end. More text never moves the end: a
+    caller that streams can stop at the first offset."""
     language = LANGUAGES[hole.inner]
     if hole.kind == "block":
         ends = _unopened(text, language)
@@ -38,22 +36,17 @@ def find_end(hole: Hole, text: str) -> int | None:
 
 
 def extract_answer(hole: Hole, completion: str) -> str:
-    """Return the part of `completion` that fills the hole, without white space at its end.
-
-    Leading white space is dropped if the text before the hole ends with some: word tokens begin with a space,
-    so models write it a second time.
-    """
+    """Return the part of `completion` that fills the hole, without white space at its end. Leading white
+    space is dropped if the text before the hole ends with some: word tokens begin with a space, so models
+    write it a second time."""
     text = truncate(completion, hole.problem.stops)
     text = text[: find_end(hole, text)].rstrip()
     return text.lstrip(" \t") if hole.problem.prompt[-1:].isspace() else text
 
 
 def stops_for(kind: str, suffix: str, language: Language) -> tuple[str, ...]:
-    """Return strings that end a completion.
-
-    The line below a block is indented less than the whole block. So its indentation with its first word can
-    only come after the block.
-    """
+    """Return strings that end a completion. The line below a block is indented less than the whole block. So
+    its indentation with its first word can only come after the block."""
     if kind != "block":
         return ("\n",)
     below = next((line for line in suffix.split("\n")[1:] if line.strip()), "")
@@ -79,9 +72,7 @@ def _dedents(text: str, column: int, language: Language) -> list[int]:
 
 
 def _occurrences(line: str, mark: str, language: Language) -> list[int]:
-    """Return where `mark`, the character after the hole, occurs outside brackets and strings.
-
-    A quote counts everywhere: it cannot occur inside the attribute that it ends.
-    """
+    """Return where `mark`, the character after the hole, occurs outside brackets and strings. A quote counts
+    everywhere: it cannot occur inside the attribute that it ends."""
     places = [at for at, char in enumerate(line) if char == mark]
     return places if mark in _QUOTES else [at for at in places if not scan(line[:at], language).stack]

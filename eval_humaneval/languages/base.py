@@ -13,9 +13,7 @@ from eval_humaneval.problems.builtin import Rendered, Spec
 @dataclass(frozen=True)
 class Limits:
     """Limits of one program, compiling included. `cpu_s` is CPU time; `address_space_mb` 0 sets no limit.
-
-    `problem_sets.hash_of` hashes the repr: renaming the class or a field would make old runs incomparable.
-    """
+    `problem_sets.hash_of` hashes the repr: renaming the class or a field would make old runs incomparable."""
 
     cpu_s: int = 10
     address_space_mb: int = 512

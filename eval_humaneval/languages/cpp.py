@@ -8,7 +8,7 @@ completion cannot add an include, so the prompt has the usual ones. They take 0.
 import json
 
 from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
-from eval_humaneval.languages.naming import prose
+from eval_humaneval.languages.naming import octal_literal, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -84,26 +84,20 @@ def parameter(name: str, declared: Type) -> str:
     return f"{type_name(declared)} {name}" if by_value else f"const {type_name(declared)}& {name}"
 
 
-def text_literal(text: str) -> str:
-    # Octal escapes have at most three digits; \x would also read the hexadecimal digits that follow.
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
-
-
 def literal(value: Value, declared: Type) -> str:
     """Return `value` as an initializer of its declared type."""
     if value is None:
         return "std::nullopt"
     if declared.item is None:
         if declared.name == "str":
-            return text_literal(value)
+            return octal_literal(value)
         return repr(value) if declared.name == "float" else json.dumps(value)
     item = declared.item
     if declared.name == "optional":
         return literal(value, item)
     if declared.name == "list":
         return f"{{{', '.join(literal(element, item) for element in value)}}}"
-    pairs = (f"{{{text_literal(key)}, {literal(element, item)}}}" for key, element in value.items())
+    pairs = (f"{{{octal_literal(key)}, {literal(element, item)}}}" for key, element in value.items())
     return f"{{{', '.join(pairs)}}}"
 
 

@@ -7,7 +7,7 @@ cannot add an import, so the prompt has the usual ones.
 from itertools import groupby
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
-from eval_humaneval.languages.naming import camel, prose
+from eval_humaneval.languages.naming import camel, octal_literal, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -79,11 +79,6 @@ def result_type(declared: Type) -> str:
     return type_name(declared)
 
 
-def text_literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
-
-
 def literal(value: Value, declared: Type) -> str:
     name = "" if declared.item is None else type_name(declared)
     return name + untyped(value, declared)
@@ -93,12 +88,12 @@ def untyped(value: Value, declared: Type) -> str:
     """Return `value` for a place where the type is known, as in a list of lists."""
     if declared.item is None:
         if declared.name == "str":
-            return text_literal(value)
+            return octal_literal(value)
         return str(value).lower() if declared.name == "bool" else repr(value)
     item = declared.item
     if declared.name == "list":
         return f"{{{', '.join(untyped(element, item) for element in value)}}}"
-    pairs = (f"{text_literal(key)}: {untyped(element, item)}" for key, element in value.items())
+    pairs = (f"{octal_literal(key)}: {untyped(element, item)}" for key, element in value.items())
     return f"{{{', '.join(pairs)}}}"
 
 

@@ -7,7 +7,7 @@ Collections are `List` and `Map`; arguments can be changed in place.
 from html import escape
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
-from eval_humaneval.languages.naming import camel, prose
+from eval_humaneval.languages.naming import camel, octal_literal, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -75,17 +75,11 @@ def boxed(declared: Type) -> str:
     ]
 
 
-def text_literal(text: str) -> str:
-    # Octal, because javac replaces \u escapes before it reads strings: a line feed would end the line.
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
-
-
 def literal(value: Value, declared: Type, list_of: str = "list", map_of: str = "map") -> str:
     """Return `value` as an expression; the defaults are the functions of CHECK."""
     if declared.item is None:
         if declared.name == "str":
-            return text_literal(value)
+            return octal_literal(value)
         return str(value).lower() if declared.name == "bool" else repr(value)
     item = declared.item
     if declared.name == "optional":
@@ -95,7 +89,7 @@ def literal(value: Value, declared: Type, list_of: str = "list", map_of: str = "
     if declared.name == "list":
         return f"{list_of}({', '.join(literal(element, item, list_of, map_of) for element in value)})"
     pairs = (
-        f"{text_literal(key)}, {literal(element, item, list_of, map_of)}" for key, element in value.items()
+        f"{octal_literal(key)}, {literal(element, item, list_of, map_of)}" for key, element in value.items()
     )
     return f"{map_of}({', '.join(pairs)})"
 

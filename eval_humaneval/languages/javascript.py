@@ -103,11 +103,7 @@ def _key(key: str) -> str:
 JAVASCRIPT = LanguageAdapter(
     label="JavaScript",
     toolchain=Toolchain(
-        source_name="main.js",
-        run=RUN,
-        tools=(NODE,),
-        verdict="console.log('{0}' + '{1}');",
-        limits=LIMITS,
+        source_name="main.js", run=RUN, tools=(NODE,), verdict="console.log('{0}' + '{1}');", limits=LIMITS
     ),
     render=render,
 )

@@ -16,6 +16,12 @@ def pascal(name: str) -> str:
     return "".join(map(str.capitalize, name.split("_")))
 
 
+def octal_literal(text: str) -> str:
+    r"""Return `text` in double quotes, with octal escapes: \x could take further characters of the text."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
+
+
 def prose(text: str, mark: Callable[[str], str], width: int = 88) -> list[str]:
     """Wrap `text` for a doc comment; `mark` writes the parameters, which `text` has in backquotes."""
     marked = re.sub(r"`(\w+)`", lambda match: mark(match[1]), text)

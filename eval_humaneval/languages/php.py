@@ -105,13 +105,7 @@ PHP = LanguageAdapter(
         source_name="main.php",
         # Debian's settings print no errors and do not limit memory.
         run=(
-            "php",
-            "-d",
-            "display_errors=stderr",
-            "-d",
-            "log_errors=0",
-            "-d",
-            "memory_limit=256M",
+            *("php", "-d", "display_errors=stderr", "-d", "log_errors=0", "-d", "memory_limit=256M"),
             "main.php",
         ),
         tools=(Tool("php", "apt-get install php-cli"),),

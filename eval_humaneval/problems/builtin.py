@@ -92,10 +92,8 @@ def specs() -> tuple[Spec, ...]:
 
 @cache
 def solutions(language: str) -> dict[str, Solution]:
-    """Return the solutions in `language` by problem; empty if it has no file.
-
-    TypeScript shares JavaScript's solutions; its file holds those that differ.
-    """
+    """Return the solutions in `language` by problem; empty if it has no file. TypeScript shares JavaScript's
+    solutions; its file holds those that differ."""
     shared = solutions("javascript") if language == "typescript" else {}
     path = DATA / "solutions" / f"{language}.toml"
     if not path.is_file():

@@ -54,17 +54,8 @@ def hash_of(problems: Sequence[Problem]) -> str:
         toolchain = ADAPTERS[language].toolchain
         digest.update(repr((language, toolchain.compile, toolchain.run, toolchain.limits)).encode())
     for problem in sorted(problems, key=lambda problem: problem.id):
-        parts = (
-            problem.id,
-            problem.cluster,
-            problem.language,
-            problem.head,
-            problem.prompt,
-            problem.suffix,
-            problem.tail,
-            *problem.stops,
-        )
-        for part in parts:
+        shown = (problem.head, problem.prompt, problem.suffix, problem.tail, *problem.stops)
+        for part in (problem.id, problem.cluster, problem.language, *shown):
             data = part.encode()
             digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Node bundles that TypeScript and Vue programs need; `npm run build` makes the committed dist/ of src/."""
+"""Node bundles that run TypeScript and Vue programs. `npm run build` writes the committed dist/ from src/."""
 
 from pathlib import Path
 

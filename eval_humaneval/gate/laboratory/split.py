@@ -61,14 +61,9 @@ def judge_split(results: Results, sides: tuple[list[Sample], list[Sample]], seed
 
     def judged(per_problem: int, first: GateReport | None) -> GateReport:
         base, candidate = (as_run(results, side, per_problem) for side in sides)
-        return judge_runs(
-            base,
-            candidate,
-            GateOptions(seed=seed),
-            created=datetime.now(UTC),
-            git_commit=git_commit(),
-            first=first,
-        )
+        options = GateOptions(seed=seed)
+        created = datetime.now(UTC)
+        return judge_runs(base, candidate, options, created=created, git_commit=git_commit(), first=first)
 
     half = results.config.samples // 2
     report = judged(half // 2, None)

@@ -1,11 +1,11 @@
-// A document without a network; loaded before Vue, which looks for one as soon as it is loaded.
+// A DOM without a network. It must be loaded before Vue, which looks for a document while it loads.
 
 import { GlobalRegistrator } from "@happy-dom/global-registrator";
 
 GlobalRegistrator.register({
   url: "http://localhost/",
   settings: {
-    disableErrorCapturing: true, // an error in an event's listener is the test's
+    disableErrorCapturing: true, // an error in an event listener fails the test
     disableIframePageLoading: true,
     disableJavaScriptFileLoading: true,
     disableCSSFileLoading: true,

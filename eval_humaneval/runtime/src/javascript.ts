@@ -1,4 +1,4 @@
-// Modules to CommonJS, types out of TypeScript; lines stay where they are.
+// Converts modules to CommonJS and removes TypeScript's types. Line numbers do not change.
 
 import { transform } from "sucrase";
 

@@ -1,4 +1,4 @@
-// Time that passes only when a test says so.
+// Fake timers: time passes only when a test advances it.
 
 interface Timer {
   at: number;
@@ -6,7 +6,7 @@ interface Timer {
   run: () => void;
 }
 
-/** Replaces the timers and `Date.now`; `advance` runs what falls due in the next `ms`, in its order. */
+/** Replaces the timers and `Date.now`. `advance` runs the timers due in the next `ms` milliseconds, in order. */
 export function fakeTimers(): { advance(ms: number): Promise<void>; pending(): number } {
   const timers = new Map<number, Timer>();
   const immediate = globalThis.setImmediate;
@@ -41,7 +41,7 @@ export function fakeTimers(): { advance(ms: number): Promise<void>; pending(): n
         if (timer.every === null) timers.delete(id);
         else timer.at += timer.every;
         timer.run();
-        await new Promise((resolve) => immediate(resolve)); // promises and Vue's updates come first
+        await new Promise((resolve) => immediate(resolve)); // let promises and Vue's updates run first
       }
       now = until;
     },

@@ -4,7 +4,7 @@
 //   compile: node typescript.cjs main.ts main.js
 //   run:     node main.js
 //
-// Types are removed, not checked: a type error is no compile error, a syntax error is one (exit code 1).
+// Types are removed, not checked: only a syntax error is a compile error (exit code 1).
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { compileFunction } from "node:vm";
@@ -15,7 +15,7 @@ if (source === undefined || target === undefined) throw new Error("usage: node t
 
 try {
   const code = javascriptOf(readFileSync(source, "utf8"), { filename: source, typescript: true });
-  // Sucrase passes over many syntax errors; Node finds them without running anything.
+  // Sucrase ignores many syntax errors; Node finds them without running the program.
   compileFunction(code, ["exports", "require", "module", "__filename", "__dirname"], { filename: source });
   writeFileSync(target, code);
 } catch (error) {

@@ -5,7 +5,7 @@
 //   run:     node vue.cjs component.js test.js
 //
 // A program is a single-file component, a line TEST_MARK, and the test (see vue.ts). Types are removed, not
-// checked; whatever Vue's compiler or Node's parser refuses is a compile error (exit code 1). Styles are dropped.
+// checked; an error of Vue's compiler or of Node's parser is a compile error (exit code 1). Styles are dropped.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { compileFunction } from "node:vm";
@@ -16,7 +16,7 @@ const TEST_MARK = "\n// @acepilot:test\n";
 
 class Refused extends Error {}
 
-/** The component's module as CommonJS, its component the default export. */
+/** Returns the component's module as CommonJS, with the component as its default export. */
 function compile(source: string, filename: string): string {
   const { descriptor, errors } = parse(source, { filename, sourceMap: false });
   refuse(errors);
@@ -30,7 +30,7 @@ function compile(source: string, filename: string): string {
   });
 }
 
-/** With `<script setup>` the template becomes a part of it, as in production builds. */
+/** Compiles the script. With `<script setup>`, it includes the template, as in production builds. */
 function scriptOf(descriptor: SFCDescriptor): SFCScriptBlock | null {
   if (descriptor.script === null && descriptor.scriptSetup === null) return null;
   return compileScript(descriptor, { id: "main", inlineTemplate: true, genDefaultAs: "component", sourceMap: false });

@@ -1,9 +1,9 @@
-// Runs a test against a compiled component; bundled into dist/vue.cjs. See vue-compile.ts for the command lines.
+// Runs a test of a compiled component; bundled into dist/vue.cjs. vue-compile.ts has the command lines.
 //
-// The test is the body of an async function with these names: `Component`; `assert` (strict); `vue`, and of it
-// `h` and `nextTick`; `mount` and `flushPromises` of @vue/test-utils; `fakeTimers` (timers.ts). It has passed when
-// it gets to its end. Timers that still run then are not waited for; warnings of Vue are printed and fail nothing.
-// The component may import `vue` and nothing else, and it cannot reach the test.
+// The test is the body of an async function with these names: `Component`; `assert` (strict); `vue` and its `h` and
+// `nextTick`; `mount` and `flushPromises` of @vue/test-utils; `fakeTimers` (timers.ts). It passes if it reaches its
+// end. Timers that still run then are not waited for; Vue's warnings are printed and do not fail the test.
+// The component may import only `vue`, and it cannot reach the test.
 
 import "./dom";
 import { strict as assert } from "node:assert";

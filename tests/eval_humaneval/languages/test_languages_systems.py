@@ -1,4 +1,4 @@
-"""Go, Rust and Bash: their prompts, and that their tests tell right from wrong, in the sandbox."""
+"""Tests of Go, Rust and Bash: prompts, literals, and judgements of right and wrong solutions in the sandbox."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,6 +9,7 @@ from eval_humaneval.execution.judge import Judge, Judgement
 from eval_humaneval.execution.sandbox import SYSTEM_PATH, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages import bash, builtin_problems, go, rust
+from eval_humaneval.languages.naming import octal_literal
 from eval_humaneval.problems.builtin import Case, Param, Spec, Type, parse_type, specs
 from eval_humaneval.problems.problem import Problem, program_of
 from tests.eval_humaneval.programs import need_sandbox, need_tools
@@ -49,12 +50,12 @@ THREE_TIMES = {
     "rust": "    HashMap::from([(key.to_string(), vec![3.0 * value])])\n",
 }
 
-Examine = Callable[[Problem, str], Judgement]
+JudgeCompletion = Callable[[Problem, str], Judgement]
 
 
 @pytest.fixture(scope="module")
-def examine() -> Iterator[Examine]:
-    """Judges a completion; skips where there is no sandbox or no toolchain."""
+def judge_completion() -> Iterator[JudgeCompletion]:
+    """Return a function that judges a completion; it skips the test without a sandbox or a toolchain."""
     with Sandbox(need_sandbox(go.GO.toolchain, rust.RUST.toolchain)) as sandbox:
         judge = Judge(sandbox)
         found = find_toolchains({name: adapter.toolchain for name, adapter in LANGUAGES.items()}, sandbox)
@@ -75,7 +76,7 @@ def problem_of(language: str, spec: Spec) -> Problem:
 
 
 def test_texts_are_escaped():
-    assert go.text_literal('say "a\\b"\x017') == r'"say \"a\\b\"\0017"'
+    assert octal_literal('say "a\\b"\x017') == r'"say \"a\\b\"\0017"'
     assert rust.text_literal('say "a\\b"\x017') == r'"say \"a\\b\"\x017"'
     assert bash.text_literal("it's $x\\n") == r"'it'\''s $x\n'"
     assert bash.text_literal("it's\n\\7") == r"$'it\'s\012\\7'"
@@ -168,58 +169,60 @@ is_leap_year() {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_texts_arrive_as_they_are(language: str, examine: Examine):
-    judgement = examine(problem_of(language, ECHO), SAME_TEXT[language])
+def test_texts_arrive_as_they_are(language: str, judge_completion: JudgeCompletion):
+    judgement = judge_completion(problem_of(language, ECHO), SAME_TEXT[language])
     assert judgement.outcome == "passed", judgement.detail
 
 
 @pytest.mark.parametrize("language", THREE_TIMES)
-def test_numbers_may_be_a_rounding_error_off_and_no_more(language: str, examine: Examine):
+def test_numbers_may_be_a_rounding_error_off_and_no_more(language: str, judge_completion: JudgeCompletion):
     problem, exact = problem_of(language, TRIPLED), THREE_TIMES[language]
-    assert examine(problem, exact).outcome == "passed"
+    assert judge_completion(problem, exact).outcome == "passed"
     near = exact.replace("3 * value", "3.00000001 * value").replace("3.0 * value", "3.00000001 * value")
-    assert examine(problem, near).outcome == "failed"
+    assert judge_completion(problem, near).outcome == "failed"
 
 
-def test_a_map_of_go_may_lack_no_key_of_a_zero_value(examine: Examine):
+def test_a_map_of_go_may_lack_no_key_of_a_zero_value(judge_completion: JudgeCompletion):
     spec = replace(TRIPLED, returns=parse_type("dict[str, int]"), tests=(Case(("k", 0.1), {"k": 0}),))
     problem = problem_of("go", spec)
-    assert examine(problem, '\treturn map[string]int{"k": 0}\n').outcome == "passed"
-    assert examine(problem, '\treturn map[string]int{"l": 0}\n').outcome == "failed"
+    assert judge_completion(problem, '\treturn map[string]int{"k": 0}\n').outcome == "passed"
+    assert judge_completion(problem, '\treturn map[string]int{"l": 0}\n').outcome == "failed"
 
 
-def test_a_function_of_bash_sees_nothing_of_its_tests(examine: Examine):
+def test_a_function_of_bash_sees_nothing_of_its_tests(judge_completion: JudgeCompletion):
     problem = problem_of("bash", SPECS["clamp"])
-    assert examine(problem, '    echo "$expected$got$_got"\n').outcome == "failed"
+    assert judge_completion(problem, '    echo "$expected$got$_got"\n').outcome == "failed"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_follows_the_function_is_cut(language: str, examine: Examine):
+def test_what_follows_the_function_is_cut(language: str, judge_completion: JudgeCompletion):
     problem = PROBLEMS[f"builtin/{language}/second_largest"]
     assert problem.canonical is not None
     answer = problem.canonical.rstrip("\n") + "\n}\n\nand then ( some prose"
-    assert examine(problem, answer).outcome == "passed"
+    assert judge_completion(problem, answer).outcome == "passed"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_does_not_compile_is_told_apart(language: str, examine: Examine):
-    assert examine(PROBLEMS[f"builtin/{language}/clamp"], "    if ((\n").outcome == "compile_error"
+def test_a_compile_error_is_an_outcome_of_its_own(language: str, judge_completion: JudgeCompletion):
+    assert judge_completion(PROBLEMS[f"builtin/{language}/clamp"], "    if ((\n").outcome == "compile_error"
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_a_canonical_passes_and_a_wrong_solution_is_rejected(name: str, examine: Examine):
-    check_solutions(PROBLEMS[name], examine)
+def test_a_canonical_passes_and_a_wrong_solution_is_rejected(name: str, judge_completion: JudgeCompletion):
+    check_solutions(PROBLEMS[name], judge_completion)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name not in SAMPLE])
-def test_all_canonicals_pass_and_all_wrong_solutions_are_rejected(name: str, examine: Examine):
-    check_solutions(PROBLEMS[name], examine)
+def test_all_canonicals_pass_and_all_wrong_solutions_are_rejected(
+    name: str, judge_completion: JudgeCompletion
+):
+    check_solutions(PROBLEMS[name], judge_completion)
 
 
-def check_solutions(problem: Problem, examine: Examine) -> None:
+def check_solutions(problem: Problem, judge_completion: JudgeCompletion) -> None:
     assert problem.canonical is not None
     assert problem.wrong is not None
-    right = examine(problem, problem.canonical)
+    right = judge_completion(problem, problem.canonical)
     assert right.outcome == "passed", right.detail
-    assert examine(problem, problem.wrong).outcome == "failed"
+    assert judge_completion(problem, problem.wrong).outcome == "failed"
