@@ -80,7 +80,7 @@ class WatchedServer(LanguageServer):
         self._phoenix = restarting
 
     def insert(self, text: str) -> None:
-        if len(text.strip()) >= SHORTEST_TAKEN:  # a single key never types so much
+        if len(text.strip()) >= SHORTEST_TAKEN:  # one key never types as much
             self._seen.taken.setdefault(self.offered_id, time.monotonic())
         super().insert(text)
 

@@ -182,7 +182,7 @@ class Developer:
 
 
 def taken_length(ghost: str, remaining: str) -> int:
-    """Return how many characters of `ghost` a developer accepts who wants to write `remaining`.
+    """Return how many characters of `ghost` a developer accepts when `remaining` is to be written.
 
     That is the longest of these which is exactly what comes next: all of it, its first whole lines, or its
     first words of at least SHORTEST_TAKEN characters together. Editors have a key for each.

@@ -141,7 +141,7 @@ _MEAN_OF_SPREAD = 2.718281828459045 ** (SPREAD**2 / 2)
 
 
 def _neighbour(letter: str, direction: int) -> str:
-    """The letter beside this one on the keyboard; none for what is no letter."""
+    """The letter beside this one on the keyboard; empty for other characters."""
     for row in _ROWS:
         if (index := row.find(letter.lower())) >= 0:
             wrong = row[index + direction] if 0 <= index + direction < len(row) else row[index - direction]

@@ -170,7 +170,7 @@ class OfferOutcome:
     def accepted_text(self) -> str:
         """Return the part of the completion that stands in the document, or "" if none was accepted."""
         if self._accepted and not self.is_whole:
-            return ""  # the editor has changed it while inserting: it cannot be told from other text
+            return ""  # the editor has changed it while inserting: it cannot be distinguished from other text
         was_accepted = self._accepted or self._reported_chars
         return self.offer.text[self.offer.own_from : self.matched] if was_accepted else ""
 
