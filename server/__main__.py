@@ -1,68 +1,87 @@
-"""Serves completions over HTTP from a model on this machine, or from one that runs elsewhere.
+"""Serves code completions over HTTP, from a model on this machine or from another server.
 
     python -m server                                 the starter model on http://127.0.0.1:8010
     python -m server --model ./my-model --port 9000  a folder with a GGUF file or an OpenVINO model
-    python -m server --model current                 the promoted one, as of this start: docs/promotion.md
-    python -m server --model OWNER/NAME              by hub id: fetched at the first start, here from then on
+    python -m server --model current                 the promoted model; docs/promotion.md
+    python -m server --model OWNER/NAME              a model of the hub, downloaded at the first start
     python -m server --model ./my-model --engine upstream --upstream http://gpu1:8000   docs/upstream.md
-    ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must show the token
-    python -m server stats                           what became of completions: accepted, kept, how fast
+    ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must send the token
+    python -m server stats                           statistics of completions: accepted, kept, how fast
 
-Every flag can also be an ACEPILOT_* variable (ACEPILOT_PORT=9000) or a line under [server] in acepilot.toml.
-Open the address in a browser for the playground. Stop with Ctrl-C.
+Every flag can also be set by a variable (ACEPILOT_PORT=9000) or by a line under [server] in acepilot.toml.
+Open the address in a browser for the playground. Stop the server with Ctrl-C.
 """
 
 import argparse
 import contextlib
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvicorn
 
 from acepilot.cli import program
+from acepilot.models.registry import ModelFolder
 from acepilot.models.resolve import resolve
 from server.app import create_app
-from server.engine.base import Engine
-from server.engine.opening import open_engine
+from server.engine.base import Engine, EngineOptions
+from server.engine.opening import EngineName, open_engine
+from server.options import DEFAULT_OPTIONS, ServiceOptions
 from server.settings import ServerSettings
 
 SECRETS = ("token", "upstream_token", "events_url")
-"""Settings that are no flags: a command line shows in `ps`."""
+"""Settings without a flag, because `ps` shows a command line to every user of the machine."""
+
+SHUTDOWN_TIMEOUT_S = 2
+"""For requests that run when the server stops. Editors ask again, so a longer wait helps nobody."""
+
+OpenEngine = Callable[[ModelFolder, EngineName, EngineOptions], Engine]
 
 
 @program(error_code=2)
 def main() -> int:
-    """Exit code 0 after Ctrl-C, 3 when the port is taken, 2 when settings or the model's name are wrong."""
-    if sys.argv[1:2] == ["stats"]:
-        from server.events.stats import (
-            main as print_stats,  # rich is slow to import, and a server needs none of it
-        )
+    """Return 0 after Ctrl-C, 3 when the port is taken, 2 when the settings or the model's name are wrong."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["stats"]:
+        from server.events.stats import main as print_stats  # imports rich, which is slow
 
-        return print_stats(sys.argv[2:])
-    settings = ServerSettings.load(vars(_parser().parse_args()))
+        return print_stats(arguments[1:])
+    return serve(read_settings(arguments))
+
+
+def read_settings(arguments: list[str]) -> ServerSettings:
+    """Return the settings from flags, variables and acepilot.toml. Raises ConfigError."""
+    return ServerSettings.load(vars(parser().parse_args(arguments)))
+
+
+def serve(
+    settings: ServerSettings,
+    options: ServiceOptions = DEFAULT_OPTIONS,
+    open_engine: OpenEngine = open_engine,
+) -> int:
+    """Serve until Ctrl-C; return the exit code. `open_engine` runs in a thread, as loading is slow."""
     _configure_logging(settings.log_level)
     model = resolve(settings.model)
-    settings = settings.model_copy(update={"model": model.name})  # what `/ready` says while it loads
-
-    def load_engine() -> Engine:
-        return open_engine(model, settings.engine, settings.engine_options())
-
-    app = create_app(settings, load_engine)
+    settings = settings.model_copy(update={"model": model.name})  # `/ready` shows it during loading
+    app = create_app(
+        settings, lambda: open_engine(model, settings.engine, settings.engine_options()), options
+    )
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
     )
     server = uvicorn.Server(config)
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has shut down in order, then raises it again
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly shutdown
         server.run()
     return 0 if server.started else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line: a flag for each setting except the secrets."""
     parser = argparse.ArgumentParser(
         prog="python -m server",
         description=__doc__,
@@ -77,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _configure_logging(level: str) -> None:
-    """Events on standard error, one line each. No event carries code."""
+    """Log to standard error, one line for each event. No event contains code."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

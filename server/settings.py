@@ -1,4 +1,4 @@
-"""The server's settings: flags, `ACEPILOT_*` variables, the table [server] of acepilot.toml."""
+"""The server's settings, from flags, `ACEPILOT_*` variables and the table [server] of acepilot.toml."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -14,15 +14,15 @@ from server.events.database import database_url
 
 
 class EventsSettings(ProgramSettings):
-    """All that `python -m server stats` asks for: it reads where a server's token, say, is not to be had."""
+    """The settings of `python -m server stats`, which must run where the server's token is not known."""
 
     model_config = SettingsConfigDict(extra="ignore")
     table: ClassVar[str] = "server"
 
     events_url: SecretStr | None = Field(
         None,
-        description="database for what became of completions; else events.sqlite3 in ACEPILOT_HOME: "
-        "postgresql://user:password@host/name or sqlite:////path",
+        description="database of completion events: postgresql://user:password@host/name or "
+        "sqlite:////path; without it, events.sqlite3 in ACEPILOT_HOME",
     )
 
     @field_validator("events_url")
@@ -32,16 +32,17 @@ class EventsSettings(ProgramSettings):
             return None
         scheme = given.get_secret_value().partition("://")[0].partition("+")[0]
         if scheme not in ("sqlite", "postgresql", "postgres"):
-            raise ValueError("it must begin with postgresql:// or sqlite:///")
+            raise ValueError("the URL must begin with postgresql:// or sqlite:///")
         try:
             is_address = "@" not in (database_url(given.get_secret_value()).host or "")
-        except (ArgumentError, ValueError):  # whose words may quote a part of the password
+        except (ArgumentError, ValueError):  # the error's text may quote a part of the password
             is_address = False
         if not is_address:
-            raise ValueError("it cannot be read as an address: percent-encode @, : and / in the password")
+            raise ValueError("this is not a valid URL: percent-encode @, : and / in the password")
         return given
 
     def events_database(self) -> sa.URL:
+        """Return the URL of the events' database, with the default filled in."""
         return database_url(self.events_url.get_secret_value() if self.events_url else None)
 
 
@@ -50,42 +51,57 @@ class ServerSettings(EventsSettings):
 
     model: str = Field(
         "starter",
-        description="a name in the registry, current, a folder, a .gguf file or a hub id (OWNER/NAME)",
+        description="a model's registry name, current, a folder, a .gguf file or a hub id (OWNER/NAME)",
     )
-    engine: EngineName = Field("auto", description="what runs the model")
-    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback a token is demanded")
-    port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    token: SecretStr | None = Field(None, description="bearer token that clients must show")
+    engine: EngineName = Field(
+        "auto",
+        description="what runs the model: openvino, torch, upstream, or auto, which is torch on CUDA and for "
+        "safetensors files, else openvino",
+    )
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; any other than loopback requires a token"
+    )
+    port: int = Field(8010, ge=0, le=65535, description="port to listen on; 0: any free port")
+    token: SecretStr | None = Field(
+        None,
+        description="bearer token that clients must send; required unless the server listens on loopback",
+    )
     prompt_budget_tokens: int = Field(
-        1536, ge=64, description="prompt tokens of an editor's completion; longer costs time to first token"
+        1536,
+        ge=64,
+        description="most prompt tokens of an editor's completion; a longer prompt delays the first token",
     )
     suffix_candidates: int = Field(
         0,
         ge=0,
         le=8,
-        description="for models without fill-in-the-middle: drafts from which the code after the cursor "
-        "chooses, and where to stop; 0: off",
+        description="for models without fill-in-the-middle: number of drafts to generate; the draft, and the "
+        "end of it, that best fits the code after the cursor is offered; 0: off",
     )
-    max_streams: int = Field(16, ge=1, le=256, description="sequences that share one engine step")
-    max_waiting: int = Field(32, ge=0, description="requests that may queue; more are answered 429")
+    max_streams: int = Field(16, ge=1, le=256, description="most sequences that run in the engine at a time")
+    max_waiting: int = Field(
+        32, ge=0, description="most sequences that wait for the engine; further requests are answered 429"
+    )
     kv_cache_gb: int | None = Field(
         None,
         ge=1,
-        description="GB for the KV cache at most; else 2, and on CUDA all that is free beside the weights",
+        description="GB for the KV cache; without it, 2, or on CUDA all memory that the weights leave free",
     )
-    threads: int = Field(0, ge=0, description="cores for the model; 0: all")
+    threads: int = Field(0, ge=0, description="CPU cores for the model; 0: all")
     dtype: Dtype = Field(
-        "auto", description="weights in the torch engine: auto, float32, bfloat16, float16 or int8"
+        "auto",
+        description="number format of the torch engine's weights: float32, bfloat16, float16, int8, or auto, "
+        "which suits the device",
     )
     prompt_lookup: bool = Field(
-        True, description="draft tokens from the prompt's own text; greedy output stays the same"
+        True, description="draft tokens from the prompt's text, for speed; greedy output stays the same"
     )
     upstream: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="for --engine upstream: comma-separated URLs of OpenAI-style servers, before /v1"
+        (), description="for --engine upstream: comma-separated URLs of OpenAI-style servers, without /v1"
     )
-    upstream_token: SecretStr | None = Field(None, description="bearer token for those servers")
+    upstream_token: SecretStr | None = Field(None, description="bearer token for the upstream servers")
     log_level: Literal["info", "warning", "error"] = Field(
-        "info", description="`info` has a line a completion: counts and times, never code"
+        "info", description="least severe log events to print; info logs each completion's counts and times"
     )
 
     @field_validator("upstream", mode="before")
@@ -99,17 +115,17 @@ class ServerSettings(EventsSettings):
     def _token_beyond_loopback(self) -> Self:
         if not is_loopback(self.host) and not (self.token and self.token.get_secret_value()):
             raise ValueError(
-                f"{self.host} can be reached from other machines, so a token is demanded: set ACEPILOT_TOKEN "
+                f"{self.host} can be reached from other machines, so a token is required: set ACEPILOT_TOKEN "
                 "(and give it to the editors), or listen on 127.0.0.1"
             )
         return self
 
     @model_validator(mode="after")
-    def _drafts_fit(self) -> Self:
+    def _drafts_run_together(self) -> Self:
         if self.suffix_candidates > self.max_streams:
             raise ValueError(
-                f"suffix_candidates is {self.suffix_candidates} and max_streams only {self.max_streams}: a "
-                "completion's drafts share steps, so raise max_streams or ask for fewer drafts"
+                f"suffix_candidates is {self.suffix_candidates}, but max_streams is only {self.max_streams}: "
+                "a completion's drafts run at the same time, so raise max_streams or ask for fewer drafts"
             )
         return self
 

@@ -12,14 +12,12 @@ import contextlib
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-import acepilot.fim
-from server.engine.base import Delta, Engine, GenerationRequest
-
-acepilot.fim.format_for = lambda special_tokens: None  # before the engines import it
-
-from server import __main__ as program  # noqa: E402
+from acepilot.models.registry import ModelFolder
+from server.__main__ import read_settings, serve
+from server.engine.base import Delta, Engine, EngineOptions, GenerationRequest
+from server.engine.opening import EngineName, open_engine
 
 
 class PrefixOnly:
@@ -27,6 +25,7 @@ class PrefixOnly:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.info = replace(engine.info, fim=None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -44,7 +43,9 @@ class PrefixOnly:
                 yield replace(delta, text=text)
 
 
+def open_prefix_only(model: ModelFolder, name: EngineName, options: EngineOptions) -> Engine:
+    return cast(Engine, PrefixOnly(open_engine(model, name, options)))
+
+
 if __name__ == "__main__":
-    opened = program.open_engine
-    program.open_engine = lambda *given: PrefixOnly(opened(*given))  # type: ignore[assignment]
-    sys.exit(program.main())
+    sys.exit(serve(read_settings(sys.argv[1:]), open_engine=open_prefix_only))

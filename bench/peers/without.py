@@ -16,6 +16,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,6 @@ def read_counts(folder: Path) -> "Counter[str]":
     for file in folder.glob("*.json"):
         total.update(json.loads(file.read_text(encoding="utf-8")))
     return total
-
-
-def patch_server(without: set[str], counts: Counts) -> None:
-    from acepilot.postprocess import chain
-    from server import service
-
-    if "early-stopping" in without:
-        # Who reads along takes the stops that are the default; who filters a finished text names them.
-        if chain.EarlyStop.__init__.__defaults__ != (chain.STOPS,):
-            raise SystemExit(f"EarlyStop has other defaults now: bring {__file__} up to date.")
-        chain.EarlyStop.__init__.__defaults__ = ((),)
-    if "server-cache" in without:
-        _replace(service, "CompletionCache", _Forgetful)
 
 
 def patch_engine(without: set[str], counts: Counts) -> None:
@@ -185,11 +173,15 @@ def main() -> int:
         return run_lsp(rest)
     if "prompt-lookup" in options.without:
         rest += ["--prompt-lookup", "false"]  # the one lever that is an option
-    from server.__main__ import main as run_server
+    from server.__main__ import read_settings, serve
+    from server.options import ServiceOptions
 
-    _patch(patch_server)
-    sys.argv[1:] = rest
-    return run_server()
+    service_options = ServiceOptions()
+    if "early-stopping" in options.without:
+        service_options = replace(service_options, early_stops=())
+    if "server-cache" in options.without:
+        service_options = replace(service_options, cache_entries=0)
+    return serve(read_settings(rest), service_options)
 
 
 if __name__ == "__mp_main__":

@@ -190,7 +190,7 @@ def test_a_question_that_is_withdrawn_is_withdrawn_at_the_server(fake: FakeServe
     assert [seen.ended for seen in fake.seen] == ["cancelled", "whole"]
 
 
-@pytest.mark.parametrize("patch", ["patch_server", "patch_engine", "patch_lsp"])
+@pytest.mark.parametrize("patch", ["patch_engine", "patch_lsp"])
 def test_every_lever_is_still_where_it_is_switched_off(patch: str, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from bench.peers import without; "
@@ -198,18 +198,6 @@ def test_every_lever_is_still_where_it_is_switched_off(patch: str, tmp_path: Pat
     )
     done = run_here(code)
     assert done.returncode == 0, done.stderr
-
-
-def test_without_early_stops_the_model_goes_on_and_the_filters_still_cut(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from bench.peers import without; "
-        f"without.patch_server({{'early-stopping'}}, without.Counts(Path({str(tmp_path)!r}))); "
-        "from acepilot.languages import LANGUAGES; from acepilot.postprocess.chain import *; "
-        "context = Context('def f(a):\\n    return ', '\\n', LANGUAGES['python'], 'line'); "
-        "text = 'a\\nprint(f(1))\\n'; "
-        "print(EarlyStop(context).feed(text).stopped_by, finish(text, context, truncated=False).text)"
-    )
-    assert run_here(code).stdout.split() == ["None", "a"]
 
 
 def run_here(code: str) -> "subprocess.CompletedProcess[str]":
