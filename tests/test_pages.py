@@ -31,8 +31,23 @@ COMMAND_S = 300
 """Time limit of one command; the longest, a training run, takes 30 s."""
 
 PROGRAMS = ("python", "deepspeed", "acepilot-lsp")
-SHELL = ("cat", "chmod", "code", "curl", "export", "git", "make", "printf", "pytest", "sudo")
-OTHERS = (*SHELL, "docker", "helm", "kubectl", "ollama", "vllm")
+SHELL = (
+    "cat",
+    "chmod",
+    "code",
+    "curl",
+    "du",
+    "export",
+    "git",
+    "make",
+    "mkdir",
+    "printf",
+    "pytest",
+    "sudo",
+    "tar",
+)
+DATABASES = ("pg_dump", "pg_restore", "psql", "sqlite3")
+OTHERS = (*SHELL, *DATABASES, "docker", "helm", "kubectl", "ollama", "vllm")
 """Programs that no extra of ours installs."""
 
 SUBCOMMANDS = (

@@ -5,6 +5,7 @@ Nothing is built, started or fetched. hadolint, helm and promtool are asked too 
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from fnmatch import fnmatch
@@ -239,6 +240,7 @@ class TestCompose:
         config = (DEPLOY / "prometheus.yml").read_text(encoding="utf-8")
         here = tmp_path / "prometheus.yml"
         here.write_text(config.replace("/run/secrets/acepilot_token", str(token)))
+        shutil.copy(DEPLOY / "alerts.yml", tmp_path)
         found = subprocess.run([promtool, "check", "config", here], capture_output=True, text=True)
         assert found.returncode == 0, found.stderr
 
