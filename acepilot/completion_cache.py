@@ -85,7 +85,7 @@ class CompletionCache:
 
 
 def same_suffix(before: str, now: str, typed: str) -> bool:
-    """Return True if `now` equals the suffix `before`, apart from closers that an editor added for `typed`."""
+    """Return True if `now` is the suffix `before`, apart from closers that an editor added for `typed`."""
     return suffix_head(before) in _heads(now, typed)
 
 

@@ -17,7 +17,7 @@ CLIP_STEP_LINES = 32
 """Shorter steps would discard the KV cache more often; longer ones would cut more of the prefix."""
 
 SUFFIX_SHARE = 0.1
-"""Of the budget. The suffix follows the prefix, so the KV cache cannot keep it: each request reads it again."""
+"""Of the budget. The suffix follows the prefix, so the KV cache never keeps it: each request reads it."""
 
 SNIPPET_SHARE = 0.25
 """Of the budget, and only what the prefix leaves over."""

@@ -1,7 +1,7 @@
-"""The HTTP contract between the server and its clients: these models are the OpenAPI.
+"""The HTTP protocol between the server and its clients. The OpenAPI document is made of these models.
 
-The completion request is OpenAI's `POST /v1/completions`, plus what a code editor knows: `language`,
-`path`, `snippets` and `mode`. What Acepilot adds to a response lives under one key, `acepilot`, which
+The completion request is OpenAI's `POST /v1/completions`, with fields for code editors: `language`, `path`,
+`snippets` and `mode`. Acepilot's additions to a response are under one key, `acepilot`, which
 OpenAI's clients ignore.
 """
 
@@ -17,11 +17,11 @@ MAX_TOKENS = 4096
 MAX_CHOICES = 8
 MAX_SNIPPETS = 64
 MAX_TEXT_CHARS = 4_000_000
-"""A body beyond this is refused before tokenising: about a thousand times any model's context."""
+"""Characters of one text. A longer one is refused before it is tokenised; no model's context is as long."""
 
 
 def without_nulls(value: object) -> object:
-    """A body's fields that say something: null means the default, in OpenAI's protocol and llama.cpp's."""
+    """Return a body without its null fields: in OpenAI's protocol and llama.cpp's, null means the default."""
     if not isinstance(value, dict):
         return value
     given = cast(dict[str, object], value)
@@ -29,7 +29,7 @@ def without_nulls(value: object) -> object:
 
 
 class Snippet(BaseModel):
-    """A piece of another file that helps: `path` as the user would name it, `text` whole lines."""
+    """A piece of another file, as context: `path` as the user would write it, and `text` in whole lines."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,16 +42,16 @@ class StreamOptions(BaseModel):
 
 
 class CompletionRequest(BaseModel):
-    """OpenAI's completion request. Unknown fields are ignored, as OpenAI's own server does."""
+    """OpenAI's completion request. Unknown fields are ignored, as by OpenAI's own server."""
 
-    model: str | None = Field(default=None, description="Informative: one server serves one model.")
+    model: str | None = Field(default=None, description="Not used: one server serves one model.")
     prompt: str = Field(max_length=MAX_TEXT_CHARS, description="Text before the cursor.")
     suffix: str | None = Field(default=None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
     max_tokens: int = Field(
         default=64,
         ge=0,
         le=MAX_TOKENS,
-        description="0 only reads the prompt into the KV cache, so that what is asked next comes sooner.",
+        description="0 only reads the prompt into the KV cache, so that the next request is faster.",
     )
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, ge=0.0, le=1.0)
@@ -62,45 +62,45 @@ class CompletionRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     seed: int | None = Field(
-        default=None, description="Any number. Holds whatever else runs, to the model's rounding."
+        default=None, description="Any number. Other requests do not change the result, except for rounding."
     )
     language: str | None = Field(
-        default=None, max_length=64, description="LSP language id; else guessed from `path`."
+        default=None, max_length=64, description="LSP language id; without it, `path` decides."
     )
     path: str | None = Field(
-        default=None, max_length=4096, description="File name; the model sees it with `snippets`."
+        default=None, max_length=4096, description="File name; the model sees it if there are `snippets`."
     )
     snippets: list[Snippet] = Field(
         default_factory=list[Snippet],
         max_length=MAX_SNIPPETS,
-        description="Oldest first, so that the KV prefix stays valid.",
+        description="Oldest first, so that the KV cache stays valid when one is added.",
     )
     mode: Mode | None = Field(
         default=None,
-        description="`raw` returns the model's words untouched; `line` and `block` stop and filter as an "
-        "editor wants; `auto` chooses between those two. Default: `auto` when `language` or `path` is given, "
-        "else `raw`.",
+        description="`raw` returns the model's text unchanged; `line` and `block` stop early and filter, as "
+        "an editor needs; `auto` chooses between these two. Default: `auto` with `language` or `path`, else "
+        "`raw`.",
     )
     rendered: bool = Field(
         default=False,
-        description="True when `prompt` is laid out for the model already, as another Acepilot sends it: its "
-        "sentinels then steer the model; else they are taken for text of a file, and broken up.",
+        description="True if `prompt` is already laid out for the model, as another Acepilot sends it. Its "
+        "sentinels then steer the model; otherwise they count as text of a file, and are broken up.",
     )
     time_limit_ms: int | None = Field(
         default=None,
         ge=0,
         le=600_000,
-        description="Counted from the first token. When it is over, the text ends with its last whole line, "
-        "as soon as there is one.",
+        description="Counted from the first token. After it, the text ends with its last complete line, as "
+        "soon as there is one.",
     )
-    echo: bool = Field(default=False, description="The prompt comes first in the text; `raw` mode only.")
+    echo: bool = Field(default=False, description="Put the prompt before the text; `raw` mode only.")
     logprobs: int | None = Field(
         default=None,
         ge=0,
         le=5,
-        description="0: each token's natural log-probability, in `raw` mode. More, its rivals, are refused.",
+        description="0: the natural log-probability of each token, in `raw` mode. Larger values are refused.",
     )
-    best_of: int | None = Field(default=None, description="Refused, unless it is `n`.")
+    best_of: int | None = Field(default=None, description="Refused, unless equal to `n`.")
 
     @property
     def asked_mode(self) -> Mode:
@@ -114,14 +114,14 @@ class CompletionRequest(BaseModel):
     @field_validator("prompt", mode="before")
     @classmethod
     def _one_prompt(cls, value: object) -> object:
-        """OpenAI allows a list of prompts, or of tokens; one call here answers one text."""
+        """Take the prompt out of a list. OpenAI allows several prompts, and tokens; this server does not."""
         if not isinstance(value, list):
             return value
         items = cast(list[object], value)
         if any(isinstance(item, int | list) for item in items):
-            raise ValueError("token numbers are not taken, since they are another model's: send text")
+            raise ValueError("token numbers are not supported: send text")
         if len(items) != 1:
-            raise ValueError("one request answers one prompt: send several requests")
+            raise ValueError("a request has one prompt: send several requests")
         return items[0]
 
     @field_validator("stop", mode="before")
@@ -134,13 +134,13 @@ class CompletionRequest(BaseModel):
         if self.best_of is not None and self.best_of != self.n:
             raise ValueError("`best_of` is not supported: ask for `n` candidates instead")
         if self.echo and (self.suffix or self.asked_mode != "raw"):
-            raise ValueError("`echo` is for plain prompts: leave it out with `suffix`, `language` or `path`")
+            raise ValueError("`echo` does not go with `suffix`, `language` or `path`: leave it out")
         if self.logprobs is not None:
             if self.logprobs > 0:
-                raise ValueError("`logprobs` beyond 0 are not supported: 0 tells the chosen tokens' own")
+                raise ValueError("`logprobs` above 0 is not supported: 0 returns those of the chosen tokens")
             if self.echo or self.stream or self.asked_mode != "raw":
                 raise ValueError(
-                    "`logprobs` are for plain, whole answers: leave out `echo`, `stream`, `language`, `path`"
+                    "`logprobs` does not go with `echo`, `stream`, `language` or `path`: leave out either"
                 )
         return self
 
@@ -152,44 +152,46 @@ class Usage(BaseModel):
 
 
 class PromptReport(BaseModel):
-    """What the model was shown, in tokens. No text: a trail never holds code."""
+    """The size of the prompt and its parts. It holds no text: a trail never holds code."""
 
     prefix_tokens: int
     suffix_tokens: int
     snippet_tokens: int
     snippets_used: int
-    clipped: bool = Field(description="True when the prompt was too long and lost its far ends.")
+    clipped: bool = Field(description="True if prefix or suffix was too long, and was cut at its far end.")
     dropped_chars: int = Field(description="Characters of prefix and suffix that did not fit.")
-    fim: str | None = Field(description="Name of the fill-in-the-middle format, or null: prefix only.")
+    fim: str | None = Field(
+        description="Name of the fill-in-the-middle format; null if the prompt had no suffix."
+    )
 
 
 class FilterReport(BaseModel):
     """A filter or early stop that changed the text."""
 
     name: str
-    removed_chars: int = Field(description="Negative where characters were added (indentation).")
-    dropped: bool = Field(default=False, description="True when it left nothing.")
+    removed_chars: int = Field(description="Negative if characters were added.")
+    dropped: bool = Field(default=False, description="True if nothing was left.")
 
 
 class SuffixChoice(BaseModel):
-    """How the code after the cursor decided between drafts, for a model without fill-in-the-middle.
+    """How the code after the cursor chose between drafts, for a model without fill-in-the-middle.
 
-    `nats`: natural log-probability of that code after a text, less what it is with nothing inserted.
+    `nats` are the natural log-probability of that code after a draft, minus that without a draft.
     """
 
     drafts: int
-    texts: int = Field(description="Different texts compared: drafts, and drafts up to the end of a line.")
+    texts: int = Field(description="Texts compared: drafts, and drafts cut at the end of a line.")
     chosen: int | None = Field(
-        default=0, description="Number of the draft; 0 is the greedy one; null: none of them."
+        default=0, description="Number of the draft; 0 is the greedy one; null: no draft."
     )
-    chosen_nats: float | None = Field(default=None, description="Null where there was nothing to compare.")
-    greedy_nats: float | None = Field(default=None, description="Of the whole greedy draft.")
+    chosen_nats: float | None = Field(default=None, description="Null if there was nothing to compare.")
+    greedy_nats: float | None = Field(default=None, description="`nats` of the whole greedy draft.")
     scored_tokens: int = 0
     score_ms: float = 0.0
 
 
 class Trail(BaseModel):
-    """Why this completion, or why nothing. Counts, names and times only, never code."""
+    """Why the server answered as it did. It holds counts, names and times, never code."""
 
     id: str
     model: str
@@ -204,37 +206,37 @@ class Trail(BaseModel):
     finish_reason: FinishReason | None = None
     generated_tokens: int = 0
     offered_chars: list[int] = Field(
-        default_factory=list[int], description="Length of each choice as it is offered, in UTF-16 code units."
+        default_factory=list[int], description="Length of each choice as offered, in UTF-16 code units."
     )
     queue_ms: float = 0.0
     first_token_ms: float | None = None
     total_ms: float | None = None
-    reason: str = Field(default="", description="One sentence: why there is a completion, or none.")
+    reason: str = Field(default="", description="One sentence: why there is a completion, or why not.")
 
 
 class AcepilotInfo(BaseModel):
-    """Acepilot's own part of a completion response; in a stream, of its last chunk."""
+    """Acepilot's additions to a completion response; in a stream, to the last chunk."""
 
     clipped: bool = False
     text: str | None = Field(
         default=None,
-        description="Streams only: the final text of choice 0. The deltas are the model's words as they "
-        "came; where a filter then cut something, this text is the one to insert.",
+        description="Streams only: the final text of choice 0, which is the one to insert. It differs from "
+        "the streamed text if a filter cut something at the end.",
     )
     cache: CacheSource = "none"
     reason: str = ""
 
 
 class LogProbs(BaseModel):
-    """Natural log-probabilities of a text's tokens. A character of several tokens is one, with their sum.
+    """Natural log-probabilities of a text's tokens. Several tokens of one character count as one token.
 
-    Where a token ends is found by counting: some are told a few characters early, the values all the same.
+    The ends of tokens are counted in characters, and may be a few characters early; the values are exact.
     """
 
     tokens: list[str]
     token_logprobs: list[float]
     top_logprobs: None = None
-    text_offset: list[int] = Field(description="Where each begins in the text, in characters.")
+    text_offset: list[int] = Field(description="Where each token begins in the text, in characters.")
 
 
 class Choice(BaseModel):
@@ -245,7 +247,7 @@ class Choice(BaseModel):
 
 
 class CompletionResponse(BaseModel):
-    """OpenAI's completion response; one chunk of it when streamed. `id` opens `/v1/explain/{id}`."""
+    """OpenAI's completion response, or one chunk of a stream. `/v1/explain/{id}` explains it."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"
@@ -277,7 +279,7 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """`GET /ready`: 200 when `status` is `ready`, else 503 with the same body and the reason."""
+    """Answer of `GET /ready`: 200 if `status` is `ready`, else 503 with the reason in `detail`."""
 
     status: Literal["loading", "ready", "failed"]
     model: str

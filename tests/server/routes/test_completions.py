@@ -161,15 +161,15 @@ def test_what_is_not_json_is_422(serve: Serve, scripted: Any) -> None:
     ("body", "sentence"),
     [
         ({"best_of": 3}, "ask for `n` candidates"),
-        ({"logprobs": 3}, "`logprobs` beyond 0"),
+        ({"logprobs": 3}, "`logprobs` above 0"),
         ({"logprobs": 0, "stream": True}, "leave out"),
         ({"logprobs": 0, "language": "python"}, "leave out"),
         ({"logprobs": 0, "echo": True}, "leave out"),
-        ({"echo": True, "suffix": "y"}, "`echo` is for plain prompts"),
-        ({"echo": True, "path": "a.py"}, "`echo` is for plain prompts"),
-        ({"prompt": [1, 2, 3]}, "token numbers are not taken"),
-        ({"prompt": [[1, 2, 3]]}, "token numbers are not taken"),
-        ({"prompt": ["a", "b"]}, "one request answers one prompt"),
+        ({"echo": True, "suffix": "y"}, "`echo` does not go with `suffix`"),
+        ({"echo": True, "path": "a.py"}, "`echo` does not go with `suffix`"),
+        ({"prompt": [1, 2, 3]}, "token numbers are not supported"),
+        ({"prompt": [[1, 2, 3]]}, "token numbers are not supported"),
+        ({"prompt": ["a", "b"]}, "a request has one prompt"),
     ],
 )
 def test_what_is_not_served_is_refused_in_a_sentence(
