@@ -79,14 +79,20 @@ story: .venv/.installed-dev
 story-report: .venv/.installed-dev
 	$(BIN)/python -m story --report $(STORY)
 
-# What Node builds is committed, so that users need no npm; these two do.
+# The committed bundles, so that users need no npm. The playground's protocol types come from the server's OpenAPI.
+# web-check fails if the types or the bundles do not match their sources.
 BUNDLES := server/playground eval_humaneval/runtime
+PROTOCOL := $(BIN)/python -m dev.openapi | npm --prefix server/playground run protocol
 
-web:
-	for bundle in $(BUNDLES); do (cd $$bundle && npm ci --no-audit --no-fund && npm run build) || exit 1; done
+web: .venv/.installed-run
+	for bundle in $(BUNDLES); do (cd $$bundle && npm ci --no-audit --no-fund) || exit 1; done
+	$(PROTOCOL)
+	for bundle in $(BUNDLES); do (cd $$bundle && npm run build) || exit 1; done
 
-web-check:
-	for bundle in $(BUNDLES) editors/vscode; do (cd $$bundle && npm ci --no-audit --no-fund && npm run check) || exit 1; done
+web-check: .venv/.installed-run
+	for bundle in $(BUNDLES) editors/vscode; do (cd $$bundle && npm ci --no-audit --no-fund) || exit 1; done
+	$(PROTOCOL) -- --check
+	for bundle in $(BUNDLES) editors/vscode; do (cd $$bundle && npm run check) || exit 1; done
 
 # The extension for VS Code, as a file to install.
 vsix:

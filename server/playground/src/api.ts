@@ -1,60 +1,10 @@
-/** The page's only door to the server: the contract of acepilot/protocol.py, over fetch. */
+/** Every request from the page to the server. The types are the server's own (see `make web`). */
 
-export interface Ready {
-  status: "loading" | "ready" | "failed";
-  model: string;
-  engine: string | null;
-  detail: string;
-}
+import type { CompletionRequest, CompletionResponse, ErrorResponse, ModelCard, ModelList, Ready, Trail } from "./protocol";
 
-export interface ModelCard {
-  id: string;
-  engine: string;
-  context_tokens: number;
-  fim: string | null;
-}
+type PlaygroundRequest = Pick<CompletionRequest, "prompt" | "suffix" | "language" | "path" | "max_tokens">;
 
-export interface CompletionRequest {
-  prompt: string;
-  suffix: string;
-  language: string;
-  path: string;
-  max_tokens: number;
-}
-
-export interface CompletionChunk {
-  id: string;
-  choices: { index: number; text: string; finish_reason: string | null }[];
-  acepilot?: { text: string | null; reason: string } | null;
-}
-
-export interface Trail {
-  id: string;
-  model: string;
-  engine: string;
-  language: string | null;
-  mode: "line" | "block" | "raw";
-  prompt: {
-    prefix_tokens: number;
-    suffix_tokens: number;
-    snippet_tokens: number;
-    snippets_used: number;
-    clipped: boolean;
-    dropped_chars: number;
-    fim: string | null;
-  } | null;
-  cache: "none" | "response" | "typed_through";
-  early_stop: string | null;
-  filters: { name: string; removed_chars: number; dropped: boolean }[];
-  finish_reason: "stop" | "length" | "cancelled" | null;
-  generated_tokens: number;
-  queue_ms: number;
-  first_token_ms: number | null;
-  total_ms: number | null;
-  reason: string;
-}
-
-/** The server answered, with a refusal: `message` is the server's sentence on what to do. */
+/** The server refused the request. `message` is the server's sentence, which says what to do. */
 export class Refused extends Error {
   constructor(
     readonly status: number,
@@ -65,7 +15,7 @@ export class Refused extends Error {
   }
 }
 
-/** No answer, or an answer that broke off. */
+/** The server did not answer, or its answer broke off. */
 export class Unreachable extends Error {}
 
 const TOKEN_KEY = "acepilot-token";
@@ -94,8 +44,7 @@ async function refusal(response: Response): Promise<Refused> {
 }
 
 function errorMessage(body: unknown): string | null {
-  const error = (body as { error?: { message?: unknown } } | null)?.error;
-  return typeof error?.message === "string" ? error.message : null;
+  return (body as Partial<ErrorResponse> | null)?.error?.message ?? null;
 }
 
 async function getJson<T>(path: string): Promise<T> {
@@ -104,7 +53,7 @@ async function getJson<T>(path: string): Promise<T> {
   return (await response.json()) as T;
 }
 
-/** `loading` and `failed` come with status 503 and the same body. */
+/** Gets the server's state. The states `loading` and `failed` come with HTTP status 503 and the same body. */
 export async function getReady(): Promise<Ready> {
   const response = await call("/ready");
   if (response.status !== 200 && response.status !== 503) throw await refusal(response);
@@ -116,18 +65,18 @@ export async function getReady(): Promise<Ready> {
 }
 
 export async function getModel(): Promise<ModelCard | undefined> {
-  return (await getJson<{ data: ModelCard[] }>("/v1/models")).data[0];
+  return (await getJson<ModelList>("/v1/models")).data[0];
 }
 
 export function getTrail(id: string): Promise<Trail> {
   return getJson<Trail>(`/v1/explain/${encodeURIComponent(id)}`);
 }
 
-/** Chunks as they come. Returns at `[DONE]`; throws Unreachable when the stream ends before it. */
+/** Yields chunks as they arrive. Returns at `[DONE]`; throws Unreachable if the stream ends before it. */
 export async function* streamCompletion(
-  request: CompletionRequest,
+  request: PlaygroundRequest,
   signal: AbortSignal,
-): AsyncGenerator<CompletionChunk> {
+): AsyncGenerator<CompletionResponse> {
   const response = await call("/v1/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -137,7 +86,7 @@ export async function* streamCompletion(
   if (!response.ok || !response.body) throw await refusal(response);
   for await (const data of serverSentData(response.body, signal)) {
     if (data === "[DONE]") return;
-    const chunk = JSON.parse(data) as CompletionChunk;
+    const chunk = JSON.parse(data) as CompletionResponse;
     const failure = errorMessage(chunk);
     if (failure !== null) throw new Refused(500, failure);
     yield chunk;

@@ -1,4 +1,4 @@
-/** What the page's parts share to build elements: no innerHTML anywhere, so no text can become markup. */
+/** Helpers to build and find elements. None sets innerHTML, so that no text can become markup. */
 
 type Attributes = Record<string, string>;
 
@@ -9,7 +9,7 @@ export function h(tag: string, attributes: Attributes = {}, ...children: (Node |
   return element;
 }
 
-/** An element that index.html promises; the page cannot work without it. */
+/** Returns an element of index.html; throws if the page has none of this type. */
 export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const element = document.getElementById(id);
   if (!(element instanceof type)) throw new Error(`index.html has no ${type.name} with the id ${id}`);

@@ -1,4 +1,4 @@
-/** The editor's own parts: what any code editor has, in the page's colours. */
+/** The code editor: CodeMirror's standard features, in the page's colours. */
 
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { HighlightStyle, bracketMatching, indentOnInput, syntaxHighlighting } from "@codemirror/language";
@@ -11,7 +11,7 @@ import { languages } from "./languages";
 import type { Sample } from "./samples";
 import { openFile } from "./suggest";
 
-/** Colours are CSS variables of style.css, so that light and dark need no second theme. */
+/** The colours are CSS variables of style.css, so that light and dark mode share one theme. */
 const colours = HighlightStyle.define([
   { tag: [tags.keyword, tags.modifier, tags.operatorKeyword], color: "var(--syntax-keyword)" },
   { tag: [tags.string, tags.regexp, tags.attributeValue, tags.special(tags.string)], color: "var(--syntax-string)" },
@@ -49,7 +49,7 @@ export function newState(file: Sample, suggesting: Extension): EditorState {
     selection: { anchor: file.cursor },
     extensions: [
       suggesting,
-      ghost, // before the other keymaps: Tab accepts when there is something to accept
+      ghost, // before the other keymaps, so that Tab accepts a suggestion if there is one
       openFile.of({ path: file.path, language: file.language }),
       lineNumbers(),
       highlightActiveLine(),

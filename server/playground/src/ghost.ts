@@ -1,18 +1,18 @@
-/** Ghost text in the editor: one suggestion at the cursor, kept while the user types along it. */
+/** Ghost text: one suggestion at the cursor, which stays while the user types its characters. */
 
 import { EditorSelection, StateEffect, StateField, type Extension, type Transaction } from "@codemirror/state";
 import { Decoration, EditorView, WidgetType, keymap, type Command } from "@codemirror/view";
 
-/** `text` starts at `from`; the first `typed` characters of it already stand in the document. */
+/** `text` starts at `from`; its first `typed` characters are in the document already. */
 interface Ghost {
   readonly from: number;
   readonly text: string;
   readonly typed: number;
 }
 
-/** A suggestion is awaited at this position; nothing to show yet. */
+/** A suggestion for this position was requested; there is no text yet. */
 export const beginGhost = StateEffect.define<number>();
-/** All of the suggestion that has come so far. */
+/** The whole text of the suggestion received so far. */
 export const growGhost = StateEffect.define<string>();
 export const clearGhost = StateEffect.define<null>();
 
@@ -66,11 +66,11 @@ class GhostWidget extends WidgetType {
     const element = document.createElement("span");
     element.className = "ghost";
     element.textContent = this.text;
-    element.setAttribute("aria-hidden", "true"); // the status line speaks for it
+    element.setAttribute("aria-hidden", "true"); // screen readers read the status line
     return element;
   }
 
-  /** The cursor is drawn before the first line: the box of a suggestion of several lines would stretch it. */
+  /** Returns the start of the first line: the box of a suggestion of several lines would stretch the cursor. */
   override coordsAt(element: HTMLElement): { left: number; right: number; top: number; bottom: number } | null {
     const first = element.getClientRects()[0];
     return first ? { left: first.left, right: first.left, top: first.top, bottom: first.bottom } : null;
@@ -81,7 +81,7 @@ class GhostWidget extends WidgetType {
   }
 }
 
-/** The part of the suggestion that is not in the document yet. */
+/** Returns the part of the suggestion that is not in the document yet. */
 export function ghostText(view: EditorView): string {
   const ghost = view.state.field(ghostField);
   return ghost ? ghost.text.slice(ghost.typed) : "";
@@ -104,7 +104,7 @@ const acceptAll: Command = (view) => {
   return text !== "";
 };
 
-/** White space, then one word or one run of signs. */
+/** White space, then one word or a run of punctuation. */
 const NEXT_WORD = /^\s*(?:[\p{L}\p{N}_$]+|[^\p{L}\p{N}_$\s]+|$)/u;
 
 const acceptWord: Command = (view) => {
@@ -115,13 +115,13 @@ const acceptWord: Command = (view) => {
   return true;
 };
 
-/** How long after Escape the Tab key leaves the editor, in milliseconds. */
+/** For this long after Escape, the Tab key leaves the editor. */
 const LEAVE_MS = 2000;
 
 const dismiss: Command = (view) => {
   if (!view.state.field(ghostField)) return false;
   view.dispatch({ effects: clearGhost.of(null) });
-  view.setTabFocusMode(LEAVE_MS); // as the editor does by itself where no key binding takes Escape
+  view.setTabFocusMode(LEAVE_MS); // CodeMirror does this itself only if no key binding handles Escape
   return true;
 };
 

@@ -1,4 +1,4 @@
-/** The languages of the picker, by LSP id, with their highlighting. */
+/** The languages in the language menu, by LSP id, with their highlighting. */
 
 import { cpp } from "@codemirror/lang-cpp";
 import { css } from "@codemirror/lang-css";

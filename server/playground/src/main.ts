@@ -1,4 +1,4 @@
-/** The playground: puts the editor, the suggestions, the server's state and the reason trail together. */
+/** The playground: connects the editor, the suggestions, the server's state and the reason trail. */
 
 import { Prec, type EditorState } from "@codemirror/state";
 import { EditorView, keymap } from "@codemirror/view";
@@ -29,7 +29,7 @@ const page = {
   trail: byId("trail", HTMLElement),
 };
 
-function say(text: string, tone: "calm" | "busy" | "bad" = "calm"): void {
+function showMessage(text: string, tone: "calm" | "busy" | "bad" = "calm"): void {
   page.message.textContent = text;
   page.message.dataset["tone"] = tone;
 }
@@ -42,37 +42,37 @@ async function showTrail(id: string, offered: boolean): Promise<void> {
   latest = id;
   try {
     const trail = await getTrail(id);
-    if (latest !== id) return; // a later completion was faster
+    if (latest !== id) return; // a later completion has replaced this one
     page.trail.replaceChildren(renderTrail(trail, offered));
-    if (!offered && trail.reason) say(trail.reason);
+    if (!offered && trail.reason) showMessage(trail.reason);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
-    if (latest === id) page.trail.replaceChildren(h("p", { class: "muted" }, `There is no trail for this one: ${text}`));
+    if (latest === id) page.trail.replaceChildren(h("p", { class: "muted" }, `There is no trail for this completion: ${text}`));
   }
 }
 
 // Suggestions
 
 const suggester = new Suggester({
-  asking: () => say("Asking…", "busy"),
+  asking: () => showMessage("Asking…", "busy"),
   answered: (id, offered) => {
-    if (ghostText(view)) say(`${described(offered)}: Tab accepts`);
-    else if (offered) say("Typed to its end");
-    else say("No suggestion");
+    if (ghostText(view)) showMessage(`${described(offered)}: Tab accepts`);
+    else if (offered) showMessage("Typed to its end");
+    else showMessage("No suggestion");
     void showTrail(id, offered !== "");
   },
-  left: () => say(""),
-  accepted: () => say("Accepted"),
+  left: () => showMessage(""),
+  accepted: () => showMessage("Accepted"),
   failed: (error) => {
     const state = stateFrom(error);
     if (state) {
-      say("No suggestion: see the note above the editor", "bad");
+      showMessage("No suggestion: see the note above the editor", "bad");
       watch.set(state);
     } else if (error instanceof Refused && error.status === 429) {
       const wait = error.retryAfterSeconds;
-      say(wait ? `The server is busy: try again in ${wait} s` : "The server is busy: try again soon", "bad");
+      showMessage(wait ? `The server is busy: try again in ${wait} s` : "The server is busy: try again soon", "bad");
     } else {
-      say(`No suggestion: ${error instanceof Error ? error.message : String(error)}`, "bad");
+      showMessage(`No suggestion: ${error instanceof Error ? error.message : String(error)}`, "bad");
     }
   },
 });
@@ -102,21 +102,21 @@ function showServer(state: ServerState, before: ServerState): void {
   page.notice.dataset["state"] = state.kind;
   page.notice.textContent = notice(state);
   suggester.automatic = page.automatic.checked && state.kind === "ready";
-  if (state.kind === "ready") void greet(before);
+  if (state.kind === "ready") void welcome(before);
 }
 
 function notice(state: ServerState): string {
   if (state.kind === "down") {
-    return `${state.detail} Start it with “make run” or “python -m server”: this page goes on by itself.`;
+    return `${state.detail} Start it with “make run” or “python -m server”: this page continues by itself.`;
   }
   if (state.kind === "failed") return `The model could not be loaded. ${state.detail}`;
-  if (state.kind === "loading") return `The model is loading: suggestions begin by themselves. ${state.detail}`;
+  if (state.kind === "loading") return `The model is loading: suggestions start when it is ready. ${state.detail}`;
   return "";
 }
 
-async function greet(before: ServerState): Promise<void> {
-  // After a failure the user asks: a server that breaks at every answer must not be asked for ever.
-  if (before.kind === "down") say("The server answers again");
+async function welcome(before: ServerState): Promise<void> {
+  // After a failure, wait for the user: a server that fails at every answer must not be asked for ever.
+  if (before.kind === "down") showMessage("The server answers again");
   else if (suggester.automatic) void suggester.ask(view);
   try {
     const model = await getModel();
@@ -157,7 +157,7 @@ function open(file: Sample): void {
   }
   page.editor.setAttribute("aria-labelledby", entry.tab.id);
   entry.tab.scrollIntoView({ block: "nearest", inline: "nearest" });
-  say("");
+  showMessage("");
   if (suggester.automatic) void suggester.ask(view);
 }
 
@@ -203,7 +203,7 @@ page.language.addEventListener("change", () => {
 
 page.automatic.addEventListener("change", () => {
   suggester.automatic = page.automatic.checked && watch.state.kind === "ready";
-  say(page.automatic.checked ? "Suggestions come as you type" : "Suggestions come on Alt+\\");
+  showMessage(page.automatic.checked ? "Suggestions come as you type" : "Suggestions come on Alt+\\");
 });
 
 page.ask.addEventListener("click", () => {

@@ -1,4 +1,4 @@
-/** The files that a visitor can open: real code, with the cursor where a completion is wanted. */
+/** The sample files, each with the cursor at a place for a completion. */
 
 export interface Sample {
   path: string;
@@ -14,7 +14,7 @@ function sample(language: string, path: string, marked: string): Sample {
   return { path, language, text: marked.replace(CURSOR, ""), cursor };
 }
 
-/** The first of a language opens when that language is picked. */
+/** Choosing a language opens its first sample. */
 export const samples: readonly Sample[] = [
   sample(
     "vue",

@@ -1,4 +1,4 @@
-/** From a keystroke to a request: debounce, stream into the ghost, cancel what the user has left behind. */
+/** From a key to ghost text: debounce, request, stream; cancel when the user has moved on. */
 
 import { Facet } from "@codemirror/state";
 import { EditorView, type ViewUpdate } from "@codemirror/view";
@@ -11,26 +11,28 @@ export interface OpenFile {
   language: string;
 }
 
-/** Which file a state of the editor holds. */
+/** The file in an editor state. */
 export const openFile = Facet.define<OpenFile, OpenFile>({
   combine: (files) => files[0] ?? { path: "untitled", language: "plaintext" },
 });
 
 export interface Listener {
   asking(): void;
-  /** A whole answer came, `offered` when there is text in it. `id` opens its trail. */
+  /** The answer is complete. `offered` is its text, perhaps empty; `id` is for its trail. */
   answered(id: string, offered: string): void;
-  /** The user dismissed, moved away, or typed something else. */
+  /** The user dismissed the suggestion, moved the cursor, or typed other text. */
   left(): void;
   accepted(): void;
   failed(error: unknown): void;
 }
 
+/** Pause in typing after which a suggestion is requested. */
 const DEBOUNCE_MS = 120;
+/** Per suggestion, as in the language server. */
 const MAX_TOKENS = 96;
 
 export class Suggester {
-  /** Ask while the user types. */
+  /** Whether to request suggestions while the user types. */
   automatic = false;
   readonly extension = EditorView.updateListener.of((update) => this.follow(update));
   private request: AbortController | null = null;
@@ -91,7 +93,7 @@ export class Suggester {
       if (update.selectionSet) window.clearTimeout(this.timer);
       return;
     }
-    // Typing along a suggestion, live or finished, needs no new request: the answer is already here.
+    // Typing a suggestion's characters, streaming or complete, needs no new request.
     if (ghost || accepted || !this.automatic || update.view.composing) return;
     const byHand = update.transactions.some((one) => one.isUserEvent("input") || one.isUserEvent("delete"));
     window.clearTimeout(this.timer);

@@ -1,6 +1,6 @@
-/** Draws the reason trail of one completion: why this text, or why nothing. */
+/** Renders the reason trail of one completion: why this text was suggested, or why nothing was. */
 
-import type { Trail } from "./api";
+import type { Trail } from "./protocol";
 import { h } from "./dom";
 
 interface Part {
@@ -57,7 +57,7 @@ function promptSection(prompt: Trail["prompt"]): HTMLElement {
 }
 
 function timeSection(trail: Trail): HTMLElement {
-  if (trail.total_ms === null) return section("Time", null, h("p", { class: "muted" }, "Not finished."));
+  if (trail.total_ms == null) return section("Time", null, h("p", { class: "muted" }, "Not finished."));
   const total = trail.total_ms;
   const first = trail.first_token_ms ?? total;
   const parts: Part[] = [
@@ -80,22 +80,22 @@ function generationFacts(trail: Trail): [string, Node | string][] {
 }
 
 function speed(trail: Trail): string {
-  if (trail.first_token_ms === null || trail.total_ms === null || trail.generated_tokens < 2) return "";
+  if (trail.first_token_ms == null || trail.total_ms == null || trail.generated_tokens < 2) return "";
   const seconds = (trail.total_ms - trail.first_token_ms) / 1000;
   return seconds > 0 ? `, ${((trail.generated_tokens - 1) / seconds).toFixed(0)} a second` : "";
 }
 
-function filterSection(trail: Trail): HTMLElement {
-  if (trail.filters.length === 0) {
+function filterSection({ filters = [] }: Trail): HTMLElement {
+  if (filters.length === 0) {
     return section("Filters", "none fired", h("p", { class: "muted" }, "No filter changed the text."));
   }
-  const rows = trail.filters.map(({ name, removed_chars, dropped }): [string, Node] => [
+  const rows = filters.map(({ name, removed_chars, dropped }): [string, Node] => [
     name,
     dropped ? h("span", { class: "warn" }, "dropped the whole suggestion") : h("span", {}, change(removed_chars)),
   ]);
   const list = facts(rows);
   list.classList.add("filters");
-  return section("Filters", `${trail.filters.length} fired`, list);
+  return section("Filters", `${filters.length} fired`, list);
 }
 
 function change(removed: number): string {
@@ -109,10 +109,10 @@ function section(title: string, note: string | null, ...content: Node[]): HTMLEl
   return h("section", {}, heading, ...content);
 }
 
-/** A smaller share of a bar than this would be drawn larger than it is. */
-const VISIBLE = 0.004;
+/** Smallest share of a bar that is drawn: a smaller one would be drawn larger than it is. */
+const SMALLEST_SHARE = 0.004;
 
-/** A stacked bar for the eye; the list below it says the same in words, so the bar is hidden from readers. */
+/** Renders a stacked bar and a list with the same values. The bar is hidden from screen readers. */
 function bar(title: string, parts: Part[]): HTMLElement[] {
   const track = h("div", { class: "bar", "aria-hidden": "true" });
   const legend = h("ul", { class: "legend", "aria-label": title });
@@ -120,7 +120,7 @@ function bar(title: string, parts: Part[]): HTMLElement[] {
   for (const part of parts) {
     const piece = h("span", { class: part.className });
     piece.style.flexGrow = String(part.size);
-    if (part.size > total * VISIBLE) track.append(piece);
+    if (part.size > total * SMALLEST_SHARE) track.append(piece);
     legend.append(
       h("li", {}, h("i", { class: part.className, "aria-hidden": "true" }), `${part.name} `, h("b", {}, part.label)),
     );

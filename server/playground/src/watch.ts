@@ -1,4 +1,4 @@
-/** The state of the server: asked until it is ready, and again after anything went wrong. */
+/** The state of the server: checked until it is ready, and again after every failure. */
 
 import { getReady, Refused, Unreachable } from "./api";
 
@@ -6,6 +6,7 @@ export type ServerState =
   | { kind: "connecting" | "ready" | "unauthorized" }
   | { kind: "loading" | "failed" | "down"; detail: string };
 
+/** Pause before the next check in each state. */
 const PAUSE_MS = { loading: 700, failed: 3000, down: 2000 };
 
 export class ServerWatch {
@@ -16,10 +17,10 @@ export class ServerWatch {
 
   async poll(): Promise<void> {
     window.clearTimeout(this.timer);
-    this.set(await look());
+    this.set(await serverState());
   }
 
-  /** A request met this state before the next poll did. */
+  /** Sets a state that a request has found, without waiting for the next check. */
   set(state: ServerState): void {
     window.clearTimeout(this.timer);
     if (state.kind === "loading" || state.kind === "failed" || state.kind === "down") {
@@ -31,7 +32,7 @@ export class ServerWatch {
   }
 }
 
-async function look(): Promise<ServerState> {
+async function serverState(): Promise<ServerState> {
   try {
     const { status, detail } = await getReady();
     return status === "ready" ? { kind: "ready" } : { kind: status, detail };
@@ -40,7 +41,7 @@ async function look(): Promise<ServerState> {
   }
 }
 
-/** What an error says about the server as a whole, or null where only one request failed. */
+/** Returns the server state that an error shows, or null if only the one request failed. */
 export function stateFrom(error: unknown): ServerState | null {
   if (error instanceof Unreachable) return { kind: "down", detail: error.message };
   if (error instanceof Refused && error.status === 401) return { kind: "unauthorized" };
