@@ -1,7 +1,7 @@
 """Events on their way to the database: taken at once, written by one thread, in batches.
 
-Completions never wait for it. A disk that is full or read-only, or a database that is away, is said once in
-the log and in `/metrics`; events wait for it, so many, and what is lost beyond that is counted.
+Completions never wait for it. A disk that is full or read-only, or a database that does not answer, is logged
+once and shown in `/metrics`. Up to CAPACITY events are kept in memory; any more are dropped and counted.
 """
 
 import threading
