@@ -1,4 +1,4 @@
-"""The judge: what passes, what is told apart, and that equal programs run once."""
+"""Tests of the judge: outcomes, the program's surroundings, and the cache of judgements."""
 
 import asyncio
 import json
@@ -91,11 +91,11 @@ def test_text_in_any_script(judge: Judge) -> None:
     )
 
 
-def test_half_a_surrogate_fails_as_a_program(judge: Judge) -> None:
+def test_a_lone_surrogate_fails(judge: Judge) -> None:
     assert judged(judge, f"assert '\ud83d' == 'x'\n{VERDICT_MARK}\n").outcome == "failed"
 
 
-def test_a_program_without_the_mark_is_a_mistake_of_the_harness(judge: Judge) -> None:
+def test_a_program_without_the_mark_is_refused(judge: Judge) -> None:
     with pytest.raises(ValueError, match="verdict"):
         judged(judge, "print('hello')")
 
@@ -109,7 +109,7 @@ def test_compiled(judge: Judge) -> None:
     assert judged(judge, source.replace("{", "{ return 3;", 1), C).outcome == "failed"
 
 
-def test_what_the_compiler_says_is_not_the_program_speaking(judge: Judge) -> None:
+def test_the_compilers_output_is_not_the_programs(judge: Judge) -> None:
     source = f'#include <stdio.h>\n#warning "beware"\nint main() {{ {VERDICT_MARK} return 0; }}\n'
     assert (
         judged(judge, source, replace(C, compile=("/usr/bin/gcc", "-o", "main", "main.c"))).outcome
@@ -117,7 +117,7 @@ def test_what_the_compiler_says_is_not_the_program_speaking(judge: Judge) -> Non
     )
 
 
-def test_compiling_takes_of_the_same_time(judge: Judge) -> None:
+def test_compiling_counts_against_the_time_limit(judge: Judge) -> None:
     endless = replace(PYTHON, compile=("/usr/bin/python3", "-c", "while True: pass"), limits=Limits(cpu_s=1))
     assert judged(judge, PASSES, endless).outcome == "timeout"
 
@@ -129,7 +129,7 @@ def test_timeout(judge: Judge, wait: str) -> None:
     assert judgement.detail.startswith("more than ")
 
 
-def test_a_sandbox_that_breaks_is_not_the_models_failure(judge: Judge) -> None:
+def test_a_broken_sandbox_is_infrastructure(judge: Judge) -> None:
     nowhere = replace(PYTHON, run=("/usr/bin/no-such-tool", "main.py"))
     for runs in (1, 2):
         judgement = judged(judge, PASSES, nowhere)
@@ -152,13 +152,13 @@ def test_cpu_time_of_the_whole_tree(judge: Judge) -> None:
 
 
 def test_files_beside_the_program(judge: Judge, tmp_path: Path) -> None:
-    """They may lie where the sandbox's user could never read them."""
+    """The files may lie in folders that the sandbox's user cannot read."""
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     (private / "words").write_bytes(bytes(range(256)) * 4096)
     toolchain = replace(PYTHON, files={"data/words": private / "words"})
     source = f"assert open('data/words', 'rb').read() == bytes(range(256)) * 4096\n{VERDICT_MARK}\n"
-    for note in ("", "# sent once, there every time\n"):
+    for note in ("", "# the worker has the file already\n"):
         assert judged(judge, source + note, toolchain).outcome == "passed"
 
 
@@ -244,7 +244,7 @@ def test_a_line_of_another_version_is_run_again(sandbox: Sandbox, tmp_path: Path
 
 
 def test_limits_only(tmp_path: Path) -> None:
-    """Weaker, and named so; still another user than root, limits, an empty environment, and nothing left."""
+    """The weaker level: no root, limits, an empty environment, and no leftovers."""
     with Sandbox(LIMITS_ONLY, workers=1) as sandbox:
         judge = Judge(sandbox)
         source = (

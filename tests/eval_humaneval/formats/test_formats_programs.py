@@ -1,4 +1,4 @@
-"""The programs that public sets are judged by: right completions reach the verdict, wrong ones do not."""
+"""Tests of the programs of public sets: right completions reach the verdict, wrong ones do not."""
 
 import json
 import os
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 RECORDS: list[dict[str, Any]] = tomllib.loads((HERE / "formats_records.toml").read_text(encoding="utf-8"))[
     "record"
 ]
-SHARED = HERE.parents[2] / "shared" / "data"
+SHARED = HERE.parents[3] / "shared" / "data"
 
 ALWAYS_EQUAL = """\
     class Same{base}:
@@ -43,7 +43,7 @@ def load_one(record: dict[str, Any], folder: Path) -> Problem:
 
 
 def outcome(problem: Problem, completion: str, folder: Path) -> str:
-    """Of a program of our own or of a published set, run without a sandbox."""
+    """Run the program of `completion` without a sandbox, and return its outcome."""
     toolchain = ADAPTERS[problem.language].toolchain
     need_tools(toolchain)
     source = program_of(problem, completion).source
@@ -88,7 +88,7 @@ def test_right_and_wrong(record: dict[str, Any], tmp_path: Path) -> None:
         ("multipl-e/sh/HumanEval_900_evens", "    exit 0"),
     ],
 )
-def test_leaving_early_is_no_pass(id: str, completion: str, tmp_path: Path) -> None:
+def test_a_program_that_exits_early_does_not_pass(id: str, completion: str, tmp_path: Path) -> None:
     (record,) = (record for record in RECORDS if record["id"] == id)
     assert outcome(load_one(record, tmp_path), completion, tmp_path) == "failed"
 
@@ -126,7 +126,7 @@ def test_results_are_compared_as_plain_values(returned: str, passes: bool, tmp_p
 
 
 def verdicts(problems: Sequence[Problem], completions: Sequence[str | None]) -> list[str]:
-    """Ids of the Python problems that pass, all run in one process."""
+    """Run all Python problems in one process; return the ids of those that pass."""
     programs = [
         (problem.id, program_of(problem, completion or "").source.replace(VERDICT_MARK, "print(_id)"))
         for problem, completion in zip(problems, completions, strict=True)
@@ -175,7 +175,7 @@ def shared(path: str) -> tuple[Problem, ...]:
     return formats.load(str(SHARED / path)).problems
 
 
-def test_stops_spare_every_canonical(human_eval: tuple[Problem, ...]) -> None:
+def test_stops_do_not_cut_canonical_solutions(human_eval: tuple[Problem, ...]) -> None:
     published = (*human_eval, *shared("humaneval-x"), *shared("multilingual-humaneval"))
     canonicals = [problem for problem in published if problem.canonical is not None]
     assert len(canonicals) == 164 * 4

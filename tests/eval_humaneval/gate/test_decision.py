@@ -132,7 +132,7 @@ def undecided(samples: int = 10) -> tuple[Results, Results]:
     return base, run({"go": unchanged, "php": answers(7, samples=samples, harder=0.12)}, samples)
 
 
-def test_what_more_samples_decide_says_how_many() -> None:
+def test_the_report_names_the_samples_that_would_decide() -> None:
     base, candidate = undecided()
     report = judge(base, candidate)
     assert (report.verdict, EXIT_CODES[report.verdict]) == ("INCONCLUSIVE", 2)
@@ -144,7 +144,7 @@ def test_what_more_samples_decide_says_how_many() -> None:
     assert "samples per problem" in report.reasons[0]
 
 
-def test_where_problems_differ_by_themselves_it_says_how_many_problems() -> None:
+def test_the_report_names_the_problems_that_would_decide() -> None:
     """Every fourth problem is lost and as many are gained: no number of samples averages that out."""
     base = [20, 20, 0, 20] * 10
     candidate = [20, 0, 20, 20] * 10

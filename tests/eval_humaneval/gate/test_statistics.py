@@ -91,7 +91,7 @@ def test_p_value_of_flips_is_close_to_mcnemars(worse: int, better: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_changes_are_no_proof_however_one_sided(count: int) -> None:
+def test_a_few_one_sided_changes_are_no_proof(count: int) -> None:
     assert lost(count, 48).p_value(0.0) >= 0.5**count
     assert lost(count, count + 1).p_value(0.0) >= 0.5**count
 
@@ -119,7 +119,7 @@ def test_the_pool_clusters_a_problem_over_its_languages() -> None:
 
 
 @pytest.mark.parametrize("samples", [2, 10])
-def test_sampling_noise_is_told_from_what_problems_differ(samples: int) -> None:
+def test_sampling_noise_is_separated_from_the_variance_between_problems(samples: int) -> None:
     """Between two runs of one model, all of the error is sampling noise, counted once."""
     rng = np.random.default_rng(3)
     rates = rng.beta(0.2, 0.3, 20_000)
@@ -131,7 +131,7 @@ def test_sampling_noise_is_told_from_what_problems_differ(samples: int) -> None:
     assert found.error == pytest.approx(truth, rel=0.03)
 
 
-def test_one_random_sample_is_taken_for_all_the_noise_it_could_be() -> None:
+def test_one_random_sample_counts_as_the_largest_possible_noise() -> None:
     found = evidence([1, 0] * 50, [1, 0] * 50)
     assert found.base_noise == pytest.approx(np.sqrt(2 * 0.25 / 100))
     assert evidence([1, 0] * 50, [1, 0] * 50, greedy=True).base_noise == 0
@@ -150,7 +150,7 @@ def test_more_samples_or_problems_show_a_smaller_margin_as_advised() -> None:
     assert found.showable(ALPHA, 0.8, problems=0.9 * size.problems / 164) > 0.03
 
 
-def test_no_number_of_samples_shows_what_so_few_problems_may_miss() -> None:
+def test_few_problems_may_need_more_problems_not_samples() -> None:
     found = evidence([10] * 20, [5] * 20, samples=10)
     size = size_to_show(found, 4.0, ALPHA, 10)
     assert size.samples is None

@@ -1,4 +1,4 @@
-"""Small files of our own to cut holes into."""
+"""Small source files for the tests of holes."""
 
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def repository(folder: Path, files: dict[str, str]) -> Path:
 
 
 def module(number: int) -> str:
-    """A Python file like no other."""
+    """Return a Python file that differs for each `number`."""
     return "".join(
         f"def step_{number}_{at}(value_{at}, other):\n"
         f"    total_{at} = value_{at} + other * {number}\n"

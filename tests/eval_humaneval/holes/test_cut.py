@@ -1,4 +1,4 @@
-"""Which holes are cut: exact, of every kind, the same for each file whatever stands beside it."""
+"""Tests of the holes that are cut: exact, of every kind, and independent of other files."""
 
 from collections import Counter
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_where_the_cursor_stands(tmp_path: Path) -> None:
         assert hole.truth == hole.truth.strip()
 
 
-def test_what_is_no_hole(tmp_path: Path) -> None:
+def test_code_that_must_not_be_a_hole(tmp_path: Path) -> None:
     holes = cut_holes(repository(tmp_path / "shop", FILES), per_language=ALL, seed=1)
     for word in ("Copyright", "docstring", "comment", "import", "package", "first out"):
         assert not any(word in truth for truth in truths(holes)), word
@@ -93,7 +93,7 @@ def test_holes_follow_from_the_seed(tmp_path: Path) -> None:
     assert cut_holes(source, per_language=9, seed=1) != cut_holes(source, per_language=9, seed=2)
 
 
-def test_another_file_takes_places_and_moves_no_hole(tmp_path: Path) -> None:
+def test_another_file_uses_budget_and_moves_no_hole(tmp_path: Path) -> None:
     files = {f"part_{number}.py": module(number) for number in range(6)}
     few, all_ = (
         set(cut_holes(repository(tmp_path / "shop", files), per_language=n, seed=1)) for n in (30, ALL)
@@ -133,10 +133,10 @@ def test_files_that_are_not_the_users_own_writing(tmp_path: Path) -> None:
     (source / "latin.py").write_bytes("name = call('é', other)\n".encode("latin-1"))
     holes = cut_holes(source, per_language=ALL, seed=1)
     assert {hole.problem.language for hole in holes} == {"python", "vue"}
-    assert len({hole.problem.cluster for hole in holes}) == 2  # of two equal files one
+    assert len({hole.problem.cluster for hole in holes}) == 2  # equal files count once
 
 
-def test_line_ends_of_windows_are_read_as_the_corpus_reads_them(tmp_path: Path) -> None:
+def test_windows_line_ends_become_newlines(tmp_path: Path) -> None:
     (source := tmp_path / "shop").mkdir()
     (source / "a.py").write_bytes(b"\xef\xbb\xbf" + STOCK.replace("\n", "\r\n").encode())
     assert {text_of(hole) for hole in cut_holes(source, per_language=ALL, seed=1)} == {STOCK}
@@ -165,7 +165,7 @@ def test_a_corpus_gives_its_heldout_code_evenly_by_repository(tmp_path: Path) ->
     assert by_repository == {"npm:large": 6, "npm:small": 6}
 
 
-def test_nothing_to_cut_is_said(tmp_path: Path) -> None:
+def test_a_source_without_holes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no folder"):
         cut_holes(tmp_path / "nowhere", per_language=9, seed=1)
     with pytest.raises(ConfigError, match="No hole can be cut"):

@@ -1,4 +1,4 @@
-"""How near a completion comes: equality, edits, syntax, likelihood."""
+"""Tests of a completion's measures: equality, edit distance, syntax, likelihood."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_the_truth_is_exact_whatever_follows_it(holes: list[Hole]) -> None:
             assert (measures.kind, measures.block) == (hole.kind, hole.block)
 
 
-def test_white_space_at_line_ends_counts_for_nothing(holes: list[Hole]) -> None:
+def test_white_space_at_line_ends_is_ignored(holes: list[Hole]) -> None:
     block = next(hole for hole in holes if hole.kind == "block" and hole.problem.language == "python")
     assert score(block, block.truth.replace("\n", "  \n"), None).exact_match
     assert not score(block, block.truth.replace("\n", "\n "), None).exact_match
@@ -57,7 +57,7 @@ def test_nothing_is_no_answer(holes: list[Hole]) -> None:
 
 
 def test_a_component_is_parsed_inside_its_blocks_too(holes: list[Hole]) -> None:
-    """To Vue's own grammar a script is any text, and so is a directive's value."""
+    """Vue's own grammar accepts any text as a script or as a directive's value."""
     script = one(holes, "const change = props.step * times", "line")
     assert score(script, "const change = = times", None).parses is False
     assert score(script, "const change = '</script>'", None).parses is False
@@ -66,14 +66,14 @@ def test_a_component_is_parsed_inside_its_blocks_too(holes: list[Hole]) -> None:
     assert score(value, "add(props.other)", None).parses is True
 
 
-def test_where_the_original_does_not_parse_nothing_is_said(tmp_path: Path) -> None:
+def test_parses_is_unknown_if_the_original_does_not_parse(tmp_path: Path) -> None:
     broken = STOCK + "\n\ndef half(:\n"
     holes = cut_holes(repository(tmp_path / "shop", {"stock.py": broken}), per_language=1_000, seed=1)
     assert {score(hole, hole.truth, None).parses for hole in holes} == {None}
 
 
 def plain_distance(one: str, other: str) -> int:
-    """The definition, a cell at a time."""
+    """Compute the distance by its definition, a cell at a time."""
     row = list(range(len(other) + 1))
     for at, char in enumerate(one, 1):
         above, row = row, [at]

@@ -1,4 +1,4 @@
-"""Where a completion of a hole is over, in every style of language."""
+"""Tests of where a hole's completion ends, in every style of language."""
 
 import pytest
 from hypothesis import given

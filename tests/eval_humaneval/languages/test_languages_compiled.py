@@ -1,6 +1,6 @@
-"""Java, C# and C++: what their prompts look like, and that their tests tell right from wrong.
+"""Tests of Java, C# and C++: prompts, literals, and results of right and wrong solutions.
 
-The programs are our own, and run without the sandbox.
+The programs are our own and run without the sandbox.
 """
 
 import subprocess
@@ -50,7 +50,7 @@ THREE_TIMES = {
 
 
 def outcome(adapter: LanguageAdapter, spec: Spec, completion: str, folder: Path) -> str:
-    """One of "passed" and "rejected", or what the compiler said; skips where a tool is missing."""
+    """Return "passed", "rejected" or the compiler's output; skip the test if a tool is missing."""
     toolchain = adapter.toolchain
     need_tools(toolchain)
     parts = adapter.render(spec) if adapter.render else pytest.fail("nothing is rendered")

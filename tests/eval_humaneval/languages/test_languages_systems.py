@@ -1,4 +1,4 @@
-"""Tests of Go, Rust and Bash: prompts, literals, and judgements of right and wrong solutions in the sandbox."""
+"""Tests of Go, Rust and Bash: prompts, literals, and solutions judged in the sandbox."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

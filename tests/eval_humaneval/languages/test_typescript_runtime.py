@@ -1,4 +1,4 @@
-"""The committed TypeScript bundle under plain Node: what compiles, and what is a compile error."""
+"""Tests of the committed TypeScript bundle under plain Node: programs that compile, and compile errors."""
 
 import shutil
 import subprocess

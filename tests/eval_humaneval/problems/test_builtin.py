@@ -1,4 +1,4 @@
-"""The built-in problems as data, and what holds for them in every language."""
+"""Tests of the built-in problems: their data, and their rendering in every language."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_types_are_read_from_text():
 
 
 @pytest.mark.parametrize("text", ["", "integer", "list", "list[]", "dict[int, str]", "dict[str]", "list[int"])
-def test_what_is_no_type_is_refused(text: str):
+def test_a_malformed_type_is_refused(text: str):
     with pytest.raises(ValueError, match="is not a type"):
         parse_type(text)
 
@@ -45,7 +45,7 @@ def test_there_are_at_least_40_problems():
 
 
 @pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
-def test_a_problem_says_what_its_types_promise(spec: Spec):
+def test_values_have_the_declared_types(spec: Spec):
     names = [param.name for param in spec.params]
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in [spec.name, *names])
     assert set(re.findall(r"`(\w+)`", spec.text)) <= set(names)
@@ -67,7 +67,7 @@ def test_every_solution_is_of_a_problem_and_every_pair_differs(language: str):
     assert all(solution.canonical != solution.wrong for solution in found.values())
 
 
-def test_typescript_shares_what_javascript_does_alike():
+def test_typescript_shares_javascripts_solutions():
     shared, own = solutions("javascript"), solutions("typescript")
     assert set(shared) == set(own)
     assert own["chunk"] == shared["chunk"]

@@ -1,4 +1,4 @@
-"""Vue under plain Node: what the committed bundles compile and mount, and the built-in problems on them."""
+"""Tests of Vue under plain Node: the committed bundles, and the built-in problems."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ SAMPLE = (
 
 
 def judge(folder: Path, source: str) -> tuple[str, str]:
-    """What becomes of a program, and all that it printed."""
+    """Return the outcome of a program, and its output."""
     toolchain = VUE.toolchain
     for name, path in toolchain.files.items():
         (folder / name).symlink_to(path)
@@ -74,7 +74,7 @@ def by_name(name: str) -> Problem:
 
 @needs_node
 @pytest.mark.parametrize("name", SAMPLE)
-def test_a_sample_of_problems_tells_right_from_wrong(tmp_path: Path, name: str):
+def test_solutions_of_a_sample_of_problems(tmp_path: Path, name: str):
     check(tmp_path, by_name(name))
 
 
