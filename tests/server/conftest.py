@@ -116,9 +116,8 @@ def upstream_engine(tiny_engine: Engine) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def torch_engine() -> Iterator[Engine]:
     need_model("starter-tiny")
-    options = EngineOptions(
-        max_streams=16, dtype="float32", threads=1
-    )  # two threads would wait for busy cores
+    # One thread: two would wait for each other on busy cores.
+    options = EngineOptions(max_streams=16, dtype="float32", threads=1)
     engine = TorchEngine(resolve("starter-tiny"), options)
     yield engine
     engine.close()
@@ -139,6 +138,8 @@ def codegen_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]
 
 
 ENGINES = {"openvino": "tiny_engine", "torch": "torch_engine", "upstream": "upstream_engine"}
+"""Each engine's name and its fixture. A new engine gets a fixture above and a line here; then all tests of
+tests/server/engine/test_engine_conformance.py run with it."""
 
 
 @pytest.fixture(scope="session", params=[*ENGINES, "codegen"])

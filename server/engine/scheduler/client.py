@@ -10,23 +10,7 @@ from acepilot.errors import EngineFailed, ModelBroken
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineLoad, GenerationRequest, TokenCounts
 from server.engine.inbox import Inbox
-from server.engine.scheduler.messages import (
-    CancelSequence,
-    FromWorker,
-    Opened,
-    OpeningFailed,
-    Progress,
-    Score,
-    SequenceFailed,
-    ServerEnd,
-    StartSequence,
-    StepDone,
-    StopWorker,
-    ToWorker,
-    WorkerEnd,
-    WorkerOptions,
-    WorkerProgram,
-)
+from server.engine.scheduler import messages
 
 STOP_TIMEOUT_S = 5.0
 """Seconds for the worker to end by itself. A step takes less; after that the process is killed."""
@@ -38,9 +22,11 @@ class WorkerClient:
     Starting blocks until the model is open. Raises ModelBroken.
     """
 
-    def __init__(self, program: WorkerProgram, model: ModelFolder, options: WorkerOptions) -> None:
+    def __init__(
+        self, program: messages.WorkerProgram, model: ModelFolder, options: messages.WorkerOptions
+    ) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of the server's threads
-        ends: tuple[ServerEnd, WorkerEnd] = spawn.Pipe()
+        ends: tuple[messages.ServerEnd, messages.WorkerEnd] = spawn.Pipe()
         self._pipe, worker_end = ends
         self._process = spawn.Process(
             target=program.run, args=(worker_end, model, options), name=f"{program.name}-worker", daemon=True
@@ -49,10 +35,10 @@ class WorkerClient:
         worker_end.close()
         self.opened = self._receive_opened(program, model)
         self._send_lock = threading.Lock()
-        self._inboxes: dict[int, Inbox[Progress]] = {}
+        self._inboxes: dict[int, Inbox[messages.Progress]] = {}
         self._numbers = itertools.count(1)
         self._end_reason = ""
-        self._last_step = StepDone([], 0.0, TokenCounts())
+        self._last_step = messages.StepDone([], 0.0, TokenCounts())
         self._reader = threading.Thread(target=self._read, name=f"{program.name}-reader", daemon=True)
         self._reader.start()
 
@@ -66,8 +52,8 @@ class WorkerClient:
 
     @contextlib.contextmanager
     def sequence(
-        self, token_ids: list[int], task: GenerationRequest | Score
-    ) -> Generator[Inbox[Progress], None, None]:
+        self, token_ids: list[int], task: GenerationRequest | messages.Score
+    ) -> Generator[Inbox[messages.Progress], None, None]:
         """Start a sequence and yield the inbox for its progress, which raises EngineFailed.
 
         Leaving the context before the sequence has finished cancels it.
@@ -77,18 +63,18 @@ class WorkerClient:
         number = next(self._numbers)
         inbox = self._inboxes[number] = Inbox()
         try:
-            self._send(StartSequence(number, token_ids, task))
+            self._send(messages.StartSequence(number, token_ids, task))
             yield inbox
         finally:
             if self._inboxes.pop(number, None) is not None:
                 with contextlib.suppress(EngineFailed):
-                    self._send(CancelSequence(number))
+                    self._send(messages.CancelSequence(number))
 
     def close(self) -> None:
         """End the worker. Running sequences get EngineFailed."""
         self._end_reason = self._end_reason or "The engine was closed."
         with contextlib.suppress(OSError):
-            self._pipe.send(StopWorker())
+            self._pipe.send(messages.StopWorker())
         self._process.join(STOP_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
@@ -96,20 +82,22 @@ class WorkerClient:
         self._reader.join(STOP_TIMEOUT_S)
         self._pipe.close()
 
-    def _receive_opened(self, program: WorkerProgram, model: ModelFolder) -> Opened:
+    def _receive_opened(self, program: messages.WorkerProgram, model: ModelFolder) -> messages.Opened:
         try:
             answer = self._pipe.recv()
         except EOFError:
             self._process.join()
-            answer = OpeningFailed(
+            answer = messages.OpeningFailed(
                 f"its process crashed (exit code {self._process.exitcode}): the file may be damaged."
             )
-        if isinstance(answer, Opened):
+        if isinstance(answer, messages.Opened):
             return answer
-        reason = answer.reason if isinstance(answer, OpeningFailed) else "it sent an unexpected message."
+        reason = (
+            answer.reason if isinstance(answer, messages.OpeningFailed) else "it sent an unexpected message."
+        )
         raise ModelBroken(f"{program.name} cannot open {model.path}: {reason} It reads {program.reads}.")
 
-    def _send(self, message: ToWorker) -> None:
+    def _send(self, message: messages.ToWorker) -> None:
         if self._end_reason:
             raise EngineFailed(self._end_reason)
         try:
@@ -127,10 +115,10 @@ class WorkerClient:
         for number in list(self._inboxes):
             self._fail(number, self._end_reason)
 
-    def _take(self, message: FromWorker) -> None:
-        if isinstance(message, SequenceFailed):
+    def _take(self, message: messages.FromWorker) -> None:
+        if isinstance(message, messages.SequenceFailed):
             self._fail(message.number, message.reason)
-        elif isinstance(message, StepDone):
+        elif isinstance(message, messages.StepDone):
             self._last_step = message
             for progress in message.progress:
                 inbox = self._inboxes.get(progress.number)

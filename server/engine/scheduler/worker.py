@@ -16,19 +16,7 @@ import structlog
 
 from acepilot.errors import EngineFailed
 from server.engine.base import Delta, EngineOptions
-from server.engine.scheduler.messages import (
-    CancelSequence,
-    Opened,
-    OpeningFailed,
-    Progress,
-    Score,
-    SequenceFailed,
-    StartSequence,
-    StepDone,
-    StopWorker,
-    WorkerEnd,
-    WorkerOptions,
-)
+from server.engine.scheduler import messages
 from server.engine.scheduler.sampling import GREEDY_BELOW, Draw, Logits, choose, log_probs
 from server.engine.scheduler.schedule import Part, Schedule, StepLimits
 from server.engine.scheduler.sequence import ScheduledSequence, new_sequence
@@ -51,10 +39,12 @@ class ServedModel:
     decode: Callable[[list[int]], str]
     ends: frozenset[int]
     limits: StepLimits
-    opened: Opened
+    opened: messages.Opened
 
 
-def serve(pipe: WorkerEnd, open_model: Callable[[], ServedModel], options: WorkerOptions) -> None:
+def serve(
+    pipe: messages.WorkerEnd, open_model: Callable[[], ServedModel], options: messages.WorkerOptions
+) -> None:
     """Run a worker process from start to end; returns when the server closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the server decides
     structlog.configure(
@@ -65,14 +55,14 @@ def serve(pipe: WorkerEnd, open_model: Callable[[], ServedModel], options: Worke
         try:
             model = open_model()
         except Exception as error:  # the server reports it, whatever its type
-            pipe.send(OpeningFailed(_first_line(error)))
+            pipe.send(messages.OpeningFailed(_first_line(error)))
             return
         pipe.send(model.opened)
         worker = Worker(model, options.engine, pipe.send)
         while worker.failures < FAILURES_IN_A_ROW:
             while pipe.poll(0 if worker.has_work else None):
                 message = pipe.recv()
-                if isinstance(message, StopWorker):
+                if isinstance(message, messages.StopWorker):
                     return
                 worker.take(message)
             worker.step()
@@ -82,7 +72,10 @@ class Worker:
     """The worker without its pipe: it calls `send` with each message."""
 
     def __init__(
-        self, model: ServedModel, options: EngineOptions, send: Callable[[StepDone | SequenceFailed], None]
+        self,
+        model: ServedModel,
+        options: EngineOptions,
+        send: Callable[[messages.StepDone | messages.SequenceFailed], None],
     ) -> None:
         self._model = model
         self._options = options
@@ -96,8 +89,8 @@ class Worker:
     def has_work(self) -> bool:
         return self.schedule.has_work
 
-    def take(self, message: StartSequence | CancelSequence) -> None:
-        if isinstance(message, CancelSequence):
+    def take(self, message: messages.StartSequence | messages.CancelSequence) -> None:
+        if isinstance(message, messages.CancelSequence):
             if message.number in self.outputs:
                 self._remove(self.outputs[message.number].sequence)
             return
@@ -105,7 +98,7 @@ class Worker:
         try:
             sequence = new_sequence(message, row_tokens, prompt_lookup=self._options.prompt_lookup)
         except EngineFailed as error:
-            self._send(SequenceFailed(message.number, error.message))
+            self._send(messages.SequenceFailed(message.number, error.message))
             return
         self.outputs[message.number] = SequenceOutput(sequence, self._model.decode)
         self.schedule.add(sequence)
@@ -122,14 +115,14 @@ class Worker:
             self._fail(_first_line(error))
             return
         self.failures = 0
-        progress: list[Progress] = []
+        progress: list[messages.Progress] = []
         end = 0
         for part in step.parts:
             begin, end = end, end + part.row_slice.logits
             progress += self._settled(part, logits[begin:end], choices[begin:end])
-        self._send(StepDone(progress, self.rows.busy_ratio, replace(self.schedule.counts)))
+        self._send(messages.StepDone(progress, self.rows.busy_ratio, replace(self.schedule.counts)))
 
-    def _settled(self, part: Part, logits: Logits, choices: list[int]) -> list[Progress]:
+    def _settled(self, part: Part, logits: Logits, choices: list[int]) -> list[messages.Progress]:
         """Take in one sequence's result, and return its progress, if any."""
         sequence = part.sequence
         output = self.outputs[sequence.number]
@@ -140,7 +133,7 @@ class Worker:
         if not (new_tokens or scores or sequence.finish):
             return []
         delta = Delta(output.new_text(new_tokens), len(new_tokens), sequence.finish)
-        return [Progress(sequence.number, delta, scores)]
+        return [messages.Progress(sequence.number, delta, scores)]
 
     def _remove(self, sequence: ScheduledSequence) -> None:
         del self.outputs[sequence.number]
@@ -152,7 +145,9 @@ class Worker:
         hint = " Lower max_streams or kv_cache_gb." if "memory" in reason.lower() else ""
         for sequence in self.schedule.remove_running():
             del self.outputs[sequence.number]
-            self._send(SequenceFailed(sequence.number, f"The engine failed in a step: {reason}{hint}"))
+            self._send(
+                messages.SequenceFailed(sequence.number, f"The engine failed in a step: {reason}{hint}")
+            )
 
 
 class SequenceOutput:
@@ -161,20 +156,20 @@ class SequenceOutput:
     def __init__(self, sequence: ScheduledSequence, decode: Callable[[list[int]], str]) -> None:
         self.sequence = sequence
         task = sequence.start.task
-        self._random = np.random.default_rng(0 if isinstance(task, Score) else task.seed)
+        self._random = np.random.default_rng(0 if isinstance(task, messages.Score) else task.seed)
         self._text = TextStream(decode, sequence.start.token_ids[-1])
 
     def draws(self, part: Part) -> list[Draw | None]:
         """Return how to choose a token from each of the part's logits."""
         task, count = self.sequence.start.task, part.row_slice.logits
-        if isinstance(task, Score) or task.temperature < GREEDY_BELOW:
+        if isinstance(task, messages.Score) or task.temperature < GREEDY_BELOW:
             return [None] * count
         return [Draw(task.temperature, task.top_p, float(self._random.random())) for _ in range(count)]
 
     def scores(self, part: Part, logits: Logits) -> list[float]:
         """Return the log probabilities of the given tokens that follow the positions with logits."""
         count = part.row_slice.logits
-        if not isinstance(self.sequence.start.task, Score) or not count:
+        if not isinstance(self.sequence.start.task, messages.Score) or not count:
             return []
         end = part.row_slice.end + 1
         return log_probs(logits, self.sequence.start.token_ids[end - count : end])

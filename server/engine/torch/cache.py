@@ -63,15 +63,10 @@ class KvCache:
             rows[target, :, :tokens] = rows[source, :, :tokens]
 
 
-def free_gpu_bytes(device: torch.device) -> int | None:
-    """Return the free memory of a GPU, or None for a CPU."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-
-
 def affordable_slots(
     shape: CacheShape, dtype: torch.dtype, options: EngineOptions, free_gpu_bytes: int | None
 ) -> int:
-    """Return how many rows fit `kv_cache_gb` and, on a GPU, its free memory.
+    """Return how many rows fit `kv_cache_gb` and, on a GPU, its free memory (None: the cache is on a CPU).
 
     Raises ModelBroken if not even one fits.
     """

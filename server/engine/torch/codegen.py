@@ -52,7 +52,7 @@ class ParallelDecoder(nn.Module):
         self._frequencies = nn.Buffer(frequencies, persistent=False)
 
     def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
-        """Rerotation hidden states: int64 [T] each -> [T, C]."""
+        """Return hidden states: int64 [T] each -> [T, C]."""
         angles = positions[:, None, None].float() * self._frequencies
         rotation = torch.polar(torch.ones_like(angles), angles)
         hidden = self._embedding(token_ids)
@@ -61,7 +61,7 @@ class ParallelDecoder(nn.Module):
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Rerotation logits: [N, C] -> [N, V]."""
+        """Return logits: [N, C] -> [N, V]."""
         return self._head(self._norm(hidden))
 
 
@@ -88,7 +88,7 @@ class _Parts:
         return norm
 
     def merged_qkv(self, prefix: str) -> Linear:
-        """Rerotation the layer for queries, keys and values together: weight [3 C, C]."""
+        """Return the layer for queries, keys and values together: weight [3 C, C]."""
         if self.config.model_type == "gptj":
             merged = torch.cat([self.read(f"{prefix}{letter}_proj.weight") for letter in "qkv"])
         else:

@@ -19,7 +19,7 @@ from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.scheduler.step import RowSlice, wanted_tokens
 from server.engine.torch.attention import StepAttention
-from server.engine.torch.cache import KvCache, affordable_slots, free_gpu_bytes
+from server.engine.torch.cache import KvCache, affordable_slots
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
 from server.engine.torch.linear import WeightFormat
@@ -94,7 +94,8 @@ def make_runner(
     torch.backends.cuda.enable_cudnn_sdp(False)
     shape = cache_shape(config)
     device, dtype = weight_format.device, weight_format.dtype
-    slots = affordable_slots(shape, dtype, options, free_gpu_bytes(device))
-    cache = KvCache(shape, slots, weight_format)
-    graphs = StepGraphs(decoder, cache) if device.type == "cuda" else None
+    on_gpu = device.type == "cuda"
+    free_gpu_bytes = torch.cuda.mem_get_info(device)[0] if on_gpu else None
+    cache = KvCache(shape, affordable_slots(shape, dtype, options, free_gpu_bytes), weight_format)
+    graphs = StepGraphs(decoder, cache) if on_gpu else None
     return TorchRunner(decoder, cache, config.vocab_size, graphs)
