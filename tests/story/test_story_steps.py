@@ -115,7 +115,7 @@ def test_a_folder_is_held_as_long_as_anything_that_was_started_runs(tmp_path: Pa
 
 
 class Tools:
-    """An Examiner on a machine without PHP."""
+    """A JudgePool on a machine without PHP."""
 
     def __init__(self, **_: object) -> None: ...
 
@@ -134,7 +134,7 @@ class Tools:
 def test_what_tables_depend_on_is_known_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harness, "Examiner", Tools)
+    monkeypatch.setattr(harness, "JudgePool", Tools)
     monkeypatch.chdir(tmp_path)
     size = replace(STARTER, problems=("builtin",))
     with pytest.raises(harness.HarnessIncomplete, match="php: `apt-get install php-cli`"):
