@@ -1,1 +1,1 @@
-"""From repositories to a tuned model: scrape, corpus, train.py, export.py, convert."""
+"""Make a tuned model from repositories: scrape, corpus, train.py, export.py, and convert for other forms."""

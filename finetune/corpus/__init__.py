@@ -1,4 +1,5 @@
-"""From scraped files to packed rows: `python -m finetune.corpus`. build.py has the steps in their order.
+"""Make a corpus of packed rows from scraped files: `python -m finetune.corpus`. build.py has the steps in
+order.
 
-Nothing here imports torch: a corpus is built on machines without a GPU.
+Nothing here imports torch, so a corpus can be built on any machine.
 """

@@ -1,11 +1,11 @@
-"""Builds a corpus from scraped folders: cleaned, deduplicated, split, packed, with a manifest and a report.
+"""Build a corpus from scraped folders: clean, deduplicate, split and pack, with a manifest and a report.
 
 python -m finetune.corpus data/vue --out corpora/vue --model starter --problems problems.jsonl
 python -m finetune.corpus data/vue --out corpora/vue --model Salesforce/codegen-2B-multi
 python -m finetune.corpus data/vue --out corpora/mixed --replay corpora/python --replay-share 0.3
 python -m finetune.corpus data/vue --out corpora/vue --executor slurm --partition cpu
 
-problems.jsonl: python -m eval_humaneval problems --out problems.jsonl
+`python -m eval_humaneval problems --out problems.jsonl` writes the problems to keep out of the corpus.
 """
 
 import argparse
@@ -30,15 +30,15 @@ def arguments() -> argparse.Namespace:
     )
     default = BuildOptions(scraped=())
     add = parser.add_argument
-    add("scraped", nargs="+", type=Path, help="folders that scrape_repos.py filled")
-    add("--out", type=Path, required=True, help="the corpus; must not exist yet")
+    add("scraped", nargs="+", type=Path, help="folders that `python -m finetune.scrape` filled")
+    add("--out", type=Path, required=True, help="folder of the corpus; it must not exist")
     add(
         "--allow",
         dest="allowed",
         action="append",
         default=[*ALLOWED],
         metavar="SPDX",
-        help="one more licence",
+        help="also keep code under this licence; may be repeated",
     )
     add(
         "--language",
@@ -47,22 +47,65 @@ def arguments() -> argparse.Namespace:
         default=[],
         choices=sorted(LANGUAGES),
         metavar="ID",
-        help="keep this language only, or these; replay is not asked",
+        help="keep only scraped code in this language; may be repeated (default: all languages)",
     )
-    add("--heldout-share", type=float, default=default.heldout_share, help="of the repositories (0.1)")
-    add("--max-file-bytes", type=int, default=default.max_file_bytes, help="larger files are not opened")
-    add("--problems", action="append", default=[], type=Path, help="JSONL of evaluation problems to keep out")
-    add("--replay", action="append", default=[], type=Path, help="a corpus, or JSONL of {text, language}")
-    add("--replay-share", type=float, default=default.replay_share, help="of all characters (0.2)")
-    add("--instructions", action="append", default=[], type=Path, help="JSONL of {prompt, completion}")
-    add("--model", help="to be tuned: pack sequences for it; starter, a folder, a name or a hub id")
-    add("--sequence-tokens", type=int, default=default.sequence_tokens, help="length of a sequence (2048)")
-    add("--fim-rate", type=float, default=default.fim_rate, help="share of pieces cut for infilling (0.5)")
-    add("--seed", type=int, default=default.seed)
-    add("--workers", type=int, default=-1, help="tasks at a time (all cores)")
-    add("--executor", choices=["local", "slurm", "ray"], default="local")
-    add("--partition", help="slurm: where to run")
-    add("--time-limit", default="4:00:00", help="slurm: of each stage")
+    add(
+        "--heldout-share",
+        type=float,
+        default=default.heldout_share,
+        help="share of the repositories to hold out (default: 0.1)",
+    )
+    add(
+        "--max-file-bytes",
+        type=int,
+        default=default.max_file_bytes,
+        help="skip larger files (default: 1000000)",
+    )
+    add(
+        "--problems",
+        action="append",
+        default=[],
+        type=Path,
+        help="JSONL of evaluation problems: drop documents that overlap one",
+    )
+    add(
+        "--replay",
+        action="append",
+        default=[],
+        type=Path,
+        help="documents to mix in: a corpus, or JSONL of {text, language}",
+    )
+    add(
+        "--replay-share",
+        type=float,
+        default=default.replay_share,
+        help="share of replay in all characters (default: 0.2)",
+    )
+    add(
+        "--instructions",
+        action="append",
+        default=[],
+        type=Path,
+        help="instructions to mix in: JSONL of {prompt, completion}",
+    )
+    add("--model", help="pack sequences for this model: starter, a folder, a name or a hub id")
+    add(
+        "--sequence-tokens",
+        type=int,
+        default=default.sequence_tokens,
+        help="length of a sequence (default: 2048)",
+    )
+    add(
+        "--fim-rate",
+        type=float,
+        default=default.fim_rate,
+        help="share of pieces for fill-in-the-middle (default: 0.5)",
+    )
+    add("--seed", type=int, default=default.seed, help="of the split and of fill-in-the-middle (default: 0)")
+    add("--workers", type=int, default=-1, help="tasks at a time (default: one for each core)")
+    add("--executor", choices=["local", "slurm", "ray"], default="local", help="default: local")
+    add("--partition", help="slurm: the partition to run in")
+    add("--time-limit", default="4:00:00", help="slurm: time limit of each stage (default: 4:00:00)")
     return parser.parse_args()
 
 
@@ -71,26 +114,26 @@ def main() -> int:
     given = vars(arguments())
     console = text_console(stderr=True)
     out: Path = given["out"]
-    running = {name: given[name] for name in ("executor", "workers", "partition", "time_limit")}
-    shaping: dict[str, Any] = {}
+    runner_options = {name: given[name] for name in ("executor", "workers", "partition", "time_limit")}
+    build_options: dict[str, Any] = {}
     for name in (field.name for field in fields(BuildOptions)):
         value = given[name]
-        shaping[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
+        build_options[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
 
     def on_progress(stage: str, done: int, tasks: int) -> None:
         if console.is_terminal or done == tasks:
             console.print(f"{stage}: {done}/{tasks}", end="\r" if done < tasks else "\n")
 
     if given["model"]:
-        shaping["model"] = transformers_folder(resolve(given["model"]))
-    options = BuildOptions(**shaping)
+        build_options["model"] = transformers_folder(resolve(given["model"]))
+    options = BuildOptions(**build_options)
     manifest = build(
-        options, out, lambda logs: Runner(logs, on_progress=on_progress, **running), console.print
+        options, out, lambda logs: Runner(logs, on_progress=on_progress, **runner_options), console.print
     )
     for split, languages in manifest.documents.items():
         amounts = ", ".join(f"{name} {amount.documents}" for name, amount in languages.items())
         console.print(f"{split}: {amounts or 'nothing'}")
-    console.print(f"{out}: {manifest.hash}\nread {out / 'report.html'}")
+    console.print(f"{out}: {manifest.hash}\nThe report is {out / 'report.html'}")
     return 0
 
 

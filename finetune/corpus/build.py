@@ -1,7 +1,7 @@
-"""Build, the whole story: read, clean, deduplicate, split, mix, pack, and put the finished folder in place.
+"""Build a corpus: read, clean, deduplicate, split, mix in replay, pack, and move the folder into place.
 
-Everything is made in a hidden folder beside the corpus, which is renamed at the end: a killed or failed build
-leaves no half of one, and the next build clears what it left.
+All files are made in a hidden folder beside the corpus, which is renamed at the end: a killed or failed build
+leaves no partial corpus, and the next build removes its files.
 """
 
 import shutil
@@ -17,8 +17,8 @@ from acepilot.corpus import SPLITS, CorpusManifest, CorpusUnusable, Split, canon
 from acepilot.disk import explain_full_disk
 from acepilot.models.registry import exclusive
 from finetune.corpus.cleaning.near_duplicates import find_duplicates
-from finetune.corpus.cleaning.steps import cleaning
-from finetune.corpus.documents import DOCUMENTS, REPLAY, FinishRows, documents_writer, mix_replay
+from finetune.corpus.cleaning.steps import cleaning_steps
+from finetune.corpus.documents import DOCUMENTS, REPLAY, FinishRows, documents_writer
 from finetune.corpus.executors import Runner
 from finetune.corpus.options import BuildOptions, refuse_existing
 from finetune.corpus.packing.pack import PackDocuments, PackTask
@@ -30,35 +30,38 @@ from finetune.corpus.reading.readers import (
     RecordFile,
     ScrapedFolder,
 )
+from finetune.corpus.replay import mix_replay
 from finetune.corpus.split import split_files, split_repositories
 from finetune.corpus.summary.card import write_card
-from finetune.corpus.summary.manifest import account_for, top_reasons
+from finetune.corpus.summary.manifest import top_reasons, write_corpus_manifest
 from finetune.corpus.summary.report import write_report
 from finetune.corpus.tables import read_rows
 from finetune.scrape.licences import is_allowed
 from finetune.scrape.source_records import read_source_records
 
-MAX_TASKS = 64
-"""Of reading. Fixed: the number of tasks shapes the files, so it may not depend on the machine."""
-
+MAX_READING_TASKS = 64
+"""Upper limit of tasks that read repositories. It is fixed because the number of tasks changes the files,
+and the same input must give the same corpus on every machine."""
 
 PACK_CHARACTERS = 50_000_000
-"""Of one language, in one task of packing: about a minute."""
+"""Characters of one language in one packing task: about a minute of work."""
 
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a build works on, once its inputs are known. `sides` are the repositories': one that is alone has
-    none, its files have."""
+    """The inputs of a build.
+
+    `splits` has the split of each repository, or None for one whose files are split.
+    """
 
     options: BuildOptions
     folders: tuple[ScrapedFolder, ...]
     records: tuple[RecordFile, ...]
-    sides: dict[str, Split | None]
+    splits: dict[str, Split | None]
 
     @property
     def reading_tasks(self) -> int:
-        return min(len(self.folders), MAX_TASKS)
+        return min(len(self.folders), MAX_READING_TASKS)
 
     @property
     def tasks(self) -> int:
@@ -68,9 +71,9 @@ class BuildPlan:
 def build(
     options: BuildOptions, out: Path, runner: Callable[[Path], Runner], log: Callable[[str], None]
 ) -> CorpusManifest:
-    """Builds the corpus at `out`. `runner` makes the executor for a folder of logs; `say` hears of oddities.
+    """Build the corpus at `out`. `runner` makes the executor for a folder of logs; `log` receives warnings.
 
-    Raises ConfigError, CorpusUnusable, NotEnoughDisk or StageFailed; `out` then does not exist.
+    Raises ConfigError, CorpusUnusable, NotEnoughDisk or StageFailed; then `out` does not exist.
     """
     options.check()
     refuse_existing(out)
@@ -80,9 +83,9 @@ def build(
         staging = out.with_name(f".{out.name}.building")
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            with explain_full_disk(out.parent, "free some space, or build in another folder."):
+            with explain_full_disk(out.parent, "free some space, or build the corpus in another folder."):
                 (staging / "corpus").mkdir(parents=True)
-                manifest = _stages(_plan(options), staging, runner(staging / "logs"), log)
+                manifest = _run_stages(_plan(options), staging, runner(staging / "logs"), log)
                 (staging / "corpus").rename(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -90,53 +93,57 @@ def build(
 
 
 def _plan(options: BuildOptions) -> BuildPlan:
-    everything = [(folder, one) for folder in options.scraped for one in read_source_records(folder)]
-    kept = [(folder, one) for folder, one in everything if one.status == "kept"]
-    kept = [(folder, one) for folder, one in kept if is_allowed(one.licence, options.allowed)]
+    records = [(folder, record) for folder in options.scraped for record in read_source_records(folder)]
+    kept = [
+        (folder, record)
+        for folder, record in records
+        if record.status == "kept" and is_allowed(record.licence, options.allowed)
+    ]
     if not kept:
-        found = sorted({one.licence for _, one in everything})
+        found = sorted({record.licence for _, record in records})
         raise CorpusUnusable(
             f"No repository is under an allowed licence (found: {', '.join(found) or 'nothing'}; allowed: "
             f"{', '.join(options.allowed)}). Scrape others, or add a licence with --allow if you may use it."
         )
-    names, share, seed = {one.id for _, one in kept}, options.heldout_share, options.seed
-    sides: dict[str, Split | None] = {**split_repositories(sorted(names), share, seed)}
+    names, share, seed = {record.id for _, record in kept}, options.heldout_share, options.seed
+    splits: dict[str, Split | None] = {**split_repositories(sorted(names), share, seed)}
     if len(names) == 1:
-        sides = dict.fromkeys(names)
-    unique = {(one.id, one.revision): (folder, one) for folder, one in kept}
+        splits = dict.fromkeys(names)
+    unique = {(record.id, record.revision): (folder, record) for folder, record in kept}
     folders = [
         ScrapedFolder(
-            path := folder / one.folder, one, sides[one.id],
-            {} if sides[one.id] else split_files(path, share, seed),
+            path := folder / record.folder, record, splits[record.id],
+            {} if splits[record.id] else split_files(path, share, seed),
         )
-        for _, (folder, one) in sorted(unique.items())
+        for _, (folder, record) in sorted(unique.items())
     ]  # fmt: skip
     missing = [str(folder.path) for folder in folders if not folder.path.is_dir()]
     if missing:
-        raise CorpusUnusable(f"Scraped folders are gone: {', '.join(missing)}. Scrape again.")
-    return BuildPlan(options, tuple(folders), tuple(options.records()), sides)
+        raise CorpusUnusable(f"Scraped folders are missing: {', '.join(missing)}. Scrape them again.")
+    return BuildPlan(options, tuple(folders), tuple(options.records()), splits)
 
 
-def _stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[str], None]) -> CorpusManifest:
+def _run_stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[str], None]) -> CorpusManifest:
     options, work, corpus = plan.options, staging / "work", staging / "corpus"
-    if options.model is not None:  # first: it is the mistake that would be found last
+    if options.model is not None:  # first, so that a wrong model is reported before hours of work
         prepare_tokenizer(options.model, corpus / "tokenizer", options.fim_rate)
 
     read = [
         ReadRepositories(plan.folders, plan.reading_tasks, work / "digests", options.max_file_bytes),
         ReadRecords(plan.records, plan.reading_tasks),
     ]
-    clean = cleaning(options.allowed, options.languages, options.problems, work / "contaminated")
+    clean = cleaning_steps(options.allowed, options.languages, options.problems, work / "contaminated")
     writer = JsonlWriter(str(work / "clean"), output_filename="${rank}.jsonl", compression=None)
     runner.run("clean", [*read, *clean, writer], plan.tasks)
     reasons = top_reasons(runner.counts("clean"))
     if not any((work / "clean").glob("*.jsonl")):
         raise CorpusUnusable(
-            f"Nothing was left of {len(plan.folders)} repositories. Files were dropped as: {reasons}."
+            f"The filters dropped every file of {len(plan.folders)} repositories. Reasons: {reasons}. Name "
+            "other sources, or check --language."
         )
 
     removals = find_duplicates(runner, [ReadCleaned(work / "clean")], work, plan.tasks)
-    finish = FinishRows(plan.sides, options.heldout_share, options.seed)
+    finish = FinishRows(plan.splits, options.heldout_share, options.seed)
     steps = [
         ReadCleaned(work / "clean"),
         MinhashDedupFilter(str(removals)),
@@ -160,13 +167,15 @@ def _stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[str],
             corpus, tasks, options.model, options.sequence_tokens, options.fim_rate, options.seed
         )
         runner.run("pack", [pack], len(tasks))
-    manifest = account_for(options, plan.folders, corpus, work, runner)
+    manifest = write_corpus_manifest(options, plan.folders, corpus, work, runner)
     if not manifest.documents["heldout"]:
-        log("Nothing is held out: the loss on unseen code cannot be measured. Add a second repository.")
+        log(
+            "No document is held out, so the loss on unseen code cannot be measured. Add a second repository."
+        )
     elif plan.folders[0].split is None:
         log(
-            "There is one repository, so some of its files are held out: they resemble the rest, and the "
-            "loss on them flatters. Add a second repository."
+            "There is one repository, so some of its files are held out. They resemble the others, so their "
+            "loss is lower than that of unseen code. Add a second repository."
         )
     write_report(manifest, corpus)
     write_card(manifest, corpus)
@@ -174,7 +183,7 @@ def _stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[str],
 
 
 def _pack_tasks(corpus: Path) -> list[PackTask]:
-    """A task for each language of each side, and several where one is large."""
+    """Return a task for each language of each split, and several for a large language."""
     tasks: list[PackTask] = []
     for split in SPLITS:
         characters: Counter[str] = Counter()

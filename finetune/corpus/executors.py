@@ -1,7 +1,7 @@
-"""How the stages of a build run: on this machine's cores, on Slurm or on Ray, by datatrove's executors.
+"""Run the stages of a build on this machine's cores, on Slurm or on Ray, with datatrove's executors.
 
-Each stage is a list of datatrove steps, split into tasks; tasks know their number and nothing of the machine,
-so that every executor and every number of workers gives the same files.
+A stage is a list of datatrove steps, divided into tasks. A task depends on its number and not on the machine,
+so every executor and every number of workers gives the same files.
 """
 
 import json
@@ -27,41 +27,44 @@ from loguru import logger
 from acepilot.disk import is_full_disk
 from acepilot.errors import AcepilotError, ConfigError
 
-# datatrove logs each task to the terminal, and failures with the values of variables, which is users' code.
-# Every worker imports this module, since it unpickles a `Runner`'s executor.
+# datatrove logs each task to the terminal, and failures with the values of variables, which hold users' code.
+# Every worker runs this line too, because it imports this module to unpickle `_Local`.
 logger.disable("datatrove")
 
 ExecutorName = Literal["local", "slurm", "ray"]
 Pipeline = Sequence[PipelineStep]
-_POLL_S = 0.2
+_POLL_S = 0.2  # seconds between two counts of finished tasks
 
 
 class StageFailed(AcepilotError):
-    """A stage broke, or a cluster gave up on it."""
+    """A stage failed, or a cluster ended its job early."""
 
     code = "stage_failed"
 
 
 class _Local(LocalPipelineExecutor):
-    """datatrove's own; defined here so that a worker that unpickles it imports this module."""
+    """datatrove's local executor, defined here so that workers import this module."""
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs stages one after the other. `told` hears (stage, tasks done, tasks)."""
+    """Run stages. `on_progress` receives the stage, the number of finished tasks and that of all tasks."""
 
     logs: Path
     executor: ExecutorName = "local"
     workers: int = -1
     partition: str | None = None
     time_limit: str = "4:00:00"
-    queue_poll_s: float = 10.0
+    queue_poll_s: float = 10.0  # between two calls of squeue, which busy clusters limit
     on_progress: Callable[[str, int, int], None] = lambda stage, done, tasks: None
 
     def run(self, name: str, pipeline: Pipeline, tasks: int) -> None:
-        """Return when all tasks are done. Raises StageFailed, OSError (disk full), or what a stage raised."""
+        """Run a stage and return when all tasks are done.
+
+        Raises StageFailed, OSError when the disk is full, or the AcepilotError that a step raised.
+        """
         logs = self.logs / name
-        with self._telling(name, logs, tasks):
+        with self._reporting(name, logs, tasks):
             try:
                 executor = self._executor(name, list(pipeline), tasks, logs)
                 executor.run()
@@ -70,13 +73,13 @@ class Runner:
                 raise
             except OSError as error:
                 if is_full_disk(error):
-                    raise  # the build says which disk
+                    raise  # build() reports which disk
                 raise StageFailed(f"The stage {name} failed: {error}") from error
             except subprocess.CalledProcessError as error:
                 raise StageFailed(f"Slurm refused the stage {name}: {error}") from error
 
     def counts(self, name: str) -> Counter[str]:
-        """The stage's own counters (`stat_update` of its steps), summed over all tasks."""
+        """Return the counters of the stage's steps (`stat_update`), summed over all tasks."""
         total: Counter[str] = Counter()
         for path in sorted((self.logs / name / "stats").glob("*.json")):
             for step in cast(list[dict[str, Any]], json.loads(path.read_text(encoding="utf-8"))):
@@ -89,7 +92,7 @@ class Runner:
     def _executor(self, name: str, pipeline: list[Any], tasks: int, logs: Path) -> PipelineExecutor:
         if self.executor == "local":
             workers = min(tasks, self.workers if self.workers > 0 else os.cpu_count() or 1)
-            # Not forked from here, where threads run; a server that has imported everything forks them.
+            # Workers are forked from a server process without threads, because this process has threads.
             context = cast(Any, multiprocess)
             context.set_start_method("forkserver", force=True)
             context.set_forkserver_preload(["finetune.corpus.build"])
@@ -116,7 +119,8 @@ class Runner:
         )
 
     def _wait(self, executor: PipelineExecutor, name: str) -> None:
-        """Slurm only takes jobs: wait until every task has left its mark, or the job is gone without one."""
+        """Wait for a Slurm job, which runs on after submission, until every task is complete or the job is
+        gone."""
         job = getattr(executor, "job_id", None)
         while job not in (None, -1) and executor.get_incomplete_ranks():
             queue = subprocess.run(
@@ -124,14 +128,14 @@ class Runner:
             )
             if not queue.stdout.strip() and executor.get_incomplete_ranks():
                 raise StageFailed(
-                    f"Slurm's job {job} ended, and the stage {name} is not whole. Its last words: "
-                    + _last_words(self.logs / name / "slurm_logs")
+                    f"Slurm's job {job} ended before the stage {name} was complete. The last line of its "
+                    "log: " + _last_line(self.logs / name / "slurm_logs")
                 )
             time.sleep(self.queue_poll_s)
 
     @contextmanager
-    def _telling(self, name: str, logs: Path, tasks: int) -> Generator[None]:
-        """Counts the marks that finished tasks leave, while the stage runs."""
+    def _reporting(self, name: str, logs: Path, tasks: int) -> Generator[None]:
+        """Report progress while the stage runs, by counting the files that finished tasks leave."""
         finished = threading.Event()
 
         def watch() -> None:
@@ -148,8 +152,8 @@ class Runner:
         self.on_progress(name, tasks, tasks)
 
 
-def _last_words(slurm_logs: Path) -> str:
-    """The last line of the newest log: the build's folder, and the logs with it, are cleared away."""
+def _last_line(slurm_logs: Path) -> str:
+    """Return the last line of the newest log, which is removed together with the build's hidden folder."""
     logs = sorted(slurm_logs.glob("*"), key=lambda path: path.stat().st_mtime)
     lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
     return next((line[:300] for line in reversed(lines) if line.strip()), "none; see `sacct`.")

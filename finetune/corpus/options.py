@@ -1,10 +1,10 @@
-"""Build, what is asked for: the options that shape a corpus, checked together before any work starts."""
+"""Build: the options that decide what a corpus contains. All are checked before any work starts."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from acepilot.corpus import SPLITS, CorpusUnusable, canonical_hash, read_corpus_manifest
+from acepilot.corpus import SPLITS, CorpusUnusable, read_corpus_manifest
 from acepilot.errors import ConfigError
 from acepilot.models.manifest import MANIFEST_FILE, sha256_of
 from finetune.corpus.reading.readers import RecordFile
@@ -14,11 +14,11 @@ from finetune.scrape.source_records import SOURCES_FILE
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Everything that changes a corpus. Shares and rates are in [0, 1]; how it is computed is not in here.
+    """The options that change a corpus's content. Shares and rates are in [0, 1].
 
-    `languages`: of scraped code, ids; none means all. `replay`: folders of other corpora, and JSONL files of
-    {text, language}; `instructions`: JSONL files of {prompt, completion}; `problems`: JSONL files of
-    evaluation problems; `model`: a folder with a tokenizer.
+    `languages` are the ids to keep of scraped code; empty means all. `replay` has folders of other corpora
+    and JSONL files of {text, language}; `instructions` has JSONL files of {prompt, completion}; `problems`
+    has JSONL files of evaluation problems; `model` is a folder with a tokenizer.
     """
 
     scraped: tuple[Path, ...]
@@ -36,7 +36,7 @@ class BuildOptions:
     seed: int = 0
 
     def check(self) -> None:
-        """Raises ConfigError with every mistake at once."""
+        """Raise ConfigError with all mistakes at once."""
         mistakes = [
             f"{folder} has no {SOURCES_FILE}: fill it with `python -m finetune.scrape`"
             for folder in self.scraped
@@ -50,16 +50,22 @@ class BuildOptions:
             ("fim-rate", self.fim_rate),
         ):
             if not 0 <= value <= 1 or (name != "fim-rate" and value == 1):
-                mistakes.append(f"--{name} {value} is not a share: give a number from 0 to 1")
+                mistakes.append(
+                    f"--{name} {value} is not a share: give a number from 0 to 1 (below 1, except for "
+                    "--fim-rate)"
+                )
         if self.sequence_tokens < 16:
-            mistakes.append(f"--sequence-tokens {self.sequence_tokens} is too short to hold a document")
+            mistakes.append(
+                f"--sequence-tokens {self.sequence_tokens} is too short for a document: give at least 16"
+            )
         if self.model is not None and not self.model.is_dir():
-            mistakes.append(f"--model {self.model} is no folder: name one with a tokenizer.json")
+            mistakes.append(f"--model {self.model} is not a folder: give a folder with tokenizer.json")
         if mistakes:
             raise ConfigError("This corpus cannot be built:\n  " + "\n  ".join(mistakes))
 
     def records(self) -> list[RecordFile]:
-        """The replay and instruction files, in a fixed order. Raises CorpusUnusable for other folders."""
+        """Return the replay and instruction files in a fixed order. Raises CorpusUnusable for a folder
+        without a corpus."""
         files: list[RecordFile] = []
         for path in self.replay:
             if path.is_dir():
@@ -72,16 +78,16 @@ class BuildOptions:
         return files + [RecordFile(path, "instruction") for path in self.instructions]
 
     def described(self) -> dict[str, Any]:
-        """For the manifest: each file by its content, so that where it lies does not matter."""
+        """Return the options for the manifest, with hashes for files, so that paths do not matter."""
         described = asdict(self) | {
             "scraped": len(self.scraped),
-            "problems": [_named(path) for path in self.problems],
-            "replay": [_named(path) for path in self.replay],
-            "instructions": [_named(path) for path in self.instructions],
-            "model": _named(self.model / "tokenizer.json") if self.model else None,
+            "problems": [_by_content(path) for path in self.problems],
+            "replay": [_by_content(path) for path in self.replay],
+            "instructions": [_by_content(path) for path in self.instructions],
+            "model": _by_content(self.model / "tokenizer.json") if self.model else None,
             "allowed": sorted(self.allowed),
         }
-        if not self.languages:  # as it was before this option: the name of such a corpus stays
+        if not self.languages:  # added later: without it, the hash of an older corpus must not change
             del described["languages"]
         if self.model is None:
             described = {
@@ -90,20 +96,16 @@ class BuildOptions:
         return described
 
 
-def _named(path: Path) -> dict[str, str]:
+def _by_content(path: Path) -> dict[str, str]:
     if path.is_dir():
         return {"corpus": read_corpus_manifest(path).hash}
     if not path.is_file():
-        raise CorpusUnusable(f"{path} is not a file.")
+        raise CorpusUnusable(f"{path} is not a file: check the path.")
     return {"name": path.name, "sha256": sha256_of(path)}
 
 
-def options_hash(options: BuildOptions) -> str:
-    return canonical_hash(options.described())
-
-
 def refuse_existing(out: Path) -> None:
-    """A corpus is never overwritten: a model may name it as its data."""
+    """Raise ConfigError when `out` exists: a model's manifest may name that corpus as its data."""
     if out.exists():
         what = "holds a corpus already" if (out / MANIFEST_FILE).is_file() else "exists already"
         raise ConfigError(f"{out} {what}: choose another folder, or remove it first.")

@@ -6,10 +6,10 @@
 
 Start the server with the model that will be tuned. After an interruption, the same command continues.
 
-Tuning on one language makes a model forget others. Where the data that it was first trained on is not at hand,
-mixing in text that the model generates keeps much of it (arXiv 2605.26097). Each prompt is a comment with a
-file's name, so that the model writes a file of that language. A chat model ends the file with a Markdown fence
-and then explains it, so the fence is the stop string.
+Tuning on one language makes a model forget others. Where the data that it was first trained on is not at
+hand, mixing in text that the model generates keeps much of it (arXiv 2605.26097). Each prompt is a comment
+with a file's name, so that the model writes a file of that language. A chat model ends the file with a
+Markdown fence and then explains it, so the fence is the stop string.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Build: rows in and out of Parquet, in one place, since pyarrow has no types."""
+"""Build: read and write rows of Parquet tables. Only this module uses pyarrow, which has no types."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from acepilot.corpus import INPUT_IDS, LABELS, LANGUAGE, POSITION_IDS
 
 _pa: Any = pyarrow
 _parquet: Any = parquet
-_BATCH = 256
+_BATCH = 256  # rows in memory at a time
 
 _BLOCK: Any = _pa.struct(
     [
@@ -42,7 +42,7 @@ PACKED: Any = _pa.schema(
 def read_rows(
     path: Path, columns: Sequence[str] | None = None, language: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Row after row, a few hundred in memory; of one language only where it is named."""
+    """Yield the rows of a table, or only those of `language`, with at most _BATCH rows in memory."""
     with _parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns) if columns else None):
             for row in batch.to_pylist():
@@ -51,7 +51,7 @@ def read_rows(
 
 
 def write_rows(path: Path, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
-    """The number of rows; without any, no file is made."""
+    """Write `rows` and return their number. Without rows, no file is made."""
     count, batch = 0, list[dict[str, Any]]()
     writer: Any = None
     try:

@@ -1,1 +1,1 @@
-"""The model that is trained: its weights, packed attention and loss."""
+"""The model in training: its base, packed attention, loss, and the merge of what was trained."""

@@ -1,10 +1,10 @@
-"""Fused attention for packed rows, used by every model that `modeling.LossModel` wraps.
+"""Fused attention for packed rows, used by every model that `LossModel` wraps.
 
-A packed row holds several documents; `position_ids` restart at 0 with each. Attention is computed document
-by document with torch's fused kernel: a document never sees another one, no [T, T] mask is made, and the work
+A packed row has several documents, and `position_ids` restart at 0 with each. Attention is computed document
+by document with torch's fused kernel: no document sees another one, no [T, T] mask is made, and the work
 falls from T² to the sum of the documents' squares. transformers calls `packed_attention`, which is registered
-with it; the model's caller gives the documents' lengths as the keyword argument `document_lengths`, which
-transformers' layers hand on.
+with it. The caller of the model passes the documents' lengths as the keyword argument `document_lengths`,
+which transformers' layers pass on.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
@@ -21,13 +21,13 @@ PACKED_ATTENTION = "acepilot_packed"
 PACKED_FAMILIES = frozenset(
     {"codegen", "gpt_bigcode", "gptj", "llama", "mistral", "qwen2", "qwen3", "starcoder2"}
 )
-"""Families whose attention is the plain causal one; the tests compare each with transformers' own."""
+"""Families with plain causal attention. The tests compare each with transformers' own attention."""
 
 
 def document_lengths(position_ids: Tensor) -> list[int]:
-    """Return the tokens of each document of int [B, T], row after row; they add up to B * T."""
+    """Return the number of tokens of each document of int [B, T], row after row; their sum is B * T."""
     starts = position_ids == 0
-    starts[:, 0] = True  # a row that was cut may begin within a document
+    starts[:, 0] = True  # a row may begin in the middle of a document
     bounds: list[int] = torch.nonzero(starts.flatten()).flatten().tolist()
     ends = [*bounds[1:], starts.numel()]
     return [end - start for start, end in zip(bounds, ends, strict=True)]
@@ -52,7 +52,7 @@ def packed_attention(
     published models have none.
     """
     batch, heads, tokens, width = query.shape
-    # `split`, not slices: the backward of a slice writes a whole gradient, that of a split its part
+    # Not slices: the backward pass of a slice writes a gradient of the whole tensor, that of `split` a part.
     parts = [
         tensor.transpose(1, 2)
         .reshape(1, batch * tokens, tensor.shape[1], width)
@@ -77,8 +77,9 @@ def use_packed_attention(model: PreTrainedModel) -> bool:
 
     A model that does not pack keeps its own attention, which isolates documents by position_ids too.
     """
-    # Hopper's first choice. It builds a plan for every length it has not met, and documents have all lengths:
-    # a row of 2,048 tokens of CodeGen 2.7B took 1.2 to 2.5 s with it on an H100, and 0.4 s without.
+    # On Hopper cards torch prefers cuDNN's attention, which builds a plan for every new length, and documents
+    # have all lengths: on an H100 a row of 2,048 tokens of CodeGen 2.7B takes 1.2 to 2.5 s with it, else 0.4
+    # s.
     torch.backends.cuda.enable_cudnn_sdp(False)
     slides = getattr(model.config, "sliding_window", None) is not None
     if model.config.model_type not in PACKED_FAMILIES or slides:

@@ -1,6 +1,7 @@
-"""`model: tiny` and `corpus: tiny`: a random CodeGen and this repository's code, for smoke runs and tests.
+"""Make `model: tiny` and `corpus: tiny`, a random CodeGen and this repository's files, for smoke runs and
+tests.
 
-Nothing is fetched: the tokenizer has one token a byte, and the model is small enough for seconds on a CPU.
+Nothing is fetched. The tokenizer has one token for each byte, and a run takes seconds on a CPU.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
@@ -21,11 +22,11 @@ END_OF_TEXT = "<|endoftext|>"
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLES = {"python": "acepilot/**/*.py", "markdown": "docs/*.md", "toml": "acepilot/*.toml"}
 DOCUMENT_BYTES = 150
-"""Files are cut into documents of this size, so that a row of the tiny corpus holds several."""
+"""Files are cut into documents of this size, so that a row of the tiny corpus has several."""
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """256 byte tokens and an end mark, id 256."""
+    """Return a tokenizer with 256 byte tokens and an end token with id 256."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: index for index, symbol in enumerate(alphabet)} | {END_OF_TEXT: 256}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -35,7 +36,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_tiny_model(folder: Path, seed: int = 0) -> Path:
-    """A CodeGen of 150,000 random weights in `folder`, as transformers saves one."""
+    """Save a CodeGen with 150,000 random weights into `folder`, and return `folder`."""
     torch.manual_seed(seed)
     config = CodeGenConfig(
         vocab_size=320, n_positions=256, n_ctx=256, n_embd=64, n_layer=2, n_head=4, rotary_dim=16,
@@ -47,7 +48,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
 
 
 def make_tiny_corpus(folder: Path, row_tokens: int = 256) -> Path:
-    """This repository's files as packed rows of one language each; every fifth document is held out."""
+    """Write this repository's files as packed rows, each of one language; hold out every fifth document."""
     tokenizer = byte_tokenizer()
     documents: dict[Split, dict[str, list[str]]] = {"train": {}, "heldout": {}}
     for language, pattern in SAMPLES.items():
@@ -67,7 +68,7 @@ def make_tiny_corpus(folder: Path, row_tokens: int = 256) -> Path:
 
 
 def pack(documents: list[list[int]], row_tokens: int) -> list[dict[str, list[int]]]:
-    """Token lists end to end in rows of `row_tokens`; the last row is filled up with tokens without loss."""
+    """Join token lists and cut them into rows of `row_tokens`; padding in the last row has no loss."""
     input_ids: list[int] = []
     position_ids: list[int] = []
     labels: list[int] = []

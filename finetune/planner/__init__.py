@@ -1,1 +1,1 @@
-"""What a recipe needs on a card, on the host and on the disk: `finetune/train.py --dry-run`."""
+"""Plan what a recipe needs on cards, host and disk: `finetune/train.py --dry-run`."""

@@ -1,8 +1,8 @@
-"""The memory planner's arithmetic: what a recipe costs on a card, on the host and on the disk; for --dry-run.
+"""Compute the memory that a recipe needs on a card, on the host and on the disk; for --dry-run.
 
 Parameters are counted on torch's meta device, from the config alone. Model states follow DeepSpeed's own
 estimators (`estimate_zero2_…` and `estimate_zero3_model_states_mem_needs`), extended to LoRA and to the other
-stages; activations are what autograd would keep, found by running one block and three on fake tensors.
+stages. Activations are what autograd would keep: one block and three are run on fake tensors.
 """
 
 # torch and transformers are typed only in part; the tests check how they are used.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode  # where torch's manual imports it from
+from torch._subclasses.fake_tensor import FakeTensorMode  # torch's manual imports it from here
 from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import AutoModelForCausalLM
 
@@ -22,20 +22,18 @@ from finetune.training.config import TrainConfig, ZeroOptions
 
 GIB = 2**30
 HOST_FACTOR = 1.5
-"""DeepSpeed's allowance for what the host needs beside the states themselves."""
+"""DeepSpeed's factor for what the host needs in addition to the states themselves."""
 
-RESERVED_GIB = 1.5
-"""CUDA's context, libraries and NCCL's buffers; a share of the rest is lost to fragmentation."""
-USABLE_SHARE = 0.95
+RESERVED_GIB = 1.5  # of each card: CUDA's context, libraries and NCCL's buffers
+USABLE_SHARE = 0.95  # of a card's remaining memory: the rest is lost to fragmentation
 
-MASTER_BYTES = 8
-ADAM_BYTES = 8
-"""A trained weight's float32 copy and gradient; its two float32 moments."""
+MASTER_BYTES = 8  # for each trained weight: a float32 copy and its float32 gradient
+ADAM_BYTES = 8  # for each trained weight: two float32 moments
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Exact counts. `largest_layer`: the module with the most weights of its own, as ZeRO-3 gathers it."""
+    """Exact numbers of weights. `largest_layer` is the module with most, which ZeRO-3 gathers as a whole."""
 
     total: int
     trained: int
@@ -44,7 +42,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes that autograd keeps for one row: of a block, of a checkpointed block, and outside of blocks."""
+    """Bytes that autograd keeps for one row: in a block, in a checkpointed block, and outside the blocks."""
 
     block: int
     checkpointed_block: int
@@ -59,13 +57,14 @@ class Activations:
 
 @dataclass(frozen=True)
 class States:
-    """Bytes of weights, gradients and optimizer: on each card, and on each machine's host."""
+    """Bytes of weights, gradients and optimizer, on each card and on each host."""
 
     card: int
     host: int
 
 
 def model_size(model_config: Any, config: TrainConfig) -> ModelSize:
+    """Count the weights of the model with this transformers config, and those that the recipe trains."""
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(model_config)
         model.tie_weights()
@@ -79,17 +78,17 @@ def model_size(model_config: Any, config: TrainConfig) -> ModelSize:
 
 
 def model_states(size: ModelSize, zero: ZeroOptions, *, cards: int, cards_a_host: int, half: bool) -> States:
-    """`half`: float16 or bfloat16 weights, else float32; DeepSpeed keeps a float32 master copy of either.
+    """Return the bytes of model states. `half` means float16 or bfloat16 weights, else float32.
 
-    Bytes a trained weight: the master copy, its gradient and two moments, beside weight and gradient as such.
+    For each trained weight there are the weight and its gradient, and for the optimizer a float32 master
+    copy, its gradient and two moments.
     """
     weight = 2 if half else 4
     optimizer = MASTER_BYTES + ADAM_BYTES
     frozen = size.total - size.trained
     hosts = max(cards // cards_a_host, 1)
-    whole_a_process = int(
-        size.total * 4 * cards_a_host * HOST_FACTOR
-    )  # each loads the model before it is split
+    # Every process loads the whole model before it is split.
+    loading_whole = int(size.total * 4 * cards_a_host * HOST_FACTOR)
     if zero.stage == 3:
         card = 2 * weight * size.largest_layer
         host = 0
@@ -106,27 +105,25 @@ def model_states(size: ModelSize, zero: ZeroOptions, *, cards: int, cards_a_host
     if zero.stage == 0:
         return States(
             weight * frozen + (weight + weight + (optimizer if half else ADAM_BYTES)) * size.trained,
-            whole_a_process,
+            loading_whole,
         )
     if zero.offload_optimizer:
         host = int(size.trained * max(4 * cards, optimizer) * HOST_FACTOR)
-        return States(weight * size.total, max(host, whole_a_process) if frozen else host)
+        return States(weight * size.total, max(host, loading_whole) if frozen else host)
     if zero.stage == 1:
-        return States(
-            weight * (size.total + size.trained) + optimizer * size.trained // cards, whole_a_process
-        )
-    return States(weight * size.total + (weight + optimizer) * size.trained // cards, whole_a_process)
+        return States(weight * (size.total + size.trained) + optimizer * size.trained // cards, loading_whole)
+    return States(weight * size.total + (weight + optimizer) * size.trained // cards, loading_whole)
 
 
 def activations(model_config: Any, config: TrainConfig) -> Activations:
-    """For one row of `sequence_tokens`, one document, in half precision."""
+    """Return the activations of one row of `sequence_tokens`, as one document, in half precision."""
     one, three = (_kept_bytes(model_config, config, layers, checkpointing=False) for layers in (1, 3))
     light_one, light_three = (
         _kept_bytes(model_config, config, layers, checkpointing=True) for layers in (1, 3)
     )
     block = (three - one) // 2
     vocabulary = int(model_config.vocab_size)
-    # float32 logits of a chunk, their softmax and their gradient
+    # of one chunk: float32 logits, their softmax and their gradient
     logits = 3 * 4 * vocabulary * min(LOSS_CHUNK_TOKENS, config.sequence_tokens)
     return Activations(
         block=block,
@@ -137,7 +134,7 @@ def activations(model_config: Any, config: TrainConfig) -> Activations:
 
 
 def _kept_bytes(model_config: Any, config: TrainConfig, layers: int, *, checkpointing: bool) -> int:
-    """What autograd keeps besides weights between forward and backward of a model cut to `layers` blocks."""
+    """Return the bytes that autograd keeps besides weights, for a model with only `layers` blocks."""
     small = type(model_config).from_dict({**model_config.to_dict(), **_layers(model_config, layers)})
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(small, dtype=torch.float16).train()
@@ -147,7 +144,7 @@ def _kept_bytes(model_config: Any, config: TrainConfig, layers: int, *, checkpoi
         if config.method == "lora":
             model = add_lora(model, config.lora).get_base_model()
     kept: dict[StorageWeakRef, torch.UntypedStorage] = {}
-    # fake tensors of the CPU: on the meta device the fused attention would keep its scores
+    # Fake CPU tensors, because on the meta device attention is not fused and would keep its scores.
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
         weights = {StorageWeakRef(weight.untyped_storage()) for weight in model.parameters()}
@@ -156,7 +153,7 @@ def _kept_bytes(model_config: Any, config: TrainConfig, layers: int, *, checkpoi
             storage = tensor.untyped_storage()
             name = StorageWeakRef(storage)
             if name not in weights:
-                kept[name] = storage  # held, so that no other storage takes its number
+                kept[name] = storage  # a reference keeps the id from being reused
             return tensor
 
         row = torch.zeros(1, config.sequence_tokens, dtype=torch.long)
@@ -167,14 +164,14 @@ def _kept_bytes(model_config: Any, config: TrainConfig, layers: int, *, checkpoi
 
 
 def _layers(model_config: Any, layers: int) -> dict[str, Any]:
-    """The keys of a config that say how many blocks there are."""
+    """Return the config keys that set the number of blocks."""
     name = model_config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
     kinds = getattr(model_config, "layer_types", None)
     return {name: layers, **({"layer_types": kinds[:layers]} if kinds else {})}
 
 
 def disk_bytes(size: ModelSize, *, half: bool) -> int:
-    """Two checkpoints while one replaces the other, best and last weights, the exported model, the base."""
+    """Return the peak: two checkpoints, best and last weights, the exported model and the base."""
     weight = 2 if half else 4
     checkpoint = size.trained * (weight + 4 + ADAM_BYTES)
     kept = size.trained * weight
@@ -182,6 +179,6 @@ def disk_bytes(size: ModelSize, *, half: bool) -> int:
 
 
 def card_bytes(states: States, kept: Activations, config: TrainConfig, *, checkpointing: bool) -> int:
-    """All of a card's memory that a run needs, reserve included."""
+    """Return the memory that a run needs on each card, with the reserve."""
     rows = kept.peak(checkpointing=checkpointing) * config.micro_batch
     return int((states.card + rows) / USABLE_SHARE + RESERVED_GIB * GIB)

@@ -1,4 +1,4 @@
-"""The planner's tables for people: what a recipe needs, which ways to run it fit which cards; `--dry-run`."""
+"""Print the planner's tables: what a recipe needs, and which settings fit which cards; for `--dry-run`."""
 
 # torch and transformers are typed only in part; the tests check how they are used.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finetune.modeling.base_model import model_config
-from finetune.planner.cuda_check import cuda_notes
+from finetune.planner.cuda_check import cuda_notes, cuda_support
 from finetune.planner.memory import (
     GIB,
     Activations,
@@ -29,14 +29,14 @@ from finetune.planner.memory import (
 from finetune.training.config import TrainConfig, ZeroOptions
 
 NAMED_CARDS = {"V100-32": 32, "A100-80": 80, "H100-80": 80, "RTX 4090": 24}
-"""GiB a card."""
+"""Cards to plan for, with their GiB of memory."""
 CARD_COUNTS = (1, 2, 4, 8)
-CARDS_A_HOST = 8
+CARDS_A_HOST = 8  # in the usual largest server
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a recipe. In `WAYS` they stand from the fastest to the slowest."""
+    """The settings that trade speed for memory. WAYS lists them from the fastest to the slowest."""
 
     zero: ZeroOptions
     checkpointing: bool
@@ -70,7 +70,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Need:
-    """GiB on each card and on each host."""
+    """GiB that a way needs on each card and on each host."""
 
     way: Way
     cards: int
@@ -79,6 +79,7 @@ class Need:
 
 
 def needs(config: TrainConfig, size: ModelSize, kept: Activations, cards: int) -> Iterator[Need]:
+    """Yield the need of each way on this number of cards."""
     half = config.precision != "fp32"
     for way in WAYS:
         states = model_states(size, way.zero, cards=cards, cards_a_host=min(cards, CARDS_A_HOST), half=half)
@@ -89,7 +90,8 @@ def needs(config: TrainConfig, size: ModelSize, kept: Activations, cards: int) -
 def cheapest(
     config: TrainConfig, size: ModelSize, kept: Activations, card_gib: float, host_gib: float | None = None
 ) -> Need | None:
-    """The fewest cards of `card_gib` that can run the recipe, and the fastest way; None: eight do not."""
+    """Return the fewest cards of `card_gib` that can run the recipe, with the fastest way; None if 8 are
+    too few."""
     for cards in CARD_COUNTS:
         for need in needs(config, size, kept, cards):
             if need.card_gib <= card_gib and (host_gib is None or need.host_gib <= host_gib):
@@ -98,11 +100,13 @@ def cheapest(
 
 
 def print_plan(config: TrainConfig, console: Console) -> None:
-    """Tables on `console`, which is a `text_console`. Nothing is loaded or written, but a starter may have to
-    be converted once."""
-    shape = model_config(config.model, config.revision)
-    size = model_size(shape, config)
-    kept = activations(shape, config)
+    """Print the plan on `console`, a `text_console`.
+
+    No weights are loaded, but a starter is converted once.
+    """
+    model = model_config(config.model, config.revision)
+    size = model_size(model, config)
+    kept = activations(model, config)
     half = config.precision != "fp32"
     tokens = config.sequence_tokens * config.micro_batch * config.accumulation * config.cards
     console.print(config.model, style="bold", end="")
@@ -119,33 +123,32 @@ def print_plan(config: TrainConfig, console: Console) -> None:
     )
     console.print(f"Disk in {config.output}: {disk_bytes(size, half=half) / GIB:,.0f} GiB at most.", end=" ")
     console.print(
-        f"Here are {_free_gib(config.output):,.0f} GiB free, and {_host_gib():,.0f} GiB of memory.\n"
+        f"This machine has {_free_gib(config.output):,.0f} GiB free there, and {_host_gib():,.0f} GiB of "
+        "memory.\n"
     )
     _needs_table(config, size, kept, console)
     _fits_table(config, size, kept, console)
-    for note in cuda_notes():
+    for note in cuda_notes(cuda_support()):
         console.print(note)
 
 
 def _needs_table(config: TrainConfig, size: ModelSize, kept: Activations, console: Console) -> None:
-    table = Table(
-        title=f"GiB on each of {config.cards} card(s) and on the host, all included", title_justify="left"
-    )
+    table = Table(title=f"GiB needed on each of {config.cards} card(s) and on the host", title_justify="left")
     table.add_column("way")
     for heading in ("card", "host"):
         table.add_column(heading, justify="right")
     table.add_column("fits")
     for need in needs(config, size, kept, config.cards):
         fitting = [name for name, gib in _cards().items() if need.card_gib <= gib]
-        asked = need.way.zero == config.zero and need.way.checkpointing == config.checkpointing
-        name = Text(f"{need.way.name} (this recipe)", "bold") if asked else need.way.name
+        is_recipe = need.way.zero == config.zero and need.way.checkpointing == config.checkpointing
+        name = Text(f"{need.way.name} (this recipe)", "bold") if is_recipe else need.way.name
         table.add_row(name, f"{need.card_gib:,.1f}", f"{need.host_gib:,.1f}", ", ".join(fitting) or "none")
     console.print(table)
 
 
 def _fits_table(config: TrainConfig, size: ModelSize, kept: Activations, console: Console) -> None:
-    table = Table(title="The fewest cards of a kind, and the fastest way on them", title_justify="left")
-    for heading in ("card", "how many", "way", "put over the recipe"):
+    table = Table(title="The fewest cards of each kind, and the fastest way on them", title_justify="left")
+    for heading in ("card", "number", "way", "overrides"):
         table.add_column(heading, overflow="fold")
     for name, gib in _cards().items():
         need = cheapest(config, size, kept, gib)
@@ -160,7 +163,7 @@ def _fits_table(config: TrainConfig, size: ModelSize, kept: Activations, console
 
 
 def _cards() -> dict[str, float]:
-    """This machine's cards, then the named ones; GiB each."""
+    """Return this machine's cards, then the named ones, with their GiB."""
     here: dict[str, float] = {}
     for index in range(torch.cuda.device_count()):
         properties: Any = torch.cuda.get_device_properties(index)

@@ -1,4 +1,4 @@
-"""From sources (packages, git URLs, folders) to files with their licences: `python -m finetune.scrape`.
+"""Fetch sources (packages, git URLs, folders) with their licences: `python -m finetune.scrape`.
 
 Nothing here imports torch.
 """

@@ -1,10 +1,12 @@
-"""Fetches repositories and packages to tune on, pinned and with their licences, into a folder. Resumes.
+"""Fetch repositories and packages to tune on, pinned and with their licences, into a folder.
 
 python -m finetune.scrape --out data/vue npm:buefy@3.1.0 npm:element-ui@2.15.14
 python -m finetune.scrape --out data/vue --recipe vue40
 python -m finetune.scrape --out data/others pypi:rich@15.0.0 npm:rxjs@7.8.2
 python -m finetune.scrape --out data/ours --own path:/src/shop git:https://git.example.com/web.git@main
 python -m finetune.scrape --out data/go --search go --stars 2000 --pushed-after 2025-01-01 --limit 40
+
+After an interruption, the same command continues.
 """
 
 import argparse
@@ -17,13 +19,13 @@ from rich.console import Console
 from acepilot.cli import program, text_console
 from acepilot.errors import ConfigError
 from acepilot.progress import count_progress
-from finetune.scrape.collect import scrape
+from finetune.scrape.collect import collect_sources
 from finetune.scrape.github_search import API_URL, Search, search
 from finetune.scrape.licences import ALLOWED
 from finetune.scrape.sources import VUE40, Source, parse_source, read_list
 
 
-def sources_from(given: argparse.Namespace, allowed: tuple[str, ...], console: Console) -> list[Source]:
+def requested_sources(given: argparse.Namespace, allowed: tuple[str, ...], console: Console) -> list[Source]:
     sources = [parse_source(text) for text in given.sources]
     if given.list:
         sources += read_list(given.list)
@@ -45,19 +47,31 @@ def arguments() -> argparse.Namespace:
         nargs="*",
         help="npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder that is filled")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to fill")
     parser.add_argument(
-        "--own", action="store_true", help="all sources of this command are yours: no licence is asked"
+        "--own",
+        action="store_true",
+        help="the sources of this command are your own code: no licence is needed",
     )
-    parser.add_argument("--list", type=Path, help="a file with a source a line")
+    parser.add_argument("--list", type=Path, help="a file with one source on each line")
     parser.add_argument("--recipe", choices=["vue40"], help="40 well-regarded Vue repositories")
     parser.add_argument("--search", metavar="LANGUAGE", help="search GitHub (GITHUB_TOKEN raises its limits)")
-    parser.add_argument("--stars", type=int, default=500, help="search: at least so many (500)")
-    parser.add_argument("--pushed-after", metavar="DATE", help="search: active since, as 2025-01-01")
-    parser.add_argument("--limit", type=int, default=40, help="search: so many repositories (40)")
-    parser.add_argument("--github-api", default=API_URL, help="search: GitHub Enterprise's API")
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="SPDX", help="one more licence, as MPL-2.0"
+        "--stars", type=int, default=500, help="search: minimum number of stars (default: 500)"
+    )
+    parser.add_argument(
+        "--pushed-after", metavar="DATE", help="search: last push after this date, such as 2025-01-01"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=40, help="search: maximum number of repositories (default: 40)"
+    )
+    parser.add_argument("--github-api", default=API_URL, help="search: API URL of a GitHub Enterprise server")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="SPDX",
+        help="also keep code under this licence, such as MPL-2.0; may be repeated",
     )
     return parser.parse_args()
 
@@ -68,14 +82,14 @@ def main() -> int:
     console = text_console(stderr=True)
     allowed = (*ALLOWED, *given.allow)
     if given.own and (given.recipe or given.search):
-        raise ConfigError("--own is for your own sources: fetch a recipe or a search without it.")
-    sources = sources_from(given, allowed, console)
+        raise ConfigError("--own is for your own sources: leave it out with --recipe and --search.")
+    sources = requested_sources(given, allowed, console)
     with count_progress("scraping", len(sources), console) as on_progress:
-        settled = scrape(sources, given.out, allowed, on_progress, console.print, own=given.own)
-    kept = [one for one in settled if one.status == "kept"]
-    megabytes = sum(one.size_bytes for one in kept) / 1e6
+        records = collect_sources(sources, given.out, allowed, on_progress, console.print, own=given.own)
+    kept = [record for record in records if record.status == "kept"]
+    megabytes = sum(record.size_bytes for record in kept) / 1e6
     console.print(
-        f"{given.out}: {len(kept)} sources kept ({megabytes:.0f} MB), {len(settled) - len(kept)} refused"
+        f"{given.out}: {len(kept)} sources kept ({megabytes:.0f} MB), {len(records) - len(kept)} refused"
     )
     return 0
 

@@ -1,6 +1,6 @@
-"""Scrape, the whole run: fetch each source, judge its licence, keep or refuse it, and remember that.
+"""Scrape a list of sources: fetch each, judge its licence, keep or refuse it, and record the result.
 
-A source is settled once its line is in `sources.jsonl`; a killed run goes on with the first that is not.
+A source is done when its record is in sources.jsonl; after a kill, the next run continues with the others.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from finetune.scrape.sources import Source
 _PARTIAL = ".fetching"
 
 
-def scrape(
+def collect_sources(
     sources: Sequence[Source],
     out: Path,
     allowed: tuple[str, ...],
@@ -34,38 +34,40 @@ def scrape(
     *,
     own: bool = False,
 ) -> list[SourceRecord]:
-    """All settled sources of `out`, earlier runs' too. `told` hears how many are done, `say` what happens.
-    With `own` the sources are the user's: no licence is asked, except of folders that have their own.
+    """Fetch `sources` into `out` and return the records of all its sources, with those of earlier runs.
 
-    A source that cannot be fetched does not stop the others. Raises DownloadFailed when none could be, and
-    CorpusUnusable when none is under an allowed licence.
+    `on_progress` receives the number of finished sources, `log` one line for each. With `own` the sources are
+    the user's own code, which needs no licence; subfolders with a licence text of their own are still judged.
+
+    A source that cannot be fetched does not stop the others. Raises DownloadFailed when no source can be
+    fetched, and CorpusUnusable when none has an allowed licence.
     """
     if not sources:
-        raise ConfigError("No source was named: give some, a list file, or a search.")
+        raise ConfigError("No source was named: give sources, --list, --recipe or --search.")
     (out / REPOSITORIES).mkdir(parents=True, exist_ok=True)
     try:
         with explain_full_disk(out, "free some space and run this again."):
-            failures = _settle_all(sources, out, allowed, on_progress, log, own)
+            failures = _collect_missing(sources, out, allowed, on_progress, log, own)
     finally:
         shutil.rmtree(out / _PARTIAL, ignore_errors=True)
-    everything = read_source_records(out)
+    records = read_source_records(out)
     if len(failures) == len(set(sources)):
         raise DownloadFailed(
-            "No source could be fetched. Check the network; what was fetched before is kept.\n  "
+            "No source could be fetched. Check the network; sources of earlier runs are kept.\n  "
             + "\n  ".join(failures)
         )
-    if not any(settled.status == "kept" for settled in everything):
+    if not any(record.status == "kept" for record in records):
         raise CorpusUnusable(
             "None of the sources is under an allowed licence ("
             + ", ".join(allowed)
-            + "). Is the code yours? Then say --own. Else name other sources, or add a licence with --allow "
-            "if you may use it:\n  "
-            + "\n  ".join(f"{settled.key}: {settled.licence}" for settled in everything)
+            + "). For your own code, add --own. Else name other sources, or add a licence that you may use "
+            "with "
+            "--allow:\n  " + "\n  ".join(f"{record.key}: {record.licence}" for record in records)
         )
-    return everything
+    return records
 
 
-def _settle_all(
+def _collect_missing(
     sources: Sequence[Source],
     out: Path,
     allowed: tuple[str, ...],
@@ -73,19 +75,24 @@ def _settle_all(
     log: Callable[[str], None],
     own: bool,
 ) -> list[str]:
-    """Messages of the sources that could not be fetched. What was refused is judged again by `allowed`."""
+    """Collect the sources that are not done, and return the messages of those that could not be fetched.
+
+    A source that an earlier run refused is fetched again if `allowed` or `own` now permits it.
+    """
     earlier = read_source_records(out)
     done = {
-        one.key for one in earlier if one.status == "kept" or not (own or is_allowed(one.licence, allowed))
+        record.key
+        for record in earlier
+        if record.status == "kept" or not (own or is_allowed(record.licence, allowed))
     }
     failures: list[str] = []
     for count, source in enumerate(dict.fromkeys(sources), 1):
         if source.key not in done:
             try:
-                settled = _settle(source, out, allowed, own)
-                append_source_record(out, settled)
+                record = _collect(source, out, allowed, own)
+                append_source_record(out, record)
                 done.add(source.key)
-                log(f"{source.key}: {settled.status}, {settled.licence}{_because(settled)}")
+                log(f"{source.key}: {record.status}, {record.licence}{_details(record)}")
             except AcepilotError as error:
                 failures.append(error.message)
                 log(error.message)
@@ -93,7 +100,7 @@ def _settle_all(
     return failures
 
 
-def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> SourceRecord:
+def _collect(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> SourceRecord:
     partial = out / _PARTIAL / "files"
     shutil.rmtree(partial.parent, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -101,7 +108,7 @@ def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> S
     licence = Licence(OWN, "--own") if own else licence_of(partial)
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", source.key)[-80:].strip("_")
     folder = f"{REPOSITORIES}/{readable}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
-    settled = SourceRecord(
+    record = SourceRecord(
         key=source.key,
         id=source.id,
         folder=folder,
@@ -112,18 +119,18 @@ def _settle(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> S
         licence_evidence=licence.evidence,
         dropped_files=fetched.dropped,
     )
-    if settled.status == "refused":
+    if record.status == "refused":
         shutil.rmtree(partial)
-        return settled.model_copy(
-            update={"reason": "its licence is not on the allow list; is it yours? --own"}
+        return record.model_copy(
+            update={"reason": "this licence is not allowed; for your own code, add --own"}
         )
     files = [path.stat().st_size for path in partial.rglob("*") if path.is_file() and not path.is_symlink()]
-    settled.nested_licences = nested_licences(partial)
-    settled.files, settled.size_bytes = len(files), sum(files)
-    shutil.rmtree(out / folder, ignore_errors=True)  # of a run that was killed before its line was written
+    record.nested_licences = nested_licences(partial)
+    record.files, record.size_bytes = len(files), sum(files)
+    shutil.rmtree(out / folder, ignore_errors=True)  # from a run that was killed before it wrote the record
     partial.replace(out / folder)
-    return settled
+    return record
 
 
-def _because(settled: SourceRecord) -> str:
-    return f" ({settled.reason})" if settled.reason else f", {settled.files} files"
+def _details(record: SourceRecord) -> str:
+    return f" ({record.reason})" if record.reason else f", {record.files} files"

@@ -1,4 +1,4 @@
-"""Scrape, step 2: one source's files into a folder, pinned to a commit, a version, or a hash of a folder."""
+"""Scrape, step 2: fetch one source into a folder, and pin it by a commit or a hash."""
 
 import errno
 import hashlib
@@ -19,13 +19,13 @@ from finetune.scrape.licences import LICENCE_FILE
 from finetune.scrape.sources import Source
 
 MAX_FILE_BYTES = 5_000_000
-"""Larger files are left out while unpacking: no source file that a person wrote is near that."""
-_TIMEOUT_S = 1_200
+"""Larger files are left out. No source file that a person wrote is near this size."""
+_TIMEOUT_S = 1_200  # for one git, npm or pip command; a large repository takes some minutes
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """`location` and `revision` say exactly what was fetched; `dropped` counts files that were too large."""
+    """`location` and `revision` identify what was fetched; `dropped` counts the files that were too large."""
 
     location: str
     revision: str
@@ -33,7 +33,10 @@ class Fetched:
 
 
 def fetch(source: Source, target: Path) -> Fetched:
-    """Fill the empty folder `target`. Raises DownloadFailed (the tool's last words), OSError (disk full)."""
+    """Fill the empty folder `target`.
+
+    Raises DownloadFailed with the tool's message, or OSError for a full disk.
+    """
     try:
         if source.kind == "npm":
             return _npm(source, target)
@@ -44,7 +47,7 @@ def fetch(source: Source, target: Path) -> Fetched:
         return _git(source, target)
     except OSError as error:
         if is_full_disk(error):
-            raise  # the run says which disk, and ends
+            raise  # collect_sources reports which disk, and stops
         raise DownloadFailed(f"{source.key}: {error}") from error
 
 
@@ -61,19 +64,20 @@ def _git(source: Source, target: Path) -> Fetched:
 
 
 def _npm(source: Source, target: Path) -> Fetched:
-    """`npm pack` honours the user's registry, proxy and certificates; no script of the package is run."""
+    """Fetch with `npm pack`, which uses the user's registry, proxy and certificates, and runs no package
+    script."""
     packed = target.with_name(target.name + ".npm")
     shutil.rmtree(packed, ignore_errors=True)
     packed.mkdir(parents=True)
     try:
-        told = _run(
+        output = _run(
             ["npm", "pack", "--json", "--ignore-scripts", "--pack-destination", str(packed), source.key[4:]],
             source,
         )
-        description = json.loads(told[told.index("[") :])[0]
+        description = json.loads(output[output.index("[") :])[0]
         dropped = _unpack(next(packed.glob("*.tgz")), target)
     except (ValueError, KeyError, IndexError, StopIteration, tarfile.TarError) as error:
-        raise DownloadFailed(f"{source.key}: npm gave no readable package ({error!r})") from error
+        raise DownloadFailed(f"{source.key}: npm returned no readable package ({error!r})") from error
     finally:
         shutil.rmtree(packed, ignore_errors=True)
     spec = f"npm:{description['name']}@{description['version']}"
@@ -81,7 +85,7 @@ def _npm(source: Source, target: Path) -> Fetched:
 
 
 def _unpack(archive: Path, target: Path) -> int:
-    """Regular files only, below the archive's one top folder; returns how many were too large."""
+    """Unpack the regular files below the archive's top folder; return how many were too large."""
     dropped = 0
     target.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
@@ -92,19 +96,21 @@ def _unpack(archive: Path, target: Path) -> int:
             if member.size > MAX_FILE_BYTES:
                 dropped += 1
                 continue
-            tar.extract(member, target, filter="data")  # refuses paths that lead outside
+            tar.extract(member, target, filter="data")  # raises for a path outside `target`
     return dropped
 
 
 def _pypi(source: Source, target: Path) -> Fetched:
-    """The wheel that runs anywhere, by the user's own pip, with its index, proxy and certificates: unlike a
-    source archive it is unpacked without running any of its code."""
+    """Fetch the wheel for all platforms with the user's own pip, its index, proxy and certificates.
+
+    Unlike a source archive, a wheel is unpacked without running its code.
+    """
     packed = target.with_name(target.name + ".pypi")
     shutil.rmtree(packed, ignore_errors=True)
     packed.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     anywhere = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none"]
-    anywhere.append("--ignore-requires-python")  # it is read, not run
+    anywhere.append("--ignore-requires-python")  # the package is read, not run
     wanted = source.name + (f"=={source.ref}" if source.ref else "")
     try:
         _run([*pip, *anywhere, "--dest", str(packed), wanted], source)
@@ -112,15 +118,17 @@ def _pypi(source: Source, target: Path) -> Fetched:
         dropped = _unzip(wheel, target)
         revision, version = f"sha256:{sha256_of(wheel)}", wheel.name.split("-")[1]
     except (StopIteration, zipfile.BadZipFile) as error:
-        raise DownloadFailed(f"{source.key}: pip gave no readable wheel ({error!r})") from error
+        raise DownloadFailed(f"{source.key}: pip returned no readable wheel ({error!r})") from error
     finally:
         shutil.rmtree(packed, ignore_errors=True)
     return Fetched(f"pypi:{source.name}@{version}", revision, dropped)
 
 
 def _unzip(wheel: Path, target: Path) -> int:
-    """All that is not metadata; of that only the licence texts, into the top folder, where they are looked
-    for. Returns how many files were too large."""
+    """Unpack a wheel without its metadata, but with its licence texts; return how many files were too large.
+
+    The licence texts go into the top folder, where `licence_of` looks for them.
+    """
     dropped = 0
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.infolist():
@@ -134,13 +142,13 @@ def _unzip(wheel: Path, target: Path) -> int:
                 if LICENCE_FILE.fullmatch(name) and not (target / name).exists():
                     (target / name).write_bytes(archive.read(member))
             else:
-                archive.extract(member, target)  # it takes `..` and absolute paths out of names
+                archive.extract(member, target)  # removes `..` and absolute paths from names
     return dropped
 
 
 def _folder(folder: Path, target: Path) -> Fetched:
     if not folder.is_dir():
-        raise DownloadFailed(f"path:{folder} is not a folder.")
+        raise DownloadFailed(f"path:{folder} is not a folder: check the path.")
     digest = hashlib.sha256()
     dropped = 0
     for path in sorted(folder.rglob("*")):
@@ -171,14 +179,16 @@ def _run(command: list[str], source: Source) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment)
     except FileNotFoundError as error:
-        raise DownloadFailed(f"{source.key} needs `{command[0]}`, which is not installed here.") from error
+        raise DownloadFailed(
+            f"{source.key} needs `{command[0]}`, which is not installed: install it."
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise DownloadFailed(
-            f"{source.key}: `{command[0]}` took more than {_TIMEOUT_S // 60} minutes."
+            f"{source.key}: `{command[0]}` took more than {_TIMEOUT_S // 60} minutes. Check the network."
         ) from error
     if done.returncode != 0:
         if says_full_disk(done.stderr):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        words = [line for line in done.stderr.strip().splitlines() if "npm warn" not in line.lower()]
-        raise DownloadFailed(f"{source.key}: {command[0]} says: {' / '.join(words[-3:])[:400] or 'nothing'}")
+        lines = [line for line in done.stderr.strip().splitlines() if "npm warn" not in line.lower()]
+        raise DownloadFailed(f"{source.key}: {command[0]} says: {' / '.join(lines[-3:])[:400] or 'nothing'}")
     return done.stdout

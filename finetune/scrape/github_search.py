@@ -1,4 +1,4 @@
-"""Scrape, step 1 for GitHub: repositories by language, licence, stars and activity, through the REST API."""
+"""Scrape, step 1: find GitHub repositories by language, licence, stars and activity, with the REST API."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +11,17 @@ from acepilot.errors import DownloadFailed
 from finetune.scrape.sources import Source
 
 API_URL = "https://api.github.com"
-_PAGE = 100
-_SEARCH_CAP = 1_000  # GitHub answers no more than that to one query
-_TRIES = 5
+_PAGE = 100  # results in one answer; GitHub's maximum
+_MAX_RESULTS = 1_000  # GitHub returns no more for one query
+_TRIES = 5  # of one request, before the search fails
 
 
 @dataclass(frozen=True)
 class Search:
-    """`pushed_after` is a date, such as 2025-01-01. `limit` counts repositories."""
+    """What to search for.
+
+    `stars` is a minimum, `limit` a maximum of repositories; dates are like 2025-01-01.
+    """
 
     language: str
     licences: tuple[str, ...]
@@ -35,7 +38,8 @@ def search(
     log: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Source]:
-    """The most starred repositories that fit. One query a licence: GitHub's search knows no "or".
+    """Return the matching repositories with most stars. Each licence is one query: GitHub's search has no
+    "or".
 
     Raises DownloadFailed when GitHub cannot be reached or refuses.
     """
@@ -52,9 +56,8 @@ def search(
                 query += f" pushed:>={wanted.pushed_after}"
             for count, item in enumerate(_items(client, query, log, sleep), 1):
                 stars[item["full_name"]] = item["stargazers_count"]
-                if count >= min(
-                    wanted.limit, _SEARCH_CAP
-                ):  # sorted by stars: the rest cannot be among the first
+                # Sorted by stars: a later result cannot be among the first `limit`.
+                if count >= min(wanted.limit, _MAX_RESULTS):
                     break
     ranked = sorted(stars, key=lambda name: (-stars[name], name))
     return [Source("github", name) for name in ranked[: wanted.limit]]
@@ -63,7 +66,7 @@ def search(
 def _items(
     client: httpx.Client, query: str, log: Callable[[str], None], sleep: Callable[[float], None]
 ) -> Iterator[dict[str, Any]]:
-    """Search results, page after page by GitHub's own `Link` header."""
+    """Yield search results of all pages, following GitHub's `Link` header."""
     response = _get(
         client,
         "/search/repositories",
@@ -86,15 +89,15 @@ def _get(
     log: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> httpx.Response:
-    """One answer, after as many waits as GitHub's rate limit asks for."""
+    """Return GitHub's answer, waiting as its rate limit demands, with at most _TRIES requests."""
     for attempt in range(_TRIES):
         try:
             response = client.get(url, params=params)
         except httpx.TransportError as error:
             if attempt + 1 == _TRIES:
                 raise DownloadFailed(
-                    f"GitHub ({client.base_url}) cannot be reached: {error}. Where only a package mirror is "
-                    "reachable, name npm: sources instead."
+                    f"GitHub ({client.base_url}) cannot be reached: {error}. If only a package mirror is "
+                    "reachable, use npm: sources instead."
                 ) from error
             sleep(2**attempt)
             continue
@@ -111,7 +114,7 @@ def _get(
 
 
 def _wait_s(response: httpx.Response, attempt: int) -> float | None:
-    """How long GitHub wants us to wait, by its headers; None when waiting does not help."""
+    """Return the seconds to wait by GitHub's headers; None when waiting does not help."""
     if response.status_code in (403, 429):
         if "retry-after" in response.headers:
             return float(response.headers["retry-after"])

@@ -1,7 +1,7 @@
-"""Scrape, step 3: which licence a folder is under, by its licence text and its package.json.
+"""Scrape, step 3: find the licence of a folder by its licence text and its package.json.
 
-Libraries that compare whole texts with SPDX's (identify, licensee) give up on the files that many packages
-ship, where the notices of bundled code follow; a licence is told here by the sentence that only it has.
+Many packages append the notices of bundled code to their licence. Libraries that compare whole texts with
+SPDX's (identify, licensee) then find nothing, so this module looks for a phrase that only one licence has.
 """
 
 import json
@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, cast
 
 ALLOWED = ("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0")
-"""Permissive: code under them may be learnt from and redistributed. MPL-2.0 is for the user to add."""
+"""Permissive licences: code under them may be learnt from and redistributed.
+
+Users may add others (--allow).
+"""
 UNKNOWN = "unknown"
 OWN = "own code"
-"""Of sources that the user says are theirs: allowed, and nothing that a package can declare of itself."""
+"""The licence of sources given with --own. It is always allowed, and a package cannot declare it."""
 
 _ISC = (
     r"permission to use, copy, modify, and(?:/or)? distribute this software "
     r"for any purpose with or without fee "
 )
-# Anywhere in a text: they name a permissive licence too, as what they become later or what they narrow.
+# These count anywhere in a text: such licences also name the permissive licence that they restrict or become.
 _RESTRICTIVE = (
     ("BUSL-1.1", r"business source license"),
     ("Commons-Clause", r"commons clause"),
@@ -29,7 +32,7 @@ _RESTRICTIVE = (
     ("PolyForm", r"polyform \w+"),
     ("non-commercial", r"non-?commercial"),
 )
-# Ordered: the first that matches names a text, so the longer form of a family comes first.
+# Ordered: where two phrases match at the same place, the first wins, so the longer form comes first.
 _PHRASES = (
     ("AGPL-3.0", r"gnu affero general public license"),
     ("LGPL-3.0", r"gnu (lesser|library) general public license"),
@@ -48,19 +51,19 @@ LICENCE_FILE = re.compile(
     r"(licen[cs]e|copying|unlicense)([-_.](md|txt|rst|mit|apache.*|bsd))?", re.IGNORECASE
 )
 _SPDX_TAG = re.compile(r"SPDX-License-Identifier:\s*([\w.+-]+(?:\s+(?:OR|AND|WITH)\s+[\w.+-]+)*)")
-_MAX_TEXT_CHARS = 200_000
+_MAX_TEXT_CHARS = 200_000  # of a licence file; the project's own licence comes first
 
 
 @dataclass(frozen=True)
 class Licence:
-    """An SPDX expression, or `UNKNOWN`; `evidence` is the file that says so."""
+    """An SPDX expression or UNKNOWN; `evidence` names the files that state it."""
 
     spdx: str
     evidence: str
 
 
 def licence_of(folder: Path) -> Licence:
-    """The licence of a repository's or package's root folder."""
+    """Return the licence of a folder by the files directly in it."""
     declared = _declared(folder / "package.json")
     texts = [
         path for path in sorted(folder.iterdir()) if LICENCE_FILE.fullmatch(path.name) and path.is_file()
@@ -72,7 +75,7 @@ def licence_of(folder: Path) -> Licence:
     named = [licence for licence in found if licence.spdx != UNKNOWN]
     if declared is not None and any(licence.spdx in declared for licence in named):
         return Licence(declared, "package.json, " + ", ".join(licence.evidence for licence in named))
-    if named:  # the text is what binds; two texts in one folder are a choice between them
+    if named:  # the text is binding; two texts in one folder offer a choice
         spdx = " OR ".join(dict.fromkeys(licence.spdx for licence in named))
         return Licence(spdx, ", ".join(licence.evidence for licence in named))
     if declared is not None and not found:
@@ -81,7 +84,7 @@ def licence_of(folder: Path) -> Licence:
 
 
 def licence_of_text(text: str) -> str:
-    """The licence whose words come first in `text`; bundled notices follow the project's own."""
+    """Return the licence whose phrase comes first in `text`; notices of bundled code come later."""
     plain = re.sub(r"[\s*#>\"'“”]+", " ", text.lower())
     restricted = next((name for name, phrase in _RESTRICTIVE if re.search(phrase, plain)), None)
     if restricted is not None:
@@ -92,7 +95,7 @@ def licence_of_text(text: str) -> str:
 
 
 def nested_licences(folder: Path) -> dict[str, str]:
-    """Subfolders with a licence text of their own, by path: what lies below them is under that one."""
+    """Return the licence of each subfolder with a licence text of its own, by path."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         if path.parent != folder and LICENCE_FILE.fullmatch(path.name) and path.is_file():
@@ -101,23 +104,23 @@ def nested_licences(folder: Path) -> dict[str, str]:
 
 
 def tagged_licence(head: str) -> str | None:
-    """The SPDX tag in a file's first lines, which goes before the repository's licence."""
+    """Return the SPDX tag in a file's first lines, which overrides the repository's licence."""
     match = _SPDX_TAG.search(head)
     return match.group(1) if match else None
 
 
 def is_allowed(spdx: str, allowed: tuple[str, ...] = ALLOWED) -> bool:
-    """Whether an SPDX expression leaves a way to use the code under an allowed licence."""
+    """Return whether an SPDX expression permits use of the code under allowed licences only."""
     if spdx == OWN:
         return True
     while (inner := re.search(r"\(([^()]*)\)", spdx)) is not None:
-        verdict = allowed[0] if _leaves_a_way(inner.group(1), allowed) else "refused"
+        verdict = allowed[0] if _permits(inner.group(1), allowed) else "refused"
         spdx = f"{spdx[: inner.start()]} {verdict} {spdx[inner.end() :]}"
-    return _leaves_a_way(spdx, allowed)
+    return _permits(spdx, allowed)
 
 
-def _leaves_a_way(choices: str, allowed: tuple[str, ...]) -> bool:
-    """Of an expression without parentheses: AND binds tighter than OR."""
+def _permits(choices: str, allowed: tuple[str, ...]) -> bool:
+    """Evaluate an expression without parentheses; AND binds tighter than OR."""
     return any(
         all(part.strip() in allowed for part in re.split(r"\s+AND\s+", choice))
         for choice in re.split(r"\s+OR\s+", choices)
@@ -125,7 +128,7 @@ def _leaves_a_way(choices: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _declared(package_json: Path) -> str | None:
-    """The SPDX expression in a package.json; None where there is none, or it points elsewhere."""
+    """Return the SPDX expression in a package.json; None if it has none or refers to a file."""
     try:
         document: Any = json.loads(package_json.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,7 @@
-"""Between the two programs: the scrape's folder. `sources.jsonl` has a line for each settled source."""
+"""Read and write `sources.jsonl` in a scraped folder: one line for each source that was fetched and judged.
+
+`finetune.scrape` writes it, and `finetune.corpus` reads it.
+"""
 
 import json
 import os
@@ -14,10 +17,10 @@ REPOSITORIES = "repos"
 
 
 class SourceRecord(BaseModel):
-    """One source that was fetched and judged. `key` is the source as it was asked for.
+    """One source that was fetched and judged. `key` is the source as the user named it.
 
-    `nested_licences`: subfolders with a licence text of their own, such as vendored code. `dropped_files`:
-    left out because of their size.
+    `nested_licences` has the licence of subfolders with a licence text of their own, such as vendored code.
+    `dropped_files` counts the files left out because of their size.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,33 +41,36 @@ class SourceRecord(BaseModel):
 
 
 def read_source_records(out: Path) -> list[SourceRecord]:
-    """All settled sources, in order. A last line that a kill cut short is ignored: it is done again."""
+    """Return all records in order.
+
+    A last line that a kill cut short is ignored; its source is fetched again.
+    """
     path = out / SOURCES_FILE
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    settled: dict[str, SourceRecord] = {}
+    records: dict[str, SourceRecord] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            one = SourceRecord.model_validate_json(line)
-            settled[one.key] = one  # the last word on a source counts
+            record = SourceRecord.model_validate_json(line)
+            records[record.key] = record  # the last record of a source is valid
         except ValidationError as error:
-            if number == len(lines):  # no newline after it: the writer was killed
+            if number == len(lines):  # without a newline: the writer was killed
                 break
             raise CorpusUnusable(
                 f"{path}, line {number} is damaged: remove that line and scrape again."
             ) from error
-    return list(settled.values())
+    return list(records.values())
 
 
-def append_source_record(out: Path, settled: SourceRecord) -> None:
-    """Written through to the disk, after whatever an earlier kill left half-written was cut off."""
+def append_source_record(out: Path, record: SourceRecord) -> None:
+    """Append a record and flush it to the disk; first remove a partial last line that a kill left."""
     with (out / SOURCES_FILE).open("a+b") as file:
         file.seek(0)
         whole = file.read().rfind(b"\n") + 1
         file.truncate(whole)
-        file.write(json.dumps(settled.model_dump(), ensure_ascii=False, sort_keys=True).encode() + b"\n")
+        file.write(json.dumps(record.model_dump(), ensure_ascii=False, sort_keys=True).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -1,10 +1,10 @@
-"""Scrape, step 1: what to fetch, read from the command line, a list file or a ready recipe.
+"""Scrape, step 1: parse the sources of a command line, a list file or the recipe vue40.toml.
 
 npm:buefy@3.1.0                  a package; without a version, the newest one
-pypi:rich@15.0.0                 the same, from its wheel for every platform
-github:vuejs/pinia@<commit>      a repository; without a commit, its default branch as it is now
+pypi:rich@15.0.0                 a package, from its wheel for all platforms
+github:vuejs/pinia@<commit>      a repository; without a commit, the head of its default branch
 git:https://host/x.git@<ref>     any URL that git understands
-path:/some/folder                a folder, with its last commit where it is a git repository
+path:/some/folder                a folder; the last commit of a git repository
 """
 
 import re
@@ -25,7 +25,7 @@ _PYPI = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class Source:
-    """`name` is a package, an owner/repository, a URL or a path; `ref` a version, commit or branch."""
+    """`name` is a package, an owner/repository, a URL or a path; `ref` is a version, commit or branch."""
 
     kind: SourceKind
     name: str
@@ -33,7 +33,8 @@ class Source:
 
     @property
     def key(self) -> str:
-        """How a user writes this source, without a password in its URL: it is printed, and kept."""
+        """The source as a user writes it, but without a password in its URL, because it is printed and
+        stored."""
         return f"{self.kind}:{self.plain_name}" + (f"@{self.ref}" if self.ref else "")
 
     @property
@@ -42,7 +43,7 @@ class Source:
 
     @property
     def id(self) -> str:
-        """The same for all versions of one project, so that a split by repository never parts them."""
+        """The id of the project: all versions have the same id, so that a split keeps them together."""
         name = self.plain_name
         if self.kind == "git":
             name = re.sub(r"^\w+://([^@/]+@)?", "", name).removesuffix(".git")
@@ -58,11 +59,11 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """Raises ConfigError, naming the forms there are."""
+    """Parse one source. Raises ConfigError, which lists the forms."""
     kind, _, rest = text.strip().partition(":")
     if kind not in get_args(SourceKind) or not rest:
         raise ConfigError(
-            f"{text!r} is no source: write npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, "
+            f"{text!r} is not a source: write npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, "
             "git:URL@REF or path:FOLDER."
         )
     if kind == "path":
@@ -74,12 +75,12 @@ def parse_source(text: str) -> Source:
     name, at, ref = rest.rpartition("@") if rest.rfind("@") > 0 else (rest, "", "")
     shape = {"npm": _NPM, "pypi": _PYPI}.get(kind, _GITHUB)
     if not shape.fullmatch(name) or (at and not re.fullmatch(r"[\w.+/-]+", ref)):
-        raise ConfigError(f"{text!r} is no source: {name!r} is not a name that {kind} gives.")
+        raise ConfigError(f"{text!r} is not a source: {name!r} is not a valid name for {kind}.")
     return Source("npm" if kind == "npm" else "pypi" if kind == "pypi" else "github", name, ref or None)
 
 
 def read_list(path: Path) -> list[Source]:
-    """A list file: a source a line, # for comments; or TOML with `sources = [...]`, as in vue40.toml."""
+    """Read a list file: one source on each line with # for comments, or TOML with `sources = [...]`."""
     try:
         text = path.read_text(encoding="utf-8")
         document: dict[str, Any] = tomllib.loads(text) if path.suffix == ".toml" else {}
@@ -90,5 +91,5 @@ def read_list(path: Path) -> list[Source]:
         parse_source(line.split(" #")[0]) for line in lines if line.strip() and not line.startswith("#")
     ]
     if not sources:
-        raise ConfigError(f"The list {path} names no source.")
+        raise ConfigError(f"The list {path} has no source: write one on each line.")
     return sources

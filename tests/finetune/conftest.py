@@ -1,4 +1,4 @@
-"""One tiny corpus and one home for all training tests of a session."""
+"""One tiny corpus and one ACEPILOT_HOME for all training tests of a session."""
 
 from pathlib import Path
 

@@ -1,8 +1,9 @@
-"""Hand-written repositories for the tests of `finetune.data`, small enough to be read."""
+"""Small hand-written repositories for the tests of scraping and of the corpus."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -10,6 +11,7 @@ from acepilot.corpus import CorpusManifest
 from finetune.corpus.build import build
 from finetune.corpus.executors import Runner
 from finetune.corpus.options import BuildOptions
+from finetune.corpus.tables import read_rows
 
 MIT = """MIT License
 
@@ -66,7 +68,7 @@ def write_files(folder: Path, files: Files) -> Path:
 
 
 def repository(name: str) -> Files:
-    """A small shop, in words of its own, so that no two are near-duplicates."""
+    """Return a small shop with its own identifiers, so that no two repositories are near-duplicates."""
     files: Files = {
         "LICENSE": MIT,
         "src/Counter.vue": COUNTER,
@@ -79,6 +81,9 @@ def repository(name: str) -> Files:
             text = text.replace(word, f"{word}{name}").replace(word.title(), f"{word.title()}{name.title()}")
         files[path] = text
     return files
+
+
+SHOPS: dict[str, Files] = {name: repository(name) for name in ("alpha", "beta", "gamma")}
 
 
 Scraped = Callable[[dict[str, Files]], Path]
@@ -94,7 +99,7 @@ def write_jsonl(path: Path, records: list[dict[str, str]]) -> Path:
 
 
 def write_byte_model(folder: Path, rows: int) -> Path:
-    """What a corpus needs of a model: a tokenizer of one token a byte, and `rows` embedding rows."""
+    """Write a byte tokenizer, and a config with `rows` embedding rows: what a corpus needs of a model."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(
         models.BPE(vocab={symbol: number for number, symbol in enumerate(alphabet)}, merges=[])
@@ -113,3 +118,8 @@ def write_byte_model(folder: Path, rows: int) -> Path:
         },
     )
     return folder
+
+
+def rows(corpus: Path, split: str = "*", table: str = "documents") -> list[dict[str, Any]]:
+    """Return the rows of a corpus's table."""
+    return [row for path in sorted((corpus / table).glob(f"{split}/*.parquet")) for row in read_rows(path)]

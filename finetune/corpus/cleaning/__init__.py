@@ -1,1 +1,1 @@
-"""From documents to clean documents: filters, redaction, decontamination, near-duplicates."""
+"""Clean documents: filters, redaction, decontamination, near-duplicates. steps.py has their order."""

@@ -1,7 +1,7 @@
-"""Build, step 6: documents that overlap an evaluation problem are dropped, so that a score measures skill.
+"""Build, step 6: find documents that overlap an evaluation problem, so that no score measures memory.
 
-A document overlaps when it shares `NGRAM_WORDS` words in a row with a problem's prompt and solution; 12 is
-the length that datatrove uses. Its own steps are not used: their indexer imports lighteval, hence torch.
+A document overlaps when it shares NGRAM_WORDS words in a row with a problem's prompt and solution.
+datatrove's own steps are not used, because their indexer imports lighteval and with it torch.
 """
 
 import json
@@ -12,14 +12,14 @@ from typing import Any, cast
 
 from acepilot.errors import ConfigError
 
-NGRAM_WORDS = 12
+NGRAM_WORDS = 12  # as in datatrove
 _WORD = re.compile(r"\w+")
 _NAMES = ("task_id", "id", "name")
 _TEXTS = ("prompt", "canonical_solution", "solution", "completion", "text")
 
 
 class ProblemIndex:
-    """All runs of words of all problems. Small: a HumanEval in ten languages is a few megabytes."""
+    """Every run of NGRAM_WORDS words in the problems, in memory: a few MB for HumanEval in ten languages."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._problems: dict[tuple[str, ...], str] = {}
@@ -29,7 +29,7 @@ class ProblemIndex:
                     self._problems.setdefault(run, name)
 
     def overlapping(self, text: str) -> str | None:
-        """The name of a problem that `text` overlaps, or None."""
+        """Return the name of a problem that `text` overlaps, or None."""
         if not self._problems:
             return None
         return next((name for run in _runs(text) if (name := self._problems.get(run))), None)

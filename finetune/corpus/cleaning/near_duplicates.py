@@ -1,8 +1,8 @@
-"""Build, step 7: near-duplicates across all repositories, by datatrove's MinHash in its four stages.
+"""Build, step 7: find near-duplicates across all repositories with datatrove's MinHash.
 
-The numbers are BigCode's: 5-grams of words, 256 permutations, similarity 0.7. For those, 25 bands of 10 rows
-(250 of the 256) have the least error, by the integral that datasketch minimises. Of each cluster one document
-stays; which one depends on the input alone, since the number of tasks does not depend on the machine.
+The settings are BigCode's: 5-grams of words, 256 permutations, similarity 0.7. For these, datasketch's error
+integral is smallest with 25 bands of 10 rows (250 of the 256 permutations). One document of each cluster
+stays. Which one depends on the input alone, because the number of tasks does not depend on the machine.
 """
 
 import re
@@ -29,7 +29,7 @@ _CONFIG = MinhashConfig(
     n_grams=NGRAM_WORDS,
     num_buckets=BANDS,
     hashes_per_bucket=ROWS,
-    # In code, punctuation, digits and case tell documents apart; the words are split off by `_CodeWords`.
+    # No normalization: in code, punctuation, digits and case matter. `_CodeWords` finds the words.
     norm_config=TextNormConfig(
         lowercase=False,
         norm_whitespace=False,
@@ -37,13 +37,13 @@ _CONFIG = MinhashConfig(
         norm_unicode_diacritics=False,
         norm_numbers=False,
     ),
-    # Not xxhash: its version 4 takes bytes only, and datatrove 0.10 gives it text.
+    # Not xxhash: datatrove 0.10 passes text to it, and xxhash 4 takes only bytes.
     hash_config=HashConfig(precision=64, hash_fc="sha1"),
 )
 
 
 class _CodeWords(WordTokenizer):
-    """Identifiers and numbers, as BigCode splits; datatrove's word splitters are for prose and need spaCy."""
+    """Find identifiers and numbers, as BigCode does; datatrove's splitters are for prose and need spaCy."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return re.findall(r"\w+", text)
@@ -56,7 +56,7 @@ class _CodeWords(WordTokenizer):
 
 
 class _QuietCluster(MinhashDedupCluster):
-    """datatrove draws a bar of its own here, whatever the terminal."""
+    """Hide the progress bar that datatrove writes even without a terminal."""
 
     def run(self, data: Documents = None, _: int = 0, world_size: int = 1) -> None:
         with redirect_stderr(StringIO()):
@@ -64,9 +64,9 @@ class _QuietCluster(MinhashDedupCluster):
 
 
 def find_duplicates(runner: Runner, reader: Pipeline, work: Path, tasks: int) -> Path:
-    """The folder that names, task by task, the documents of `reader` to be removed."""
+    """Return the folder that lists, for each task, the documents of `reader` to remove."""
     signatures, buckets, removals = work / "signatures", work / "buckets", work / "removals"
-    # A tokenizer goes where a language is named: datatrove's loader lets it through.
+    # `language` also takes a tokenizer object: datatrove's loader returns it unchanged.
     sign = MinhashDedupSignature(str(signatures), config=_CONFIG, language=_CodeWords())  # pyright: ignore[reportArgumentType]
     runner.run("signatures", [*reader, sign], tasks)
     runner.run("buckets", [MinhashDedupBuckets(str(signatures), str(buckets), config=_CONFIG)], BANDS)

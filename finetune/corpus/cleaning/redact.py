@@ -1,9 +1,9 @@
-"""Build, step 4: secrets and personal data in a text are replaced, each value wherever it occurs in it.
-A password in a URL that could be any word is replaced there alone.
+"""Build, step 4: replace secrets and personal data in a text, each value wherever it occurs in the text.
 
-The replacements are values that are reserved for documentation, so that the text still parses and a model
-that learns them gives nothing away. detect-secrets brings the patterns of tokens, its entropy measure and its
-list of false alarms; they are run over whole texts (line by line, as it does, takes 0.23 ms a line).
+A password in a URL that looks like a plain word is replaced only there. The replacements are values reserved
+for documentation, so the text still parses and a model that learns them reveals nothing. detect-secrets
+provides the token patterns, the entropy measure and the list of false alarms. They run over whole texts: its
+own scan, line by line, takes 0.23 ms a line.
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ from detect_secrets.plugins.base import RegexBasedDetector
 from detect_secrets.plugins.high_entropy_strings import Base64HighEntropyString, HexHighEntropyString
 from detect_secrets.plugins.jwt import JwtTokenDetector
 
-SECRET = "REDACTED_SECRET"  # noqa: S105 - it is what a secret becomes
+SECRET = "REDACTED_SECRET"  # noqa: S105 - the replacement, not a secret
 EMAIL = "user@example.com"
 IPV4 = "192.0.2.1"  # RFC 5737
 IPV6 = "2001:db8::1"  # RFC 3849
@@ -34,7 +34,7 @@ _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.+?)-----END [A-Z0-9 ]*PRIVATE KEY", re.DOTALL
 )
 _BASIC_AUTH = re.compile(r"(://[^\s:/?#\[\]@\"'`]+:)([^\s:/?#\[\]@\"'`$<{]{3,})@")
-_NO_PASSWORDS = ("password", "pass", "secret", SECRET.lower())
+_PLACEHOLDERS = ("password", "pass", "secret", SECRET.lower())
 _ASSIGNED = re.compile(
     r"\b\w*(?:password|passwd|pwd|secret|token|api_?key|auth_?key|private_?key|access_?key|credential)\w*[\"']?"
     r"\s*(?:=>?|:|:=)\s*([\"'`])([^\"'`\s]{8,200})\1",
@@ -57,7 +57,7 @@ _BASE64_ENTROPY, _HEX_ENTROPY = 4.5, 3.0  # detect-secrets' own limits
 
 
 def redact(text: str) -> tuple[str, Counter[str]]:
-    """The text without them, and how many values of each kind (secret, email, ip) were replaced."""
+    """Return the redacted text, and the number of replaced values of each kind (secret, email, ip)."""
     replaced: Counter[str] = Counter()
     values: dict[str, tuple[str, str]] = {}
     for kind, substitute, found in (
@@ -68,25 +68,24 @@ def redact(text: str) -> tuple[str, Counter[str]]:
     ):
         for value in found:
             values.setdefault(value, (kind, substitute))
-    for value in sorted(
-        values, key=lambda value: (-len(value), value)
-    ):  # the longest first: one may hold another
+    # The longest value first, because it may contain a shorter one.
+    for value in sorted(values, key=lambda value: (-len(value), value)):
         kind, substitute = values[value]
         if value in text:
             text = text.replace(value, substitute)
             replaced[kind] += 1
-    text, passwords = _without_passwords(text)
+    text, passwords = _redact_url_passwords(text)
     replaced["secret"] += passwords
     return text, +replaced
 
 
-def _without_passwords(text: str) -> tuple[str, int]:
-    """Those of URLs, `scheme://user:password@host`; and how many there were."""
+def _redact_url_passwords(text: str) -> tuple[str, int]:
+    """Replace the passwords in `scheme://user:password@host`; return the text and their number."""
     found: set[str] = set()
 
     def redacted(match: re.Match[str]) -> str:
         before, value = match.groups()
-        if value.lower() in _NO_PASSWORDS or is_sequential_string(value):
+        if value.lower() in _PLACEHOLDERS or is_sequential_string(value):
             return match.group(0)
         found.add(value)
         return f"{before}{SECRET}@"
@@ -105,7 +104,7 @@ def _secrets(text: str) -> Iterator[str]:
             value = max(
                 (group for group in match.groups() if group and len(group) >= 16), default=match.group(0)
             )
-            if any(map(str.isdigit, value)):  # else a constant's name: " APERTUREVALUE" looks like a token
+            if any(map(str.isdigit, value)):  # a constant like " APERTUREVALUE" matches a token pattern too
                 yield value.strip(" \t\n=:\"'")
     jwt = JwtTokenDetector()
     if "eyJ" in text:
@@ -126,7 +125,7 @@ _JWT = re.compile(r"eyJ[\w=-]+\.[\w=-]+\.?[\w.+/=-]*")
 
 
 def _looks_random(value: str, least_entropy: float) -> bool:
-    """Not a name, a path, an alphabet, a template or a UUID: detect-secrets' false alarms, and ours."""
+    """Return False for names, paths, alphabets, templates and UUIDs, which are usual false alarms."""
     if is_templated_secret(value) or is_sequential_string(value) or is_not_alphanumeric_string(value):
         return False
     if (
@@ -142,13 +141,13 @@ def _looks_random(value: str, least_entropy: float) -> bool:
     if digits < 2 or letters < 2 or _is_alphabet(value):
         return False
     words = re.findall(r"[A-Z]?[a-z]{3,}", value)
-    if sum(map(len, words)) > 0.6 * len(value):  # camelCase, kebab-case and paths are made of words
+    if sum(map(len, words)) > 0.6 * len(value):  # camelCase, kebab-case and paths consist of words
         return False
     return Base64HighEntropyString(least_entropy).calculate_shannon_entropy(value) > least_entropy
 
 
 def _is_alphabet(value: str) -> bool:
-    """Long runs of neighbours, as in a character table."""
+    """Return whether more than half of the characters follow their predecessor, as in a character table."""
     steps = sum(
         ord(after) - ord(before) == 1 for before, after in zip(value, islice(value, 1, None), strict=False)
     )
@@ -157,9 +156,9 @@ def _is_alphabet(value: str) -> bool:
 
 @cache
 def _token_patterns() -> tuple[re.Pattern[str], ...]:
-    """detect-secrets' patterns of named tokens (AWS, GitHub, Slack ...); what they match is secret."""
-    own = {"JSON Web Token", "Basic Auth Credentials", "Private Key", "Public IP (ipv4)"}  # handled above
-    # These name a company near a value, and so match prose and code about it.
+    """Return detect-secrets' patterns of named tokens (AWS, GitHub, Slack ...)."""
+    own = {"JSON Web Token", "Basic Auth Credentials", "Private Key", "Public IP (ipv4)"}  # matched above
+    # These look for a company's name near a value, and so match prose and code about that company.
     own |= {"Cloudant Credentials", "IBM Cloud IAM Key", "IBM COS HMAC Credentials", "SoftLayer Credentials"}
     patterns: list[re.Pattern[str]] = []
     for name, plugin in sorted(get_mapping_from_secret_type_to_class().items()):
@@ -177,7 +176,7 @@ def _emails(text: str) -> Iterator[str]:
 
 
 def _ipv4(text: str) -> Iterator[str]:
-    """Public addresses only. Numbers of drawings ("1.5.5.3") and short version numbers are not addresses."""
+    """Yield public addresses, but not numbers of SVG paths ("1.5.5.3") or short version numbers."""
     for match in _IPV4.finditer(text):
         value = match.group(0)
         if (

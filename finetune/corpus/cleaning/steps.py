@@ -1,4 +1,4 @@
-"""Build, the cleaning as datatrove steps: filters that count by language, redaction, blocks, decontamination.
+"""Build: the cleaning as datatrove steps, in the order of `cleaning_steps`. Filters count by language.
 
 Every count is a label "filter|language|reason" or "filter|language|kept" in datatrove's statistics.
 """
@@ -13,7 +13,7 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from acepilot.languages import LANGUAGES
 from finetune.corpus.cleaning.decontaminate import ProblemIndex
-from finetune.corpus.cleaning.filters import CHAIN, Check, Code
+from finetune.corpus.cleaning.filters import FILTERS, Code, Filter
 from finetune.corpus.cleaning.redact import redact
 from finetune.corpus.cleaning.vue_blocks import blocks_of
 from finetune.corpus.reading.readers import Documents
@@ -21,13 +21,13 @@ from finetune.scrape.licences import is_allowed
 
 LICENCE = "licence of its folder"
 DECONTAMINATE = "decontaminate"
-WANTED = "language"
+LANGUAGE_FILTER = "language"
 
 
 class CodeFilter(BaseFilter):
-    """One check of the chain. Records, which are no files, pass: their makers chose them."""
+    """Apply one filter of filters.py. Records pass: the user chose them."""
 
-    def __init__(self, name: str, check: Check, allowed: tuple[str, ...]) -> None:
+    def __init__(self, name: str, check: Filter, allowed: tuple[str, ...]) -> None:
         self.name = name
         super().__init__()
         self.check = check
@@ -43,7 +43,7 @@ class CodeFilter(BaseFilter):
 
 
 class FolderLicence(BaseFilter):
-    """Files below a licence text of their own, such as vendored code, which is not allowed."""
+    """Drop files in folders whose own licence text is not allowed, such as vendored code."""
 
     name = LICENCE
 
@@ -62,7 +62,7 @@ class FolderLicence(BaseFilter):
 
 
 class Decontaminate(PipelineStep):
-    """Drops what overlaps a problem, and writes down what and why to `found`, a file a task."""
+    """Drop documents that overlap a problem, and list them in the folder `found`, one file for each task."""
 
     type = "filter"
     name = DECONTAMINATE
@@ -87,7 +87,7 @@ class Decontaminate(PipelineStep):
 
 
 class Redact(PipelineStep):
-    """Secrets and personal data; prompt and completion each by itself, so that their border stays known."""
+    """Replace secrets and personal data, in prompt and completion apart, so that their border stays known."""
 
     type = "mapper"
     name = "redact"
@@ -95,9 +95,9 @@ class Redact(PipelineStep):
     def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
         for document in data or ():
             border = document.metadata["prompt_chars"]
-            prompt, of_prompt = redact(document.text[:border])
-            body, of_body = redact(document.text[border:])
-            for kind, count in (of_prompt + of_body).items():
+            prompt, prompt_counts = redact(document.text[:border])
+            body, body_counts = redact(document.text[border:])
+            for kind, count in (prompt_counts + body_counts).items():
                 self.stat_update(f"redacted|{kind}", value=count)
                 document.metadata["redactions"] += count
             document.text = prompt + body
@@ -106,7 +106,7 @@ class Redact(PipelineStep):
 
 
 class FindBlocks(PipelineStep):
-    """The blocks of single-file components, in the characters of the final text."""
+    """Add the blocks of Vue components, with offsets in the final text."""
 
     type = "mapper"
     name = "blocks"
@@ -119,10 +119,10 @@ class FindBlocks(PipelineStep):
             yield document
 
 
-class WantedLanguages(BaseFilter):
-    """Where only some languages are asked for: scraped files in others."""
+class LanguageFilter(BaseFilter):
+    """Drop scraped files in languages that --language does not name."""
 
-    name = WANTED
+    name = LANGUAGE_FILTER
 
     def __init__(self, languages: Sequence[str]) -> None:
         super().__init__()
@@ -136,10 +136,17 @@ class WantedLanguages(BaseFilter):
         return wanted
 
 
-def cleaning(
+def cleaning_steps(
     allowed: tuple[str, ...], languages: Sequence[str], problems: Sequence[Path], found: Path
 ) -> list[PipelineStep]:
-    """All of it, in order."""
-    wanted = [WantedLanguages(languages)] if languages else []
-    filters = [CodeFilter(name, check, allowed) for name, check in CHAIN]
-    return [*wanted, FolderLicence(allowed), *filters, Decontaminate(problems, found), Redact(), FindBlocks()]
+    """Return all cleaning steps in their order."""
+    language = [LanguageFilter(languages)] if languages else []
+    filters = [CodeFilter(name, check, allowed) for name, check in FILTERS]
+    return [
+        *language,
+        FolderLicence(allowed),
+        *filters,
+        Decontaminate(problems, found),
+        Redact(),
+        FindBlocks(),
+    ]

@@ -1,6 +1,7 @@
-"""Build, step 5: what a Vue single-file component is made of: its blocks, each with its form and span.
+"""Build, step 5: find the blocks of a Vue single-file component, each with its kind and span.
 
-Tree-sitter finds the top-level blocks; the text itself is left whole, since a component is completed whole.
+Tree-sitter finds the top-level blocks. The document stays one text, because editors complete components as
+one.
 """
 
 from dataclasses import dataclass
@@ -32,9 +33,9 @@ _LANGUAGES = {
 
 @dataclass(frozen=True)
 class Block:
-    """A top-level block. `start` and `end` are the characters of its content, without its tags.
+    """A top-level block. `start` and `end` are character offsets of its content, without its tags.
 
-    `lang` is what the tag says, or the default; `setup` and `scoped` are the tag's flags.
+    `lang` is the tag's attribute or the default; `setup` and `scoped` are the tag's flags.
     """
 
     type: BlockType
@@ -46,20 +47,20 @@ class Block:
 
     @property
     def form(self) -> str:
-        """How the report counts it: "script setup ts", "template", "style scss"."""
+        """The name in the report: "script setup ts", "template", "style scss"."""
         default = self.lang == _DEFAULT_LANG[self.type]
         words = [self.type, "setup" if self.setup else "", "" if default else self.lang]
         return " ".join(word for word in words if word)
 
     @property
     def language(self) -> Language | None:
-        """The language of its content; None for pug, stylus and whatever has no grammar here."""
+        """The language of the content; None for pug, stylus and others without a grammar here."""
         name = _LANGUAGES.get(self.lang)
         return LANGUAGES[name] if name else None
 
 
 def blocks_of(component: str) -> list[Block]:
-    """All top-level blocks, in order; custom ones, such as `<i18n>`, too."""
+    """Return all top-level blocks in order, with custom ones such as `<i18n>`."""
     root = parse(component, LANGUAGES["vue"])
     if root is None:
         return []

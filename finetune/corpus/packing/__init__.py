@@ -1,1 +1,1 @@
-"""From clean documents to packed rows of tokens, with fill-in-the-middle."""
+"""Pack clean documents into rows of tokens, with fill-in-the-middle."""

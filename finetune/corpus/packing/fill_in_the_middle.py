@@ -1,7 +1,7 @@
-"""Build, step 9: fill-in-the-middle. A piece of a document is cut at two random places and reordered.
+"""Build, step 9: fill-in-the-middle. A piece of a document is cut at two random characters and reordered.
 
-The parts come as prefix, suffix, middle: the one order that `acepilot.fim` renders. Cut at characters, not
-at tokens, so that the model also learns to go on in the middle of a word (Bavarian et al., 2022).
+The order is prefix, suffix, middle, as `acepilot.fim` renders prompts. The cuts are at characters, not at
+tokens, so that the model also learns to continue in the middle of a word (Bavarian et al., 2022).
 """
 
 import hashlib
@@ -11,19 +11,19 @@ from acepilot.corpus import Sentinels
 from finetune.corpus.packing.tokenizer import Encoded, Vocabulary
 
 
-def chance(seed: int, name: str) -> Random:
-    """Random numbers that depend on a document's name and nothing else."""
-    return Random(hashlib.sha256(f"{seed}:{name}".encode()).digest())  # noqa: S311 - no secret is made of it
+def random_for(seed: int, name: str) -> Random:
+    """Return a random generator that depends on `seed` and a document's name alone."""
+    return Random(hashlib.sha256(f"{seed}:{name}".encode()).digest())  # noqa: S311 - not used for secrets
 
 
 def infill(text: str, random: Random) -> tuple[str, str, str]:
-    """Prefix, middle and suffix of `text`, the two cuts evenly spread."""
+    """Return prefix, middle and suffix of `text`, cut at two uniformly random characters."""
     first, second = sorted(random.randint(0, len(text)) for _ in range(2))
     return text[:first], text[first:second], text[second:]
 
 
 def infill_ids(text: str, random: Random, vocabulary: Vocabulary, sentinels: Sentinels) -> list[int]:
-    """The token ids of a piece, reordered, with its sentinels; the end token is the caller's."""
+    """Return the ids of a reordered piece with its sentinels, without an end token."""
     prefix, middle, suffix = infill(text, random)
     return [
         sentinels.prefix[1],
@@ -35,7 +35,7 @@ def infill_ids(text: str, random: Random, vocabulary: Vocabulary, sentinels: Sen
     ]
 
 
-def cut(encoded: Encoded, text: str, most_tokens: int) -> list[str]:
-    """`text` in pieces of at most `most_tokens`, each from one token's start to another's."""
-    starts = [0, *(encoded.spans[at][0] for at in range(most_tokens, len(encoded.ids), most_tokens))]
+def cut(encoded: Encoded, text: str, max_tokens: int) -> list[str]:
+    """Cut `text` into pieces of at most `max_tokens` tokens, at the starts of tokens."""
+    starts = [0, *(encoded.spans[at][0] for at in range(max_tokens, len(encoded.ids), max_tokens))]
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]

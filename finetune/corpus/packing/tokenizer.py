@@ -1,8 +1,8 @@
-"""Build, step 9: the tokenizer of the model that will be tuned, with sentinels for fill-in-the-middle.
+"""Build, step 9: the tokenizer of the model to be tuned, with sentinels for fill-in-the-middle.
 
-A model that knows no fill-in-the-middle, such as CodeGen, is given sentinels in embedding rows that its
-vocabulary leaves unused (CodeGen: 50,295 to 51,199): no weight changes its shape, and since they bear the
-names of a known format, the server finds them like any other.
+A model without fill-in-the-middle, such as CodeGen, gets sentinels in unused embedding rows (CodeGen: 50,295
+to 51,199), so no weight changes its shape. They have the names of a known format, so the server recognizes
+them.
 """
 
 import json
@@ -31,7 +31,7 @@ _FILES = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`encode` takes a text without sentinels; `special` are the tokens that no document may hold as text."""
+    """A tokenizer for packing. `special` are tokens that a document must not contain as text."""
 
     encode: Callable[[str], "Encoded"]
     end: tuple[str, int]
@@ -41,17 +41,17 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids, and for each the characters [start, end) that it stands for."""
+    """Token ids, and for each id its characters [start, end)."""
 
     ids: list[int]
     spans: list[tuple[int, int]]
 
 
 def prepare_tokenizer(model: Path, out: Path, fim_rate: float) -> None:
-    """Copies a model's tokenizer to `out`, with sentinels added if it has none and `fim_rate` wants them."""
+    """Copy a model's tokenizer to `out`; add sentinels if it has none and `fim_rate` is above 0."""
     if not (model / "tokenizer.json").is_file():
         raise ConfigError(
-            f"{model} has no tokenizer.json. Name a model's folder: save_pretrained writes that file."
+            f"{model} has no tokenizer.json: give the folder of a model that transformers saved."
         )
     out.mkdir(parents=True)
     for name in _FILES:
@@ -79,7 +79,7 @@ def prepare_tokenizer(model: Path, out: Path, fim_rate: float) -> None:
 
 
 def load_vocabulary(folder: Path, original: Path) -> Vocabulary:
-    """The tokenizer that `prepare_tokenizer` wrote; `original` tells whether sentinels were added to it."""
+    """Load the tokenizer that `prepare_tokenizer` wrote. `original` is the model whose tokenizer it was."""
     tokenizer = _load(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -113,7 +113,9 @@ def _load(folder: Path) -> Tokenizer:
 def _id(tokenizer: Tokenizer, text: str) -> int:
     token = tokenizer.token_to_id(text)
     if token is None:
-        raise ConfigError(f"The tokenizer has no token {text!r}.")
+        raise ConfigError(
+            f"The tokenizer has no token {text!r}: build with --fim-rate 0, or use another model."
+        )
     return token
 
 
@@ -130,7 +132,10 @@ def _rows(model: Path) -> int | None:
 
 
 def _end(folder: Path, tokenizer: Tokenizer) -> tuple[str, int]:
-    """The token between documents. An instruction model's own closes turns, so known names go first."""
+    """Return the token after each document.
+
+    A chat model's eos_token ends a turn, so known names come first.
+    """
     try:
         config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -140,11 +145,13 @@ def _end(folder: Path, tokenizer: Tokenizer) -> tuple[str, int]:
     for text in (*_ENDS, named):
         if isinstance(text, str) and (token := tokenizer.token_to_id(text)) is not None:
             return text, token
-    raise ConfigError(f"The tokenizer in {folder} has no token for the end of a document.")
+    raise ConfigError(
+        f"The tokenizer in {folder} has no token for the end of a document: use a model that has one."
+    )
 
 
 def _register(config_file: Path, fim: FimFormat) -> None:
-    """transformers asks the configuration which tokens are special."""
+    """List the sentinels in the configuration, where transformers looks for special tokens."""
     try:
         config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

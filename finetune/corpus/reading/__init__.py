@@ -1,1 +1,1 @@
-"""From files to documents: which files are read, and in which language each one is."""
+"""Read files as documents: which files, and in which language each one is."""

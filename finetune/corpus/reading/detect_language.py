@@ -1,7 +1,7 @@
-"""Build, step 2: a file's language, by its name, and by its first lines where the name leaves a doubt.
+"""Build, step 2: detect a file's language by its name, and by its first lines where a name has two meanings.
 
-Classifiers by content alone (magika, pygments' guess) err on short files; extensions rarely do, and where one
-stands for two languages a single sign tells them apart.
+Classifiers that use only the content (magika, pygments' guess) fail on short files. Extensions rarely
+mislead, and where one stands for two languages, one pattern separates them.
 """
 
 import re
@@ -9,7 +9,7 @@ import re
 from acepilot.languages import LANGUAGES, Language, language_for
 
 DATA = frozenset({"json", "jsonc", "xml", "plaintext"})
-"""They hold data and prose rather than code: locale tables, manifests, pictures."""
+"""Languages that are left out: their files are mostly data or prose, such as locale tables and manifests."""
 
 HTML_LIKE = frozenset({"html", "vue", "svelte"})
 
@@ -26,10 +26,10 @@ _INTERPRETERS = {
     "php": "php",
     "lua": "lua",
 }
-_HEAD_CHARS = 4_000
+_HEAD_CHARS = 4_000  # the patterns are searched in the first characters only, for speed
 
-# Extension -> what its text must look like to be another language than the extension's own.
-_DOUBTS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
+# Extension -> patterns of another language that uses the same extension.
+_AMBIGUOUS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
     ".h": (
         (re.compile(r"^\s*(@interface|@protocol|@property|#import)\b", re.MULTILINE), "objc"),
         (re.compile(r"^\s*(class|namespace|template\s*<|using)\b|\bstd::", re.MULTILINE), "cpp"),
@@ -44,7 +44,7 @@ _COMPONENT_BLOCK = re.compile(r"^\s*<(template|script|style)\b", re.MULTILINE)
 
 
 def language_of(path: str, text: str) -> Language:
-    """The language, `plaintext` where it is none that we know."""
+    """Return the language, or `plaintext` for an unknown one."""
     head = text[:_HEAD_CHARS]
     named = language_for(path=path)
     if named.id == "plaintext":
@@ -53,14 +53,14 @@ def language_of(path: str, text: str) -> Language:
     if named.id == "vue" and not _COMPONENT_BLOCK.search(text):
         return LANGUAGES["plaintext"]
     extension = path[path.rfind(".") :].lower()
-    for sign, other in _DOUBTS.get(extension, ()):
-        if sign.search(head):
+    for pattern, other in _AMBIGUOUS.get(extension, ()):
+        if pattern.search(head):
             return LANGUAGES[other]
     return named
 
 
 def may_be_code(path: str) -> bool:
-    """Whether a file is worth opening: a known language's name, or no extension (a script, perhaps)."""
+    """Return whether to open a file: its name has a code language, or no extension (it may be a script)."""
     name = path.rpartition("/")[2]
     known = language_for(path=path)
     return known.id not in DATA if known.id != "plaintext" else "." not in name

@@ -1,6 +1,6 @@
-"""Build, step 1: files that their path alone rules out: vendored, built, generated, locks, test data.
+"""Build, step 1: exclude files by their path alone: vendored, built, generated, lock files, test data.
 
-The folder names follow what GitHub's linguist calls vendored and generated, shortened to what holds code.
+The folder names are those that GitHub's linguist calls vendored or generated and that hold code.
 """
 
 import re
@@ -39,11 +39,11 @@ _REASONS = (
 )
 
 
-def ruled_out(path: str) -> str | None:
-    """Why the file at `path`, inside its repository, is not wanted; None when it is.
+def exclusion_reason(path: str) -> str | None:
+    """Return why the file at `path`, relative to its repository, is excluded; None when it is not.
 
-    Build output holds for all but single-file components: a compiler reads those and never writes them, and
-    packages such as vitepress ship their sources in `dist`.
+    Single-file components in build folders are kept: compilers read them and never write them, and packages
+    such as vitepress ship their sources in `dist`.
     """
     for reason, pattern in _REASONS:
         if pattern.search(path) and not (pattern is _BUILT and path.endswith(_COMPONENTS)):

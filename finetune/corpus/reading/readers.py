@@ -1,6 +1,6 @@
-"""Build, the readers: files of scraped repositories, and records of JSONL files and of other corpora.
+"""Build: read files of scraped repositories, and records of JSONL files and of other corpora.
 
-A document's metadata is the row of the final table, filled step by step.
+A document's metadata is its row in the final table; the later steps fill it in.
 """
 
 import hashlib
@@ -17,24 +17,24 @@ from acepilot.corpus import Kind, Split, canonical_hash
 from acepilot.errors import ConfigError
 from acepilot.languages import language_for
 from finetune.corpus.reading.detect_language import DATA, language_of, may_be_code
-from finetune.corpus.reading.excluded_paths import ruled_out
+from finetune.corpus.reading.excluded_paths import exclusion_reason
 from finetune.corpus.tables import read_rows
 from finetune.scrape.source_records import SourceRecord
 
 READ = "read"
 Documents = Iterator[Document] | None
-"""What one step hands to the next."""
+"""What a step passes to the next one."""
 
 
 @dataclass(frozen=True)
 class ScrapedFolder:
-    """A repository on disk, with its side of the split. `sides` has those of its files where it is the only
-    repository, and its own is None."""
+    """A repository on disk, with its split. For an only repository `split` is None, and `file_splits` has
+    that of each file."""
 
     path: Path
-    settled: SourceRecord
+    record: SourceRecord
     split: Split | None
-    sides: Mapping[str, Split] = field(default_factory=dict[str, Split])
+    file_splits: Mapping[str, Split] = field(default_factory=dict[str, Split])
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class RecordFile:
 
 
 class ReadRepositories(PipelineStep):
-    """Each of the first `tasks` tasks takes its share of the repositories, in the order of their paths.
+    """Read repositories. Of the first `tasks` tasks, task t reads repositories t, t + tasks, t + 2 tasks ...
 
-    `digests` receives a file a repository, with the hash of its paths and contents.
+    The folder `digests` gets a file for each repository, with the hash of its paths and contents.
     """
 
     type = "reader"
@@ -86,8 +86,8 @@ class ReadRepositories(PipelineStep):
             (self.digests / f"{number:05d}").write_text(digest.hexdigest(), encoding="ascii")
 
     def _reason(self, inside: str, size: int) -> str | None:
-        """Why a file is not even opened."""
-        if (reason := ruled_out(inside)) is not None:
+        """Return why a file is skipped unread, or None."""
+        if (reason := exclusion_reason(inside)) is not None:
             return reason
         if not may_be_code(inside):
             return "not code by its name"
@@ -96,7 +96,7 @@ class ReadRepositories(PipelineStep):
         return "empty" if size == 0 else None
 
     def _document(self, folder: ScrapedFolder, inside: str, content: bytes) -> Document | str:
-        """The document, or why it is none."""
+        """Return the document, or the reason to skip the file."""
         if b"\0" in content[:8_000]:
             return "binary"
         try:
@@ -106,22 +106,22 @@ class ReadRepositories(PipelineStep):
         language = language_of(inside, text)
         if language.id in DATA or not text.strip():
             return "not code by its content"
-        settled = folder.settled
-        document_id = f"{settled.id}@{settled.revision[:20]}:{inside}"
-        metadata = blank("code") | {
+        record = folder.record
+        document_id = f"{record.id}@{record.revision[:20]}:{inside}"
+        metadata = empty_row("code") | {
             "language": language.id,
-            "repository": settled.id,
-            "source": settled.location,
-            "revision": settled.revision,
-            "licence": _licence(settled, inside),
+            "repository": record.id,
+            "source": record.location,
+            "revision": record.revision,
+            "licence": _licence(record, inside),
             "path": inside,
-            "split": folder.split or folder.sides[inside],
+            "split": folder.split or folder.file_splits[inside],
         }
         return Document(text=text, id=document_id, metadata=metadata)
 
 
 class ReadRecords(PipelineStep):
-    """Documents from record files, after those that come from the step before."""
+    """Pass the documents of the step before on; task `first_rank + n` then reads record file n."""
 
     type = "reader"
     name = "records"
@@ -142,9 +142,9 @@ class ReadRecords(PipelineStep):
 
 
 class ReadCleaned(PipelineStep):
-    """A task reads again what the same task of the cleaning wrote, and nothing where it wrote nothing.
+    """Read in each task the file that the same task of the cleaning wrote, if it wrote one.
 
-    datatrove's JsonlReader deals files out by their order, so that one missing file would shift all others.
+    datatrove's JsonlReader assigns files to tasks by their order, so a missing file would shift all others.
     """
 
     type = "reader"
@@ -162,8 +162,8 @@ class ReadCleaned(PipelineStep):
                     yield Document(**json.loads(line))
 
 
-def blank(kind: Kind) -> dict[str, Any]:
-    """A row's metadata before anything is known of it."""
+def empty_row(kind: Kind) -> dict[str, Any]:
+    """Return the metadata of a new row."""
     return {
         "kind": kind,
         "language": "plaintext",
@@ -180,11 +180,11 @@ def blank(kind: Kind) -> dict[str, Any]:
 
 
 def read_records(file: RecordFile) -> Iterator[Document]:
-    """Raises ConfigError, naming the line, at the first record that has not the fields of its kind."""
+    """Yield the documents of a file. Raises ConfigError with the line of a record that lacks a field."""
     if file.path.suffix == ".parquet":
         for row in read_rows(file.path):
-            fields = {key: row[key] for key in blank("replay") if key in row}
-            kept = blank("replay") | fields | {"kind": "replay", "split": file.split}
+            fields = {key: row[key] for key in empty_row("replay") if key in row}
+            kept = empty_row("replay") | fields | {"kind": "replay", "split": file.split}
             yield Document(text=row["text"], id=f"replay:{row['id']}", metadata=kept)
         return
     with file.path.open(encoding="utf-8") as lines:
@@ -205,7 +205,7 @@ def _record(file: RecordFile, number: int, line: str) -> Document:
             f"{file.path}, line {number}: not a JSON object with {fields} ({error!r})."
         ) from error
     name = canonical_hash([prompt, body])[:16]
-    metadata = blank(file.kind) | {
+    metadata = empty_row(file.kind) | {
         "language": language,
         "repository": f"{file.kind}:{file.path.stem}",
         "source": file.path.name,
@@ -216,14 +216,14 @@ def _record(file: RecordFile, number: int, line: str) -> Document:
     return Document(text=prompt + body, id=f"{file.kind}:{file.path.stem}:{name}:{number}", metadata=metadata)
 
 
-def _licence(settled: SourceRecord, inside: str) -> str:
-    """That of the nearest folder with a licence text, else the repository's."""
+def _licence(record: SourceRecord, inside: str) -> str:
+    """Return the licence of the nearest folder with a licence text, else the repository's."""
     folder = inside.rpartition("/")[0]
     while folder:
-        if (nested := settled.nested_licences.get(folder)) is not None:
+        if (nested := record.nested_licences.get(folder)) is not None:
             return nested
         folder = folder.rpartition("/")[0]
-    return settled.licence
+    return record.licence
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Build, step 10: the manifest. What went in, what each filter did, what came out, and the hashes of all."""
+"""Build, step 10: write the manifest with inputs, the counts of each filter, outputs, and hashes of all."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from acepilot.corpus import (
     canonical_hash,
 )
 from acepilot.models.manifest import MANIFEST_FILE, sha256_of, write_atomically
-from finetune.corpus.cleaning.filters import CHAIN
-from finetune.corpus.cleaning.steps import DECONTAMINATE, LICENCE, WANTED
+from finetune.corpus.cleaning.filters import FILTERS
+from finetune.corpus.cleaning.steps import DECONTAMINATE, LANGUAGE_FILTER, LICENCE
 from finetune.corpus.documents import DOCUMENTS, NEAR_DUPLICATES
 from finetune.corpus.executors import Runner
 from finetune.corpus.options import BuildOptions
@@ -28,17 +28,17 @@ from finetune.corpus.packing.tokenizer import load_vocabulary
 from finetune.corpus.reading.readers import READ, ScrapedFolder
 from finetune.corpus.tables import read_rows
 
-_FILTERS = (LICENCE, *(name for name, _ in CHAIN), DECONTAMINATE)
+_FILTER_NAMES = (LICENCE, *(name for name, _ in FILTERS), DECONTAMINATE)
 _LIBRARIES = ("datatrove", "detect-secrets", "tree-sitter-language-pack", "pyarrow", "tokenizers")
 
 
-def account_for(
+def write_corpus_manifest(
     options: BuildOptions, folders: Sequence[ScrapedFolder], corpus: Path, work: Path, runner: Runner
 ) -> CorpusManifest:
-    """Counts and hashes a finished corpus, and writes its manifest."""
+    """Count and hash a finished corpus, and write its manifest."""
     cleaned, finished = runner.counts("clean"), runner.counts("documents")
-    wanted = (WANTED,) if options.languages else ()
-    filters = [_filter_count(name, cleaned) for name in (READ, *wanted, *_FILTERS)]
+    language = (LANGUAGE_FILTER,) if options.languages else ()
+    filters = [_filter_count(name, cleaned) for name in (READ, *language, *_FILTER_NAMES)]
     filters.append(_deduplication(filters[-1], finished))
     repositories = [_entry(number, folder, work / "digests") for number, folder in enumerate(folders)]
     documents, kinds, licences = _amounts(corpus)
@@ -70,15 +70,16 @@ def account_for(
     return manifest
 
 
-def top_reasons(counts: Counter[str], most: int = 5) -> str:
-    """The commonest reasons for which files were dropped, as a phrase."""
+def top_reasons(counts: Counter[str], limit: int = 5) -> str:
+    """Return the most frequent reasons for dropped files as a phrase."""
     reasons: Counter[str] = Counter()
     for label, count in counts.items():
         name, _, reason = label.rpartition("|")
         if "|" in name and reason != "kept":
             reasons[reason] += count
     return (
-        ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(most)) or "there were none"
+        ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(limit))
+        or "there were no files"
     )
 
 
@@ -93,7 +94,8 @@ def _filter_count(name: str, counts: Counter[str]) -> FilterCount:
 
 
 def _deduplication(before: FilterCount, finished: Counter[str]) -> FilterCount:
-    """datatrove's filter counts no languages: what came before it and what comes after it does."""
+    """Compute the counts from the steps before and after, because datatrove's filter does not count
+    languages."""
     kept = {
         label.split("|")[1]: count for label, count in finished.items() if label.startswith(NEAR_DUPLICATES)
     }
@@ -103,12 +105,12 @@ def _deduplication(before: FilterCount, finished: Counter[str]) -> FilterCount:
 
 
 def _entry(number: int, folder: ScrapedFolder, digests: Path) -> RepositoryEntry:
-    settled = folder.settled
+    record = folder.record
     return RepositoryEntry(
-        id=settled.id,
-        source=settled.location,
-        revision=settled.revision,
-        licence=settled.licence,
+        id=record.id,
+        source=record.location,
+        revision=record.revision,
+        licence=record.licence,
         split=folder.split,
         content_sha256=(digests / f"{number:05d}").read_text(encoding="ascii"),
     )
@@ -117,7 +119,7 @@ def _entry(number: int, folder: ScrapedFolder, digests: Path) -> RepositoryEntry
 def _amounts(
     corpus: Path,
 ) -> tuple[dict[Split, dict[str, Amount]], dict[Split, dict[str, Amount]], dict[str, Amount]]:
-    """By split and language, by split and kind, and by licence."""
+    """Return the amounts by split and language, by split and kind, and by licence."""
     languages: dict[Split, dict[str, Amount]] = {split: defaultdict(Amount) for split in SPLITS}
     kinds: dict[Split, dict[str, Amount]] = {split: defaultdict(Amount) for split in SPLITS}
     licences: dict[str, Amount] = defaultdict(Amount)

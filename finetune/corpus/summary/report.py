@@ -1,4 +1,4 @@
-"""Build, step 10: `report.html`. One page, no script, nothing fetched: what was kept, dropped, and why."""
+"""Build, step 10: write report.html, one page without scripts: what was kept, what was dropped, and why."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import jinja2
 from acepilot.corpus import SPLITS, CorpusManifest
 
 _LABEL_PX, _WIDTH_PX, _ROW_PX, _NUMBERS_PX = 190, 860, 24, 130
-_MOST = 200
-"""Contaminated documents that are listed; all are counted."""
+_MAX_LISTED = 200
+"""Contaminated documents that are listed. All are counted."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a bar, in pixels. `kind` is its class in the page's style."""
+    """A part of a bar, in pixels. `kind` is its CSS class."""
 
     kind: str
     count: int
@@ -25,6 +25,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Bar:
+    """One row of a plot; `y` is in pixels."""
+
     label: str
     y: int
     parts: tuple[Part, ...]
@@ -36,7 +38,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Plot:
-    """Bars below each other, on one scale."""
+    """Horizontal bars on one scale, in pixels."""
 
     bars: tuple[Bar, ...]
     height: int
@@ -71,15 +73,15 @@ def render(manifest: CorpusManifest) -> str:
             for split in SPLITS
             for kind, amount in manifest.kinds[split].items()
         ],
-        blocks=_most_first(manifest.blocks),
-        redactions=_most_first(manifest.redactions),
+        blocks=_by_count(manifest.blocks),
+        redactions=_by_count(manifest.redactions),
         packed=_packed(manifest),
-        contaminated=[(one.document, one.problem) for one in manifest.contaminated[:_MOST]],
+        contaminated=[(one.document, one.problem) for one in manifest.contaminated[:_MAX_LISTED]],
     )
 
 
 def template(name: str) -> jinja2.Template:
-    """Return one of the templates beside this file; what a page shows is escaped."""
+    """Return a template of the folder `templates`. HTML templates escape what they insert."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=jinja2.select_autoescape(["html"]),
@@ -92,7 +94,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def _plot(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Plot:
-    """From each bar's label and the counts of its parts, by kind."""
+    """Return a plot of (label, count of each kind) rows."""
     most = max((sum(counts.values()) for _, counts in rows), default=0) or 1
     scale = (_WIDTH_PX - _LABEL_PX - _NUMBERS_PX) / most
     bars: list[Bar] = []
@@ -130,7 +132,7 @@ def _reasons(manifest: CorpusManifest) -> list[tuple[str, str, int]]:
 
 
 def _by_language(manifest: CorpusManifest) -> list[tuple[str | int, ...]]:
-    """How many documents of each language went into the first filter, and came out of each."""
+    """Return for each language the documents before the first filter and after each filter."""
     filters = manifest.filters
     last = filters[-1].kept
     names = sorted({*last, *filters[1].seen}, key=lambda name: (-last.get(name, 0), name))
@@ -139,7 +141,7 @@ def _by_language(manifest: CorpusManifest) -> list[tuple[str | int, ...]]:
     ]
 
 
-def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 

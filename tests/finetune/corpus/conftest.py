@@ -1,10 +1,10 @@
-"""Scraped folders made of hand-written repositories, and a home of their own for the locks."""
+"""Scraped folders of hand-written repositories, and a separate ACEPILOT_HOME for the locks."""
 
 from pathlib import Path
 
 import pytest
 
-from finetune.scrape.collect import scrape
+from finetune.scrape.collect import collect_sources
 from finetune.scrape.licences import ALLOWED
 from finetune.scrape.sources import Source
 from tests.finetune.handmade import Files, Scraped, write_files
@@ -12,7 +12,7 @@ from tests.finetune.handmade import Files, Scraped, write_files
 
 @pytest.fixture
 def scraped(tmp_path: Path) -> Scraped:
-    """Scrapes hand-written repositories, as local paths, into one folder."""
+    """Return a function that scrapes hand-written repositories, as local paths, into one folder."""
 
     def run(repositories: dict[str, Files]) -> Path:
         out = tmp_path / "scraped"
@@ -20,7 +20,7 @@ def scraped(tmp_path: Path) -> Scraped:
             Source("path", str(write_files(tmp_path / "repositories" / name, files)))
             for name, files in repositories.items()
         ]
-        scrape(sources, out, ALLOWED, on_progress=lambda _: None, log=lambda _: None)
+        collect_sources(sources, out, ALLOWED, on_progress=lambda _: None, log=lambda _: None)
         return out
 
     return run

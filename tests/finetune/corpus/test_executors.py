@@ -1,4 +1,4 @@
-"""The same build on Slurm, played by two small programs, and what is missing said in a sentence."""
+"""Builds on Slurm, played by small shell scripts, and errors for what an executor lacks."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from finetune.corpus.executors import Runner, StageFailed
 from finetune.corpus.options import BuildOptions
 from tests.finetune.handmade import Scraped, build_here, repository
 
-# Runs the job's script once for each number of its array, as Slurm does, before it answers.
+# Runs the job's script for each number of its array, as Slurm does, and then answers.
 SBATCH = """#!/bin/bash
 for argument in "$@"; do script=$argument; done
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
@@ -63,7 +63,7 @@ def test_a_slurm_job_that_ends_early_is_an_error(
 ) -> None:
     monkeypatch.setenv("SLURM_BREAKS", "1")
     options = BuildOptions((scraped({"alpha": repository("alpha")}),))
-    with pytest.raises(StageFailed, match="the stage clean is not whole"):
+    with pytest.raises(StageFailed, match="before the stage clean was complete"):
         build(
             options,
             tmp_path / "out",
@@ -74,18 +74,23 @@ def test_a_slurm_job_that_ends_early_is_an_error(
 
 
 @pytest.mark.parametrize(("executor", "words"), [("slurm", "needs --partition"), ("ray", r"ray\[default\]")])
-def test_what_an_executor_lacks_is_named(tmp_path: Path, executor: str, words: str) -> None:
+def test_an_error_names_what_an_executor_lacks(tmp_path: Path, executor: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Runner(tmp_path, executor=executor).run("clean", [], 1)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_progress_of_a_stage_ends_with_all_of_its_tasks(scraped: Scraped, tmp_path: Path) -> None:
-    heard: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     options = BuildOptions((scraped({"alpha": repository("alpha")}),))
 
-    def told(stage: str, done: int, tasks: int) -> None:
-        heard.append((stage, done, tasks))
+    def on_progress(stage: str, done: int, tasks: int) -> None:
+        reports.append((stage, done, tasks))
 
-    build(options, tmp_path / "out", lambda logs: Runner(logs, workers=1, on_progress=told), lambda _: None)
-    finished = [stage for stage, done, tasks in heard if done == tasks]
+    build(
+        options,
+        tmp_path / "out",
+        lambda logs: Runner(logs, workers=1, on_progress=on_progress),
+        lambda _: None,
+    )
+    finished = [stage for stage, done, tasks in reports if done == tasks]
     assert finished == ["clean", "signatures", "buckets", "clusters", "documents"]

@@ -1,11 +1,11 @@
-"""The filters, one by one, and what a path or a first line tells."""
+"""The filters one by one, excluded paths, and detection of languages."""
 
 import pytest
 
 from acepilot.languages import LANGUAGES
-from finetune.corpus.cleaning.filters import CHAIN, Code
+from finetune.corpus.cleaning.filters import FILTERS, Code
 from finetune.corpus.reading.detect_language import language_of
-from finetune.corpus.reading.excluded_paths import ruled_out
+from finetune.corpus.reading.excluded_paths import exclusion_reason
 from finetune.scrape.licences import ALLOWED
 from tests.finetune.handmade import CLIENT, COUNTER, TOTALS
 
@@ -18,9 +18,9 @@ PICTURE = f'<template>\n  <svg><path d="M{"1.25 3.5 " * 300}"/></svg>\n</templat
 
 
 def verdict(text: str, language: str) -> tuple[str, str] | None:
-    """The first filter that drops the text, and why."""
+    """Return the first filter that drops the text, and its reason."""
     code = Code(text, LANGUAGES[language], ALLOWED)
-    return next(((name, reason) for name, check in CHAIN if (reason := check(code))), None)
+    return next(((name, reason) for name, check in FILTERS if (reason := check(code))), None)
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def verdict(text: str, language: str) -> tuple[str, str] | None:
         (CLIENT, "typescript"),
         (TOTALS, "python"),
         (PAGE, "html"),
-        (PICTURE, "vue"),  # an inline picture is one long line in honest markup
+        (PICTURE, "vue"),  # an inline picture is one long line
         ("# Shop\n\nHow to order.\n", "markdown"),
     ],
 )
-def test_honest_files_pass_every_filter(text: str, language: str) -> None:
+def test_good_files_pass_every_filter(text: str, language: str) -> None:
     assert verdict(text, language) is None
 
 
@@ -61,12 +61,12 @@ def test_each_filter_drops_what_it_is_for(text: str, language: str, filter_name:
     assert found[0] == filter_name
 
 
-def test_a_components_script_is_held_to_the_line_lengths() -> None:
+def test_a_components_script_has_line_limits() -> None:
     script = "<script>\nconst data = '" + "abc " * 300 + "'\n</script>\n"
     assert verdict(script, "vue") == ("line length", "a line of more than 1000 characters")
 
 
-def test_less_and_sass_are_not_held_to_a_grammar_that_knows_neither() -> None:
+def test_less_and_sass_are_not_judged_by_an_incomplete_grammar() -> None:
     assert verdict(".a { .mixin() when (@mode = dark) { color: ~`1 + 1`; } }\n" * 3, "scss") is None
 
 
@@ -90,8 +90,8 @@ def test_less_and_sass_are_not_held_to_a_grammar_that_knows_neither() -> None:
         ("src/vendored.ts", None),
     ],
 )
-def test_a_path_alone_rules_out_what_nobody_wrote(path: str, reason: str | None) -> None:
-    assert ruled_out(path) == reason
+def test_files_are_excluded_by_their_path(path: str, reason: str | None) -> None:
+    assert exclusion_reason(path) == reason
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,5 @@ def test_a_path_alone_rules_out_what_nobody_wrote(path: str, reason: str | None)
         ("Makefile", "all:\n\ttrue\n", "make"),
     ],
 )
-def test_where_a_name_leaves_a_doubt_the_text_decides(path: str, text: str, language: str) -> None:
+def test_an_ambiguous_name_is_decided_by_the_text(path: str, text: str, language: str) -> None:
     assert language_of(path, text).id == language

@@ -1,4 +1,4 @@
-"""From a document to tokens: nothing lost, documents apart, loss only where it belongs."""
+"""Packing: no text is lost, documents stay apart, and loss is only where it belongs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from acepilot.corpus import INPUT_IDS, LABELS, NO_LOSS, POSITION_IDS
 from acepilot.errors import ConfigError
 from acepilot.fim import FORMATS, format_for
-from finetune.corpus.packing.fill_in_the_middle import chance, infill
+from finetune.corpus.packing.fill_in_the_middle import infill, random_for
 from finetune.corpus.packing.pack import Piece, fill, pieces_of, sequence
 from finetune.corpus.packing.tokenizer import Vocabulary, load_vocabulary, prepare_tokenizer
 from tests.finetune.handmade import COUNTER, write_byte_model
@@ -29,7 +29,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 
 
 def decode(vocabulary: Vocabulary, ids: list[int]) -> str:
-    """Byte tokens back to text."""
+    """Decode byte tokens."""
     alphabet = {symbol: number for number, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
     tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
@@ -47,7 +47,7 @@ def test_codegens_sentinels_take_the_rows_after_its_tokens(tmp_path: Path) -> No
     assert sentinels is not None
     assert sentinels.added
     assert [one[1] for one in (sentinels.prefix, sentinels.suffix, sentinels.middle)] == [257, 258, 259]
-    # they bear the names of a format that the server knows
+    # They have the names of a format that the server knows.
     fim = format_for([sentinels.prefix[0], sentinels.suffix[0], sentinels.middle[0]])
     assert fim == replace(FORMATS[0], file_separator=None)
 
@@ -81,7 +81,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 
 @given(st.text(max_size=300), st.integers())
 def test_the_three_parts_of_an_infill_are_the_text(text: str, seed: int) -> None:
-    assert "".join(infill(text, chance(seed, "name"))) == text
+    assert "".join(infill(text, random_for(seed, "name"))) == text
 
 
 @pytest.mark.parametrize("text", [COUNTER, "short\n", "größer 🙂 " * 30, "  \n\n   indented\n"])
@@ -150,5 +150,5 @@ def test_filling_loses_nothing_and_overfills_nothing(lengths: list[int]) -> None
     placed = [piece for bin_ in bins for piece in bin_]
     assert sorted(placed, key=lambda piece: piece.ids[0]) == pieces
     assert all(sum(len(piece.ids) for piece in bin_) <= LENGTH for bin_ in bins)
-    # best-fit: at most one sequence is half empty or more
+    # Best fit: at most one sequence is half empty or more.
     assert sum(2 * sum(len(piece.ids) for piece in bin_) <= LENGTH for bin_ in bins) <= 1

@@ -1,4 +1,4 @@
-"""Secrets and personal data go, wherever their value occurs; what only looks like one stays."""
+"""Secrets and personal data are replaced wherever they occur; similar harmless text stays."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import pytest
 
 from finetune.corpus.cleaning.redact import EMAIL, IPV4, IPV6, SECRET, redact
 
-# Put together here, so that no scanner takes this file for a leak.
+# Concatenated, so that no secret scanner reports this file.
 GITHUB_TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
 AWS_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
 STRIPE = "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
@@ -53,7 +53,7 @@ def test_a_value_is_replaced_wherever_it_occurs() -> None:
 
 
 @pytest.mark.parametrize("word", ["bar", "postgres", "100"])
-def test_a_password_that_could_be_any_word_goes_from_its_url_alone(word: str) -> None:
+def test_a_password_like_a_plain_word_is_replaced_in_its_url_alone(word: str) -> None:
     rest = f"import toolbar from 'postgres'\nconst port = 51004, name = '{word}'\n"
     cleaned, counts = redact(f"{rest}connect('db://me:{word}@db.acme.io')\n")
     assert cleaned == f"{rest}connect('db://me:{SECRET}@db.acme.io')\n"
@@ -94,5 +94,5 @@ def test_personal_data_becomes_values_that_are_reserved_for_it(text: str, expect
         "background: url(data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ)",
     ],
 )
-def test_what_only_looks_like_one_stays(text: str) -> None:
+def test_harmless_text_stays(text: str) -> None:
     assert redact(text) == (text, {})

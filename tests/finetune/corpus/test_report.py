@@ -1,4 +1,4 @@
-"""A corpus' report and card: every number that the manifest has, and names shown as they are."""
+"""The report and the card of a corpus have every number of the manifest, with names escaped."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -34,7 +34,7 @@ MANIFEST = CorpusManifest(
 
 
 class Page(HTMLParser):
-    """The text of each cell, heading and bar, in order."""
+    """Collect the text of each cell, heading and bar, in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

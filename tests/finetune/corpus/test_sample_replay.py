@@ -1,4 +1,4 @@
-"""Replay sampled from the base model: a scripted server, a kill, a server that is down."""
+"""Replay sampled from the base model: with a scripted server, after a kill, and without a server."""
 
 import http.server
 import json
@@ -18,7 +18,7 @@ LANGUAGE_PAIR = [LANGUAGES["python"], LANGUAGES["go"]]
 
 
 class Model(http.server.BaseHTTPRequestHandler):
-    """Answers every prompt with its own seed."""
+    """Answer every prompt with its seed."""
 
     asked: list[dict[str, Any]] = []  # noqa: RUF012 - reset by the fixture
 
@@ -48,9 +48,9 @@ def url() -> Iterator[str]:
 
 
 @pytest.mark.asyncio
-async def test_each_language_gets_its_samples_in_the_model_s_own_words(url: str, tmp_path: Path) -> None:
-    out, told = tmp_path / "replay.jsonl", list[int]()
-    assert await sample(url, None, LANGUAGE_PAIR, out, OPTIONS, told.append) == 6
+async def test_each_language_gets_its_samples(url: str, tmp_path: Path) -> None:
+    out, counts = tmp_path / "replay.jsonl", list[int]()
+    assert await sample(url, None, LANGUAGE_PAIR, out, OPTIONS, counts.append) == 6
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(record["seed"], record["language"]) for record in records] == [
         (seed, language) for seed in (7, 8, 9) for language in ("go", "python")
@@ -59,11 +59,11 @@ async def test_each_language_gets_its_samples_in_the_model_s_own_words(url: str,
         start = opening(LANGUAGES[record["language"]], record["seed"])
         assert record["text"] == f"{start}seed = {record['seed']}\n"
     assert {body["mode"] for body in Model.asked} == {"raw"}
-    assert told == [1, 2, 3, 4, 5, 6]
+    assert counts == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.asyncio
-async def test_a_killed_run_goes_on_and_loses_only_its_half_line(url: str, tmp_path: Path) -> None:
+async def test_a_killed_run_continues_without_its_partial_line(url: str, tmp_path: Path) -> None:
     out = tmp_path / "replay.jsonl"
     await sample(url, None, LANGUAGE_PAIR, out, OPTIONS, lambda done: None)
     whole = out.read_text().splitlines(keepends=True)
@@ -71,11 +71,11 @@ async def test_a_killed_run_goes_on_and_loses_only_its_half_line(url: str, tmp_p
     Model.asked.clear()
     assert await sample(url, None, LANGUAGE_PAIR, out, OPTIONS, lambda done: None) == 6
     assert len(Model.asked) == 2
-    assert out.read_text() == "".join(whole)  # whatever was answered first
+    assert out.read_text() == "".join(whole)  # whichever answer came first
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_is_down_is_said(tmp_path: Path) -> None:
+async def test_without_a_server_the_error_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="python -m server --model BASE"):
         await sample(
             "http://127.0.0.1:9", None, LANGUAGE_PAIR, tmp_path / "r.jsonl", OPTIONS, lambda done: None

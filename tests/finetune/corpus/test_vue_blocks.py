@@ -1,4 +1,4 @@
-"""The blocks of single-file components."""
+"""The blocks of Vue single-file components."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_blocks_keep_their_form_and_span() -> None:
         ("", []),
     ],
 )
-def test_every_form_is_told_apart(component: str, forms: list[str]) -> None:
+def test_every_form_has_its_name(component: str, forms: list[str]) -> None:
     assert [block.form for block in blocks_of(component)] == forms
 
 

@@ -1,4 +1,4 @@
-"""The corpus tests' folders of hand-written repositories."""
+"""The fixtures of the corpus tests: hand-written repositories."""
 
 from tests.finetune.corpus.conftest import own_home, scraped
 

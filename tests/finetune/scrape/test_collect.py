@@ -1,6 +1,7 @@
-"""Scraping: pinned, resumed after a kill, judged by licence, and never half-written."""
+"""Scraping: sources are pinned, judged by licence, and complete after a kill or a full disk."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,7 @@ import pytest
 from acepilot.corpus import CorpusUnusable
 from acepilot.errors import ConfigError, DownloadFailed, NotEnoughDisk
 from finetune.corpus.options import BuildOptions
-from finetune.scrape import fetch
-from finetune.scrape.collect import scrape
+from finetune.scrape.collect import collect_sources
 from finetune.scrape.licences import ALLOWED
 from finetune.scrape.source_records import SOURCES_FILE, SourceRecord, read_source_records
 from finetune.scrape.sources import Source, parse_source
@@ -20,7 +20,7 @@ GPL = "GNU General Public License"
 
 
 def run(sources: list[Source], out: Path) -> list[SourceRecord]:
-    return scrape(sources, out, ALLOWED, on_progress=lambda _: None, log=lambda _: None)
+    return collect_sources(sources, out, ALLOWED, on_progress=lambda _: None, log=lambda _: None)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -32,7 +32,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def history(tmp_path: Path) -> tuple[Path, list[str]]:
-    """A git repository and its two commits."""
+    """Return a git repository and its two commits."""
     folder = write_files(tmp_path / "shop", {"LICENSE": MIT, "a.ts": "export const a = 1\n"})
     git(folder, "init", "--quiet")
     commits: list[str] = []
@@ -46,18 +46,18 @@ def history(tmp_path: Path) -> tuple[Path, list[str]]:
 
 def test_a_git_repository_is_pinned_to_its_commit(tmp_path: Path, history: tuple[Path, list[str]]) -> None:
     folder, commits = history
-    (settled,) = run([Source("path", str(folder))], tmp_path / "out")
-    assert settled.revision == commits[1]
-    assert (tmp_path / "out" / settled.folder / "a.ts").read_text() == "export const a = 2\n"
-    assert not (tmp_path / "out" / settled.folder / ".git").exists()
+    (record,) = run([Source("path", str(folder))], tmp_path / "out")
+    assert record.revision == commits[1]
+    assert (tmp_path / "out" / record.folder / "a.ts").read_text() == "export const a = 2\n"
+    assert not (tmp_path / "out" / record.folder / ".git").exists()
 
 
 def test_an_older_commit_can_be_named(tmp_path: Path, history: tuple[Path, list[str]]) -> None:
     folder, commits = history
     git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
-    (settled,) = run([Source("git", f"file://{folder}", commits[0])], tmp_path / "out")
-    assert settled.revision == commits[0]
-    assert (tmp_path / "out" / settled.folder / "a.ts").read_text() == "export const a = 1\n"
+    (record,) = run([Source("git", f"file://{folder}", commits[0])], tmp_path / "out")
+    assert record.revision == commits[0]
+    assert (tmp_path / "out" / record.folder / "a.ts").read_text() == "export const a = 1\n"
 
 
 def test_a_folder_that_is_no_repository_is_pinned_by_its_content(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_repository_is_pinned_by_its_content(tmp_path: Path)
     assert first.revision == second.revision != third.revision
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_continues_with_the_missing_source(tmp_path: Path) -> None:
     out = tmp_path / "out"
     sources = [
         Source("path", str(write_files(tmp_path / name, {"LICENSE": MIT, "a.ts": f"{name}\n"})))
@@ -77,19 +77,14 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyte
     ]
     run(sources[:1], out)
     whole = (out / SOURCES_FILE).read_bytes()
-    # killed while the second one's line was written: its folder is there already, its line is half there
+    # As after a kill while the second record was written.
     write_files(out, {SOURCES_FILE: whole + b'{"key": "path:/tw', ".fetching/a.ts": "half"})
-    fetched: list[str] = []
-
-    def counting(source: Source, target: Path) -> fetch.Fetched:
-        fetched.append(source.key)
-        return fetch.fetch(source, target)
-
-    monkeypatch.setattr("finetune.scrape.collect.fetch", counting)
-    settled = run(sources, out)
-    assert fetched == [sources[1].key]
-    assert [one.key for one in settled] == [source.key for source in sources]
-    assert read_source_records(out) == settled
+    shutil.rmtree(tmp_path / "one")  # fetching the first source again would now fail
+    lines: list[str] = []
+    records = collect_sources(sources, out, ALLOWED, on_progress=lambda _: None, log=lines.append)
+    assert [line.partition(": ")[0] for line in lines] == [sources[1].key]
+    assert [record.key for record in records] == [source.key for source in sources]
+    assert read_source_records(out) == records
     assert not (out / ".fetching").exists()
 
 
@@ -103,17 +98,19 @@ def test_a_repository_under_another_licence_is_refused_and_not_kept(tmp_path: Pa
     assert not (tmp_path / "out" / gpl.folder).exists()
 
 
-def test_what_was_refused_is_judged_again_when_its_licence_is_added(tmp_path: Path) -> None:
+def test_a_refused_source_is_judged_again_when_its_licence_is_added(tmp_path: Path) -> None:
     free = Source("path", str(write_files(tmp_path / "free", {"LICENSE": MIT})))
     mpl = Source(
         "path", str(write_files(tmp_path / "mpl", {"LICENSE": "Mozilla Public License Version 2.0"}))
     )
-    assert [one.status for one in run([free, mpl], tmp_path / "out")] == ["kept", "refused"]
-    settled = scrape([free, mpl], tmp_path / "out", (*ALLOWED, "MPL-2.0"), lambda _: None, lambda _: None)
-    assert [one.status for one in settled] == ["kept", "kept"]
+    assert [record.status for record in run([free, mpl], tmp_path / "out")] == ["kept", "refused"]
+    records = collect_sources(
+        [free, mpl], tmp_path / "out", (*ALLOWED, "MPL-2.0"), lambda _: None, lambda _: None
+    )
+    assert [record.status for record in records] == ["kept", "kept"]
 
 
-def test_own_code_needs_no_licence_but_what_others_put_into_it_does(tmp_path: Path) -> None:
+def test_own_code_needs_no_licence_but_vendored_folders_in_it_do(tmp_path: Path) -> None:
     files = repository("ours") | {"LICENSE": "All rights reserved", "parts/x/COPYING": GPL}
     files["parts/x/theirs.py"] = repository("theirs")["lib/totals.py"]
     ours = Source("path", str(write_files(tmp_path / "ours", files)))
@@ -121,14 +118,14 @@ def test_own_code_needs_no_licence_but_what_others_put_into_it_does(tmp_path: Pa
     theirs = Source("path", str(write_files(tmp_path / "theirs", forged)))
     with pytest.raises(CorpusUnusable, match="--own"):
         run([ours, theirs], tmp_path / "out")
-    settled = scrape([ours], tmp_path / "out", ALLOWED, lambda _: None, lambda _: None, own=True)
-    assert {one.key: one.status for one in settled} == {ours.key: "kept", theirs.key: "refused"}
+    records = collect_sources([ours], tmp_path / "out", ALLOWED, lambda _: None, lambda _: None, own=True)
+    assert {record.key: record.status for record in records} == {ours.key: "kept", theirs.key: "refused"}
     corpus = build_here(BuildOptions((tmp_path / "out",)), tmp_path / "corpus")
     assert [one.id for one in corpus.repositories] == ["path:ours"]
     assert set(corpus.licences) == {"own code"}
 
 
-def test_no_permissive_repository_is_an_error_that_names_what_was_found(tmp_path: Path) -> None:
+def test_without_a_permissive_repository_the_error_names_the_licences(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "gpl", {"COPYING": GPL})
     with pytest.raises(CorpusUnusable, match=r"(?s)--allow.*gpl: GPL-3\.0"):
         run([Source("path", str(folder))], tmp_path / "out")
@@ -136,16 +133,16 @@ def test_no_permissive_repository_is_an_error_that_names_what_was_found(tmp_path
 
 def test_a_source_that_cannot_be_fetched_does_not_stop_the_others(tmp_path: Path) -> None:
     good = Source("path", str(write_files(tmp_path / "good", {"LICENSE": MIT})))
-    said: list[str] = []
-    settled = scrape(
+    lines: list[str] = []
+    records = collect_sources(
         [Source("path", str(tmp_path / "missing")), good],
         tmp_path / "out",
         ALLOWED,
         lambda _: None,
-        said.append,
+        lines.append,
     )
-    assert [one.key for one in settled] == [good.key]
-    assert any("missing is not a folder" in line for line in said)
+    assert [record.key for record in records] == [good.key]
+    assert any("missing is not a folder" in line for line in lines)
 
 
 def test_without_a_network_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,12 +160,12 @@ def test_a_huge_file_is_left_out_without_being_read(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "shop", {"LICENSE": MIT, "a.ts": "1\n"})
     with (folder / "dump.ts").open("wb") as file:
         file.truncate(1 << 30)  # sparse: a gigabyte that takes no disk
-    (settled,) = run([Source("path", str(folder))], tmp_path / "out")
-    assert settled.dropped_files == 1
-    assert not (tmp_path / "out" / settled.folder / "dump.ts").exists()
+    (record,) = run([Source("path", str(folder))], tmp_path / "out")
+    assert record.dropped_files == 1
+    assert not (tmp_path / "out" / record.folder / "dump.ts").exists()
 
 
-def test_naming_nothing_is_an_error(tmp_path: Path) -> None:
+def test_no_source_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No source was named"):
         run([], tmp_path / "out")
 
@@ -183,7 +180,7 @@ def test_a_tool_on_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.
     out = tmp_path / "out"
     with pytest.raises(NotEnoughDisk, match=f"The disk of {out} is full .*run this again"):
         run([free, parse_source("github:a/b@c"), parse_source("github:a/d@c")], out)
-    assert [one.key for one in read_source_records(out)] == [free.key]
+    assert [record.key for record in read_source_records(out)] == [free.key]
     assert not (out / ".fetching").exists()
 
 

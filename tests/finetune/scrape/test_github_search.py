@@ -1,4 +1,4 @@
-"""GitHub's search, against a server of ours that answers as GitHub does: pages, limits, failures."""
+"""GitHub's search, against a local server that answers as GitHub does: pages, rate limits, failures."""
 
 import json
 import threading
@@ -18,8 +18,8 @@ WANTED = Search("vue", ("MIT", "Apache-2.0"), stars=100, pushed_after="2025-01-0
 Answer = tuple[int, dict[str, str], Any]
 
 
-class Asked:
-    """What the server was asked: queries and authorization headers."""
+class Requests:
+    """The requests that the server received: queries and authorization headers."""
 
     def __init__(self) -> None:
         self.queries: list[dict[str, str]] = []
@@ -27,16 +27,16 @@ class Asked:
 
 
 @contextmanager
-def github(answer: Callable[[dict[str, str], int], Answer]) -> Generator[tuple[str, Asked]]:
-    """A server whose `answer` makes (status, headers, body) of a query and the count of requests."""
-    asked = Asked()
+def github(answer: Callable[[dict[str, str], int], Answer]) -> Generator[tuple[str, Requests]]:
+    """Run a server; `answer` returns (status, headers, body) for a query and the request's number."""
+    requests = Requests()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-            asked.queries.append(query)
-            asked.tokens.append(self.headers.get("Authorization"))
-            status, headers, body = answer(query, len(asked.queries))
+            requests.queries.append(query)
+            requests.tokens.append(self.headers.get("Authorization"))
+            status, headers, body = answer(query, len(requests.queries))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value.replace("HERE", f"http://127.0.0.1:{self.server.server_port}"))  # type: ignore[attr-defined]
@@ -49,7 +49,7 @@ def github(answer: Callable[[dict[str, str], int], Answer]) -> Generator[tuple[s
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requests
     finally:
         server.shutdown()
         server.server_close()
@@ -72,11 +72,13 @@ def test_pages_are_followed_and_licences_are_merged_by_stars() -> None:
             items(("a/first", 900), ("b/second", 300)),
         )
 
-    with github(answer) as (url, asked):
+    with github(answer) as (url, requests):
         found = search(WANTED, "secret-token", api_url=url)
     assert [source.name for source in found] == ["a/first", "b/second", "d/apache", "c/third"]
-    assert asked.tokens == ["Bearer secret-token"] * 3
-    assert asked.queries[0]["q"] == "language:vue license:mit stars:>=100 archived:false pushed:>=2025-01-01"
+    assert requests.tokens == ["Bearer secret-token"] * 3
+    assert (
+        requests.queries[0]["q"] == "language:vue license:mit stars:>=100 archived:false pushed:>=2025-01-01"
+    )
 
 
 def test_no_more_pages_are_asked_for_than_the_limit_needs() -> None:
@@ -87,10 +89,10 @@ def test_no_more_pages_are_asked_for_than_the_limit_needs() -> None:
             items(*[(f"o/{n}", n) for n in range(9)]),
         )
 
-    with github(answer) as (url, asked):
+    with github(answer) as (url, requests):
         found = search(WANTED, None, api_url=url)
     assert len(found) == 5
-    assert len(asked.queries) == len(WANTED.licences)
+    assert len(requests.queries) == len(WANTED.licences)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,9 @@ def test_rate_limits_are_waited_for(headers: dict[str, str], least_s: float, mos
     waits: list[float] = []
 
     def answer(_: dict[str, str], count: int) -> Answer:
-        in_an_hour = str(int(time.time()) + 3600)  # of the answer: collecting the tests is long ago by then
+        in_an_hour = str(
+            int(time.time()) + 3600
+        )  # computed at the answer, because the tests were collected long before
         sent = {name: value.replace("IN AN HOUR", in_an_hour) for name, value in headers.items()}
         return (403, sent, {"message": "limit"}) if count == 1 else (200, {}, items(("a/b", 1)))
 
@@ -115,7 +119,7 @@ def test_rate_limits_are_waited_for(headers: dict[str, str], least_s: float, mos
     assert least_s <= waits[0] <= most_s
 
 
-def test_a_refusal_is_told_in_githubs_words() -> None:
+def test_a_refusal_has_githubs_message() -> None:
     with (
         github(lambda query, count: (422, {}, {"message": "Validation Failed"})) as (url, _),
         pytest.raises(DownloadFailed, match="422: Validation Failed"),
@@ -123,7 +127,7 @@ def test_a_refusal_is_told_in_githubs_words() -> None:
         search(WANTED, None, api_url=url)
 
 
-def test_a_server_that_stumbles_is_asked_again() -> None:
+def test_a_failing_server_is_asked_again() -> None:
     def answer(_: dict[str, str], count: int) -> Answer:
         return (502, {}, {}) if count < 3 else (200, {}, items(("a/b", 1)))
 
@@ -131,6 +135,6 @@ def test_a_server_that_stumbles_is_asked_again() -> None:
         assert search(WANTED, None, api_url=url, sleep=lambda _: None)
 
 
-def test_without_a_network_the_way_out_is_named() -> None:
+def test_without_a_network_the_error_names_another_kind_of_source() -> None:
     with pytest.raises(DownloadFailed, match="npm: sources"):
         search(WANTED, None, api_url="http://127.0.0.1:9", sleep=lambda _: None)

@@ -1,4 +1,4 @@
-"""Which licence a folder is under, and whether that allows anything."""
+"""Find the licence of a folder, and judge whether it allows use."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ BSD3 = BSD2 + "\n3. Neither the name of the holder nor the names of its contribu
         (MIT + "\nfor non-commercial use only", "non-commercial"),
     ],
 )
-def test_a_text_is_told_by_its_own_words(text: str, spdx: str) -> None:
+def test_a_text_is_recognized_by_its_own_phrase(text: str, spdx: str) -> None:
     assert licence_of_text(text) == spdx
 
 
@@ -88,7 +88,7 @@ def test_a_licence_is_added_by_name() -> None:
         ({"index.js": "1"}, "unknown"),
     ],
 )
-def test_the_text_binds_and_the_package_only_declares(
+def test_the_licence_text_overrides_the_declaration_of_the_package(
     tmp_path: Path, files: dict[str, str], spdx: str
 ) -> None:
     assert licence_of(write_files(tmp_path, dict(files))).spdx == spdx

@@ -1,4 +1,4 @@
-"""Wheels as sources: the user's own pip finds them, and nothing of them is run."""
+"""Wheels as sources: the user's own pip fetches them, and none of their code runs."""
 
 import zipfile
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import DownloadFailed
-from finetune.scrape.collect import scrape
+from finetune.scrape.collect import collect_sources
 from finetune.scrape.fetch import MAX_FILE_BYTES
 from finetune.scrape.licences import ALLOWED
 from finetune.scrape.sources import parse_source
@@ -15,7 +15,7 @@ from tests.finetune.handmade import MIT, TOTALS
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for its index: one wheel for every platform."""
+    """Return a folder that pip uses as its index, with one wheel for all platforms."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     about = "Metadata-Version: 2.1\nName: Totals.of-orders\nVersion: 1.2\n"
@@ -36,20 +36,22 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_wheel_is_pinned_and_judged_by_the_licence_in_it(tmp_path: Path) -> None:
     source = parse_source("pypi:Totals.of-orders@1.2")
     assert (source.id, source.ref) == ("pypi:Totals.of-orders", "1.2")
-    [settled] = scrape([source], tmp_path / "out", ALLOWED, on_progress=lambda _: None, log=lambda _: None)
-    assert (settled.status, settled.licence, settled.licence_evidence) == ("kept", "MIT", "LICENSE")
-    assert settled.location == "pypi:Totals.of-orders@1.2"
-    assert settled.revision.startswith("sha256:")
-    folder = tmp_path / "out" / settled.folder
+    [record] = collect_sources(
+        [source], tmp_path / "out", ALLOWED, on_progress=lambda _: None, log=lambda _: None
+    )
+    assert (record.status, record.licence, record.licence_evidence) == ("kept", "MIT", "LICENSE")
+    assert record.location == "pypi:Totals.of-orders@1.2"
+    assert record.revision.startswith("sha256:")
+    folder = tmp_path / "out" / record.folder
     there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert settled.dropped_files == 1
+    assert record.dropped_files == 1
     assert there == ["LICENSE", "outside.py", "totals/sums.py"]
 
 
 @pytest.mark.usefixtures("index")
-def test_a_package_without_such_a_wheel_is_told(tmp_path: Path) -> None:
+def test_a_package_without_such_a_wheel_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="Could not find a version"):
-        scrape(
+        collect_sources(
             [parse_source("pypi:nothing-like-it@1")],
             tmp_path / "out",
             ALLOWED,

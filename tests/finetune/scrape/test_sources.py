@@ -1,4 +1,4 @@
-"""Sources as users write them, and the lists of them."""
+"""Sources as users write them, and list files."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_a_source_is_read_as_it_is_written(text: str, source: Source, project: s
     assert project is None or source.id == project
 
 
-def test_a_password_in_a_url_is_for_git_alone() -> None:
+def test_a_password_in_a_url_reaches_git_alone() -> None:
     source = parse_source("git:https://ci:glpat-s3cret@git.example.com/team/shop.git@main")
     assert source.clone_url == "https://ci:glpat-s3cret@git.example.com/team/shop.git"
     assert source.ref == "main"
@@ -42,8 +42,8 @@ def test_a_password_in_a_url_is_for_git_alone() -> None:
 @pytest.mark.parametrize(
     "text", ["buefy", "npm:", "npm:a b", "github:justaname", "svn:somewhere", "npm:a@1;rm", "pypi:--index"]
 )
-def test_what_is_no_source_is_refused_with_the_forms_there_are(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no source"):
+def test_an_invalid_source_is_refused_with_the_valid_forms(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a source"):
         parse_source(text)
 
 
@@ -65,7 +65,7 @@ def test_a_list_file_may_have_comments(tmp_path: Path) -> None:
 
 def test_an_empty_or_missing_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("# nothing\n")
-    with pytest.raises(ConfigError, match="names no source"):
+    with pytest.raises(ConfigError, match="has no source"):
         read_list(tmp_path / "empty.txt")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_list(tmp_path / "missing.txt")
