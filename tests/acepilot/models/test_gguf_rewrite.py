@@ -1,4 +1,4 @@
-"""Rewriting a GGUF in forms that OpenVINO reads: the same numbers, the same metadata."""
+"""Rewriting a GGUF for OpenVINO keeps its numbers and its metadata."""
 
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def weights() -> np.ndarray:
 def test_unreadable_tensors_become_q8_0_and_keep_their_values(tmp_path: Path, weights: np.ndarray) -> None:
     source, target = tmp_path / "source.gguf", tmp_path / "target.gguf"
     write(source, Quant.Q5_0, weights)
-    told: list[float] = []
-    rewrite_as_q8_0(source, target, told.append)
+    progress: list[float] = []
+    rewrite_as_q8_0(source, target, progress.append)
     before, after = GGUFReader(source), GGUFReader(target)
     values = [
         quants.dequantize(reader.tensors[0].data, reader.tensors[0].tensor_type) for reader in (before, after)
@@ -42,7 +42,7 @@ def test_unreadable_tensors_become_q8_0_and_keep_their_values(tmp_path: Path, we
     assert after.tensors[0].tensor_type == Quant.Q8_0
     np.testing.assert_allclose(values[1], values[0], atol=0.02)
     np.testing.assert_array_equal(after.tensors[1].data, before.tensors[1].data)
-    assert told[-1] == sum(int(tensor.n_bytes) for tensor in before.tensors)
+    assert progress[-1] == sum(int(tensor.n_bytes) for tensor in before.tensors)
     assert not needs_rewriting(target)
 
 
@@ -52,8 +52,8 @@ def test_metadata_is_kept(tmp_path: Path, weights: np.ndarray) -> None:
     rewrite_as_q8_0(source, target, lambda done: None)
     before, after = GGUFReader(source).fields, GGUFReader(target).fields
     assert set(before) == set(after)
-    told = {name: field.contents() for name, field in after.items()}
-    changed = {name for name, field in before.items() if field.contents() != told[name]}
+    contents = {name: field.contents() for name, field in after.items()}
+    changed = {name for name, field in before.items() if field.contents() != contents[name]}
     assert changed == {"general.file_type"}
 
 

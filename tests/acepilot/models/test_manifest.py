@@ -1,4 +1,4 @@
-"""What a model's files are, by their hashes."""
+"""The hashes of a model's files."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_every_file_is_hashed_that_makes_the_model(tmp_path: Path) -> None:
+def test_the_hashes_leave_out_manifest_card_and_hidden_files(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".cache").mkdir(parents=True)
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "deep" / "part.bin").write_bytes(b"part")
@@ -33,12 +33,12 @@ def test_a_single_file_goes_by_its_name(tmp_path: Path) -> None:
 def test_progress_counts_over_all_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"12345")
-    told: list[int] = []
-    file_hashes(tmp_path, told.append)
-    assert told == [5, 10]
+    progress: list[int] = []
+    file_hashes(tmp_path, progress.append)
+    assert progress == [5, 10]
 
 
-def test_a_folder_without_files_is_no_model(tmp_path: Path) -> None:
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text("{}")
     with pytest.raises(ModelBroken, match="holds no files"):
         file_hashes(tmp_path)

@@ -1,10 +1,5 @@
-"""What may become `current`, what may not and why, and that its history survives all of it."""
+"""Promotion and rollback: which models may become `current`, and that the history survives crashes."""
 
-import json
-import os
-import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +8,13 @@ from typing import Any
 import pytest
 
 from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
-from acepilot.models import promotion
 from acepilot.models.gate_report import JudgedModel
 from acepilot.models.manifest import sha256_of
 from acepilot.models.promotion import PromotionRefused, promote, rollback
 from acepilot.models.promotion_history import read_history, report_path
-from acepilot.models.registry import models_dir, register, registered_names
+from acepilot.models.registry import register
 from acepilot.models.resolve import resolve
 from tests.acepilot.models.tuned_models import report, write_model, write_report
-
-SCRIPT = Path(__file__).parents[3] / "scripts" / "promote_model.py"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +34,7 @@ def models(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def passing(tmp_path: Path, models: dict[str, Path]) -> Callable[..., Path]:
-    """The file of a report, PASS unless changed, about two of them."""
+    """Writes a report about two of the models, PASS unless changed, and returns its file."""
 
     def write(base: str, candidate: str, /, **changes: Any) -> Path:
         content = report(models[base], models[candidate], **changes)
@@ -55,58 +47,6 @@ def current() -> str:
     return resolve("current").name
 
 
-# --- entering the registry ---
-
-
-def test_a_folder_is_copied_as_it_is_and_may_be_added_again(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "run", "weights")
-    model = register(folder, "ours-1")
-    assert {path.relative_to(model.path).as_posix() for path in model.path.rglob("*") if path.is_file()} == {
-        "README.md",
-        "manifest.json",
-        "model.gguf",
-        "tokenizer/vocab.txt",
-    }
-    assert register(folder, "ours-1") == model
-    (folder / "model.gguf").write_bytes(b"what comes later")
-    assert (model.path / "model.gguf").read_bytes() == b"weights"
-    assert resolve("ours-1") == model
-
-
-def test_another_model_of_that_name_is_refused(tmp_path: Path) -> None:
-    register(write_model(tmp_path / "run", "weights"), "ours-1")
-    with pytest.raises(ConfigError, match=r"has another model called ours-1.*--name"):
-        register(write_model(tmp_path / "other", "others"), "ours-1")
-    assert (models_dir() / "ours-1" / "model.gguf").read_bytes() == b"weights"
-
-
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (lambda folder: (folder / "model.gguf").write_bytes(b"damaged"), "model.gguf has changed"),
-        (lambda folder: (folder / "tokenizer" / "vocab.txt").unlink(), "tokenizer/vocab.txt is missing"),
-        (lambda folder: (folder / "custom.py").write_text("import os"), "custom.py is unexpected"),
-        (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
-    ],
-)
-def test_files_that_are_not_the_manifests_are_refused(
-    tmp_path: Path, spoil: Callable[[Path], object], told: str
-) -> None:
-    folder = write_model(tmp_path / "run", "weights")
-    spoil(folder)
-    with pytest.raises(ModelBroken, match=re.escape(told)):
-        register(folder)
-    assert registered_names() == []
-    assert not models_dir().exists() or list(models_dir().iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["current", ".hidden", "../up", "a/b", "", "-x", "sp ace", "x" * 97])
-def test_names_that_would_mean_something_else_are_refused(tmp_path: Path, name: str) -> None:
-    folder = write_model(tmp_path / "run", "weights", id="current")
-    with pytest.raises(ConfigError, match="--name"):
-        register(folder, name)
-
-
 # --- promotion ---
 
 
@@ -115,7 +55,7 @@ def test_nothing_is_current_before_the_first_promotion(models: dict[str, Path]) 
         resolve("current")
 
 
-def test_a_pass_moves_current_and_is_written_down(passing: Callable[..., Path]) -> None:
+def test_a_pass_changes_current_and_is_recorded(passing: Callable[..., Path]) -> None:
     file = passing("first", "second")
     entry = promote("second", file)
     assert current() == "second"
@@ -129,7 +69,7 @@ def test_a_pass_moves_current_and_is_written_down(passing: Callable[..., Path]) 
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"verdict": "FAIL", "reasons": ["java fell by 6 points."]},
@@ -149,14 +89,14 @@ def test_a_pass_moves_current_and_is_written_down(passing: Callable[..., Path]) 
     ],
 )
 def test_any_other_report_is_refused(
-    passing: Callable[..., Path], changes: dict[str, Any], told: str
+    passing: Callable[..., Path], changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(PromotionRefused, match=told):
+    with pytest.raises(PromotionRefused, match=message):
         promote("second", passing("first", "second", **changes))
     assert read_history().promotions == []
 
 
-def test_a_report_against_what_is_no_longer_served_is_refused(passing: Callable[..., Path]) -> None:
+def test_a_report_against_a_former_model_is_refused(passing: Callable[..., Path]) -> None:
     stale = passing("first", "third")
     promote("second", passing("first", "second"))
     with pytest.raises(PromotionRefused, match="compares with first, but the current model is second"):
@@ -164,7 +104,7 @@ def test_a_report_against_what_is_no_longer_served_is_refused(passing: Callable[
     assert current() == "second"
 
 
-def test_every_objection_is_told_at_once(passing: Callable[..., Path]) -> None:
+def test_all_objections_are_reported_at_once(passing: Callable[..., Path]) -> None:
     promote("second", passing("first", "second"))
     with pytest.raises(PromotionRefused) as caught:
         promote("third", passing("first", "third", verdict="FAIL"))
@@ -182,7 +122,7 @@ def test_a_candidate_that_changed_after_it_was_judged_is_refused(
         promote("second", file, force_reason="damage is nothing to overrule")
 
 
-def test_a_served_model_that_changed_is_told_apart_from_another(
+def test_a_current_model_whose_files_changed_is_reported(
     models: dict[str, Path], passing: Callable[..., Path]
 ) -> None:
     promote("second", passing("first", "second"))
@@ -192,7 +132,9 @@ def test_a_served_model_that_changed_is_told_apart_from_another(
         promote("third", file)
 
 
-def test_a_served_model_that_is_gone_is_told(models: dict[str, Path], passing: Callable[..., Path]) -> None:
+def test_a_current_model_that_is_gone_is_reported(
+    models: dict[str, Path], passing: Callable[..., Path]
+) -> None:
     promote("second", passing("first", "second"))
     file = passing("second", "third")
     models["second"].rename(models["second"].with_name(".gone"))
@@ -202,7 +144,7 @@ def test_a_served_model_that_is_gone_is_told(models: dict[str, Path], passing: C
         promote("third", file)
 
 
-def test_what_is_no_report_or_no_model_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_reports_and_models_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text('{"verdict": "PASS"}')
     with pytest.raises(ConfigError, match="is not a gate report"):
         promote("second", tmp_path)
@@ -257,7 +199,7 @@ def test_rollback_needs_the_model_as_it_was(models: dict[str, Path], passing: Ca
     assert current() == "second"
 
 
-# --- two at once, and crashes ---
+# --- concurrent promotions, and crashes ---
 
 
 def test_of_two_promotions_against_one_base_the_second_is_refused(passing: Callable[..., Path]) -> None:
@@ -283,46 +225,33 @@ def test_of_two_promotions_against_one_base_the_second_is_refused(passing: Calla
     assert len(read_history().promotions) == 2
 
 
-@pytest.mark.parametrize("dies_at", ["_keep", "append"])
-def test_a_crash_before_the_one_step_leaves_the_old_state(
-    passing: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, dies_at: str
+@pytest.mark.parametrize("last_written", ["reports", "history.json"])
+def test_a_crash_before_the_history_is_replaced_leaves_the_old_state(
+    passing: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, last_written: str
 ) -> None:
+    """The process dies as it moves the report's copy, or the history, into place."""
     promote("second", passing("first", "second"))
     before = read_history()
+    rename = Path.replace
 
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
+    def die(self: Path, target: Path) -> Path:
+        if last_written in (target.name, target.parent.name):
+            raise KeyboardInterrupt
+        return rename(self, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, dies_at, die)
+        patch.setattr(Path, "replace", die)
         with pytest.raises(KeyboardInterrupt):
             promote("third", passing("second", "third"))
     assert read_history() == before
     promote("third", passing("second", "third"))
     assert current() == "third"
-
-
-def test_a_crash_while_the_history_is_written_leaves_the_old_state(
-    passing: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    promote("second", passing("first", "second"))
-    rename = Path.replace
-
-    def die_at_history(self: Path, target: Path) -> Path:
-        if target.name == "history.json":
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", die_at_history)
-        with pytest.raises(KeyboardInterrupt):
-            promote("third", passing("second", "third"))
-    assert current() == "second"
-    promote("third", passing("second", "third"))
     assert [entry.model.name for entry in read_history().promotions] == ["second", "third"]
 
 
-def test_a_damaged_history_is_told_and_not_overwritten(passing: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_damaged_history_is_reported_and_not_overwritten(
+    passing: Callable[..., Path], tmp_path: Path
+) -> None:
     promote("second", passing("first", "second"))
     file = tmp_path / "home" / "promotions" / "history.json"
     file.write_text(file.read_text()[:-20])
@@ -330,53 +259,3 @@ def test_a_damaged_history_is_told_and_not_overwritten(passing: Callable[..., Pa
         with pytest.raises(ModelBroken, match=r"history\.json is damaged"):
             attempt()
     assert resolve("second").name == "second", "names do not need the history"
-
-
-# --- the command ---
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=environment,
-    )
-
-
-def test_the_command_from_candidate_to_rollback(tmp_path: Path) -> None:
-    base = write_model(tmp_path / "base", "base weights")
-    tuned = write_model(tmp_path / "tuned", "tuned weights")
-    assert run("add", str(base)).returncode == 0
-    assert run("add", str(tuned), "--name", "ours-1").returncode == 0
-    failed = write_report(tmp_path / "failed", report(base, tuned, verdict="FAIL"))
-    refused = run("promote", "ours-1", "--report", str(failed))
-    assert (refused.returncode, "The gate says FAIL" in refused.stderr) == (1, True)
-    unreasoned = run("promote", "ours-1", "--report", str(failed), "--force")
-    assert (unreasoned.returncode, "--reason" in unreasoned.stderr) == (2, True)
-    passed = write_report(tmp_path / "passed", report(base, tuned))
-    promoted = run("promote", "ours-1", "--report", str(passed))
-    assert "The current model is ours-1" in promoted.stdout
-    assert "the gate: No language lost more than its margin." in promoted.stderr
-    assert run("rollback").returncode == 0
-    forced = run("promote", "ours-1", "--report", str(failed), "--force", "--reason", "[why] not")
-    assert "overruled: The gate says FAIL" in forced.stderr
-
-    listed = run("list").stdout
-    for text in ("ours-1", "current", "rollback", "forced", "[why] not"):
-        assert text in listed
-    document = json.loads(run("list", "--json").stdout)
-    assert document["current"] == "ours-1"
-    assert list(document["models"]) == ["base", "ours-1"]
-    assert [entry["action"] for entry in document["history"]] == ["promote", "rollback", "promote"]
-
-
-def test_a_damaged_manifest_does_not_hide_the_other_models(models: dict[str, Path]) -> None:
-    (models["second"] / "manifest.json").write_text("{")
-    listed = run("list")
-    assert listed.returncode == 0
-    assert "its manifest is damaged" in listed.stdout
-    assert "third" in listed.stdout

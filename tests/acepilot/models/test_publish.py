@@ -1,4 +1,4 @@
-"""What a hub gets: the files, a card with the gate's figures, nobody's paths; private unless asked."""
+"""Publishing: the files, the card with the gate's figures, no local paths, private by default."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ from acepilot.models.manifest import Manifest
 from acepilot.models.promotion import promote
 from acepilot.models.publish import prepare
 from acepilot.models.registry import register
-from tests.acepilot.models.fake_hub import REPOSITORY, TOKEN, FakeHub
 from tests.acepilot.models.tuned_models import report, tuning, write_model, write_report
+from tests.acepilot.models.upload_hub import REPOSITORY, TOKEN, UploadHub
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "promote_model.py"
 Publish = Callable[..., subprocess.CompletedProcess[str]]
@@ -21,26 +21,26 @@ Publish = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(autouse=True)
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tuned model in a registry of this test's own, not yet promoted."""
+    """A tuned model in a registry, not promoted yet."""
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
     return register(write_model(tmp_path / "tuned", "weights", tuning=tuning()), "ours-1").path
 
 
 @pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
+def hub() -> Iterator[UploadHub]:
+    with UploadHub() as hub:
         yield hub
 
 
 @pytest.fixture
-def publish(hub: FakeHub, tmp_path: Path) -> Publish:
+def publish(hub: UploadHub, tmp_path: Path) -> Publish:
     def run(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "http"))}
         hub_settings = {
             "HF_ENDPOINT": hub.url,
             "HF_TOKEN": TOKEN,
             "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_XET": "1",  # a protocol of its own, which the fake hub does not speak
+            "HF_HUB_DISABLE_XET": "1",  # the fake hub does not support this protocol
             "NO_PROXY": "127.0.0.1",
         }
         return subprocess.run(
@@ -61,7 +61,7 @@ def promote_it(tmp_path: Path, model: Path) -> None:
 
 
 def test_the_folder_arrives_privately_with_card_and_manifest(
-    hub: FakeHub, publish: Publish, tmp_path: Path, model: Path
+    hub: UploadHub, publish: Publish, tmp_path: Path, model: Path
 ) -> None:
     promote_it(tmp_path, model)
     done = publish()
@@ -94,7 +94,7 @@ def test_the_folder_arrives_privately_with_card_and_manifest(
 
 
 def test_what_arrived_can_be_added_elsewhere_and_names_no_path(
-    hub: FakeHub, publish: Publish, tmp_path: Path
+    hub: UploadHub, publish: Publish, tmp_path: Path
 ) -> None:
     assert publish().returncode == 0
     assert not any(b"alice" in content or b"secret-project" in content for content in hub.files.values())
@@ -107,7 +107,7 @@ def test_what_arrived_can_be_added_elsewhere_and_names_no_path(
     )
 
 
-def test_public_only_when_asked_and_never_by_surprise(hub: FakeHub, publish: Publish) -> None:
+def test_a_repository_never_changes_between_public_and_private(hub: UploadHub, publish: Publish) -> None:
     hub.visibility = "public"
     refused = publish()
     assert refused.returncode == 1
@@ -120,7 +120,7 @@ def test_public_only_when_asked_and_never_by_surprise(hub: FakeHub, publish: Pub
     assert publish("--private").returncode == 0
 
 
-def test_a_dry_run_shows_card_and_files_and_sends_nothing(hub: FakeHub, publish: Publish) -> None:
+def test_a_dry_run_shows_card_and_files_and_sends_nothing(hub: UploadHub, publish: Publish) -> None:
     shown = publish("--dry-run")
     assert shown.returncode == 0
     for text in (
@@ -135,7 +135,7 @@ def test_a_dry_run_shows_card_and_files_and_sends_nothing(hub: FakeHub, publish:
     assert hub.requests == []
 
 
-def test_no_token_no_right_and_no_hub_are_told(hub: FakeHub, publish: Publish) -> None:
+def test_a_missing_token_a_refusal_and_a_missing_hub_are_explained(hub: UploadHub, publish: Publish) -> None:
     without = publish(HF_TOKEN="")
     assert (without.returncode, "set HF_TOKEN" in without.stderr) == (2, True)
     assert hub.requests == []
@@ -146,8 +146,8 @@ def test_no_token_no_right_and_no_hub_are_told(hub: FakeHub, publish: Publish) -
     assert (away.returncode, "this machine reaches the hub" in away.stderr) == (1, True)
     offline = publish(HF_HUB_OFFLINE="1")
     assert (offline.returncode, "did not take" in offline.stderr) == (1, True)
-    for told in (refused, away, offline):
-        assert "Traceback" not in told.stderr
+    for failed in (refused, away, offline):
+        assert "Traceback" not in failed.stderr
 
 
 def test_a_card_quotes_only_a_report_about_these_files(tmp_path: Path, model: Path) -> None:
@@ -158,11 +158,11 @@ def test_a_card_quotes_only_a_report_about_these_files(tmp_path: Path, model: Pa
 
 
 @pytest.mark.parametrize(
-    ("base", "said"), [("/home/alice/llama", "llama, tuned"), ("../llama", "llama, tuned")]
+    ("base", "heading"), [("/home/alice/llama", "llama, tuned"), ("../llama", "llama, tuned")]
 )
-def test_a_base_that_is_a_folder_is_no_hub_id(tmp_path: Path, base: str, said: str) -> None:
+def test_a_base_that_is_a_folder_is_not_given_as_a_hub_id(tmp_path: Path, base: str, heading: str) -> None:
     register(write_model(tmp_path / "mine", "w", base=base, tuning=tuning(), licence="as the base model's"))
     card = prepare("mine").written["README.md"]
     assert "base_model:" not in card
-    assert said in card
+    assert heading in card
     assert "license: other\n" in card

@@ -1,14 +1,16 @@
-"""The folder registry: what a user may write after --model, and models that are whole or not there."""
+"""The registry: the words for a model that `resolve` takes, and adding models to it."""
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from acepilot.errors import ModelBroken, ModelNotFound, NotEnoughDisk
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound, NotEnoughDisk
 from acepilot.models.manifest import MANIFEST_FILE, Manifest, ModelFile
-from acepilot.models.registry import add, is_whole, models_dir, register
+from acepilot.models.registry import add, is_whole, models_dir, register, registered_names
 from acepilot.models.resolve import resolve
 from tests.acepilot.models.tuned_models import write_model
 
@@ -77,7 +79,7 @@ def test_several_ggufs_in_a_folder_are_ambiguous(tmp_path: Path) -> None:
         _ = resolve(str(tmp_path)).gguf
 
 
-def test_an_unknown_name_says_what_there_is_and_how_to_get_one(tmp_path: Path) -> None:
+def test_the_message_about_an_unknown_name_lists_the_models(tmp_path: Path) -> None:
     add_mine(tmp_path)
     with pytest.raises(ModelNotFound, match=r"there: mine.*acepilot\.models fetch starter"):
         resolve("yours")
@@ -90,7 +92,7 @@ def test_a_model_that_lost_bytes_is_not_whole(tmp_path: Path) -> None:
     assert not is_whole("never-there")
 
 
-def test_a_damaged_manifest_is_said(tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_reported(tmp_path: Path) -> None:
     add_mine(tmp_path)
     (models_dir() / "mine" / MANIFEST_FILE).write_text('{"id": ')
     with pytest.raises(ModelBroken, match="fetch or export the model again"):
@@ -114,3 +116,52 @@ def test_a_model_that_does_not_fit_is_refused_and_leaves_nothing(
             register(folder)
     assert not list(models_dir().iterdir())
     assert register(folder).path.is_dir()
+
+
+def test_a_folder_is_copied_as_it_is_and_may_be_added_again(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "run", "weights")
+    model = register(folder, "ours-1")
+    assert {path.relative_to(model.path).as_posix() for path in model.path.rglob("*") if path.is_file()} == {
+        "README.md",
+        "manifest.json",
+        "model.gguf",
+        "tokenizer/vocab.txt",
+    }
+    assert register(folder, "ours-1") == model
+    (folder / "model.gguf").write_bytes(b"what comes later")
+    assert (model.path / "model.gguf").read_bytes() == b"weights"
+    assert resolve("ours-1") == model
+
+
+def test_another_model_of_that_name_is_refused(tmp_path: Path) -> None:
+    register(write_model(tmp_path / "run", "weights"), "ours-1")
+    with pytest.raises(ConfigError, match=r"has another model called ours-1.*--name"):
+        register(write_model(tmp_path / "other", "others"), "ours-1")
+    assert (models_dir() / "ours-1" / "model.gguf").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "model.gguf").write_bytes(b"damaged"), "model.gguf has changed"),
+        (lambda folder: (folder / "tokenizer" / "vocab.txt").unlink(), "tokenizer/vocab.txt is missing"),
+        (lambda folder: (folder / "custom.py").write_text("import os"), "custom.py is unexpected"),
+        (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
+    ],
+)
+def test_files_that_differ_from_the_manifest_are_refused(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    folder = write_model(tmp_path / "run", "weights")
+    spoil(folder)
+    with pytest.raises(ModelBroken, match=re.escape(message)):
+        register(folder)
+    assert registered_names() == []
+    assert not models_dir().exists() or list(models_dir().iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["current", ".hidden", "../up", "a/b", "", "-x", "sp ace", "x" * 97])
+def test_invalid_names_are_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "run", "weights", id="current")
+    with pytest.raises(ConfigError, match="--name"):
+        register(folder, name)

@@ -1,4 +1,4 @@
-"""Models of a few bytes with true manifests, and gate reports about them."""
+"""Models of a few bytes with correct manifests, and gate reports about them."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from acepilot.models.manifest import CARD_FILE, Manifest, ModelFile, Tuning, fil
 
 
 def write_model(folder: Path, weights: str, **changes: Any) -> Path:
-    """A folder such as finetune.export writes. `weights` tells one model from another."""
+    """Write a folder as finetune.export does. Models differ by `weights`."""
     folder.mkdir(parents=True)
     contents = {"model.gguf": weights.encode(), "tokenizer/vocab.txt": b"a b c", CARD_FILE: b"# a card"}
     files: dict[str, ModelFile] = {}
@@ -66,7 +66,7 @@ def comparison(difference: float) -> Comparison:
 
 
 def report(base: Path, candidate: Path, /, **changes: Any) -> GateReport:
-    """A report that PASSes `candidate` against `base`, both judged from their folders."""
+    """Return a report in which `candidate` passes against `base`, both judged from their folders."""
     fields: dict[str, Any] = {
         "verdict": "PASS",
         "reasons": ["No language lost more than its margin."],

@@ -1,4 +1,4 @@
-"""As much of a hub's HTTP interface as publishing a model needs, on this machine; it keeps what it gets."""
+"""The part of a hub's HTTP interface that publishing a model needs. It keeps the files it gets."""
 
 import base64
 import json
@@ -10,8 +10,8 @@ REPOSITORY = "ours/model"
 TOKEN = "hf_of_the_test"
 
 
-class FakeHub:
-    """`visibility` is None until the repository exists; large files come by git-lfs, as *.gguf do there."""
+class UploadHub:
+    """A hub with one repository. `visibility` is None until it exists; *.gguf files arrive by git-lfs."""
 
     def __init__(self) -> None:
         self.visibility: str | None = None
@@ -22,7 +22,7 @@ class FakeHub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> "FakeHub":
+    def __enter__(self) -> "UploadHub":
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
