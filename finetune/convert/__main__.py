@@ -20,7 +20,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", help="a name in the registry, a folder, or a .gguf file")
+    parser.add_argument(
+        "model", help="a name in the registry, current, a folder, a .gguf file or a hub id (OWNER/NAME)"
+    )
     parser.add_argument("--to", required=True, choices=("gptj", "gguf", "openvino"), help="the form to write")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--type", choices=("F16", "Q8_0"), help="with --to gguf (default: Q8_0)")

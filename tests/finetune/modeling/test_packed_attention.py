@@ -1,4 +1,4 @@
-"""Packed attention is transformers' own, to float32's rounding, with each document by itself."""
+"""Packed attention equals transformers' attention on each document alone, up to float32 rounding."""
 
 import copy
 from collections.abc import Iterator
@@ -55,17 +55,17 @@ LENGTHS = (30, 1, 65, 4)
 
 
 def pair(name: str) -> tuple[Any, LossModel]:
-    """The same weights twice: with transformers' plain attention, and as they train."""
+    """Return two models with the same weights: with transformers' plain attention, and as in training."""
     torch.manual_seed(0)
     plain: Any = AutoModelForCausalLM.from_config({**CONFIGS, **SLIDING}[name], attn_implementation="eager")
     with torch.no_grad():
         for weight in plain.parameters():
-            weight.mul_(3)  # random weights attend evenly: these have opinions
+            weight.mul_(3)  # larger weights make attention uneven
     return plain, LossModel(copy.deepcopy(plain))
 
 
 def logits_of(packed: LossModel, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """[B, T, V] as training computes them, up to the loss."""
+    """Return the logits [B, T, V] that training computes before the loss."""
     lengths = {"document_lengths": document_lengths(positions)} if packed.packs else {}
     return packed.causal(input_ids=ids, position_ids=positions, use_cache=False, **lengths).logits
 
@@ -81,7 +81,7 @@ def test_every_family_that_packs_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_logits_and_gradients_are_those_of_transformers(name: str) -> None:
+def test_logits_and_gradients_equal_those_of_transformers(name: str) -> None:
     plain, packed = pair(name)
     assert packed.packs
     ids, positions = packed_row()
@@ -103,7 +103,7 @@ def test_logits_and_gradients_are_those_of_transformers(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*CONFIGS, *SLIDING])
 def test_a_document_sees_no_other(name: str) -> None:
-    """Nor does it in families that keep their own attention, as a window slides over it."""
+    """This also holds for families with a sliding window, which keep their own attention."""
     _, packed = pair(name)
     assert packed.packs == (name in CONFIGS)
     ids, positions = packed_row(rows=1)
@@ -121,7 +121,7 @@ def test_a_row_cut_within_a_document_begins_a_document() -> None:
 
 
 def test_scores_beyond_float16_do_not_overflow() -> None:
-    """300 * 300 * 64 is 5.8 million, and float16 ends at 65,504."""
+    """The scores are 300 * 300 * 64 = 5.8 million; float16 ends at 65,504."""
     torch.manual_seed(0)
     query = torch.full((1, 2, 8, 64), 300.0, dtype=torch.float16)
     value = torch.randn(1, 2, 8, 64, dtype=torch.float16)
@@ -132,7 +132,7 @@ def test_scores_beyond_float16_do_not_overflow() -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process group of this process."""
+    """Form a process group of this process alone."""
     place = {
         "RANK": "0",
         "WORLD_SIZE": "1",
@@ -148,11 +148,13 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # DeepSpeed imports more at its first start
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # raised by modules that DeepSpeed imports at its first start
 @pytest.mark.parametrize("name", ["codegen", "qwen2"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_deepspeed_leaves_rotary_angles_in_float32(name: str, precision: str) -> None:
-    """In half precision positions beyond 1,000 would blur."""
+    """In half precision, positions beyond 1,000 would be inexact."""
     model = LossModel(AutoModelForCausalLM.from_config(CONFIGS[name], dtype=torch.float32))
     recipe = TrainConfig(model="-", corpus="-", output=Path("-"), steps=100)
     settings = deepspeed_config(recipe, precision, world_size=1, on_cuda=False)

@@ -1,4 +1,4 @@
-"""Packed attention on a card is what the CPU computes, for heads of every width; new lengths cost nothing."""
+"""Packed attention on a card equals the CPU's for heads of every width; new lengths take no longer."""
 
 import statistics
 import time
@@ -19,7 +19,7 @@ LENGTHS = [300, 1, 17, 700, 6]
 
 
 def heads(dtype: torch.dtype, width: int, tokens: int) -> list[Tensor]:
-    """Query, key and value of one row, 16 heads of `width` each, on the card."""
+    """Return query, key and value of one row on the card, with 16 heads of `width`."""
     draw = torch.Generator().manual_seed(0)
     made = [torch.randn(1, 16, tokens, width, generator=draw).to("cuda", dtype) for _ in range(3)]
     return [tensor.requires_grad_() for tensor in made]
@@ -47,7 +47,7 @@ def test_outputs_and_gradients_are_the_cpus(width: int, dtype: torch.dtype) -> N
 
 
 def test_new_document_lengths_take_no_longer() -> None:
-    """cuDNN's attention, the first choice on some cards, builds a plan for each: for a tenth of a second."""
+    """cuDNN's attention, the default on some cards, takes a tenth of a second to plan for each new length."""
     use_packed_attention(pair("codegen")[0])
     query, key, value = heads(torch.bfloat16, 80, 1024)
 

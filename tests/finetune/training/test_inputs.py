@@ -1,4 +1,4 @@
-"""What a run is given: recipes, corpora, checkpoints; bad ones are told before anything is written."""
+"""The inputs of a run: recipes, corpora and checkpoints. Errors are reported before anything is written."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def test_overrides_reach_inner_keys_and_numbers_are_numbers() -> None:
     )
 
 
-def test_all_mistakes_of_a_recipe_are_told_at_once() -> None:
+def test_all_mistakes_of_a_recipe_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(SMOKE, ["stepz=3", "zero.stage=4", "learning_rate=-1", "warmup_steps", "model.name=x"])
     message = str(caught.value)
@@ -85,7 +85,7 @@ def test_every_row_comes_once_an_epoch_whatever_the_batch() -> None:
     assert alone != indices_of(0, 21, rows, seed=4)
 
 
-def test_long_rows_are_several_short_ones(
+def test_a_long_row_gives_several_short_ones(
     tiny_corpus: Path, training_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACEPILOT_HOME", str(training_home))
@@ -102,7 +102,7 @@ def test_long_rows_are_several_short_ones(
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "damaged", "columns", "short"])
-def test_a_corpus_that_cannot_be_used_is_told(
+def test_a_corpus_that_cannot_be_used_is_an_error(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
@@ -145,7 +145,7 @@ def test_a_corpus_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
         check_tokenizer(tmp_path / "other", model)
 
 
-def test_a_model_that_is_nowhere_is_told(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="There is no model"):
         base_folder(str(tmp_path / "nothing"))
 
@@ -166,7 +166,7 @@ def a_run(folder: Path, config: TrainConfig) -> None:
     (folder / "resume.json").write_text(resumable.model_dump_json())
 
 
-def test_what_a_run_may_be_resumed_with(tmp_path: Path) -> None:
+def test_a_run_resumes_only_with_its_own_recipe_and_corpus(tmp_path: Path) -> None:
     config = load_config(SMOKE, [f"output={tmp_path}"])
     assert find_resume_point(tmp_path, config, 2, "abc") is None
     a_run(tmp_path, config)
@@ -183,7 +183,7 @@ def test_what_a_run_may_be_resumed_with(tmp_path: Path) -> None:
             find_resume_point(tmp_path, *start)
 
 
-def test_a_corrupt_checkpoint_is_told(tmp_path: Path) -> None:
+def test_a_corrupt_checkpoint_is_an_error(tmp_path: Path) -> None:
     config = load_config(SMOKE, [f"output={tmp_path}"])
     a_run(tmp_path, config)
     (tmp_path / "checkpoints" / "step-000003" / "part.pt").write_bytes(b"123")
@@ -205,9 +205,7 @@ def test_a_hub_id_that_was_fetched_to_be_served_is_not_fetched_again(
     )  # fmt: skip
     write_manifest(manifest, folder)
     assert base_folder("me/small") == folder
-    assert (
-        transformers_folder(resolve("me/small")) == folder
-    )  # and its corpus is packed with the same tokenizer
+    assert transformers_folder(resolve("me/small")) == folder  # its corpus gets the same tokenizer
 
 
 def test_a_run_without_weights_cannot_be_exported(tmp_path: Path) -> None:
@@ -218,7 +216,7 @@ def test_a_run_without_weights_cannot_be_exported(tmp_path: Path) -> None:
         export_run(tmp_path)
 
 
-def test_a_full_disk_is_told_as_such_and_leaves_no_half_checkpoint(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_partial_checkpoint(tmp_path: Path) -> None:
     class Engine:
         def save_checkpoint(self, folder: str, tag: str, **_: object) -> None:
             part = Path(folder, tag)
@@ -233,7 +231,7 @@ def test_a_full_disk_is_told_as_such_and_leaves_no_half_checkpoint(tmp_path: Pat
     assert [path.name for path in tmp_path.rglob("*")] == ["checkpoints"]
 
 
-def test_the_loss_log_forgets_steps_that_will_be_run_again(tmp_path: Path) -> None:
+def test_the_loss_log_drops_steps_that_will_run_again(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         log_loss(tmp_path, step, step / 2)
     truncate_loss_log(tmp_path, 2)
@@ -245,7 +243,7 @@ def test_the_loss_log_forgets_steps_that_will_be_run_again(tmp_path: Path) -> No
     assert (tmp_path / "losses.jsonl").read_text() == ""
 
 
-def test_a_run_whose_numbers_are_useless_is_given_up() -> None:
+def test_a_diverged_run_is_stopped() -> None:
     guard = StabilityGuard(max_skipped_steps=3)
     guard.check(1, loss=2.0, norm=math.inf, was_skipped=True)
     guard.check(2, loss=2.0, norm=math.inf, was_skipped=True)

@@ -1,4 +1,4 @@
-"""What training prints of names and paths is text, whatever brackets they hold."""
+"""Training prints names and paths as text, even with brackets that look like markup."""
 
 from pathlib import Path
 

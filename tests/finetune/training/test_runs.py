@@ -1,4 +1,4 @@
-"""Real training on two CPU processes: it learns, the ways agree, a kill changes nothing, errors are told."""
+"""Real training on two CPU processes: the loss falls, ZeRO stages agree, a kill changes nothing."""
 
 import json
 import time
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="session")
 def plain_run(training_home: Path, tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Full tuning, float32, ZeRO-0, by the launcher: what every other way is compared with."""
+    """Run full tuning in float32 with ZeRO-0 and the launcher; other runs are compared with it."""
     finished = launch(training_home, tmp_path_factory.mktemp("runs") / "plain", tiny_corpus, "zero.stage=0")
-    assert finished.code == 0, finished.told
+    assert finished.code == 0, finished.output
     return finished
 
 
@@ -45,7 +45,7 @@ def test_zero_3_agrees_with_no_sharding(
     plain_run: Finished, training_home: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     sharded = train(training_home, tmp_path / "run", tiny_corpus, "zero.stage=3")
-    assert sharded.code == 0, sharded.told
+    assert sharded.code == 0, sharded.output
     assert sharded.losses == pytest.approx(plain_run.losses, abs=2e-5)
 
 
@@ -56,7 +56,7 @@ def test_lora_in_fp16_trains_the_adapter_alone_and_is_merged(
         training_home, tmp_path / "run", tiny_corpus, "method=lora", "precision=fp16", "zero.stage=2",
         "learning_rate=2e-2", "steps=12", "checkpointing=false",
     )  # fmt: skip
-    assert done.code == 0, done.told
+    assert done.code == 0, done.output
     assert done.losses[-1] < done.losses[0] - 0.1
     assert (done.run / "weights/best/adapter_config.json").is_file()
     tuned = AutoModelForCausalLM.from_pretrained(done.run / "model", dtype=torch.float32)
@@ -70,7 +70,7 @@ def test_lora_in_fp16_trains_the_adapter_alone_and_is_merged(
     assert all(name.split(".")[-2] in {"qkv_proj", "out_proj", "fc_in", "fc_out"} for name in changed)
 
 
-def test_a_killed_run_goes_on_to_the_same_losses(
+def test_a_killed_run_resumes_to_the_same_losses(
     plain_run: Finished, training_home: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -86,18 +86,18 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     step = json.loads((run / "resume.json").read_text())["state"]["step"]
     assert step < 6
     again = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2", "export.alpha=0.5")
-    assert again.code == 0, again.told
-    assert f"resuming after step {step}" in again.told
+    assert again.code == 0, again.output
+    assert f"resuming after step {step}" in again.output
     assert again.losses == plain_run.losses
     tuning = read_manifest(run / "model").tuning
     assert tuning is not None
-    assert tuning.alpha == 0.5  # what may change on resuming is not forgotten
+    assert tuning.alpha == 0.5  # a key that may change on resuming
 
-    # what belongs to two processes is not silently loaded by one
+    # A checkpoint of two processes is not loaded by one.
     alone = train(training_home, run, tiny_corpus, "zero.stage=0", "save_every=2", processes=1)
     assert alone.code == 1
-    assert "was made by 2 process(es) and this start has 1" in alone.told
-    assert "Traceback" not in alone.told
+    assert "was made by 2 process(es) and this start has 1" in alone.output
+    assert "Traceback" not in alone.output
 
 
 @pytest.mark.slow
@@ -114,32 +114,30 @@ def test_all_stages_agree(
         for stage in (0, 1, 2, 3)
     ]
     for run in runs:
-        assert run.code == 0, run.told
+        assert run.code == 0, run.output
         assert run.losses[-1] < run.losses[0] - 0.05
-        # half precision sums in another order at each stage
+        # Each stage adds in another order, which matters in half precision.
         assert run.losses == pytest.approx(runs[0].losses, abs=2e-5 if precision == "fp32" else 2e-2)
 
 
 @pytest.mark.slow
-def test_a_run_that_gets_no_better_stops_early(
-    training_home: Path, tiny_corpus: Path, tmp_path: Path
-) -> None:
+def test_a_run_without_a_new_best_stops_early(training_home: Path, tiny_corpus: Path, tmp_path: Path) -> None:
     done = train(
         training_home, tmp_path / "run", tiny_corpus,
         "learning_rate=1e-12", "patience=2", "eval_every=1", "steps=50", processes=1,
     )  # fmt: skip
-    assert done.code == 0, done.told
-    assert "2 held-out losses without a new best: stopping at step" in done.told
+    assert done.code == 0, done.output
+    assert "2 held-out losses without a new best: stopping at step" in done.output
     assert len(done.losses) < 50
     assert json.loads((done.run / "resume.json").read_text())["state"]["finished"]
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_ends_the_run(
+def test_a_loss_that_is_not_finite_ends_the_run(
     training_home: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
     done = train(training_home, tmp_path / "run", tiny_corpus, "learning_rate=1e30", "clip_norm=1e30")
     assert done.code == 1
-    assert "The loss of step" in done.told or "The gradient of step" in done.told
-    assert "Lower learning_rate" in done.told
-    assert "Traceback" not in done.told
+    assert "The loss of step" in done.output or "The gradient of step" in done.output
+    assert "Lower learning_rate" in done.output
+    assert "Traceback" not in done.output

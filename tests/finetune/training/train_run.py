@@ -1,4 +1,4 @@
-"""Starts real training processes on CPU for the tests beside this file."""
+"""Start real training processes on the CPU, for the tests of this folder."""
 
 import json
 import os
@@ -21,8 +21,10 @@ SMALL = {
 
 @dataclass(frozen=True)
 class Finished:
+    """A run that ended."""
+
     code: int
-    told: str
+    output: str
     run: Path
 
     @property
@@ -38,7 +40,7 @@ def free_port() -> int:
 
 
 def arguments(run: Path, corpus: Path, *overrides: str) -> list[str]:
-    """train.py's own, for the small recipe in `run`."""
+    """Return the command line of train.py for a small recipe beside `run`."""
     recipe = run.with_suffix(".yaml")
     recipe.write_text(yaml.safe_dump({**SMALL, "corpus": str(corpus), "output": str(run)}))
     return [str(REPOSITORY / "finetune/train.py"), "--config", str(recipe), *overrides]
@@ -49,7 +51,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def launch(home: Path, run: Path, corpus: Path, *overrides: str) -> Finished:
-    """Two processes by DeepSpeed's launcher, as a user starts them."""
+    """Run two processes with DeepSpeed's launcher, as a user does."""
     launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", "2"]
     launcher += ["--master_port", str(free_port()), *arguments(run, corpus, *overrides)]
     done = subprocess.run(
@@ -67,7 +69,7 @@ def launch(home: Path, run: Path, corpus: Path, *overrides: str) -> Finished:
 def start(
     home: Path, run: Path, corpus: Path, *overrides: str, processes: int = 2
 ) -> list[subprocess.Popen[str]]:
-    """The processes alone: the launcher takes as long to start as they do, and only adds their ranks."""
+    """Start the processes without the launcher, which only sets ranks and doubles the time to start."""
     port, started = str(free_port()), list[subprocess.Popen[str]]()
     for rank in range(processes):
         ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
@@ -84,7 +86,7 @@ def start(
 
 
 def kill(started: list[subprocess.Popen[str]]) -> None:
-    """kill -9."""
+    """Kill the processes, as kill -9 does."""
     for process in started:
         process.kill()
         process.communicate()
@@ -93,7 +95,7 @@ def kill(started: list[subprocess.Popen[str]]) -> None:
 def train(home: Path, run: Path, corpus: Path, *overrides: str, processes: int = 2) -> Finished:
     started = start(home, run, corpus, *overrides, processes=processes)
     try:
-        told = [process.communicate(timeout=TIMEOUT_S)[0] for process in started]
+        outputs = [process.communicate(timeout=TIMEOUT_S)[0] for process in started]
     finally:
         kill(started)
-    return Finished(max(abs(process.returncode) for process in started), "".join(told), run)
+    return Finished(max(abs(process.returncode) for process in started), "".join(outputs), run)
