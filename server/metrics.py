@@ -1,4 +1,5 @@
-"""What Prometheus may see: counts and times, in one registry a server. Never code, paths or prompts."""
+"""The metrics for Prometheus: counts and times, one registry for each server. Never code, paths or
+prompts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from acepilot.languages import language_for
 
 MODELS = 50
-"""Names that clients may put on a counter; what comes after them counts as `other`."""
+"""Limit on model names as labels. Clients choose the names, and each one costs memory: further ones count as
+`other`."""
 
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
+SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
@@ -18,20 +20,20 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.first_token = Histogram(
             "acepilot_time_to_first_token_seconds",
-            "From a completion's arrival to its first token",
-            buckets=SECONDS,
+            "Seconds from a request's arrival to its first token",
+            buckets=SECONDS_BUCKETS,
             registry=self.registry,
         )
         self.total = Histogram(
             "acepilot_completion_seconds",
-            "From a completion's arrival to its end",
-            buckets=SECONDS,
+            "Seconds from a request's arrival to its end",
+            buckets=SECONDS_BUCKETS,
             registry=self.registry,
         )
         self.queue = Histogram(
             "acepilot_queue_seconds",
-            "Time a sequence waited for a place in the engine",
-            buckets=SECONDS,
+            "Seconds that a sequence waited for a place in the engine",
+            buckets=SECONDS_BUCKETS,
             registry=self.registry,
         )
         self.generated_tokens = Counter(
@@ -42,7 +44,7 @@ class Metrics:
         )
         self.scored_tokens = Counter(
             "acepilot_scored_tokens",
-            "Tokens of suffixes whose probability was asked for",
+            "Tokens of suffixes that the engine scored",
             registry=self.registry,
         )
         self.cache_hits = Counter(
@@ -61,75 +63,83 @@ class Metrics:
             "acepilot_active_requests", "Sequences that hold a place in the engine", registry=self.registry
         )
         self.waiting = Gauge(
-            "acepilot_waiting_requests", "Sequences in the queue for a place", registry=self.registry
+            "acepilot_waiting_requests",
+            "Sequences that wait for a place in the engine",
+            registry=self.registry,
         )
         self.kv_used = Gauge(
-            "acepilot_kv_cache_used_ratio", "Of the KV cache, 0 to 1", registry=self.registry
+            "acepilot_kv_cache_used_ratio", "Used part of the KV cache, 0 to 1", registry=self.registry
         )
         self.events = EventMetrics(self.registry)
 
 
 class EventMetrics:
-    """What became of completions, each event counted once: what `python -m server stats` adds up for good."""
+    """Counts each completion event once, since the start; `python -m server stats` counts all that are
+    stored."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        of = ["language", "model"]
+        labels = ["language", "model"]
         self._events = Counter(
             "acepilot_events",
             "Events by kind: shown, accepted, partly_accepted, typed_through, rejected, survived",
-            ["kind", *of],
+            ["kind", *labels],
             registry=registry,
         )
         self._accepted_chars = Counter(
-            "acepilot_accepted_chars", "Characters of completions that users accepted", of, registry=registry
+            "acepilot_accepted_chars",
+            "Characters of completions that users accepted",
+            labels,
+            registry=registry,
         )
-        self._looked_at_chars = Counter(
+        self._checked_chars = Counter(
             "acepilot_survival_looked_at_chars",
-            "Accepted characters that were looked for again, so many seconds later",
-            ["after_s", *of],
+            "Accepted characters that were checked again `after_s` seconds later",
+            ["after_s", *labels],
             registry=registry,
         )
         self._kept_chars = Counter(
             "acepilot_survival_kept_chars",
-            "Of those, the ones that still stood where they were put",
-            ["after_s", *of],
+            "Checked characters that were still in place",
+            ["after_s", *labels],
             registry=registry,
         )
         self._latency = Histogram(
             "acepilot_shown_latency_seconds",
-            "From an editor's request to the completion that it showed",
-            of,
-            buckets=SECONDS,
+            "Seconds from an editor's request to the completion that it showed",
+            labels,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         self.failing = Gauge(
             "acepilot_events_store_failing",
-            "1 while events cannot be written: see the log",
+            "1 while events cannot be written; the log says why",
             registry=registry,
         )
-        self.lost = Counter("acepilot_events_lost", "Events that were never written", registry=registry)
+        self.lost = Counter(
+            "acepilot_events_lost", "Events that were dropped before they were written", registry=registry
+        )
         self._models: set[str] = set()
 
     def keep_label(self, model: str) -> None:
-        """This one has a counter of its own, whatever names clients make up."""
+        """Give this model a label of its own, however many names clients invent."""
         self._models.add(model)
 
     def count(self, event: Mapping[str, Any]) -> None:
-        """A row of the table of events that was not there before."""
-        of = self._labels(event)
-        self._events.labels(event["kind"], *of).inc()
+        """Count an event that is new in the database."""
+        labels = self._labels(event)
+        self._events.labels(event["kind"], *labels).inc()
         if event["kind"] == "shown" and event["latency_ms"] is not None:
-            self._latency.labels(*of).observe(event["latency_ms"] / 1000)
+            self._latency.labels(*labels).observe(event["latency_ms"] / 1000)
         if event["kind"] == "survived" and event["kept_ratio"] is not None:
-            self._looked_at_chars.labels(event["after_s"], *of).inc(event["chars"])
-            self._kept_chars.labels(event["after_s"], *of).inc(event["chars"] * event["kept_ratio"])
+            self._checked_chars.labels(event["after_s"], *labels).inc(event["chars"])
+            self._kept_chars.labels(event["after_s"], *labels).inc(event["chars"] * event["kept_ratio"])
 
     def count_accepted(self, event: Mapping[str, Any], chars: int) -> None:
         if chars > 0:
             self._accepted_chars.labels(*self._labels(event)).inc(chars)
 
     def _labels(self, event: Mapping[str, Any]) -> tuple[str, str]:
-        """Clients name both, and each new name costs memory: only so many are told apart."""
+        """Return the event's language and model, or `other` for a model beyond the first `MODELS`."""
         model = event["model"]
         if model not in self._models and len(self._models) < MODELS:
             self._models.add(model)

@@ -1,8 +1,8 @@
-"""For models without fill-in-the-middle, a step of service.py: which of several drafts, and where it stops.
+"""Chooses between drafts for models without fill-in-the-middle, and where the chosen one stops.
 
-The model writes on from the prefix and never sees the suffix. So the greedy draft gets rivals, each may stop
-at the end of several lines, and what decides is how probable the code after the cursor becomes behind it.
-docs/suffix.md has what that costs and gains.
+The model continues the prefix and never sees the suffix. So this step of service.py generates sampled drafts
+beside the greedy one, and lets each draft end at one of several lines. It offers the text after which the
+code below the cursor becomes most probable. docs/suffix.md has the cost and the gain.
 """
 
 import asyncio
@@ -22,35 +22,36 @@ T = TypeVar("T")
 
 TEMPERATURE = 0.8
 TOP_P = 0.95
-"""Of the rivals: lower ones repeat the greedy draft more often than they better it."""
+"""Sampling of the drafts that are not greedy. Lower values mostly repeat the greedy draft."""
 
 LEAD_NATS = 4.0
-"""By so much a rival must beat the greedy draft, and nothing may beat what is offered: on less, the greedy
-draft is better on average (docs/suffix.md)."""
+"""Minimum lead, in nats, for a sampled draft to replace the greedy one, or for no suggestion to replace a
+draft. With a smaller lead the greedy draft is better on average (docs/suffix.md)."""
 
 STOPS = 3
-"""Line ends of a draft that are tried, from the first on, besides its own end: more found nothing more."""
+"""Line ends of a draft that are tried, from the first one on, besides its own end. More did not help."""
 
-AT_ONCE = 4
-"""Texts scored at once. They share the engine's steps; but each takes a row of its KV cache, where the prompt
-of the next keystroke may be waiting."""
+PARALLEL_SCORES = 4
+"""Texts scored at the same time. They share the engine's steps, but each takes a row of its KV cache, where
+the prompt of the next keystroke may be stored."""
 
 BEFORE_CHARS, BEFORE_TOKENS = 800, 384
 AFTER_CHARS, AFTER_TOKENS = 200, 96
 AFTER_LINES = 3
 JOINT_CHARS = 16
-"""What is read around the inserted text. Code keeps well within the tokens; they are for other scripts."""
+"""Limits of the code around the inserted text that is scored. Code stays far below the token limits, which
+are for scripts with more tokens a character."""
 
 ROOM_TOKENS = 512
-"""All of that; a context must have room for twice the draft besides, since it is tokenised anew."""
+"""Room in the context for that code. The draft needs twice its tokens besides, as it is tokenised anew."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The place to fill: the end of the prompt, and the lines that must follow what is inserted.
+    """The place to fill: the end of the prompt, and the lines that must follow the inserted text.
 
-    `joint` is what stands between the two: where the cursor's line is blank to its right, its newline and
-    blank lines below. Their tokens depend on what is inserted, while those of `after` never do.
+    `joint` is the white space between the two: when nothing stands right of the cursor, the line's newline
+    and the blank lines below. Its tokens depend on the inserted text; those of `after` never do.
     """
 
     before: str
@@ -59,7 +60,7 @@ class Gap:
 
 
 def gap_of(prompt: str, suffix: str, count_tokens: CountTokens) -> Gap:
-    """`prompt` as the model gets it; `suffix` has more than white space."""
+    """Return the gap between `prompt`, as the model gets it, and `suffix`, which is not all white space."""
     code = len(suffix) - len(suffix.lstrip())
     start = suffix.rfind("\n", 0, code) + 1
     lines = suffix[start : code + AFTER_CHARS].splitlines(keepends=True)
@@ -76,11 +77,14 @@ def gap_of(prompt: str, suffix: str, count_tokens: CountTokens) -> Gap:
 
 
 def candidates(prompt: str, gap: Gap, max_tokens: int, count: int) -> list[GenerationRequest]:
-    """The greedy one and its rivals, whose seeds follow from the texts: the same question has one answer."""
+    """Return the greedy draft's request and the sampled ones.
+
+    The seeds follow from the texts, so that the same request always has the same answer.
+    """
     digest = hashlib.sha256(f"{prompt}\0{gap.joint}{gap.after}".encode(errors="surrogatepass")).digest()
     seed = int.from_bytes(digest[:4], "big") >> 2
     return [GenerationRequest(prompt, max_tokens)] + [
-        GenerationRequest(prompt, max_tokens, TEMPERATURE, TOP_P, seed + rival) for rival in range(1, count)
+        GenerationRequest(prompt, max_tokens, TEMPERATURE, TOP_P, seed + number) for number in range(1, count)
     ]
 
 
@@ -89,7 +93,7 @@ EMPTY = GeneratedText("", "stop", None)
 
 @dataclass(frozen=True)
 class Chosen:
-    """`draft` is empty where nothing is better than any. `reason`: a sentence for the user."""
+    """`draft` is empty when no suggestion is better than every draft. `reason` is a sentence for the user."""
 
     draft: GeneratedText
     report: SuffixChoice
@@ -98,7 +102,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class _Offer:
-    """`cut`: the beginning of draft number `number`, or all of it. `text`: what the filters leave of that."""
+    """`cut` is draft `number`, whole or up to the end of a line. `text` is `cut` after the filters."""
 
     number: int
     cut: GeneratedText
@@ -108,19 +112,19 @@ class _Offer:
 async def choose(
     engine: Engine, gap: Gap, drafts: Sequence[GeneratedText], context: Context | None
 ) -> Chosen:
-    """`drafts`: the greedy one first. In raw mode, which has no `context`, one of them is taken in any case.
+    """Choose between `drafts`, of which the greedy one is first. Raises EngineFailed.
 
-    Raises EngineFailed.
+    In raw mode, which has no `context`, one draft is always chosen.
     """
     began = time.perf_counter()
     offers = _offers(drafts, context)
     report = SuffixChoice(drafts=len(drafts), texts=len(offers))
     if not offers or (len(offers) == 1 and context is None):
         return Chosen(offers[0].cut if offers else drafts[0], report, "")
-    at_once = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(PARALLEL_SCORES)
 
     async def score(text: str) -> list[float]:
-        async with at_once:
+        async with slots:
             return await engine.score(gap.before + text + gap.joint, gap.after)
 
     scores = await together(score(text) for text in ("", *(offer.text for offer in offers)))
@@ -152,7 +156,7 @@ def _reason(offer: _Offer, drafts: Sequence[GeneratedText], report: SuffixChoice
 
 
 def _offers(drafts: Sequence[GeneratedText], context: Context | None) -> list[_Offer]:
-    """Different texts that could be offered, those of the greedy draft first."""
+    """Return the different texts that could be offered, those of the greedy draft first."""
     offers: dict[str, _Offer] = {}
     for number, draft in enumerate(drafts):
         for end in (len(draft.text), *_line_ends(draft.text)):
@@ -166,12 +170,13 @@ def _offers(drafts: Sequence[GeneratedText], context: Context | None) -> list[_O
 
 
 def _line_ends(text: str) -> list[int]:
+    """Return the offsets of the first `STOPS` line ends that have code before them."""
     ends = [at for at, char in enumerate(text) if char == "\n" and text[:at].strip()]
     return ends[:STOPS]
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results, in order; the first error ends the rest and is raised as itself."""
+    """Return all results, in order. The first error cancels the rest and is raised unchanged."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)

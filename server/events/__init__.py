@@ -1,1 +1,1 @@
-"""What became of completions: events on their way to the database, and the figures that are read from it."""
+"""Completion events: the queue that writes them to the database, and the statistics read from it."""

@@ -1,6 +1,6 @@
-"""Where events are kept: one table, in SQLite or PostgreSQL, brought up to date by Alembic's migrations.
+"""The database of completion events: one table, in SQLite or PostgreSQL, migrated by Alembic.
 
-Counts, names and times only: see acepilot/events.py for what a row means.
+It holds counts, names and times only; acepilot/events.py says what a row means.
 """
 
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listen
 
 from acepilot.errors import ConfigError
@@ -16,8 +17,8 @@ from acepilot.settings import home
 
 NUMBER: sa.Double[float] = sa.Double()
 
-PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
-"""For PostgreSQL, in s and ms. Left alone, its driver waits minutes for a host that answers nothing."""
+POSTGRESQL_TIMEOUTS = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
+"""Connection parameters, in s and ms. By default the driver waits minutes for a host that does not answer."""
 
 metadata = sa.MetaData()
 
@@ -28,7 +29,7 @@ events = sa.Table(
     sa.Column("completion_id", sa.String(MAX_NAME_CHARS), nullable=False),
     sa.Column("choice", sa.SmallInteger(), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
-    # 0 where there is none: in SQL, two NULLs are never the same, and duplicates would pass.
+    # 0 when there is none: in SQL, two NULLs are never equal, so the constraint would not find duplicates.
     sa.Column("after_s", sa.SmallInteger(), nullable=False),
     sa.Column("at", NUMBER, nullable=False),
     sa.Column("day", sa.Date(), nullable=False),
@@ -45,24 +46,25 @@ events = sa.Table(
 
 
 def database_url(given: str | None) -> sa.URL:
-    """`events_url`, or events.sqlite3 in `ACEPILOT_HOME`. What the URL says of time-outs holds."""
+    """Return the URL for `given`, or for events.sqlite3 in `ACEPILOT_HOME`. Its own time-outs take
+    precedence."""
     if given is None:
         return sa.URL.create("sqlite", database=str(home() / "events.sqlite3"))
     url = sa.make_url(given)
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         return url
-    return url.set(drivername="postgresql+psycopg", query={**PATIENCE, **url.query})
+    return url.set(drivername="postgresql+psycopg", query={**POSTGRESQL_TIMEOUTS, **url.query})
 
 
 def is_there(url: sa.URL) -> bool:
-    """False for an SQLite file that nobody has written yet."""
+    """Return False for an SQLite file that does not exist yet."""
     return not _is_sqlite(url) or Path(url.database or "").exists()
 
 
 def open_database(url: sa.URL) -> sa.Engine:
-    """An engine whose tables are of this version. Raises what SQLAlchemy, Alembic and the file system raise.
+    """Open the database and migrate it to this version's table.
 
-    Raises ConfigError where a driver is missing.
+    Raises ConfigError when a driver is missing, and the errors of SQLAlchemy, Alembic and the file system.
     """
     if _is_sqlite(url) and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -79,24 +81,24 @@ def open_database(url: sa.URL) -> sa.Engine:
 
 
 def open_to_read(url: sa.URL) -> sa.Engine:
-    """An engine that changes nothing, neither table nor file: it reads a copy on a read-only disk, too."""
+    """Open the database without changing table or file, so that a copy on a read-only disk can be read."""
     if not _is_sqlite(url):
         return _engine(url).execution_options(postgresql_readonly=True)
     file = Path(url.database or "").absolute()
     query = {**url.query, "uri": "true", "mode": "ro"}
     if not Path(f"{file}-wal").exists():
-        query["immutable"] = "1"  # nobody has it open; else SQLite would leave files of its own beside it
+        query["immutable"] = "1"  # no server has it open; without this, SQLite would create files beside it
     return _engine(url.set(database=file.as_uri(), query=query))
 
 
 def _engine(url: sa.URL) -> sa.Engine:
     try:
-        # Parameters stay out of errors, and so out of logs.
+        # Errors then contain no parameters, and so no log does.
         return sa.create_engine(url, hide_parameters=True, pool_pre_ping=not _is_sqlite(url))
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"events_url wants {error.name}, which is not installed: pip install -e '.[postgres]' "
-            "in Acepilot's folder"
+            f"events_url needs the package {error.name}, which is not installed. Run "
+            "`pip install -e '.[postgres]'` in Acepilot's folder."
         ) from error
 
 
@@ -105,7 +107,7 @@ def _is_sqlite(url: sa.URL) -> bool:
 
 
 def migrate(connection: sa.Connection) -> None:
-    from alembic import command  # half a second that a server's start can do without
+    from alembic import command  # takes half a second, which a server's start need not wait for
     from alembic.config import Config
 
     config = Config()
@@ -115,13 +117,20 @@ def migrate(connection: sa.Connection) -> None:
 
 
 def row(event: CompletionEvent) -> dict[str, Any]:
+    """Return the event as a row of the table."""
     values = event.model_dump()
-    # PostgreSQL takes no NUL in a text, and one event must not keep others from being written.
+    # PostgreSQL refuses NUL in a text, and the event would make its whole batch fail.
     texts = {name: value.replace("\0", "") for name, value in values.items() if isinstance(value, str)}
     day = datetime.fromtimestamp(event.at, UTC).date()
     return {**values, **texts, "after_s": event.after_s or 0, "day": day}
 
 
+def insert_new(engine: sa.Engine) -> sa.Executable:
+    """Return a statement that skips known rows: another server may share the database and be faster."""
+    dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+    return dialect.insert(events).on_conflict_do_nothing()
+
+
 def _write_ahead(connection: Any, _: Any) -> None:
-    """Readers and the one writer do not wait for each other."""
+    """Turn on the write-ahead log, so that readers and the one writer do not wait for each other."""
     connection.execute("PRAGMA journal_mode=WAL")

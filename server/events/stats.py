@@ -1,10 +1,10 @@
-"""`python -m server stats`: what became of completions, from the database of events.
+"""Prints how often completions were accepted and kept, and how fast they came.
 
     python -m server stats          tables by language, by model and by day (UTC)
-    python -m server stats --json   the same figures, for programs
+    python -m server stats --json   the same figures as JSON
 
-Reads the database that a server with the same settings writes, and changes nothing in it:
-ACEPILOT_EVENTS_URL, else events.sqlite3 in ACEPILOT_HOME. The server may run meanwhile.
+Reads the database of ACEPILOT_EVENTS_URL, or events.sqlite3 in ACEPILOT_HOME, and changes nothing in it. The
+server that writes it may run meanwhile.
 """
 
 import argparse
@@ -24,33 +24,33 @@ from acepilot.cli import text_console
 from acepilot.errors import ConfigError
 from acepilot.events import SURVIVAL_S
 from server.events.database import events, is_there, open_to_read
-from server.events.store import TAKEN
+from server.events.store import ACCEPTED_KINDS
 from server.settings import EventsSettings
 
 By = Literal["language", "model", "day"]
 GROUPS: tuple[By, ...] = ("language", "model", "day")
 KEPT_COLUMNS = ("30 s", "2 min", "6 min")
 DAYS_SHOWN = 31
-"""Of the table alone: `--json` has all."""
+"""Newest days in the table, about a screenful; `--json` has all days."""
 
 _Group = tuple[str, str, str]
 
 
 @dataclass
 class Figures:
-    """Of one language, model or day, or of all."""
+    """The figures of one language, model or day, or of all."""
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
-    taken: int = 0
-    """Completions of which all or a part was accepted."""
+    accepted: int = 0
+    """Completions that were accepted, whole or in part."""
     accepted_chars: int = 0
-    looked_at_chars: dict[int, float] = field(default_factory=dict[int, float])
+    checked_chars: dict[int, float] = field(default_factory=dict[int, float])
     kept_chars: dict[int, float] = field(default_factory=dict[int, float])
     latencies_ms: dict[float, int] = field(default_factory=dict[float, int])
-    """How often each was: to three digits, so that years of events are a few thousand numbers."""
+    """Count of each latency, rounded to three digits: years of events are then a few thousand numbers."""
 
     def latency_ms(self, share: float) -> float | None:
-        """The smallest latency that `share` of all do not exceed."""
+        """Return the smallest latency that a `share` of all latencies does not exceed."""
         if not self.latencies_ms:
             return None
         times_ms, counts = list(self.latencies_ms), list(self.latencies_ms.values())
@@ -58,11 +58,11 @@ class Figures:
 
     def acceptance(self) -> float | None:
         shown = self.counts.get("shown", 0)
-        return self.taken / shown if shown else None
+        return self.accepted / shown if shown else None
 
     def kept(self, after_s: int) -> float | None:
-        looked_at = self.looked_at_chars.get(after_s)
-        return self.kept_chars[after_s] / looked_at if looked_at else None
+        checked = self.checked_chars.get(after_s)
+        return self.kept_chars[after_s] / checked if checked else None
 
     def as_json(self) -> dict[str, Any]:
         kinds = ("shown", "accepted", "partly_accepted", "typed_through", "rejected")
@@ -82,13 +82,14 @@ class Stats:
     by: dict[By, dict[str, Figures]] = field(default_factory=lambda: {name: {} for name in GROUPS})
 
     def of(self, group: _Group) -> Iterator[Figures]:
-        """Everything that a row of this language, model and day counts for."""
+        """Yield the figures that an event of this language, model and day belongs to."""
         yield self.total
         for name, value in zip(GROUPS, group, strict=True):
             yield self.by[name].setdefault(value, Figures())
 
 
 def read(connection: sa.Connection) -> Stats:
+    """Return all figures, computed by the database."""
     stats = Stats()
     of = events.c
     group = (of.language, of.model, of.day)
@@ -104,11 +105,11 @@ def read(connection: sa.Connection) -> Stats:
         for figures in stats.of(_group(names)):
             figures.counts[kind] = figures.counts.get(kind, 0) + count
             if kind == "survived":
-                figures.looked_at_chars[after_s] = figures.looked_at_chars.get(after_s, 0) + chars
+                figures.checked_chars[after_s] = figures.checked_chars.get(after_s, 0) + chars
                 figures.kept_chars[after_s] = figures.kept_chars.get(after_s, 0) + (kept or 0)
-    for *names, count, chars in _rows(connection, _taken()):
+    for *names, count, chars in _rows(connection, _accepted()):
         for figures in stats.of(_group(names)):
-            figures.taken += count
+            figures.accepted += count
             figures.accepted_chars += chars
     whole_ms = sa.func.round(of.latency_ms)
     latencies = (
@@ -128,8 +129,8 @@ def _rows(connection: sa.Connection, statement: sa.Executable) -> Iterator[tuple
         yield tuple(row)
 
 
-def _taken() -> sa.Executable:
-    """A completion counts once, whether accepted whole, in parts, or first the one and then the other."""
+def _accepted() -> sa.Executable:
+    """Count each completion once, whether it was accepted whole, in parts, or both."""
     of = events.c
     each = (
         sa.select(
@@ -138,7 +139,7 @@ def _taken() -> sa.Executable:
             sa.func.min(of.day).label("day"),
             sa.func.max(of.chars).label("chars"),
         )
-        .where(of.kind.in_(TAKEN))
+        .where(of.kind.in_(ACCEPTED_KINDS))
         .group_by(of.completion_id, of.choice)
         .subquery()
     )
@@ -152,27 +153,29 @@ def _group(names: list[Any]) -> _Group:
 
 
 def _readable(name: str) -> Text:
-    """Clients choose names: what is neither markup nor steers the terminal."""
+    """Return a name that clients chose, without markup and terminal codes."""
     return Text("".join(char if char.isprintable() else "\ufffd" for char in name))
 
 
-def main(words: list[str]) -> int:
-    """Exit code 0, also where there is nothing yet. Raises ConfigError where settings are wrong or the
-    database fails."""
+def main(arguments: list[str]) -> int:
+    """Print the figures; return 0, also without events. Raises ConfigError when settings or the database
+    fail."""
     parser = argparse.ArgumentParser(
         prog="python -m server stats",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    flags = parser.parse_args(words)
+    flags = parser.parse_args(arguments)
     url = EventsSettings.load().events_database()
     where = url.render_as_string(hide_password=True)
     try:
         stats = _read_from(url) if is_there(url) else Stats()
     except (SQLAlchemyError, OSError) as error:
         cause = getattr(error, "orig", None) or error
-        raise ConfigError(f"The events in {where} cannot be read: {cause}") from error
+        raise ConfigError(
+            f"The events in {where} cannot be read: {cause}. Check events_url and the database."
+        ) from error
     if flags.json:
         by = {
             f"by_{name}": {key: one.as_json() for key, one in sorted(groups.items())}
@@ -182,7 +185,7 @@ def main(words: list[str]) -> int:
     elif stats.total.counts:
         _print_tables(stats)
     else:
-        print(f"No events yet in {where}: they come from editors that use this server.")
+        print(f"No events yet in {where}. Editors that use this server send them.")
     return 0
 
 
@@ -211,19 +214,20 @@ def _print_tables(stats: Stats) -> None:
             table.add_row("all days", *_cells(stats.total))
         console.print(table)
     console.print(
-        "accepted: whole or in part, of those shown. 30 s, 2 min, 6 min: of the accepted characters, those "
-        "that still stood then. p50, p95: milliseconds from the request to the answer."
+        "accepted: share of shown completions that were accepted, whole or in part. 30 s, 2 min, 6 min: "
+        "share of the accepted characters that were still in place then. p50, p95: milliseconds from the "
+        "request to the answer."
     )
 
 
 def _cells(figures: Figures) -> list[str]:
-    times = (figures.latency_ms(0.5), figures.latency_ms(0.95))
+    latencies_ms = (figures.latency_ms(0.5), figures.latency_ms(0.95))
     return [
         str(figures.counts.get("shown", 0)),
         _percent(figures.acceptance()),
         str(figures.accepted_chars),
         *(_percent(figures.kept(after_s)) for after_s in SURVIVAL_S),
-        *("-" if time is None else f"{time:.0f}" for time in times),
+        *("-" if latency is None else f"{latency:.0f}" for latency in latencies_ms),
     ]
 
 

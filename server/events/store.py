@@ -1,43 +1,60 @@
-"""Events on their way to the database: taken at once, written by one thread, in batches.
+"""The queue of completion events: taken at once, written to the database by one thread, in batches.
 
-Completions never wait for it. A disk that is full or read-only, or a database that does not answer, is logged
-once and shown in `/metrics`. Up to CAPACITY events are kept in memory; any more are dropped and counted.
+Completions never wait for it. When the disk is full or the database does not answer, the log says so once,
+and `/metrics` too. Up to `capacity` events are kept in memory meanwhile; any more are dropped and counted.
 """
 
 import threading
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from acepilot.events import CompletionEvent
-from server.events.database import events, open_database, row
+from server.events.database import events, insert_new, open_database, row
 from server.metrics import EventMetrics
 
-GATHER_S = 0.25
-BATCH = 1_000
-CAPACITY = 50_000
-"""Events that wait for a database: an hour of a hundred developers, some 40 MB."""
-RETRY_S = 5.0
-CLOSE_S = 5.0
-TAKEN = ("accepted", "partly_accepted")
+ACCEPTED_KINDS = ("accepted", "partly_accepted")
 
 _Key = tuple[str, int, str, int]
+"""completion_id, choice, kind, after_s: unique in the table."""
 _Row = dict[str, Any]
 
 _log = structlog.get_logger()
 
 
-class EventStore:
-    """The database is opened with the first event: a server that hears of none leaves no file."""
+@dataclass(frozen=True)
+class StoreLimits:
+    gather_s: float = 0.25
+    """Wait after the first event for more to write in one transaction. A crash loses no more than this."""
 
-    def __init__(self, url: sa.URL, metrics: EventMetrics) -> None:
+    batch: int = 1_000
+    """Most events in one transaction."""
+
+    capacity: int = 50_000
+    """Most events that wait for a database: about an hour of a hundred developers, and 40 MB."""
+
+    retry_s: float = 5.0
+    """Wait after a failed write."""
+
+    close_timeout_s: float = 5.0
+    """For the last writes when the server stops."""
+
+
+DEFAULT_LIMITS = StoreLimits()
+
+
+class EventStore:
+    """Opens the database with the first event: a server without events creates no file."""
+
+    def __init__(self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = DEFAULT_LIMITS) -> None:
         self._url = url
         self._metrics = metrics
+        self._limits = limits
         self._waiting: deque[CompletionEvent] = deque()
         self._in_hand = 0
         self._changed = threading.Condition()
@@ -47,11 +64,11 @@ class EventStore:
         self._is_failing = False
 
     def put(self, new: Iterable[CompletionEvent]) -> None:
-        """Returns at once."""
+        """Queue events; returns at once."""
         fresh = list(new)
         with self._changed:
             if self._closing:
-                self._say_lost(len(fresh))
+                self._drop_at_end(len(fresh))
                 return
             self._waiting.extend(fresh)
             self._trim()
@@ -61,14 +78,14 @@ class EventStore:
             self._changed.notify()
 
     def close(self) -> None:
-        """Writes what waits, if that can be done at once; the rest is lost, and said to be."""
+        """Write the waiting events within `close_timeout_s`; drop and count the rest."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._thread is not None:
-            self._thread.join(CLOSE_S)
+            self._thread.join(self._limits.close_timeout_s)
         with self._changed:
-            self._say_lost(len(self._waiting) + self._in_hand)
+            self._drop_at_end(len(self._waiting) + self._in_hand)
             self._waiting.clear()
             self._in_hand = 0
 
@@ -78,8 +95,9 @@ class EventStore:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     break
-                self._changed.wait_for(lambda: self._closing, GATHER_S)
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._changed.wait_for(lambda: self._closing, self._limits.gather_s)
+                count = min(self._limits.batch, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(count)]
                 self._in_hand = len(batch)
             is_written = self._is_written(batch)
             with self._changed:
@@ -87,22 +105,22 @@ class EventStore:
                 if not is_written:
                     self._waiting.extendleft(reversed(batch))
                     self._trim()
-                    if self._changed.wait_for(lambda: self._closing, RETRY_S):
+                    if self._changed.wait_for(lambda: self._closing, self._limits.retry_s):
                         break
         if self._engine is not None:
             self._engine.dispose()
 
     def _is_written(self, batch: list[CompletionEvent]) -> bool:
-        """False: try again later."""
+        """Write the batch. Return False when it must be tried again later."""
         try:
             if self._engine is None:
                 self._engine = open_database(self._url)
             self._write(self._engine, batch)
-        except Exception as error:  # whatever it is, this thread must live on
-            self._say_failing(error)
-            if self._engine is None or _passes(error):
+        except Exception as error:  # this thread must survive every error
+            self._report_failing(error)
+            if self._engine is None or _is_temporary(error):
                 return False
-            self._lose(len(batch))  # the same events would fail for ever
+            self._metrics.lost.inc(len(batch))  # the same events would fail again
             return True
         if self._is_failing:
             self._is_failing = False
@@ -111,22 +129,22 @@ class EventStore:
         return True
 
     def _write(self, engine: sa.Engine, batch: list[CompletionEvent]) -> None:
-        """Each event once; of a completion that is accepted piece by piece, the most of it."""
+        """Write each event once, and for a completion accepted piece by piece, its greatest length."""
         rows = [row(event) for event in batch]
         fresh: dict[_Key, _Row] = {}
         grown: dict[_Key, _Row] = {}
         with engine.begin() as connection:
-            before = _chars_of(connection, {values["completion_id"] for values in rows})
+            before = _stored_chars(connection, {values["completion_id"] for values in rows})
             for values in rows:
                 key = _key(values)
-                grows = values["kind"] in TAKEN
+                grows = values["kind"] in ACCEPTED_KINDS
                 if key not in before:
                     if key not in fresh or (grows and values["chars"] > fresh[key]["chars"]):
                         fresh[key] = values
                 elif grows and values["chars"] > (grown[key]["chars"] if key in grown else before[key]):
                     grown[key] = values
             if fresh:
-                connection.execute(_insert(engine), list(fresh.values()))
+                connection.execute(insert_new(engine), list(fresh.values()))
             for values in grown.values():
                 connection.execute(_grow(values))
         self._count(before, fresh, grown)
@@ -136,37 +154,36 @@ class EventStore:
             self._metrics.count(values)
         now = before | {key: values["chars"] for key, values in (fresh | grown).items()}
         for values in {key[:2]: values for key, values in (fresh | grown).items()}.values():
-            more = _taken_chars(now, values) - _taken_chars(before, values)
+            more = _accepted_chars(now, values) - _accepted_chars(before, values)
             self._metrics.count_accepted(values, more)
 
-    def _say_failing(self, error: Exception) -> None:
+    def _report_failing(self, error: Exception) -> None:
         if not self._is_failing:
             self._is_failing = True
             self._metrics.failing.set(1)
             where = self._url.render_as_string(hide_password=True)
-            _log.error("events_not_stored", where=where, why=_in_words(error))
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            _log.error("events_not_stored", where=where, why=f"{type(cause).__name__}: {cause}")
 
     def _trim(self) -> None:
-        if (over := len(self._waiting) - CAPACITY) > 0:
+        """Drop the oldest events beyond the capacity."""
+        if (over := len(self._waiting) - self._limits.capacity) > 0:
             for _ in range(over):
                 self._waiting.popleft()
-            self._lose(over)
+            self._metrics.lost.inc(over)
 
-    def _say_lost(self, count: int) -> None:
+    def _drop_at_end(self, count: int) -> None:
         if count:
-            self._lose(count)
-            _log.error("events_lost", count=count, why="the server ends, and they could not be written")
-
-    def _lose(self, count: int) -> None:
-        self._metrics.lost.inc(count)
+            self._metrics.lost.inc(count)
+            _log.error("events_lost", count=count, why="the server stopped before they could be written")
 
 
 def _key(values: _Row) -> _Key:
     return values["completion_id"], values["choice"], values["kind"], values["after_s"]
 
 
-def _chars_of(connection: sa.Connection, completion_ids: set[str]) -> dict[_Key, int]:
-    """What is known of these completions."""
+def _stored_chars(connection: sa.Connection, completion_ids: set[str]) -> dict[_Key, int]:
+    """Return the `chars` of all stored events of these completions."""
     columns = events.c
     found = connection.execute(
         sa.select(columns.completion_id, columns.choice, columns.kind, columns.after_s, columns.chars).where(
@@ -174,12 +191,6 @@ def _chars_of(connection: sa.Connection, completion_ids: set[str]) -> dict[_Key,
         )
     )
     return {(one[0], one[1], one[2], one[3]): one[4] for one in found}
-
-
-def _insert(engine: sa.Engine) -> sa.Executable:
-    """Another server that shares the database may have been faster."""
-    dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-    return dialect.insert(events).on_conflict_do_nothing()
 
 
 def _grow(values: _Row) -> sa.Executable:
@@ -192,18 +203,13 @@ def _grow(values: _Row) -> sa.Executable:
     )
 
 
-def _taken_chars(known: dict[_Key, int], values: _Row) -> int:
-    """Accepted characters of one completion. The whole text, once accepted, includes its pieces."""
-    return max(known.get((values["completion_id"], values["choice"], kind, 0), 0) for kind in TAKEN)
+def _accepted_chars(known: dict[_Key, int], values: _Row) -> int:
+    """Return the accepted characters of one completion. An accepted whole text includes its pieces."""
+    return max(known.get((values["completion_id"], values["choice"], kind, 0), 0) for kind in ACCEPTED_KINDS)
 
 
-def _passes(error: Exception) -> bool:
-    """A disk can be emptied and a database come back; wrong data stays wrong."""
+def _is_temporary(error: Exception) -> bool:
+    """Return True for a full disk or a lost connection; wrong data fails every time."""
     return isinstance(error, OperationalError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
-
-
-def _in_words(error: Exception) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return f"{type(cause).__name__}: {cause}"

@@ -1,1 +1,1 @@
-"""One file a family of HTTP endpoints; each translates, none knows the engine."""
+"""The HTTP endpoints, one file for each protocol. Routes translate; they do not know the engine."""

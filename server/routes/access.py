@@ -1,4 +1,4 @@
-"""What a route may ask of its request: the server's state."""
+"""How a route gets the server's state."""
 
 from typing import Annotated
 

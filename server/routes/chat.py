@@ -61,7 +61,7 @@ class ChatChoice(BaseModel):
 
 
 class ChatResponse(BaseModel):
-    """`id` opens `/v1/explain/{id}`."""
+    """OpenAI's chat response. `id` opens `/v1/explain/{id}`."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"

@@ -1,4 +1,4 @@
-"""Every failure as OpenAI's error shape: `{"error": {"message", "type", "code", "param"}}`."""
+"""Answers every failure in OpenAI's form: `{"error": {"message", "type", "code", "param"}}`."""
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,8 +10,10 @@ from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
 from acepilot.protocol import ErrorBody, ErrorResponse
 
 LOADING_RETRY_AFTER_S = 2
+"""Retry-After while the model loads: long enough not to burden the server, short enough for an editor."""
+
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that left; nobody reads it, but the access log may."""
+"""nginx's status for a client that left. No client reads it, but a log may show it."""
 
 
 def error_response(error: AcepilotError) -> ErrorResponse:
@@ -36,7 +38,7 @@ def as_response(error: AcepilotError) -> Response:
     elif error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     elif error.status == 408:
-        headers["Connection"] = "close"  # the rest of the body would be taken for the next request
+        headers["Connection"] = "close"  # else the rest of the body would be read as the next request
     return JSONResponse(error_response(error).model_dump(), status_code=error.status, headers=headers)
 
 
@@ -46,7 +48,7 @@ async def _acepilot_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """Names every wrong field. What was sent is left out of the answer: it may be code."""
+    """Name every wrong field. The answer does not quote the request, which may hold code."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type alone
     found = [(".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
     message = "; ".join(f"{field or 'body'}: {why}" for field, why in found)
@@ -62,7 +64,9 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
-    if isinstance(error.__cause__, AcepilotError):  # FastAPI wraps what is raised while it reads a body
+    if isinstance(
+        error.__cause__, AcepilotError
+    ):  # FastAPI wraps errors that are raised while it reads a body
         return as_response(error.__cause__)
     body = ErrorBody(message=str(error.detail), type="invalid_request_error", code="http_error")
     return JSONResponse(

@@ -1,7 +1,7 @@
-"""`POST /v1/events`: what became of completions, from Acepilot's language server or from Tabby's clients.
+"""`POST /v1/events`: completion events, from Acepilot's language server or from Tabby's clients.
 
-Answered at once: server/events/store.py writes later. Tabby's clients know neither model nor language nor how
-long a completion was or took; what the completion's trail still knows of that is put in.
+The answer comes at once; server/events/store.py writes later. Tabby's clients do not know a completion's
+model, language, length and latency: the route adds them from the completion's trail, while that is in memory.
 """
 
 import time
@@ -21,12 +21,12 @@ TABBY_KINDS: dict[str, Kind] = {"view": "shown", "select": "accepted", "dismiss"
 
 
 SelectKind = Annotated[
-    str | None, Field(max_length=16, description="Of `select`: `line` where only a part was accepted.")
+    str | None, Field(max_length=16, description="With `select`: `line` when only a part was accepted.")
 ]
 
 
 class TabbyEvent(BaseModel):
-    """One event of Tabby's agent. `view_id` and `elapsed`, which it sends as well, are not kept."""
+    """One event of Tabby's agent. It also sends `view_id` and `elapsed`, which are ignored."""
 
     type: Literal["view", "select", "dismiss"]
     completion_id: str = Field(min_length=1, max_length=MAX_NAME_CHARS)
@@ -35,7 +35,7 @@ class TabbyEvent(BaseModel):
 
 
 class EventsTaken(BaseModel):
-    taken: int = Field(description="How many events were understood. Known ones are not counted again.")
+    taken: int = Field(description="Number of valid events. Known events are not counted again.")
 
 
 def _shape(body: Any) -> str:
@@ -53,7 +53,7 @@ Events = Annotated[
 async def events(
     body: Events, request: Request, state: State, select_kind: Annotated[SelectKind, Query()] = None
 ) -> EventsTaken:
-    """Some of Tabby's clients say `select_kind` in the address, some in the body, some in both."""
+    """Some of Tabby's clients send `select_kind` in the query, some in the body, some in both."""
     if isinstance(body, EventBatch):
         found = body.events
     else:
@@ -69,7 +69,7 @@ def _from_tabby(event: TabbyEvent, is_part: bool, client: str, state: ServerStat
         kind = "partly_accepted"
     try:
         trail = state.trails.get(event.completion_id)
-    except NotFound:  # it was before the last restart
+    except NotFound:  # too old, or from before the last restart
         trail = None
     lengths = dict(enumerate(trail.offered_chars)) if trail else {}
     shown_chars = lengths.get(event.choice_index, 0)
@@ -82,6 +82,6 @@ def _from_tabby(event: TabbyEvent, is_part: bool, client: str, state: ServerStat
         language=(trail.language or "") if trail else "",
         client=client[:MAX_NAME_CHARS],
         shown_chars=shown_chars,
-        chars=shown_chars if kind == "accepted" else 0,  # how much a part was, nobody says
+        chars=shown_chars if kind == "accepted" else 0,  # the length of a part is not known
         latency_ms=trail.total_ms if trail and kind == "shown" else None,
     )

@@ -1,4 +1,4 @@
-"""`/health`: the process lives. `/ready`: the model can serve. `/metrics`: for Prometheus."""
+"""`/health`: the process runs. `/ready`: the model can serve. `/metrics`: for Prometheus."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse

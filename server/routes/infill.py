@@ -20,9 +20,10 @@ from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
 router = APIRouter(tags=["infill"])
 
 DEFAULT_PREDICT = 128
+"""Tokens when `n_predict` is missing or negative: what llama.vim asks for."""
 
 ANY_SUFFIX = "\n#"
-"""For warming up: with a suffix, snippets are laid out as the next request will have them."""
+"""The suffix of a warm-up request without one, so that its snippets are laid out as in the next request."""
 
 
 class InfillExtra(BaseModel):
@@ -31,22 +32,23 @@ class InfillExtra(BaseModel):
 
 
 class InfillRequest(BaseModel):
-    """What steers llama.cpp's own sampling and slots is ignored: `top_k`, `samplers`, `cache_prompt`,
-    `id_slot`, `n_indent`, `n_cmpl`, `t_max_prompt_ms`, `lora`, `model`. Without `temperature` it is 0."""
+    """llama.cpp's request. Fields for its own sampling and slots are ignored, such as `top_k`, `samplers`,
+    `cache_prompt`, `id_slot`, `n_indent`, `n_cmpl`, `t_max_prompt_ms`, `lora` and `model`."""
 
-    input_prefix: str = Field(default="", description="The lines above the cursor's.")
-    prompt: str = Field(default="", description="The cursor's own line, up to the cursor.")
-    input_suffix: str = Field(default="", description="All that follows the cursor.")
+    input_prefix: str = Field(default="", description="The lines above the cursor's line.")
+    prompt: str = Field(default="", description="The cursor's line, up to the cursor.")
+    input_suffix: str = Field(default="", description="The text after the cursor.")
     input_extra: list[InfillExtra] = Field(
         default_factory=list[InfillExtra], description="Chunks of other files, oldest first."
     )
     n_predict: int = Field(
         default=DEFAULT_PREDICT,
-        description="0 only reads the prompt into the KV cache; below 0 is the default. Half of the model's "
-        "context at most: the prompt has the other.",
+        description="Most tokens to generate; negative: the default; 0: only read the prompt into the KV "
+        "cache. "
+        "At most half of the model's context, since the prompt needs the other half.",
     )
     t_max_predict_ms: int | None = Field(
-        default=None, description="Counted from the first token; then whole lines are offered."
+        default=None, description="Counted from the first token; then the answer ends with a whole line."
     )
     temperature: float = 0.0
     top_p: float = 1.0
@@ -54,7 +56,8 @@ class InfillRequest(BaseModel):
     stop: list[str] | None = None
     stream: bool = False
     response_fields: list[str] = Field(
-        default_factory=list[str], description="Answer with these alone, flat: `timings/prompt_n` is a name."
+        default_factory=list[str],
+        description="Answer with these fields only, flat, by names such as `timings/prompt_n`.",
     )
 
     @model_validator(mode="before")
@@ -77,7 +80,7 @@ class Timings(BaseModel):
 
 
 class InfillResponse(BaseModel):
-    """`id` opens `/v1/explain/{id}`."""
+    """llama.cpp's response. `id` opens `/v1/explain/{id}`."""
 
     content: str
     id: str
@@ -91,7 +94,7 @@ class InfillResponse(BaseModel):
 
 
 class InfillFields(BaseModel):
-    """What `response_fields` asked for, by those names."""
+    """The fields that `response_fields` names."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -104,8 +107,8 @@ async def infill(body: InfillRequest, request: Request, state: State) -> Respons
     given = _their_response(answer, state.trails.get(answer.id)).model_dump()
     if body.response_fields:
         given = {"id": given["id"], **_picked(given, body.response_fields)}
-    response = JSONResponse(given)  # compact: llama.vim looks for `"content":"`
-    if body.stream:  # the filters judge a whole text, so the stream has one event
+    response = JSONResponse(given)  # compact JSON: llama.vim searches for `"content":"`
+    if body.stream:  # the filters need the whole text, so the stream has one event
         events = b"data: " + bytes(response.body) + b"\n\n"
         return Response(events, media_type="text/event-stream", headers=STREAM_HEADERS)
     return response
@@ -145,7 +148,7 @@ def _their_response(answer: CompletionResponse, trail: Trail) -> InfillResponse:
 
 
 def _timings(trail: Trail, prompt_tokens: int, predicted_tokens: int) -> Timings:
-    """Up to the first token the prompt is read; an answer from the cache took no time for either."""
+    """The prompt's time ends with the first token. An answer from the cache takes no time at all."""
     prompt_ms = max(0.0, trail.first_token_ms - trail.queue_ms) if trail.first_token_ms is not None else 0.0
     predicted_ms = (trail.total_ms or 0.0) - (trail.first_token_ms or trail.total_ms or 0.0)
     return Timings(
@@ -165,7 +168,7 @@ def _ratio(amount: float, by: float) -> float:
 
 
 def _picked(given: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """The named fields, `a/b` for `b` within `a`; unknown names are left out, as llama.cpp does."""
+    """Return the named fields, `a/b` for `b` inside `a`, without unknown names, as llama.cpp does."""
     picked: dict[str, Any] = {}
     for name in names:
         value: Any = given

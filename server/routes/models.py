@@ -1,4 +1,4 @@
-"""`/v1/models`: what is served. `/v1/explain/{id}`: why a completion, or why nothing."""
+"""`/v1/models`: the served model. `/v1/explain/{id}`: why a completion was offered, or why nothing."""
 
 import time
 

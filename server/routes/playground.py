@@ -1,7 +1,7 @@
-"""Browser -> `/`: the playground, served from the package, so that it works with the network off.
+"""Browser -> `/`: the playground. It is served from the package, so it works without a network.
 
 The page's source is server/playground/src; its bundle, server/playground/dist, is committed and is package
-data. Each file has its own route: a mount at `/` would swallow paths that other routes own.
+data. Each file has its own route, because a mount at `/` would take the paths of other routes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ FILES = {
 }
 
 _HEADERS = {
-    # The editor component sets its own styles at run time, hence 'unsafe-inline' for styles alone.
+    # The editor component sets its own styles at run time, so styles, but nothing else, need 'unsafe-inline'.
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

@@ -1,6 +1,6 @@
-"""Tabby's agent and plugins -> `segments` at `/v1/completions` (openai.py hands them over), health, settings.
+"""Tabby's agent and plugins -> `segments` at `/v1/completions` (called by openai.py), health, settings.
 
-Its `/v1/events` are in events.py.
+Tabby's `/v1/events` are in events.py.
 """
 
 import os
@@ -18,8 +18,8 @@ from server.state import ServerState
 
 router = APIRouter(tags=["tabby"])
 
-SPOKEN_VERSION = "0.9.0"
-"""The first Tabby with settings: agents ask an older one for none, and then report usage to its makers."""
+TABBY_VERSION = "0.9.0"
+"""The first Tabby that has settings. Agents report usage to Tabby's makers when a server has none."""
 
 
 class TabbySnippet(BaseModel):
@@ -28,7 +28,7 @@ class TabbySnippet(BaseModel):
 
 
 class Segments(BaseModel):
-    """What surrounds the cursor. `git_url` and `clipboard` are sent as well, and are no help here."""
+    """The text around the cursor. Agents also send `git_url` and `clipboard`, which are ignored."""
 
     prefix: str
     suffix: str | None = None
@@ -43,13 +43,15 @@ class Segments(BaseModel):
 
 
 class TabbyRequest(BaseModel):
-    """Tabby's completion request: it leaves `max_tokens` and the stops to the server."""
+    """Tabby's completion request, which leaves `max_tokens` and the stops to the server."""
 
     language: str | None = Field(default=None, description="LSP language id.")
     segments: Segments
     temperature: float | None = None
     seed: int | None = None
-    mode: Literal["standard"] = Field(default="standard", description="No next edit suggestions here.")
+    mode: Literal["standard"] = Field(
+        default="standard", description="Next edit suggestions are not supported."
+    )
 
 
 class TabbyChoice(BaseModel):
@@ -58,7 +60,7 @@ class TabbyChoice(BaseModel):
 
 
 class TabbyResponse(BaseModel):
-    """`id` opens `/v1/explain/{id}`, and is what events refer to."""
+    """`id` opens `/v1/explain/{id}`; events refer to it."""
 
     id: str
     choices: list[TabbyChoice]
@@ -68,11 +70,11 @@ class TabbyVersion(BaseModel):
     build_date: str = ""
     build_timestamp: str = ""
     git_sha: str = ""
-    git_describe: str = f"v{SPOKEN_VERSION}-acepilot-{__version__}"
+    git_describe: str = f"v{TABBY_VERSION}-acepilot-{__version__}"
 
 
 class TabbyHealth(BaseModel):
-    """What the agent reads is `model`, `device` and `version`; a `chat_model` would open its chat."""
+    """The agent reads `model`, `device` and `version`; a `chat_model` would make it offer chat."""
 
     model: str
     chat_model: None = None
@@ -101,7 +103,7 @@ async def complete(body: TabbyRequest, request: Request, state: ServerState) -> 
 @router.get("/v1/health")
 @router.post("/v1/health")
 async def tabby_health(state: State) -> TabbyHealth:
-    """503 while the model loads: the agent then says so, and tries again."""
+    """Answers 503 while the model loads; the agent shows that, and tries again."""
     info = state.service.info
     return TabbyHealth(
         model=info.model,
@@ -114,13 +116,13 @@ async def tabby_health(state: State) -> TabbyHealth:
 
 @router.get("/v1beta/server_setting")
 async def server_setting() -> TabbySetting:
-    """Agents report usage to Tabby's makers unless their server says no. This one does."""
+    """Agents report usage to Tabby's makers unless their server forbids it, as this one does."""
     return TabbySetting()
 
 
 def _our_request(body: TabbyRequest) -> CompletionRequest:
     segments = body.segments
-    helpful = [
+    snippets = [
         *reversed(segments.relevant_snippets_from_recently_opened_files or []),
         *reversed(segments.relevant_snippets_from_changed_files or []),
         *(segments.declarations or []),
@@ -130,7 +132,7 @@ def _our_request(body: TabbyRequest) -> CompletionRequest:
         suffix=_unix(segments.suffix or ""),
         language=body.language,
         path=segments.filepath,
-        snippets=[{"path": each.filepath, "text": _unix(each.body)} for each in helpful[-MAX_SNIPPETS:]],
+        snippets=[{"path": each.filepath, "text": _unix(each.body)} for each in snippets[-MAX_SNIPPETS:]],
         temperature=body.temperature,
         seed=body.seed,
         mode="auto",
@@ -138,5 +140,5 @@ def _our_request(body: TabbyRequest) -> CompletionRequest:
 
 
 def _unix(text: str) -> str:
-    """The agent sends a file's line ends as they are; prompt and filters know one kind."""
+    """Replace Windows line ends, which the agent sends as they are; prompt and filters expect LF."""
     return text.replace("\r\n", "\n")

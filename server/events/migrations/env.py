@@ -1,6 +1,6 @@
-"""Run by Alembic for each migration, on the connection that server/events/database.py hands over.
+"""Alembic runs this for each migration, on the connection that server/events/database.py passes in.
 
-A new version of the table: change `event_database.events`, then add a file to `versions/` by hand;
+To change the table, change `events` in server/events/database.py and add a file to `versions/` by hand;
 tests/server/events/test_events_store.py compares the two.
 """
 

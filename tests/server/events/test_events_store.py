@@ -1,26 +1,27 @@
-"""The store of events: batches, duplicates, migrations, dialects, and disks and databases that fail."""
+"""The store of events: batches, duplicates, migrations, dialects, failing disks and databases."""
 
+import contextlib
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import structlog
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from prometheus_client import CollectorRegistry
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.event import listen
+from sqlalchemy.event import listen, remove
 from sqlalchemy.schema import CreateTable
+from structlog.testing import capture_logs
 
 from acepilot.events import CompletionEvent
-from server.events import store as event_store
-from server.events.database import database_url, events, metadata, open_database
-from server.events.store import EventStore
+from server.events.database import database_url, events, insert_new, metadata, open_database
+from server.events.store import EventStore, StoreLimits
 from server.metrics import MODELS, EventMetrics
 
 
@@ -32,10 +33,10 @@ def event(kind: str = "shown", name: str = "c1", **more: Any) -> CompletionEvent
 class Store:
     """A store on `url`, its counters, and what it has written."""
 
-    def __init__(self, url: sa.URL) -> None:
+    def __init__(self, url: sa.URL, **limits: Any) -> None:
         self.registry = CollectorRegistry()
         self.url = url
-        self.store = EventStore(url, EventMetrics(self.registry))
+        self.store = EventStore(url, EventMetrics(self.registry), StoreLimits(**{"retry_s": 0.1, **limits}))
 
     def metric(self, name: str, **labels: str) -> float:
         labels = {"language": "python", "model": "m", **labels} if labels else {}
@@ -52,18 +53,23 @@ class Store:
     def until(self, condition: Any, within_s: float = 20.0) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
-            assert time.monotonic() < deadline, "did not come true"
+            assert time.monotonic() < deadline, "the condition did not become true in time"
             time.sleep(0.01)
 
 
 @pytest.fixture
-def file_store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(database_url(f"sqlite:///{tmp_path}/folder/events.sqlite3"))
+def url(tmp_path: Path) -> sa.URL:
+    return database_url(f"sqlite:///{tmp_path}/folder/events.sqlite3")
+
+
+@pytest.fixture
+def file_store(url: sa.URL) -> Iterator[Store]:
+    store = Store(url)
     yield store
     store.store.close()
 
 
-def test_events_are_written_by_and_by(file_store: Store) -> None:
+def test_events_are_written_soon(file_store: Store) -> None:
     file_store.store.put([event(latency_ms=120.0), event("accepted", chars=9)])
     file_store.until(lambda: file_store.metric("acepilot_events_total", kind="accepted"))
     shown, accepted = file_store.rows()
@@ -78,7 +84,7 @@ def test_without_events_there_is_no_file(file_store: Store, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_writes_what_waits(file_store: Store) -> None:
+def test_closing_writes_the_waiting_events(file_store: Store) -> None:
     file_store.store.put([event(name=f"c{number}") for number in range(2_500)])
     file_store.store.close()
     assert len(file_store.rows()) == 2_500
@@ -98,7 +104,7 @@ def test_duplicates_count_once(file_store: Store) -> None:
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.4])
-def test_what_is_accepted_piece_by_piece_grows(file_store: Store, pause_s: float) -> None:
+def test_an_event_of_partial_acceptance_grows(file_store: Store, pause_s: float) -> None:
     pieces = [event("partly_accepted", chars=chars) for chars in (4, 7, 6)]
     for one in (*pieces, event("accepted", chars=9)):
         file_store.store.put([one])
@@ -109,7 +115,7 @@ def test_what_is_accepted_piece_by_piece_grows(file_store: Store, pause_s: float
     assert file_store.metric("acepilot_events_total", kind="partly_accepted") == 1
 
 
-def test_a_new_start_goes_on_with_the_same_file(file_store: Store) -> None:
+def test_a_restarted_server_continues_the_file(file_store: Store) -> None:
     for number in range(2):
         store = Store(file_store.url)
         store.store.put([event(), event(name=f"n{number}")])
@@ -117,13 +123,13 @@ def test_a_new_start_goes_on_with_the_same_file(file_store: Store) -> None:
     assert [row.completion_id for row in file_store.rows()] == ["c1", "n0", "n1"]
 
 
-def test_names_no_database_takes_are_no_obstacle(file_store: Store) -> None:
+def test_a_name_that_databases_refuse_stops_nothing(file_store: Store) -> None:
     file_store.store.put([event(name="a\0b", language="\0"), event(name="after")])
     file_store.store.close()
     assert [row.completion_id for row in file_store.rows()] == ["ab", "after"]
 
 
-def test_counters_do_not_grow_with_what_clients_make_up(file_store: Store) -> None:
+def test_invented_names_do_not_multiply_the_counters(file_store: Store) -> None:
     made_up = [event(name=f"c{n}", model=f"model {n}", language=f"l{n}") for n in range(MODELS + 20)]
     file_store.store.put(made_up)
     file_store.store.close()
@@ -138,117 +144,116 @@ def test_counters_do_not_grow_with_what_clients_make_up(file_store: Store) -> No
     assert [sample.value for sample in shown if sample.labels["model"] == "other"] == [20]
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_store, "RETRY_S", 0.1)
+@contextlib.contextmanager
+def on_begin(act: Callable[[sa.Connection], object]) -> Iterator[None]:
+    """Call `act` at the beginning of each transaction of this process."""
+    listen(sa.Engine, "begin", act)
+    try:
+        yield
+    finally:
+        remove(sa.Engine, "begin", act)
 
 
-def told(logs: list[Any], name: str) -> list[Any]:
+def logged(logs: list[Any], name: str) -> list[Any]:
     return [entry for entry in logs if entry["event"] == name]
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_disk_that_takes_nothing_is_said_once_and_outlived(file_store: Store, tmp_path: Path) -> None:
     blocked = tmp_path / "folder"
-    blocked.write_text("a file where the folder should be")
-    with structlog.testing.capture_logs() as logs:
+    blocked.write_text("a file in place of the folder")
+    with capture_logs() as logs:
         file_store.store.put([event()])
         file_store.until(lambda: file_store.metric("acepilot_events_store_failing") == 1)
         time.sleep(0.5)
         blocked.unlink()
         file_store.until(lambda: file_store.metric("acepilot_events_total", kind="shown") == 1)
-    (failed,) = told(logs, "events_not_stored")
+    (failed,) = logged(logs, "events_not_stored")
     assert "folder" in failed["where"]
-    assert len(told(logs, "events_stored_again")) == 1
+    assert len(logged(logs, "events_stored_again")) == 1
     assert file_store.metric("acepilot_events_store_failing") == 0
     assert file_store.metric("acepilot_events_lost_total") == 0
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("obstacle", "no_obstacle", "why"),
     [
-        # SQLite's own limit of pages makes the same error as a disk without space.
+        # SQLite's limit of pages causes the same error as a full disk.
         ("PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000", "full"),
         ("PRAGMA query_only=ON", "PRAGMA query_only=OFF", "readonly"),
     ],
 )
-def test_a_disk_that_takes_no_more(file_store: Store, obstacle: str, no_obstacle: str, why: str) -> None:
+def test_a_full_or_read_only_disk(file_store: Store, obstacle: str, no_obstacle: str, why: str) -> None:
     file_store.store.put([event()])
     file_store.until(lambda: file_store.metric("acepilot_events_total", kind="shown") == 1)
-    engine = file_store.store._engine
-    assert engine is not None
     pragma = obstacle
-    listen(engine, "begin", lambda connection: connection.exec_driver_sql(pragma))
-    with structlog.testing.capture_logs() as logs:
+    with on_begin(lambda connection: connection.exec_driver_sql(pragma)), capture_logs() as logs:
         file_store.store.put([event(name=f"c{n}", client="x" * 128) for n in range(2, 502)])
         file_store.until(lambda: file_store.metric("acepilot_events_store_failing") == 1)
-        (failed,) = told(logs, "events_not_stored")
+        (failed,) = logged(logs, "events_not_stored")
         assert why in failed["why"]
         pragma = no_obstacle
         file_store.until(lambda: file_store.metric("acepilot_events_total", kind="shown") == 501)
     assert file_store.metric("acepilot_events_lost_total") == 0
 
 
-@pytest.mark.usefixtures("impatient")
-def test_closing_counts_what_cannot_be_written(file_store: Store, tmp_path: Path) -> None:
-    (tmp_path / "folder").write_text("a file where the folder should be")
+def test_closing_counts_events_that_cannot_be_written(file_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file in place of the folder")
     file_store.store.put([event(), event(name="c2")])
     file_store.until(lambda: file_store.metric("acepilot_events_store_failing") == 1)
     file_store.store.close()
     assert file_store.metric("acepilot_events_lost_total") == 2
 
 
-def test_what_comes_after_the_end_is_counted_as_lost(file_store: Store) -> None:
+def test_events_after_the_end_count_as_lost(file_store: Store) -> None:
     file_store.store.close()
-    with structlog.testing.capture_logs() as logs:
+    with capture_logs() as logs:
         file_store.store.put([event(), event(name="c2")])
     assert file_store.metric("acepilot_events_lost_total") == 2
-    assert told(logs, "events_lost")[0]["count"] == 2
+    assert logged(logs, "events_lost")[0]["count"] == 2
 
 
-def test_a_database_that_holds_the_end_up_is_left(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it was given is not known to be written: it counts as lost with the rest."""
-    monkeypatch.setattr(event_store, "CLOSE_S", 0.1)
+def test_a_database_that_blocks_the_end_is_abandoned(url: sa.URL) -> None:
+    """Nobody knows whether the batch in hand was written, so it counts as lost with the rest."""
+    file_store = Store(url, close_timeout_s=0.1)
     file_store.store.put([event()])
     file_store.until(lambda: file_store.metric("acepilot_events_total", kind="shown") == 1)
-    blocker = sqlite3.connect(file_store.url.database or "", isolation_level=None)
+    blocker = sqlite3.connect(url.database or "", isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
+    writes = threading.Event()
     try:
-        file_store.store.put([event(name="c2"), event(name="c3")])
-        file_store.until(lambda: not file_store.store._waiting)
+        with on_begin(lambda _: writes.set()):
+            file_store.store.put([event(name="c2"), event(name="c3")])
+            assert writes.wait(10)
         file_store.store.close()
         assert file_store.metric("acepilot_events_lost_total") == 2
     finally:
         blocker.close()
-    thread = file_store.store._thread
-    assert thread is not None
-    thread.join(10)
+    for thread in threading.enumerate():
+        if thread.name == "events":
+            thread.join(10)
 
 
-def test_a_host_that_answers_nothing_is_soon_said() -> None:
+def test_a_host_that_does_not_answer_is_soon_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         store = Store(database_url(f"postgresql://u:secret@127.0.0.1:{port}/d?connect_timeout=2"))
-        with structlog.testing.capture_logs() as logs:
+        with capture_logs() as logs:
             store.store.put([event()])
             store.until(lambda: store.metric("acepilot_events_store_failing") == 1)
             store.store.close()
-    (failed,) = told(logs, "events_not_stored")
+    (failed,) = logged(logs, "events_not_stored")
     assert "secret" not in str(failed)
     assert store.metric("acepilot_events_lost_total") == 1
 
 
-@pytest.mark.usefixtures("impatient")
-def test_waiting_events_are_bounded(
-    file_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(event_store, "CAPACITY", 100)
+def test_waiting_events_are_bounded(url: sa.URL, tmp_path: Path) -> None:
+    file_store = Store(url, capacity=100)
     (tmp_path / "folder").write_text("")
     for number in range(30):
         file_store.store.put([event(name=f"c{number}-{n}") for n in range(10)])
     file_store.until(lambda: file_store.metric("acepilot_events_store_failing") == 1)
     file_store.until(lambda: file_store.metric("acepilot_events_lost_total") == 200)
+    file_store.store.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(file_store: Store) -> None:
@@ -258,15 +263,15 @@ def test_a_database_of_a_newer_version_is_left_alone(file_store: Store) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     store = Store(file_store.url)
-    with structlog.testing.capture_logs() as logs:
+    with capture_logs() as logs:
         store.store.put([event(name="c2")])
         store.until(lambda: store.metric("acepilot_events_store_failing") == 1)
         store.store.close()
-    assert "9999" in told(logs, "events_not_stored")[0]["why"]
+    assert "9999" in logged(logs, "events_not_stored")[0]["why"]
     assert len(file_store.rows()) == 1
 
 
-def test_migrations_make_the_table_that_the_code_knows(tmp_path: Path) -> None:
+def test_migrations_create_the_table_of_the_code(tmp_path: Path) -> None:
     engine = open_database(database_url(f"sqlite:///{tmp_path}/e.sqlite3"))
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
@@ -275,7 +280,7 @@ def test_migrations_make_the_table_that_the_code_knows(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_postgresql_s_dialect() -> None:
+def test_the_statements_for_postgresql() -> None:
     dialect = postgresql.dialect()
     made = str(CreateTable(events).compile(dialect=dialect))
     assert "id BIGSERIAL NOT NULL" in made
@@ -289,7 +294,7 @@ def test_postgresql_s_dialect() -> None:
     class Engine:
         dialect = postgresql.dialect()
 
-    inserted = str(event_store._insert(Engine()).compile(dialect=dialect))  # type: ignore[arg-type]
+    inserted = str(insert_new(Engine()).compile(dialect=dialect))  # type: ignore[arg-type]
     assert "ON CONFLICT DO NOTHING" in inserted
 
 

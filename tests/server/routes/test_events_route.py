@@ -1,4 +1,4 @@
-"""`POST /v1/events` over HTTP: our own shape, Tabby's, and what is refused."""
+"""`POST /v1/events` over HTTP: our own events, Tabby's, and refused ones."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from acepilot.errors import ConfigError
+from server.__main__ import parser
 from server.events.database import database_url, events
 from server.metrics import MODELS
 from server.settings import ServerSettings
@@ -28,7 +29,7 @@ def post(server: Any, body: Any, **more: Any) -> httpx.Response:
 
 
 def rows(server: Any, count: int) -> list[Any]:
-    """What is in the database once `count` events have been counted."""
+    """Return the rows of the database once `count` events have been counted."""
     assert server.wait_for(lambda: server.metric("acepilot_events_total") >= count)
     engine = sa.create_engine(database_url(None))
     with engine.connect() as connection:
@@ -48,10 +49,10 @@ def test_a_batch(serve: Serve, scripted: Any) -> None:
     assert post(server, {"events": []}).json() == {"taken": 0}
 
 
-def test_tabby_s_events_get_what_the_trail_knows(serve: Serve, scripted: Any) -> None:
+def test_tabby_s_events_are_completed_from_the_trail(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     made = server.complete(prompt="def f(", language="python").json()
-    told = {"completion_id": made["id"], "choice_index": 0, "view_id": "view-1", "elapsed": 1234}
+    event_body = {"completion_id": made["id"], "choice_index": 0, "view_id": "view-1", "elapsed": 1234}
     agent = {"User-Agent": "Node.js/v24 tabby-agent/1.9.0 Visual-Studio-Code/1.139"}
     for more in (
         {"type": "view"},
@@ -59,7 +60,7 @@ def test_tabby_s_events_get_what_the_trail_knows(serve: Serve, scripted: Any) ->
         {"type": "select"},
         {"type": "dismiss"},
     ):
-        assert post(server, {**told, **more}, headers=agent).status_code == 200
+        assert post(server, {**event_body, **more}, headers=agent).status_code == 200
     found = rows(server, 4)
     assert [row.kind for row in found] == ["shown", "partly_accepted", "accepted", "rejected"]
     for row in found:
@@ -69,7 +70,7 @@ def test_tabby_s_events_get_what_the_trail_knows(serve: Serve, scripted: Any) ->
     assert found[0].latency_ms > 0
 
 
-def test_tabby_s_events_get_the_length_of_what_was_offered(serve: Serve, scripted: Any) -> None:
+def test_tabby_s_events_get_the_length_of_the_offered_text(serve: Serve, scripted: Any) -> None:
     scripted.script = "name = '😀'"
     server = serve(scripted)
     for number, cached in enumerate((False, True)):
@@ -77,30 +78,30 @@ def test_tabby_s_events_get_the_length_of_what_was_offered(serve: Serve, scripte
         trail = server.get(f"/v1/explain/{made['id']}").json()
         assert (trail["cache"] != "none") == cached
         assert trail["offered_chars"] == [len(scripted.script) + 1], "😀 is two of UTF-16's units"
-        told = {"completion_id": made["id"], "choice_index": 0}
+        event_body = {"completion_id": made["id"], "choice_index": 0}
         for event in ({"type": "view"}, {"type": "select"}, {"type": "dismiss"}):
-            assert post(server, {**told, **event}).status_code == 200
+            assert post(server, {**event_body, **event}).status_code == 200
         shown, accepted, rejected = rows(server, 3 * (number + 1))[-3:]
         assert shown.shown_chars == accepted.shown_chars == rejected.shown_chars == 11
         assert (shown.chars, accepted.chars, rejected.chars) == (0, 11, 0)
     assert server.metric("acepilot_accepted_chars_total") == 22
 
 
-def test_a_trail_has_a_length_a_choice(serve: Serve, scripted: Any) -> None:
+def test_a_trail_has_the_length_of_each_choice(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     made = server.complete(prompt="x", n=2).json()
     assert server.get(f"/v1/explain/{made['id']}").json()["offered_chars"] == [len(scripted.script)] * 2
-    told = {"type": "select", "completion_id": made["id"], "choice_index": 9}
-    assert post(server, told).status_code == 200
+    event_body = {"type": "select", "completion_id": made["id"], "choice_index": 9}
+    assert post(server, event_body).status_code == 200
     assert rows(server, 1)[0].chars == 0
 
 
-def test_tabby_s_part_may_be_told_in_the_address(serve: Serve, scripted: Any) -> None:
+def test_tabby_s_select_kind_may_be_in_the_query(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
-    told = {"type": "select", "completion_id": "c"}
-    assert post(server, told, params={"select_kind": "line"}).status_code == 200
+    event_body = {"type": "select", "completion_id": "c"}
+    assert post(server, event_body, params={"select_kind": "line"}).status_code == 200
     assert [row.kind for row in rows(server, 1)] == ["partly_accepted"]
-    assert post(server, told, params={"select_kind": "l" * 17}).status_code == 422
+    assert post(server, event_body, params={"select_kind": "l" * 17}).status_code == 422
 
 
 def test_the_served_model_has_its_own_counter(serve: Serve, scripted: Any) -> None:
@@ -133,7 +134,7 @@ def test_tabby_s_event_about_an_unknown_completion(serve: Serve, scripted: Any) 
         (["secret"], "dictionary"),
     ],
 )
-def test_what_is_not_understood_is_refused_and_not_quoted(
+def test_a_wrong_event_is_refused_and_not_quoted(
     serve: Serve, scripted: Any, body: Any, field: str
 ) -> None:
     answer = post(serve(scripted), body)
@@ -142,7 +143,7 @@ def test_what_is_not_understood_is_refused_and_not_quoted(
     assert "secret" not in answer.text
 
 
-def test_the_token_counts_here_too(serve: Serve, scripted: Any) -> None:
+def test_the_token_is_required_here_too(serve: Serve, scripted: Any) -> None:
     server = serve(scripted, token="t")
     assert post(server, {"events": []}).status_code == 401
     assert post(server, {"events": []}, headers={"Authorization": "Bearer t"}).status_code == 200
@@ -158,10 +159,8 @@ def test_a_database_that_fails_stops_nothing(serve: Serve, scripted: Any, home: 
     assert server.wait_for(lambda: server.metric("acepilot_events_store_failing") == 1)
 
 
-def test_the_database_s_url_is_checked_and_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
-    from server.__main__ import _parser
-
-    assert "--events-url" not in _parser().format_help()
+def test_the_database_s_url_is_checked_and_has_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--events-url" not in parser().format_help()
     monkeypatch.setenv("ACEPILOT_EVENTS_URL", "mysql://u:secret@h/d")
     with pytest.raises(ConfigError, match=r"events_url.*postgresql://") as caught:
         ServerSettings.load()
@@ -172,7 +171,7 @@ def test_the_database_s_url_is_checked_and_no_flag(monkeypatch: pytest.MonkeyPat
     "url",
     ["postgresql://acepilot:s3cr@t:hunter2@db/n", "postgresql://acepilot:s3cr@hunter2@db/n", "postgresql"],
 )
-def test_a_database_s_url_that_is_mistyped_is_not_quoted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistyped_database_url_is_not_quoted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACEPILOT_EVENTS_URL", url)
     with pytest.raises(ConfigError, match=r"events_url.*percent-encode") as caught:
         ServerSettings.load()

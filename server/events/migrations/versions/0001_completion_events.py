@@ -1,4 +1,4 @@
-"""The first table: what became of completions."""
+"""The first table of completion events."""
 
 import sqlalchemy as sa
 from alembic import op
