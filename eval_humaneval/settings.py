@@ -12,7 +12,10 @@ from acepilot.settings import ProgramSettings
 class EvalSettings(ProgramSettings):
     table: ClassVar[str] = "eval_humaneval"
 
-    model: str = Field("starter", description="a name in the registry, a folder, or a .gguf file")
+    model: str = Field(
+        "starter",
+        description="a name in the registry, current, a folder, a .gguf file or a hub id (OWNER/NAME)",
+    )
     engine: Literal["auto", "openvino", "torch"] = Field("auto", description="what runs the model here")
     server_url: str | None = Field(
         None, description="evaluate the model --model of this OpenAI-style server instead; a flag only"

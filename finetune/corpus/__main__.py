@@ -88,7 +88,10 @@ def arguments() -> argparse.Namespace:
         type=Path,
         help="instructions to mix in: JSONL of {prompt, completion}",
     )
-    add("--model", help="pack sequences for this model: starter, a folder, a name or a hub id")
+    add(
+        "--model",
+        help="pack sequences for this model: a registered name, current, a folder, a .gguf file or a hub id",
+    )
     add(
         "--sequence-tokens",
         type=int,

@@ -52,7 +52,8 @@ class TrainConfig(_Section):
 
     # Input and output
     model: str = Field(
-        description="Hub id, folder, `starter`, `starter-tiny`, or `tiny` (random weights, for tests)."
+        description="A name in the registry, `current`, a folder, a .gguf file or a hub id (OWNER/NAME); or "
+        "`tiny` (random weights, for tests)."
     )
     revision: str | None = Field(
         default=None, description="Commit of a hub model. Set it, so that the base cannot change."

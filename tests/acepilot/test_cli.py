@@ -1,4 +1,4 @@
-"""How programs end: a sentence and a code per error, Ctrl-C, a closed pipe; and text that is not markup."""
+"""How programs end (a message and an exit code per error, Ctrl-C, closed pipes), and plain-text consoles."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def failing(error: BaseException) -> Callable[[], int]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (AcepilotError(f"{ODD} failed."), 1, f"error: {ODD} failed.\n"),
         (ConfigError(f"{ODD} is wrong."), 2, f"error: {ODD} is wrong.\n"),
@@ -41,10 +41,10 @@ def failing(error: BaseException) -> Callable[[], int]:
     ],
 )
 def test_an_error_is_a_sentence_and_a_code(
-    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert program()(failing(error))() == code
-    assert capsys.readouterr() == ("", said)
+    assert capsys.readouterr() == ("", message)
 
 
 def test_a_program_whose_codes_are_verdicts_has_one_for_all_errors(
@@ -58,19 +58,19 @@ def test_a_program_whose_codes_are_verdicts_has_one_for_all_errors(
     capsys.readouterr()
 
 
-def test_who_can_go_on_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_resumes_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert program(resumes=True)(failing(KeyboardInterrupt()))() == 130
     assert program(resumes=True)(failing(OSError("The disk is full")))() == 1
     assert capsys.readouterr().err == f"Stopped. {GO_ON}\nerror: The disk is full. {GO_ON}\n"
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError("by nought"), TimeoutError()])  # the second says nothing
-def test_a_fault_of_ours_shows_where(fault: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_of_ours_prints_a_traceback(fault: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert program()(failing(fault))() == 1
-    said = capsys.readouterr().err
-    assert "Traceback" in said
-    assert type(fault).__name__ in said
-    assert said.endswith("error: this is a bug in Acepilot; please report it with the lines above.\n")
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert type(fault).__name__ in printed
+    assert printed.endswith("error: this is a bug in Acepilot; please report it with the lines above.\n")
 
 
 def test_argparse_and_our_own_exits_keep_their_codes() -> None:
@@ -108,7 +108,7 @@ def test_a_closed_pipe_is_no_error(line: str, unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_a_broken_pipe_of_somebody_else_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_broken_pipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert program()(failing(BrokenPipeError(32, "Broken pipe")))() == 1
     assert capsys.readouterr().err == "error: [Errno 32] Broken pipe.\n"
 
@@ -124,7 +124,7 @@ def test_a_text_console_prints_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.count(ODD) == 4
 
 
-def test_the_servers_do_not_import_rich_to_be_able_to_fail() -> None:
+def test_printing_errors_does_not_import_rich() -> None:
     program = "import sys; import acepilot.cli; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=30).returncode == 0
 

@@ -22,7 +22,7 @@ def test_the_same_place_hits(cache: CompletionCache) -> None:
     assert cache.get(PREFIX, SUFFIX, "python") == Hit(TEXT, 0)
 
 
-def test_typing_along_leaves_the_rest(cache: CompletionCache) -> None:
+def test_typing_the_suggestion_leaves_its_rest(cache: CompletionCache) -> None:
     assert cache.get(PREFIX + "os.st", SUFFIX, "python") == Hit("at(path).st_size", 5)
 
 
@@ -72,11 +72,11 @@ def test_two_closers_come_in_their_order() -> None:
     assert cache.get('call({"', ')}"\nend', "js") is None
 
 
-def test_a_closer_that_was_not_asked_for_is_no_editors_work(cache: CompletionCache) -> None:
+def test_a_closer_without_a_typed_opener_misses(cache: CompletionCache) -> None:
     assert cache.get(PREFIX + "os.st", ")" + SUFFIX, "python") is None
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_the_least_recently_used_is_dropped_first() -> None:
     cache = CompletionCache(2)
     cache.put("a", "", "", "1")
     cache.put("b", "", "", "2")

@@ -1,4 +1,4 @@
-"""The language table: what a document is, whatever editor names it."""
+"""The table of languages, and finding a document's language by id or path."""
 
 import pytest
 

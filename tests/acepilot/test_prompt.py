@@ -1,4 +1,4 @@
-"""Fitting a prompt into its budget: what is kept, what goes, and what stays put while one types."""
+"""Fitting a prompt into its budget: which parts are kept, and which stay the same while a user types."""
 
 from dataclasses import replace
 
@@ -33,13 +33,13 @@ def test_the_budget_holds_and_the_ends_near_the_cursor_stay(
 
 
 @given(prefix=TEXT, suffix=TEXT, snippets=SNIPPETS)
-def test_what_fits_is_left_alone(prefix: str, suffix: str, snippets: list[Snippet]) -> None:
+def test_a_prompt_that_fits_is_not_changed(prefix: str, suffix: str, snippets: list[Snippet]) -> None:
     fitted = fit(prefix, suffix, snippets, budget_tokens=100_000, count_tokens=words)
     assert (fitted.prefix, fitted.suffix, list(fitted.snippets)) == (prefix, suffix, snippets)
     assert not fitted.report.clipped
 
 
-def test_the_clip_point_stays_while_one_types_and_moves_in_steps_of_lines() -> None:
+def test_the_clip_point_stays_while_a_user_types_and_moves_in_steps_of_lines() -> None:
     document = "".join(f"line {number}\n" for number in range(1000))
     starts = {
         len(document)
@@ -57,14 +57,14 @@ def test_one_endless_line_keeps_its_end() -> None:
     assert 0 < fitted.report.prefix_tokens <= 50
 
 
-def test_when_room_is_short_the_oldest_snippets_go() -> None:
+def test_the_oldest_snippets_are_dropped_first() -> None:
     snippets = [Snippet(path=f"{name}.py", text="w " * 10) for name in "abc"]
     fitted = fit("p", "", snippets, budget_tokens=112, count_tokens=words)
     assert [snippet.path for snippet in fitted.snippets] == ["b.py", "c.py"]
 
 
-def test_what_could_never_fit_is_not_tokenised() -> None:
-    """A client may send megabytes, and all others wait while they are counted."""
+def test_snippets_that_cannot_fit_are_not_tokenised() -> None:
+    """A client may send megabytes; all other requests would wait while they are tokenised."""
     counted: list[int] = []
 
     def count_tokens(text: str) -> int:
@@ -86,10 +86,10 @@ def test_what_could_never_fit_is_not_tokenised() -> None:
     fim=st.sampled_from([None, *FORMATS]),
     budget=st.integers(20, 200),
 )
-def test_all_that_comes_with_snippets_is_in_the_budget(
+def test_paths_and_comment_marks_are_in_the_budget(
     path: str, snippets: list[Snippet], fim: FimFormat | None, budget: int
 ) -> None:
-    """The file's own path, and the comment marks of a model without files of its own."""
+    """The file's own path, and comment marks for a model without a file separator."""
     suffix = "s" if fim else ""
     composed = compose(
         "p", suffix, snippets, path=path, fim=fim, special_tokens=(), budget_tokens=budget, count_tokens=words
@@ -107,8 +107,8 @@ def test_a_format_is_known_by_its_sentinels() -> None:
     assert format_for({"<|fim_prefix|>", "<|endoftext|>"}) is None
 
 
-def test_snippets_are_comments_where_a_tokenizer_has_no_separator_of_files() -> None:
-    """StarCoder 1 and Granite have `<filename>`: their family's `<file_sep>` would be mere text."""
+def test_snippets_are_comments_if_the_tokenizer_has_no_file_separator() -> None:
+    """StarCoder 1 and Granite have `<filename>`; for them `<file_sep>` would be plain text."""
     fim = format_for({"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<filename>"})
     assert fim is not None
     snippets = [Snippet(path="a.ts", text="let a")]

@@ -1,4 +1,4 @@
-"""Tree-sitter's answers around the cursor, on good code, broken code and what is no code at all."""
+"""Parsing around the cursor: valid code, broken code, and text that is not code."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""What is read around the cursor where the document is larger than the window, and what it costs."""
+"""Reading the document around the cursor if it is larger than the window, and the cost of that."""
 
 from acepilot.languages import LANGUAGES
 from acepilot.postprocess.chain import Context, EarlyStop, finish
@@ -39,7 +39,7 @@ def test_a_long_script_keeps_its_language() -> None:
 
 
 def test_the_cost_does_not_grow_with_the_document() -> None:
-    """Only the windows are read: so 10 MB on either side give what the surroundings of the cursor give."""
+    """Only the windows are read: 10 MB on either side give the same as the text near the cursor."""
     line = "const value = compute(1)\n"
     far = line * (10_000_000 // len(line))
     near = line * (WINDOW_CHARS // len(line) + 1)

@@ -1,4 +1,4 @@
-"""One line or a block: chosen by what stands around the cursor, which is at ‸."""
+"""Choosing between one line and a block by the text around the cursor, which is at ‸."""
 
 import pytest
 

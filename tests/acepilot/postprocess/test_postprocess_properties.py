@@ -1,4 +1,4 @@
-"""Properties of the chain, for any text: what is shown stays, chunks do not matter, brackets balance."""
+"""Properties of the chain for any text: shown text stays, pieces do not matter, brackets balance."""
 
 import string
 
@@ -48,7 +48,7 @@ def feed(text: str, context: Context, ends: list[int]) -> list[Progress]:
 
 
 def chosen(progress: Progress, text: str) -> str:
-    """What the server hands to `finish`."""
+    """Return the text that the server passes to `finish`."""
     return text[: progress.visible] if progress.stopped_by else text
 
 
@@ -66,7 +66,7 @@ def test_what_is_shown_stays(context: Context, text: str) -> None:
 
 @many
 @given(contexts(), anything, st.data())
-def test_chunks_do_not_matter(context: Context, text: str, data: st.DataObject) -> None:
+def test_pieces_do_not_matter(context: Context, text: str, data: st.DataObject) -> None:
     ends = data.draw(st.lists(st.integers(0, len(text)), max_size=12))
     lines = [index + 1 for index, char in enumerate(text) if char == "\n"]
     last = [feed(text, context, chunks)[-1] for chunks in (ends, lines, list(range(len(text))), [])]
@@ -75,7 +75,9 @@ def test_chunks_do_not_matter(context: Context, text: str, data: st.DataObject) 
 
 @many
 @given(contexts(), anything, st.booleans())
-def test_finish_never_adds_and_is_done_at_once(context: Context, text: str, truncated: bool) -> None:
+def test_finish_never_adds_text_and_changes_nothing_twice(
+    context: Context, text: str, truncated: bool
+) -> None:
     outcome = finish(text, context, truncated=truncated)
     assert bool(outcome.reason) == (not outcome.text)
     assert outcome.text == outcome.text.rstrip()
@@ -99,7 +101,7 @@ def test_a_stream_offers_what_the_whole_text_would(context: Context, text: str) 
 @many
 @given(contexts(), anything)
 def test_no_closer_without_an_opener(context: Context, text: str) -> None:
-    """What is offered closes only what the prefix left open and the suffix does not close."""
+    """The offered text closes only what the prefix leaves open and the suffix does not close."""
     cursor = context.cursor
     floor = len(cursor.stack)
     for stray in scan(finish(text, context, truncated=False).text, cursor.language, cursor.stack).strays:
