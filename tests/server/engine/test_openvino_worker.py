@@ -38,7 +38,7 @@ async def test_a_crash_fails_its_streams_and_the_next_request_is_answered(opened
 
 
 @pytest.mark.asyncio
-async def test_closing_ends_what_runs_and_the_process(opened: Opened) -> None:
+async def test_closing_ends_the_streams_and_the_process(opened: Opened) -> None:
     engine, process = opened
     stream = engine.generate(GenerationRequest("def f():\n", max_tokens=2000))
     await anext(stream)

@@ -94,7 +94,7 @@ def test_bfloat16_keeps_the_likelihood_of_code(starter: Starter) -> None:
         assert found == pytest.approx(starter.exact, rel=INT8_LOSS / 2)
 
 
-def test_openvino_s_own_precision_keep_the_likelihood_of_code(starter: Starter) -> None:
+def test_openvino_s_own_precision_keeps_the_likelihood_of_code(starter: Starter) -> None:
     """The weights have 8 bits and the KV cache 16; products are in bfloat16 if the processor supports it."""
     runner = starter.openvino("auto")
     for step_tokens in (1000, 16):

@@ -20,7 +20,7 @@ def test_what_followed_before_is_drafted() -> None:
     assert lookup.draft(3) == [10, 11, 12]
 
 
-def test_the_longer_match_counts_and_of_those_the_last() -> None:
+def test_the_longest_match_wins_and_of_those_the_last() -> None:
     assert lookup_over([1, 2, 3, 10, 7, 2, 3, 20, 7], [1, 2, 3]).draft(1) == [10]
     assert lookup_over([1, 2, 3, 10, 1, 2, 3, 20, 7], [1, 2, 3]).draft(1) == [20]
     assert lookup_over([8, 2, 3, 10, 7], [2, 3]).draft(1) == [10]

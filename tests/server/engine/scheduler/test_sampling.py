@@ -42,7 +42,7 @@ def test_tokens_come_as_often_as_they_are_likely(temperature: float, top_p: floa
         assert drawn[token] / len(grid) == pytest.approx(probability, abs=1.1 / len(grid))
 
 
-def test_the_border_numbers_draw_a_token_that_can_be() -> None:
+def test_random_numbers_near_0_and_1_draw_a_possible_token() -> None:
     logits = np.full((1, 10), -np.inf, np.float32)
     logits[0, [3, 7]] = 0
     for top_p in (1.0, 0.9):
@@ -51,7 +51,7 @@ def test_the_border_numbers_draw_a_token_that_can_be() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_are_an_error(wrong: float) -> None:
+def test_infinite_and_nan_logits_are_an_error(wrong: float) -> None:
     logits = np.zeros((2, 10), np.float32)
     logits[1, 4] = wrong
     with pytest.raises(FloatingPointError, match="--dtype float32"):

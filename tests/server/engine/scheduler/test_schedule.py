@@ -61,7 +61,7 @@ def test_a_short_prompt_overtakes_and_the_first_comer_goes_on() -> None:
     assert shares[-1] == {0: 8, 1: 7, 2: 1}
 
 
-def test_what_runs_together_is_bounded_by_streams_and_by_rows() -> None:
+def test_running_sequences_are_limited_by_streams_and_by_rows() -> None:
     for slots, streams in ((2, 5), (5, 2)):
         runner = FakeRunner(slots=slots)
         observed = observed_worker(runner, streams=streams)
@@ -163,7 +163,7 @@ def test_a_failed_step_fails_those_in_it_and_others_go_on() -> None:
     assert observed.worker.failures == FAILURES_IN_A_ROW
 
 
-def test_scoring_goes_on_from_a_prompt_that_is_known() -> None:
+def test_scoring_continues_from_a_known_prompt() -> None:
     runner = FakeRunner()
     observed = observed_worker(runner)
     for number, continuation in enumerate(([7, 8, 9], [7, 8, 1, 2])):

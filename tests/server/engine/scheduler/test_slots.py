@@ -28,7 +28,7 @@ def test_common_prefix() -> None:
     assert common_prefix([9, 2], [1, 2]) == 0
 
 
-def test_a_prompt_goes_on_in_the_row_that_has_most_of_it() -> None:
+def test_a_prompt_continues_in_the_row_that_has_most_of_it() -> None:
     rows = Rows(3)
     fill(rows, FIRST)
     slot = fill(rows, SECOND)
@@ -54,7 +54,7 @@ def test_a_short_beginning_in_use_is_not_worth_a_copy() -> None:
     assert (place.reused, place.copy) == (0, None)
 
 
-def test_a_row_of_which_little_would_be_left_is_spared() -> None:
+def test_a_row_that_would_lose_most_of_its_tokens_is_spared() -> None:
     rows = Rows(2)
     spared = fill(rows, [*FIRST, *FIRST])
     licence = COPY_TOKENS + 1

@@ -194,7 +194,9 @@ def test_damaged_files_are_named(folder: ModelFolder, tmp_path: Path) -> None:
         TorchEngine(ModelFolder("damaged", tmp_path, None), OPTIONS)
 
 
-def test_without_torch_it_says_what_to_install(folder: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_the_error_names_the_extra_to_install(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     with pytest.raises(ConfigError, match="needs torch, which"):
         TorchEngine(folder, OPTIONS)

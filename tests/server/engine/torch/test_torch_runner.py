@@ -109,11 +109,11 @@ def test_a_batch_computes_what_each_computes_alone(runner: TorchRunner) -> None:
     np.testing.assert_allclose(runner.step(row_slices), np.concatenate(expected), **ROUNDING)
 
 
-def test_a_step_may_want_no_logits(runner: TorchRunner) -> None:
+def test_a_step_may_need_no_logits(runner: TorchRunner) -> None:
     assert runner.step([RowSlice(0, 0, [1, 2, 3], 0)]).shape == (0, runner.vocabulary)
 
 
-def test_a_copied_prefix_serves_as_if_computed(runner: TorchRunner) -> None:
+def test_a_copied_prefix_equals_a_computed_one(runner: TorchRunner) -> None:
     text = random_tokens(60)
     whole = all_logits(runner, 0, text, [])
     runner.step([RowSlice(2, 0, random_tokens(60, seed=9), 0)])  # what the target held before

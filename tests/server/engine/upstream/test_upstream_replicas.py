@@ -2,7 +2,6 @@
 back."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
 
@@ -13,20 +12,15 @@ from acepilot.errors import ConfigError, EngineFailed, Overloaded, ServerNotRead
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, Engine, EngineOptions, GenerationRequest
 from server.engine.upstream.engine import UpstreamEngine
-from server.engine.upstream.prefixes import BLOCK_CHARS, PrefixMemory
+from server.engine.upstream.prefixes import BLOCK_CHARS
 from server.engine.upstream.replica import TimeLimits
 from server.options import ServiceOptions
 from server.settings import ServerSettings
 from server.state import ServerState
-from tests.server.engine.upstream.upstream_fake import FakeUpstream, eventually_async, tokenizer_folder
+from tests.server.engine.upstream.upstream_fake import FakeUpstream, eventually_async
 
 DOCUMENT = "".join(f"const value{number} = {number}\n" for number in range(100))
 FAULTS = [{"refuses": 500}, {"refuses": 503}, {"refuses": 429}, {"dies_after": 0}, {"fails_after": 0}]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
-    return tokenizer_folder(tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture
@@ -40,11 +34,11 @@ def pair(stack: ExitStack) -> tuple[FakeUpstream, FakeUpstream]:
     return stack.enter_context(FakeUpstream()), stack.enter_context(FakeUpstream())
 
 
-Open = Callable[[TimeLimits], UpstreamEngine]
+OpenPair = Callable[[TimeLimits], UpstreamEngine]
 
 
 @pytest.fixture
-def open_engine(stack: ExitStack, model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]) -> Open:
+def open_engine(stack: ExitStack, model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]) -> OpenPair:
     """Return a function that opens an engine on `pair`, to be closed after the test."""
 
     def open_engine(limits: TimeLimits) -> UpstreamEngine:
@@ -57,7 +51,7 @@ def open_engine(stack: ExitStack, model: ModelFolder, pair: tuple[FakeUpstream, 
 
 
 @pytest.fixture
-def engine(open_engine: Open) -> UpstreamEngine:
+def engine(open_engine: OpenPair) -> UpstreamEngine:
     return open_engine(TimeLimits())
 
 
@@ -97,8 +91,7 @@ async def test_a_replica_that_is_clearly_busier_loses_its_document(
     engine: UpstreamEngine, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     await complete(engine, DOCUMENT)
-    home = next(fake for fake in pair if fake.bodies)
-    other = next(fake for fake in pair if fake is not home)
+    home, other = sorted(pair, key=lambda fake: not fake.bodies)
     home.step_s = 60
     waiting: list[asyncio.Task[str]] = []
     while not other.bodies:
@@ -127,7 +120,7 @@ async def test_what_fails_before_its_first_token_is_tried_elsewhere(
 
 @pytest.mark.parametrize("fault", [{"dies_after": 1}, {"fails_after": 1}], ids=str)
 @pytest.mark.asyncio
-async def test_what_fails_after_its_first_token_is_not(
+async def test_what_fails_after_its_first_token_is_not_retried(
     engine: UpstreamEngine, pair: tuple[FakeUpstream, FakeUpstream], fault: dict[str, int]
 ) -> None:
     for fake in pair:
@@ -190,7 +183,7 @@ async def test_a_replica_that_dies_is_left_out_and_comes_back(
         for number in range(4):
             await complete(engine, f"{number}")
     assert pair[0].bodies
-    assert Counter(event["event"] for event in events)["upstream_down"] == 1
+    assert [event["event"] for event in events].count("upstream_down") == 1
 
 
 @pytest.mark.asyncio
@@ -212,7 +205,7 @@ async def test_an_unhealthy_replica_is_left_out_though_it_would_answer(
 
 @pytest.mark.asyncio
 async def test_a_replica_without_health_answer_is_left_out_unless_it_sends_tokens(
-    open_engine: Open, pair: tuple[FakeUpstream, FakeUpstream]
+    open_engine: OpenPair, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     engine = open_engine(TimeLimits(health=0.3, token_proves_health=1.5, check_healthy=0.5))
     with structlog.testing.capture_logs() as events:
@@ -230,7 +223,7 @@ async def test_a_replica_without_health_answer_is_left_out_unless_it_sends_token
 @pytest.mark.parametrize("step_s", [60.0, 0.5])
 @pytest.mark.asyncio
 async def test_a_server_that_falls_silent_is_given_up_and_not_tried_again(
-    open_engine: Open, pair: tuple[FakeUpstream, FakeUpstream], step_s: float
+    open_engine: OpenPair, pair: tuple[FakeUpstream, FakeUpstream], step_s: float
 ) -> None:
     engine = open_engine(TimeLimits(first_token=2.0, next_token=0.1))
     for fake in pair:
@@ -276,7 +269,7 @@ def test_one_of_two_is_enough_to_open(model: ModelFolder, pair: tuple[FakeUpstre
     UpstreamEngine(model, EngineOptions(upstream=tuple(fake.url for fake in pair))).close()
 
 
-def test_one_that_serves_other_models_is_named_at_opening(
+def test_a_replica_that_serves_other_models_is_named_at_opening(
     model: ModelFolder, pair: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
     pair[1].cards = [{"id": "a"}, {"id": "b"}]
@@ -305,21 +298,3 @@ async def test_a_server_that_starts_first_waits_and_names_the_replica(
     assert state.ready().status == "ready"
     assert fake.prompts == ["#"]
     state.close()
-
-
-def test_prefixes_are_kept_by_blocks_and_the_longest_wins() -> None:
-    memory = PrefixMemory()
-    memory.remember("a" * BLOCK_CHARS + "b" * BLOCK_CHARS, "one")
-    memory.remember("a" * BLOCK_CHARS + "c" * BLOCK_CHARS, "two")
-    assert memory.shares("a" * BLOCK_CHARS + "b" * BLOCK_CHARS + "typed") == {"two": 0.5, "one": 1.0}
-    assert memory.shares("a" * BLOCK_CHARS + "d" * BLOCK_CHARS * 3) == {"two": 0.25}
-    assert memory.shares("x" + "a" * BLOCK_CHARS) == {}
-    assert memory.shares("short") == {}
-
-
-def test_prefixes_forget_the_oldest() -> None:
-    memory = PrefixMemory(capacity=2)
-    for text in "abc":
-        memory.remember(text * BLOCK_CHARS, text)
-    assert memory.shares("a" * BLOCK_CHARS) == {}
-    assert memory.shares("c" * BLOCK_CHARS) == {"c": 1.0}

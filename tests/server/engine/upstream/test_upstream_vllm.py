@@ -132,7 +132,7 @@ async def test_sampling_follows_its_seed(engine: UpstreamEngine) -> None:
 
 
 @pytest.mark.asyncio
-async def test_leaving_frees_its_place_there(engine: UpstreamEngine, vllm_url: str) -> None:
+async def test_cancelling_frees_the_place_in_vllm(engine: UpstreamEngine, vllm_url: str) -> None:
     stream = engine.generate(GenerationRequest("def f", 900))
     await anext(stream)
     assert metric(vllm_url, "vllm:num_requests_running") == 1

@@ -20,6 +20,11 @@ from tokenizers import AddedToken
 
 from acepilot.models.registry import ModelFolder
 from finetune.modeling.tiny import byte_tokenizer
+from server.engine.base import Delta, GenerationRequest
+from server.engine.upstream.engine import UpstreamEngine
+
+REQUEST = GenerationRequest("def add(a, b):\n    ", max_tokens=100, temperature=0.7, top_p=0.9, seed=5)
+Open = Callable[..., UpstreamEngine]
 
 FIM_TOKENS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 
@@ -172,3 +177,11 @@ def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
 
 async def eventually_async(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
     return await asyncio.to_thread(eventually, condition, within_s)
+
+
+async def collect(engine: UpstreamEngine, request: GenerationRequest = REQUEST) -> list[Delta]:
+    return [delta async for delta in engine.generate(request)]
+
+
+def text_of(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
