@@ -98,7 +98,8 @@ def test_logits_and_gradients_equal_those_of_transformers(name: str) -> None:
         for out, model in zip(outputs, (plain, packed.causal), strict=True)
     ]
     for ours, theirs in zip(gradients[1], gradients[0], strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.abs().max()) + 1e-7, rtol=0)
+        # Some CPUs add in an order that differs by 1.1e-5 for the norms of qwen3.
+        torch.testing.assert_close(ours, theirs, atol=2e-5 * float(theirs.abs().max()) + 1e-7, rtol=0)
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, *SLIDING])
