@@ -107,7 +107,7 @@ def test_a_folder_is_held_as_long_as_anything_that_was_started_runs(tmp_path: Pa
         replay.enter_context(story.held())
         program.enter_context(running(["sleep", "60"], log=tmp_path / "log", ready=lambda: True))
         replay.close()
-        with pytest.raises(StepFailed, match="what a killed one had started still runs"), story.held():
+        with pytest.raises(StepFailed, match="programs of a killed one still run"), story.held():
             pytest.fail("the lock was had while the program ran")
         program.close()
         with story.held():
@@ -292,7 +292,7 @@ def test_a_registry_that_ignores_the_gate_is_a_fault(tmp_path: Path, monkeypatch
     (tmp_path / "gate.json").write_text(gate_report("FAIL", {}).model_dump_json())
     target = tmp_path / "attempt.json"
     monkeypatch.setattr(promotion, "run_quietly", lambda _: (0, "promoted"))
-    with pytest.raises(promotion.GateIgnored, match="The gate says FAIL"):
+    with pytest.raises(promotion.GateIgnored, match="verdict on m is FAIL"):
         promotion.attempt("m", tmp_path, keep=True, target=target)
     monkeypatch.setattr(promotion, "run_quietly", lambda _: (1, "error: The gate says FAIL."))
     promotion.attempt("m", tmp_path, keep=True, target=target)
