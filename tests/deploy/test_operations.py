@@ -1,4 +1,4 @@
-"""deploy/alerts.yml and docs/operations.md: rules that fire, and a page that names each alert and log event."""
+"""deploy/alerts.yml and docs/operations.md: rules that fire; a page that names each alert and log event."""
 
 import re
 import subprocess
