@@ -1,4 +1,4 @@
-"""What surrounds the completions: health, readiness, metrics, the token, hosts, settings."""
+"""The server apart from completions: health, readiness, metrics, the token, hosts, settings."""
 
 import contextlib
 import os
@@ -54,7 +54,7 @@ def test_health_answers_while_the_model_loads(serve: Serve, scripted: Any) -> No
 @pytest.mark.parametrize(
     "failure", [ModelBroken("The file is damaged: fetch it again."), MemoryError("fetch it again")]
 )
-def test_a_model_that_fails_to_load_says_why(failure: Exception) -> None:
+def test_a_model_that_fails_to_load_gives_the_reason(failure: Exception) -> None:
     from fastapi.testclient import TestClient
 
     def load_engine() -> Any:
@@ -87,7 +87,7 @@ def test_metrics_are_prometheus_text_without_code(serve: Serve, scripted: Any) -
     assert "secret" not in text
 
 
-def test_a_token_is_demanded_where_one_is_set(serve: Serve, scripted: Any) -> None:
+def test_a_token_is_required_when_one_is_set(serve: Serve, scripted: Any) -> None:
     server = serve(scripted, token="s3cret")
     assert server.complete(prompt="x").status_code == 401
     wrong = server.get("/v1/models", headers={"Authorization": "Bearer nope"})
@@ -107,7 +107,7 @@ def test_a_token_may_hold_any_characters(serve: Serve, scripted: Any) -> None:
 
 
 def send_raw(server: Any, head: bytes, body: bytes) -> bytes:
-    """Sends a request as bytes, and returns the beginning of the answer."""
+    """Send a request as bytes; return the beginning of the answer."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n" + head + b"\r\n")
         with contextlib.suppress(ConnectionError):
@@ -115,7 +115,7 @@ def send_raw(server: Any, head: bytes, body: bytes) -> bytes:
         return client.recv(400)
 
 
-def test_a_body_is_judged_before_it_is_read(serve: Serve, scripted: Any) -> None:
+def test_a_body_is_refused_before_it_is_read(serve: Serve, scripted: Any) -> None:
     server = serve(scripted, token="t")
     assert b" 401 " in send_raw(server, b"Content-Length: 30000000\r\n", b"")
     token = b"Authorization: Bearer t\r\nContent-Type: application/json\r\n"
@@ -129,7 +129,9 @@ def test_a_body_that_stops_in_the_middle_is_not_waited_for(serve: Serve, scripte
     head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(head + b'Content-Length: 1000\r\n\r\n{"prompt": "x')
-        answer = b"".join(iter(lambda: client.recv(4096), b""))  # to its end: the connection is closed
+        answer = b"".join(
+            iter(lambda: client.recv(4096), b"")
+        )  # to the end: the server closes the connection
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"body_too_slow"' in answer
     assert server.complete(prompt="x").status_code == 200
@@ -153,7 +155,7 @@ def test_no_other_page_may_read_an_answer(serve: Serve, scripted: Any, path: str
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/infill", "/v1/events", "/v1/chat/completions"])
-def test_a_page_that_asks_whether_it_may_post_is_told_no(serve: Serve, scripted: Any, path: str) -> None:
+def test_a_page_s_preflight_request_is_refused(serve: Serve, scripted: Any, path: str) -> None:
     asks = {
         **EVIL,
         "Access-Control-Request-Method": "POST",
@@ -175,11 +177,11 @@ def test_a_page_that_asks_whether_it_may_post_is_told_no(serve: Serve, scripted:
         ("/v1/events", b'{"events": []}'),
     ],
 )
-def test_what_a_page_may_post_without_asking_is_refused(
+def test_a_post_that_needs_no_preflight_is_refused(
     serve: Serve, scripted: Any, path: str, body: bytes, content_type: str | None
 ) -> None:
-    """These are the requests that browsers send to any address: the page cannot read the answer, but the
-    engine would be at work."""
+    """Browsers send such requests to any address. The page cannot read the answer, but it would use the
+    engine."""
     server = serve(scripted)
     prompts = len(scripted.prompts)
     headers = {**EVIL, **({"Content-Type": content_type} if content_type else {})}
@@ -205,13 +207,13 @@ def test_what_a_page_may_post_without_asking_is_refused(
     ],
 )
 def test_no_path_leads_out_of_the_routes(serve: Serve, scripted: Any, target: str) -> None:
-    """As bytes: clients tidy such paths up before they send them."""
+    """Sends bytes, because HTTP clients normalise such paths."""
     with socket.create_connection(("127.0.0.1", serve(scripted).port), timeout=10) as client:
         client.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     status = int(answer.split(b" ", 2)[1])
     assert status in (400, 404, 405)
-    assert len(answer) < 1_000, "an error's few words, and no file"
+    assert len(answer) < 1_000, "a short error, and no file"
 
 
 def test_a_foreign_host_name_is_refused_without_token(serve: Serve, scripted: Any) -> None:
@@ -220,7 +222,7 @@ def test_a_foreign_host_name_is_refused_without_token(serve: Serve, scripted: An
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "myhost.example"])
-def test_beyond_loopback_a_token_is_demanded(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_loopback_a_token_is_required(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACEPILOT_TOKEN", raising=False)
     with pytest.raises(ConfigError, match="ACEPILOT_TOKEN"):
         ServerSettings.load({"host": host})
@@ -229,7 +231,7 @@ def test_beyond_loopback_a_token_is_demanded(host: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
-def test_loopback_wants_none(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_needs_no_token(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACEPILOT_TOKEN", raising=False)
     assert ServerSettings.load({"host": host}).host == host
 
@@ -243,7 +245,7 @@ def test_flags_beat_variables_beat_the_file(tmp_path: Path, monkeypatch: pytest.
     assert (settings.port, settings.threads, settings.max_streams) == (3333, 5, 4)
 
 
-def test_all_mistakes_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_reported_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "acepilot.toml").write_text("[server]\nprot = 1\nthreads = -1\n")
     with pytest.raises(ConfigError) as caught:

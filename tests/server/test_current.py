@@ -27,7 +27,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (own / "models").mkdir(parents=True)
     (own / "models" / "ours-1").symlink_to(models_dir() / "starter-tiny")
     (home() / "cache").mkdir(exist_ok=True)
-    (own / "cache").symlink_to(home() / "cache")  # so that it need not be converted again
+    (own / "cache").symlink_to(home() / "cache")  # else the model would be converted again
     monkeypatch.setenv("ACEPILOT_HOME", str(own))
     return own
 
@@ -40,11 +40,11 @@ def start(port: int) -> subprocess.Popen[str]:
     )
 
 
-def test_before_the_first_promotion_the_start_says_how(own_home: Path) -> None:
+def test_before_the_first_promotion_the_error_names_the_command(own_home: Path) -> None:
     process = start(0)
-    _, told = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "promote_model.py promote NAME --report" in told
+    assert "python -m acepilot.models promote NAME --report" in error
 
 
 def test_the_promoted_model_is_served_under_its_name(own_home: Path) -> None:
@@ -54,26 +54,26 @@ def test_the_promoted_model_is_served_under_its_name(own_home: Path) -> None:
         port = probe.getsockname()[1]
     process = start(port)
     url = f"http://127.0.0.1:{port}"
-    said: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     try:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                said.append(httpx.get(f"{url}/ready").json())
-                if said[-1]["status"] != "loading":
+                answers.append(httpx.get(f"{url}/ready").json())
+                if answers[-1]["status"] != "loading":
                     break
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
-        assert [answer["model"] for answer in said] == ["ours-1"] * len(said), "while it loads, too"
-        assert said[-1]["status"] == "ready"
+        assert [answer["model"] for answer in answers] == ["ours-1"] * len(answers), "also while it loads"
+        assert answers[-1]["status"] == "ready"
         assert [card["id"] for card in httpx.get(f"{url}/v1/models").json()["data"]] == ["ours-1"]
     finally:
         process.send_signal(2)
         process.communicate(timeout=15)
 
 
-def test_one_door_opens_every_engine(own_home: Path) -> None:
+def test_auto_opens_the_engine_of_this_machine(own_home: Path) -> None:
     engine = open_engine(resolve("ours-1"), "auto", EngineOptions(max_streams=1, threads=1))
     try:
         assert engine.info.engine == "openvino"

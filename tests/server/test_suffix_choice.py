@@ -1,4 +1,4 @@
-"""Several drafts and the one that the code after the cursor follows best, on an engine without FIM."""
+"""The choice between drafts by the code after the cursor, on an engine without fill-in-the-middle."""
 
 import asyncio
 import contextlib
@@ -29,9 +29,9 @@ LEADS, TRAILS = -10.0, -10.0 - LEAD_NATS - 1
 
 @dataclass
 class DraftingEngine:
-    """Says `greedy`, and to the seeds in their order the `rivals`; a token is a character.
+    """Generates `greedy`, or for the n-th seed the n-th of `rivals`; a token is a character.
 
-    The code after the cursor has the log-probability `likely` of the text that was put before it, else -30.
+    The code after the cursor has the log-probability that `likely` holds for the text before it, or else -30.
     """
 
     greedy: str = "greedy"
@@ -100,7 +100,7 @@ def engine() -> DraftingEngine:
 
 @pytest.fixture
 def asking(serve: Serve, engine: DraftingEngine) -> Callable[..., Any]:
-    """Starts a server that drafts `count`, and takes away what its warm-up asked."""
+    """Return a function that starts a server with `count` drafts and forgets its warm-up request."""
 
     def start(count: int = 4, **settings: object) -> Any:
         server = serve(engine, suffix_candidates=count, **settings)
@@ -146,7 +146,7 @@ def test_a_draft_may_stop_at_the_end_of_a_line(asking, engine: DraftingEngine) -
 
 
 @pytest.mark.parametrize("mode", ["raw", "line"])
-def test_an_editor_is_offered_nothing_where_nothing_is_better(asking, engine, mode: str) -> None:
+def test_an_editor_is_offered_nothing_when_that_is_better(asking, engine, mode: str) -> None:
     engine.likely = {"x = \n": LEADS, "greedy\n": TRAILS}
     server = asking()
     answer = server.complete(**BODY, mode=mode, language="python").json()
@@ -170,7 +170,7 @@ def test_early_stops_and_filters_judge_every_draft(asking, engine: DraftingEngin
     assert server.get(f"/v1/explain/{again['id']}").json()["cache"] == "response"
 
 
-def test_the_same_question_has_the_same_seeds(asking, engine: DraftingEngine) -> None:
+def test_the_same_request_has_the_same_seeds(asking, engine: DraftingEngine) -> None:
     server = asking()
     seeds = []
     for suffix in ("\nprint(x)\n", "\nprint(x)\n", "\nreturn x\n"):
@@ -193,7 +193,7 @@ def test_the_same_question_has_the_same_seeds(asking, engine: DraftingEngine) ->
         ({}, 4),
     ],
 )
-def test_it_is_for_one_greedy_completion_with_code_below(
+def test_drafts_are_for_one_greedy_completion_with_code_below(
     asking, engine, body: dict[str, object], sequences: int
 ) -> None:
     asking().complete(**{**BODY, **body})
@@ -201,7 +201,7 @@ def test_it_is_for_one_greedy_completion_with_code_below(
     assert bool(engine.scored) == (sequences == 4)
 
 
-def test_it_is_off_at_first_and_with_fim(asking, engine: DraftingEngine) -> None:
+def test_drafts_are_off_by_default_and_with_fim(asking, engine: DraftingEngine) -> None:
     assert ServerSettings().suffix_candidates == 0
     asking(0).complete(**BODY)
     engine.info = replace(PLAIN, fim=FORMATS[0])
@@ -260,7 +260,7 @@ TEXT = st.text(alphabet=st.sampled_from("ab \n漢"), max_size=2000)
 
 
 @given(prompt=TEXT, suffix=TEXT.filter(str.strip))
-def test_a_gap_is_what_stands_around_the_cursor(prompt: str, suffix: str) -> None:
+def test_a_gap_is_the_code_around_the_cursor(prompt: str, suffix: str) -> None:
     gap = gap_of(prompt, suffix, len)
     assert prompt.endswith(gap.before)
     assert bool(gap.before) == bool(prompt)
@@ -272,6 +272,6 @@ def test_a_gap_is_what_stands_around_the_cursor(prompt: str, suffix: str) -> Non
     assert 3 * len(dense.before + dense.joint + dense.after) <= ROOM_TOKENS + 2 * JOINT_CHARS
 
 
-def test_a_gap_s_code_begins_on_a_line_of_its_own_where_the_cursor_s_ends() -> None:
+def test_blank_lines_below_the_cursor_are_the_joint() -> None:
     assert gap_of("x", ")\n  y\n\n z\nw\nv", len) == Gap("x", "", ")\n  y\n\n z")
     assert gap_of("x", "  \n\n  y\n\n z\nw\nv", len) == Gap("x", "  \n\n", "  y\n\n z\nw")

@@ -1,4 +1,4 @@
-"""How much of a file is shown when others are being served."""
+"""How much of a file the model is shown while other requests are served."""
 
 from functools import partial
 
@@ -10,22 +10,22 @@ LINES = "".join(f"line {number} has five words\n" for number in range(400))
 
 
 def shown_tokens(windows: Windows, prefix: str, in_hand: int) -> int:
-    """Of the prefix, in words."""
+    """Return how many words of the prefix are shown."""
     within = partial(
         compose, prefix, "", fim=None, special_tokens=(), count_tokens=lambda text: len(text.split())
     )
     return windows.choose(within, BUDGET, in_hand).fitted.report.prefix_tokens
 
 
-def test_alone_a_new_file_is_shown_as_far_as_the_budget_goes() -> None:
+def test_an_idle_server_shows_a_new_file_up_to_the_budget() -> None:
     assert BUDGET / 2 < shown_tokens(Windows(), LINES, BUSY_SEQUENCES - 1) <= BUDGET
 
 
-def test_beside_others_a_new_file_is_shown_less_of() -> None:
+def test_a_busy_server_shows_less_of_a_new_file() -> None:
     assert 0 < shown_tokens(Windows(), LINES, BUSY_SEQUENCES) <= BUDGET / SHORT_SHARE
 
 
-def test_what_was_shown_goes_on_whatever_the_load() -> None:
+def test_a_shown_window_stays_whatever_the_load() -> None:
     windows = Windows()
     long = shown_tokens(windows, LINES, 0)
     other = LINES.replace("line", "row")
@@ -35,14 +35,14 @@ def test_what_was_shown_goes_on_whatever_the_load() -> None:
         assert shown_tokens(windows, other + "x " * count, 0) == short + count
 
 
-def test_an_empty_file_takes_no_other_s_place() -> None:
+def test_an_empty_file_replaces_no_other() -> None:
     windows = Windows()
     long = shown_tokens(windows, LINES, 0)
     assert shown_tokens(windows, "", 0) == 0
     assert shown_tokens(windows, LINES, BUSY_SEQUENCES) == long
 
 
-def test_what_was_shown_long_ago_is_forgotten() -> None:
+def test_an_old_window_is_forgotten() -> None:
     windows = Windows()
     shown_tokens(windows, LINES, BUSY_SEQUENCES)
     for number in range(REMEMBERED):

@@ -1,4 +1,4 @@
-"""The store of events on a real PostgreSQL, where one is installed or named."""
+"""The store of events on a real PostgreSQL, if one is installed or named by a variable."""
 
 import json
 import os
@@ -27,18 +27,18 @@ from tests.needs import missing
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """A URL: ACEPILOT_TEST_POSTGRESQL_URL, else that of a server which ends with these tests."""
+    """The URL in ACEPILOT_TEST_POSTGRESQL_URL, or of a server that ends with these tests."""
     if given := os.environ.get("ACEPILOT_TEST_POSTGRESQL_URL"):
         yield given
         return
-    debian = Path("/usr/lib/postgresql").glob("*/bin")  # which Debian does not put on PATH
+    debian = Path("/usr/lib/postgresql").glob("*/bin")  # Debian does not put it on PATH
     programs = os.pathsep.join([os.environ["PATH"], *map(str, debian)])
     initdb, postgres = (shutil.which(name, path=programs) for name in ("initdb", "postgres"))
     if not (initdb and postgres):
         missing("PostgreSQL", "apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="acepilot-postgresql-") as folder:
         identity: dict[str, Any] = {}
-        if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             try:
                 shutil.chown(folder, "postgres", "postgres")
             except LookupError:
@@ -100,10 +100,10 @@ def test_two_servers_share_a_database(postgresql: str) -> None:
     }
     labels = {"kind": "shown", "language": "python", "model": "m"}
     first, second = (registry.get_sample_value("acepilot_events_total", labels) for registry in registries)
-    assert (first, second) == (2, None), "what another has stored counts there"
+    assert (first, second) == (2, None), "an event counts only in the server that stored it"
 
 
-def test_stats_reads_and_only_reads(
+def test_stats_read_and_change_nothing(
     postgresql: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = uuid.uuid4().hex
@@ -113,9 +113,9 @@ def test_stats_reads_and_only_reads(
     store.close()
     monkeypatch.setenv("ACEPILOT_EVENTS_URL", postgresql)
     assert stats.main(["--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["by_model"][model]
-    assert (told["shown"], told["acceptance_rate"], told["accepted_chars"]) == (20, 0.05, 7)
-    assert (told["latency_p50_ms"], told["latency_p95_ms"]) == (100, 190)
+    stats_json = json.loads(capsys.readouterr().out)["by_model"][model]
+    assert (stats_json["shown"], stats_json["acceptance_rate"], stats_json["accepted_chars"]) == (20, 0.05, 7)
+    assert (stats_json["latency_p50_ms"], stats_json["latency_p95_ms"]) == (100, 190)
     engine = open_to_read(database_url(postgresql))
     with engine.connect() as connection, pytest.raises(DBAPIError, match="read-only"):
         connection.execute(sa.delete(events))

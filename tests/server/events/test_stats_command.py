@@ -36,8 +36,8 @@ def write(*events: dict[str, Any]) -> None:
     store.close()
 
 
-def a_history() -> None:
-    """Twenty shown in Python with latencies 10 ms .. 200 ms; one in Vue the day after."""
+def write_history() -> None:
+    """Write 20 events `shown` in Python, with latencies of 10 ms to 200 ms, and one in Vue the day after."""
     shown = [{"completion_id": f"c{n}", "kind": "shown", "latency_ms": 10.0 * n} for n in range(1, 21)]
     write(
         *shown,
@@ -61,10 +61,10 @@ def a_history() -> None:
 
 
 def test_the_figures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a_history()
+    write_history()
     assert stats.main(["--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    python = told["by_language"]["python"]
+    figures = json.loads(capsys.readouterr().out)
+    python = figures["by_language"]["python"]
     assert python == {
         "shown": 20,
         "accepted": 1,
@@ -77,16 +77,16 @@ def test_the_figures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "latency_p50_ms": 100.0,
         "latency_p95_ms": 190.0,
     }
-    assert told["by_model"]["starter"] == told["by_day"]["2027-01-15"] == python
-    assert told["by_model"]["tuned"] == told["by_day"]["2027-01-16"] == told["by_language"]["vue"]
-    assert told["by_language"]["vue"]["acceptance_rate"] == 1
-    assert (told["total"]["shown"], told["total"]["accepted_chars"]) == (21, 45)
-    assert told["total"]["acceptance_rate"] == pytest.approx(3 / 21)
+    assert figures["by_model"]["starter"] == figures["by_day"]["2027-01-15"] == python
+    assert figures["by_model"]["tuned"] == figures["by_day"]["2027-01-16"] == figures["by_language"]["vue"]
+    assert figures["by_language"]["vue"]["acceptance_rate"] == 1
+    assert (figures["total"]["shown"], figures["total"]["accepted_chars"]) == (21, 45)
+    assert figures["total"]["acceptance_rate"] == pytest.approx(3 / 21)
 
 
 def test_the_tables(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    a_history()
+    write_history()
     assert stats.main([]) == 0
     out = capsys.readouterr().out
     for words in ("by language", "by model", "by day (UTC)"):
@@ -102,13 +102,13 @@ def test_no_events_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No events yet" in capsys.readouterr().out
     assert stats.main(["--json"]) == 0
     assert json.loads(capsys.readouterr().out)["total"]["acceptance_rate"] is None
-    assert not list(home.iterdir()), "a look leaves no file"
+    assert not list(home.iterdir()), "reading creates no file"
 
 
-def test_the_events_are_all_that_it_needs(
+def test_other_settings_of_the_server_are_not_needed(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A server that other machines reach has its token from elsewhere, and perhaps newer settings."""
+    """The server may get its token elsewhere, and the file may have settings of a newer version."""
     monkeypatch.delenv("ACEPILOT_TOKEN", raising=False)
     where = home / "elsewhere.sqlite3"
     (home / "acepilot.toml").write_text(
@@ -121,13 +121,13 @@ def test_the_events_are_all_that_it_needs(
 
 
 @pytest.mark.parametrize("folder", ["a", "b c?#%"])
-def test_a_look_changes_nothing(
+def test_reading_changes_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
-    """Not even the version of a table that a newer server has made."""
+    """Even the version of a newer server's table stays."""
     home = home / folder
     monkeypatch.setenv("ACEPILOT_HOME", str(home))
-    a_history()
+    write_history()
     connection = sqlite3.connect(home / "events.sqlite3")
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
@@ -138,9 +138,11 @@ def test_a_look_changes_nothing(
     assert {file.name: file.read_bytes() for file in home.iterdir()} == before
 
 
-def test_what_a_running_server_wrote_last_is_seen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It may not be in the file yet, but only in the log beside it."""
-    a_history()
+def test_the_last_events_of_a_running_server_are_counted(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may be only in the write-ahead log beside the file."""
+    write_history()
     server = sqlite3.connect(home / "events.sqlite3")
     server.execute("PRAGMA wal_autocheckpoint=0")
     server.execute("UPDATE completion_events SET language = 'ruby' WHERE language = 'python'")
@@ -171,7 +173,7 @@ def test_names_are_neither_markup_nor_terminal_codes(home: Path, capsys: pytest.
     assert "\x1b" not in out
 
 
-def test_latencies_of_years_are_few_numbers(home: Path) -> None:
+def test_many_latencies_become_few_numbers(home: Path) -> None:
     write(
         *(
             {"completion_id": f"c{number}", "kind": "shown", "latency_ms": 100 + number * 7.77}
@@ -188,13 +190,13 @@ def test_latencies_of_years_are_few_numbers(home: Path) -> None:
 
 
 def test_a_database_that_cannot_be_read(home: Path) -> None:
-    (home / "events.sqlite3").write_text("this is no database, and long enough to be seen as none" * 20)
+    (home / "events.sqlite3").write_text("this is not a database, and long enough to be recognised " * 20)
     with pytest.raises(ConfigError, match=r"events\.sqlite3 cannot be read"):
         stats.main([])
 
 
 def test_the_command(home: Path) -> None:
-    a_history()
+    write_history()
     done = subprocess.run(
         [sys.executable, "-m", "server", "stats", "--json"],
         env={**os.environ, "ACEPILOT_HOME": str(home)},

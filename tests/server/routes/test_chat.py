@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: chat's words around a plain completion."""
+"""`POST /v1/chat/completions`: the chat protocol around a plain completion."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ def test_the_last_user_message_is_completed(serve: Serve, scripted: Any) -> None
     assert server.get(f"/v1/explain/{answer['id']}").json()["mode"] == "raw"
 
 
-def test_a_stream_tells_the_role_once_a_choice(serve: Serve, scripted: Any) -> None:
+def test_a_stream_sends_the_role_once_for_each_choice(serve: Serve, scripted: Any) -> None:
     response = chat(
         serve(scripted), messages=MESSAGES, stream=True, n=2, stream_options={"include_usage": True}
     )
@@ -77,7 +77,9 @@ def test_openai_s_client_chats(serve: Serve, scripted: Any) -> None:
         ([{"role": "user", "content": None}], "prompt"),
     ],
 )
-def test_nobody_to_answer_is_said(serve: Serve, scripted: Any, messages: list[object], field: str) -> None:
+def test_a_request_without_a_user_message_is_refused(
+    serve: Serve, scripted: Any, messages: list[object], field: str
+) -> None:
     response = chat(serve(scripted), messages=messages)
     assert response.status_code == 422
     assert response.json()["error"]["param"] == field

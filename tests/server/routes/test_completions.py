@@ -20,7 +20,7 @@ from tests.event_stream import chunks_of
 Serve = Callable[..., Any]
 
 
-def test_raw_returns_the_model_s_words(serve: Serve, scripted: Any) -> None:
+def test_raw_mode_returns_the_model_s_text(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     answer = server.complete(prompt="count:").json()
     assert answer["choices"] == [
@@ -54,7 +54,7 @@ def test_streaming_sends_tokens_then_the_end_then_usage(serve: Serve, scripted: 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_n_gives_as_many_choices_each_with_its_seed(serve: Serve, scripted: Any, stream: bool) -> None:
+def test_n_choices_have_n_seeds(serve: Serve, scripted: Any, stream: bool) -> None:
     response = serve(scripted).complete(prompt="x", n=3, temperature=1.0, seed=5, stream=stream)
     if stream:
         ends = [c for event in chunks_of(response) for c in event["choices"] if c["finish_reason"]]
@@ -76,7 +76,7 @@ def test_max_tokens_ends_with_length(serve: Serve, scripted: Any) -> None:
     assert (choice["text"], choice["finish_reason"]) == ("one two", "length")
 
 
-def test_a_long_prompt_is_clipped_from_the_left_and_says_so(serve: Serve, scripted: Any) -> None:
+def test_a_long_prompt_is_clipped_from_the_left_and_reported(serve: Serve, scripted: Any) -> None:
     prompt = "".join(f"word{number}\n" for number in range(9000))
     answer = serve(scripted).complete(prompt=prompt, suffix="the end").json()
     assert answer["acepilot"]["clipped"] is True
@@ -106,7 +106,7 @@ def test_a_bad_body_names_the_field(serve: Serve, scripted: Any, body: dict[str,
     response = serve(scripted).complete(**body)
     assert response.status_code == 422
     assert response.json()["error"]["param"] == field
-    assert not scripted.prompts[1:], "the engine was asked all the same (the first prompt is the warm-up)"
+    assert not scripted.prompts[1:], "the engine got a request (the first prompt is the warm-up)"
 
 
 def test_a_bad_body_is_not_echoed(serve: Serve, scripted: Any) -> None:
@@ -137,7 +137,7 @@ def test_an_editor_at_the_beginning_of_a_new_file_gets_nothing_and_why(
     assert response.status_code == 200
     assert text_of(response.json()) == ""
     assert server.get(f"/v1/explain/{response.json()['id']}").json()["reason"] == NOTHING_YET
-    assert not scripted.prompts[1:], "the engine was asked all the same (the first prompt is the warm-up)"
+    assert not scripted.prompts[1:], "the engine got a request (the first prompt is the warm-up)"
 
 
 def test_without_fill_in_the_middle_a_file_s_first_character_has_nothing_before_it(
@@ -149,7 +149,7 @@ def test_without_fill_in_the_middle_a_file_s_first_character_has_nothing_before_
     assert (last["acepilot"]["text"], last["acepilot"]["reason"]) == ("", NOTHING_YET)
 
 
-def test_what_is_not_json_is_422(serve: Serve, scripted: Any) -> None:
+def test_a_body_that_is_not_json_is_422(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     response = httpx.post(
         f"{server.url}/v1/completions", content=b"{oops", headers={"content-type": "application/json"}
@@ -172,7 +172,7 @@ def test_what_is_not_json_is_422(serve: Serve, scripted: Any) -> None:
         ({"prompt": ["a", "b"]}, "a request has one prompt"),
     ],
 )
-def test_what_is_not_served_is_refused_in_a_sentence(
+def test_unsupported_fields_are_refused_with_a_sentence(
     serve: Serve, scripted: Any, body: dict[str, object], sentence: str
 ) -> None:
     response = serve(scripted).complete(**{"prompt": "x", **body})
@@ -180,7 +180,7 @@ def test_what_is_not_served_is_refused_in_a_sentence(
     assert sentence in response.json()["error"]["message"]
 
 
-def test_what_openai_s_clients_send_besides_is_let_through(serve: Serve, scripted: Any) -> None:
+def test_other_fields_of_openai_s_clients_are_ignored(serve: Serve, scripted: Any) -> None:
     response = serve(scripted).complete(
         prompt=["count:"],
         model="text-davinci-003",
@@ -245,7 +245,7 @@ def test_logprobs_of_the_real_tokenizer_cover_the_text(serve: Serve, tiny_engine
     assert min(logprobs["token_logprobs"]) > -5, "greedy tokens are likely ones"
 
 
-def test_no_tokens_asked_for_reads_the_prompt_ahead(serve: Serve, scripted: Any) -> None:
+def test_max_tokens_0_reads_the_prompt_ahead(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     answer = server.complete(prompt="x = ", suffix="\n", language="python", max_tokens=0).json()
     assert answer["choices"][0] == {"index": 0, "text": "", "finish_reason": "length", "logprobs": None}
@@ -285,7 +285,7 @@ def test_a_time_limit_waits_for_the_first_line(serve: Serve, scripted: Any) -> N
     assert answer["choices"][0]["text"] == "a and b and c\n"
 
 
-def test_beyond_the_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -> None:
+def test_a_full_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -> None:
     scripted.step_s = 0.05
     scripted.script = "w " * 40
     server = serve(scripted, max_streams=1, max_waiting=1)
@@ -302,7 +302,7 @@ def test_beyond_the_queue_is_429_with_retry_after(serve: Serve, scripted: Any) -
     assert "try again" in refused.json()["error"]["message"]
 
 
-def test_nobody_waits_in_the_queue_for_ever(serve: Serve, scripted: Any) -> None:
+def test_a_wait_in_the_queue_is_limited(serve: Serve, scripted: Any) -> None:
     scripted.script, scripted.step_s = "word " * 30, 0.05
     server = serve(scripted, ServiceOptions(queue_timeout_s=0.2), max_streams=1, max_waiting=4)
     with ThreadPoolExecutor(1) as pool:
@@ -319,7 +319,7 @@ def test_nobody_waits_in_the_queue_for_ever(serve: Serve, scripted: Any) -> None
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_completion_has_an_end_whatever_the_engine_does(serve: Serve, scripted: Any, n: int) -> None:
+def test_a_completion_is_limited_when_the_engine_hangs(serve: Serve, scripted: Any, n: int) -> None:
     server = serve(scripted, ServiceOptions(completion_timeout_s=0.2))
     scripted.step_s = 20.0
     late = server.complete(prompt="x", n=n)
@@ -330,7 +330,7 @@ def test_a_completion_has_an_end_whatever_the_engine_does(serve: Serve, scripted
     assert server.complete(prompt="x").status_code == 200
 
 
-def test_a_stream_that_takes_too_long_says_so(serve: Serve, scripted: Any) -> None:
+def test_a_stream_that_takes_too_long_ends_with_an_error(serve: Serve, scripted: Any) -> None:
     server = serve(scripted, ServiceOptions(completion_timeout_s=0.4))
     scripted.script, scripted.step_s = "word " * 1_000, 0.02
     stream = server.complete(prompt="x", stream=True, max_tokens=1_000).text
@@ -338,9 +338,7 @@ def test_a_stream_that_takes_too_long_says_so(serve: Serve, scripted: Any) -> No
     assert "[DONE]" not in stream
 
 
-def test_a_client_that_stops_reading_holds_its_place_no_longer_than_a_completion_may_take(
-    serve: Serve, scripted: Any
-) -> None:
+def test_a_client_that_stops_reading_loses_its_place(serve: Serve, scripted: Any) -> None:
     server = serve(scripted, ServiceOptions(completion_timeout_s=1.0, last_event_timeout_s=0.1))
     more_than_any_buffer = "\x01" * 2_000_000  # six bytes each, in JSON
     body = json.dumps({"prompt": more_than_any_buffer, "echo": True, "stream": True}).encode()
@@ -465,14 +463,14 @@ def test_the_cache_keeps_files_apart(serve: Serve, scripted: Any) -> None:
         assert answer["choices"][0]["text"] == f"from_{head[7]}"
 
 
-def test_what_max_tokens_cut_off_is_not_cached(serve: Serve, scripted: Any) -> None:
+def test_a_text_cut_off_by_max_tokens_is_not_cached(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     for _ in range(2):
         answer = server.complete(prompt="x = ", suffix="\n", language="python", max_tokens=2).json()
         assert answer["choices"][0]["finish_reason"] == "length"
 
 
-def test_more_candidates_than_ever_fit_are_refused_for_good(serve: Serve, scripted: Any) -> None:
+def test_more_choices_than_ever_fit_are_422(serve: Serve, scripted: Any) -> None:
     response = serve(scripted, max_streams=2, max_waiting=0).complete(prompt="x", n=3)
     assert response.status_code == 422
     assert response.json()["error"]["param"] == "n"
@@ -485,7 +483,7 @@ def test_a_path_cannot_steer_the_model(serve: Serve, scripted: Any) -> None:
     assert [sent.count(token) for token in ("<|fim_middle|>", "<|fim_suffix|>", "<|endoftext|>")] == [1, 1, 0]
 
 
-def test_nothing_has_a_reason(serve: Serve, scripted: Any) -> None:
+def test_an_empty_completion_has_a_reason(serve: Serve, scripted: Any) -> None:
     scripted.script = "   \n  "
     server = serve(scripted)
     answer = server.complete(prompt="x = ", suffix="\n", language="python").json()

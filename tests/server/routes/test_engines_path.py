@@ -1,4 +1,4 @@
-"""`POST /v1/engines/{engine}/completions`, as Copilot-style plugins ask."""
+"""`POST /v1/engines/{engine}/completions`, as Copilot-style plugins send it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ def ask(server: Any, **changes: object) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/engines/copilot-codex/completions", json=body, timeout=30)
 
 
-def test_the_stream_has_what_the_filters_left(serve: Serve, scripted: Any) -> None:
+def test_the_stream_has_filtered_text(serve: Serve, scripted: Any) -> None:
     scripted.script = "a + b\nprint(add(1, 2))"
     server = serve(scripted)
     chunks = chunks_of(ask(server))
@@ -53,6 +53,6 @@ def test_without_a_language_it_is_filtered_all_the_same(serve: Serve, scripted: 
 
 
 @pytest.mark.parametrize("body", [[], "x", None, {"n": "many", "prompt": "x"}, {"extra": {"language": 5}}])
-def test_what_makes_no_sense_is_422(serve: Serve, scripted: Any, body: object) -> None:
+def test_a_wrong_body_is_422(serve: Serve, scripted: Any, body: object) -> None:
     url = f"{serve(scripted).url}/v1/engines/x/completions"
     assert httpx.post(url, json=body).status_code == 422

@@ -134,9 +134,7 @@ def test_tabby_s_event_about_an_unknown_completion(serve: Serve, scripted: Any) 
         (["secret"], "dictionary"),
     ],
 )
-def test_a_wrong_event_is_refused_and_not_quoted(
-    serve: Serve, scripted: Any, body: Any, field: str
-) -> None:
+def test_a_wrong_event_is_refused_and_not_quoted(serve: Serve, scripted: Any, body: Any, field: str) -> None:
     answer = post(serve(scripted), body)
     assert answer.status_code == 422
     assert field in answer.json()["error"]["message"]

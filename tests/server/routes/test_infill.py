@@ -1,4 +1,4 @@
-"""llama.cpp's `/infill`: the requests of llama.vim and llama.vscode, and what those two read of an answer."""
+"""llama.cpp's `/infill`: the requests of llama.vim and llama.vscode, and the fields that they read."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,8 +62,8 @@ def test_llama_vim_s_request_has_the_line_the_suffix_and_the_chunks(serve: Serve
     scripted.script = "a + b\n\ndef more(): ..."
     server = serve(scripted)
     response = infill(server, LLAMA_VIM)
-    assert b'"content":"a + b"' in response.content, "llama.vim searches for just that, without a space"
-    assert b"\n" not in response.content, "Vim hands an answer over line by line"
+    assert b'"content":"a + b"' in response.content, "llama.vim searches for exactly this, without a space"
+    assert b"\n" not in response.content, "Vim passes an answer on line by line"
     answer = response.json()
     assert set(answer) == {"id", "content", "timings/prompt_n", "timings/predicted_ms", "truncated"}
     assert answer["timings/prompt_n"] > 5
@@ -88,7 +88,7 @@ def test_llama_vscode_s_request_is_answered_in_full(serve: Serve, scripted: Any)
     assert response.content.startswith(b'{"content":"a + b",')
 
 
-def test_a_warm_up_lays_the_chunks_out_as_the_next_request_will(serve: Serve, scripted: Any) -> None:
+def test_a_warm_up_lays_the_chunks_out_as_the_next_request_does(serve: Serve, scripted: Any) -> None:
     server = serve(scripted)
     answer = infill(server, LLAMA_VIM_WARM_UP)
     assert answer.status_code == 200
@@ -107,7 +107,7 @@ def test_a_warm_up_has_empty_content(serve: Serve, scripted: Any) -> None:
     assert infill(server, LLAMA_VIM).json()["content"], "the empty answer must not have been cached"
 
 
-def test_the_time_for_prediction_is_honoured_in_whole_lines(serve: Serve, scripted: Any) -> None:
+def test_a_time_limit_ends_with_a_whole_line(serve: Serve, scripted: Any) -> None:
     scripted.step_s = 0.02
     scripted.script = " ".join(f"let a{number} = {number};\n" for number in range(200))
     body = {"input_prefix": "f()\n{\n", "input_suffix": "\n}\n", "n_predict": 900, "t_max_predict_ms": 300}
@@ -118,7 +118,7 @@ def test_the_time_for_prediction_is_honoured_in_whole_lines(serve: Serve, script
     assert answer["stop_type"] == "limit"
 
 
-def test_an_answer_from_the_cache_says_that_it_took_no_time(serve: Serve, scripted: Any) -> None:
+def test_an_answer_from_the_cache_took_no_time(serve: Serve, scripted: Any) -> None:
     scripted.script = "a + b"
     server = serve(scripted)
     first, second = (infill(server, LLAMA_VSCODE).json() for _ in range(2))
@@ -127,12 +127,12 @@ def test_an_answer_from_the_cache_says_that_it_took_no_time(serve: Serve, script
 
 
 @pytest.mark.parametrize("n_predict", [-1, 10**9])
-def test_endless_predictions_have_an_end(serve: Serve, scripted: Any, n_predict: int) -> None:
+def test_an_endless_prediction_is_limited(serve: Serve, scripted: Any, n_predict: int) -> None:
     scripted.info = type(scripted.info)("scripted", "scripted", 100_000, None, frozenset())
     assert infill(serve(scripted), {**LLAMA_VIM, "n_predict": n_predict}).status_code == 200
 
 
-def test_a_short_context_keeps_half_of_it_for_the_prompt(serve: Serve, scripted: Any) -> None:
+def test_a_short_context_keeps_half_for_the_prompt(serve: Serve, scripted: Any) -> None:
     scripted.info = replace(scripted.info, context_tokens=2_048)
     server = serve(scripted)
     long = " ".join(f"word{number}" for number in range(3_000))
@@ -144,11 +144,11 @@ def test_a_short_context_keeps_half_of_it_for_the_prompt(serve: Serve, scripted:
 
 def test_null_is_the_default(serve: Serve, scripted: Any) -> None:
     scripted.script = "a + b"
-    told = {"input_prefix": LLAMA_VIM["input_prefix"], "prompt": LLAMA_VIM["prompt"]}
+    given = {"input_prefix": LLAMA_VIM["input_prefix"], "prompt": LLAMA_VIM["prompt"]}
     nulls = dict.fromkeys(
         ["input_suffix", "input_extra", "n_predict", "temperature", "top_p", "seed", "stop", "stream"]
     )
-    assert infill(serve(scripted), {**nulls, **told}).json()["content"] == "a + b"
+    assert infill(serve(scripted), {**nulls, **given}).json()["content"] == "a + b"
 
 
 def test_a_stream_is_one_event(serve: Serve, scripted: Any) -> None:

@@ -1,4 +1,4 @@
-"""Tabby's protocol: what its agent sends and reads, without the agent (tests/e2e has it)."""
+"""Tabby's protocol, as its agent uses it; tests/e2e runs the real agent."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def test_segments_are_filtered_for_an_editor_and_explained(serve: Serve, scripte
     assert (trail["mode"], trail["language"]) == ("line", "python")
 
 
-def test_all_that_tabby_s_agent_sends_is_understood(serve: Serve, scripted: Any) -> None:
+def test_all_fields_of_tabby_s_agent_are_understood(serve: Serve, scripted: Any) -> None:
     segments = {
         **SEGMENTS,
         "suffix": "\nprint(1)\n",
@@ -76,9 +76,7 @@ def test_windows_line_ends_come_back(serve: Serve, scripted: Any) -> None:
         ({"segments": SEGMENTS, "mode": "next_edit_suggestion"}, "mode"),
     ],
 )
-def test_errors_speak_of_tabby_s_fields(
-    serve: Serve, scripted: Any, body: dict[str, object], field: str
-) -> None:
+def test_errors_name_tabby_s_fields(serve: Serve, scripted: Any, body: dict[str, object], field: str) -> None:
     response = serve(scripted).complete(**body)
     assert response.status_code == 422
     assert response.json()["error"]["param"] == field
