@@ -28,83 +28,33 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    default = BuildOptions(scraped=())
     add = parser.add_argument
+    default = BuildOptions(scraped=())
+
+    def add_number(name: str, default: float, text: str) -> None:
+        add(name, type=type(default), default=default, help=f"{text} (default: {default})")
+
+    def add_files(name: str, text: str) -> None:
+        add(name, action="append", default=[], type=Path, metavar="PATH", help=f"{text}; may be repeated")
+
+    def add_names(name: str, dest: str, start: list[str], text: str, **more: Any) -> None:
+        add(name, dest=dest, action="append", default=start, help=f"{text}; may be repeated", **more)
+
     add("scraped", nargs="+", type=Path, help="folders that `python -m finetune.scrape` filled")
     add("--out", type=Path, required=True, help="folder of the corpus; it must not exist")
-    add(
-        "--allow",
-        dest="allowed",
-        action="append",
-        default=[*ALLOWED],
-        metavar="SPDX",
-        help="also keep code under this licence; may be repeated",
-    )
-    add(
-        "--language",
-        dest="languages",
-        action="append",
-        default=[],
-        choices=sorted(LANGUAGES),
-        metavar="ID",
-        help="keep only scraped code in this language; may be repeated (default: all languages)",
-    )
-    add(
-        "--heldout-share",
-        type=float,
-        default=default.heldout_share,
-        help="share of the repositories to hold out (default: 0.1)",
-    )
-    add(
-        "--max-file-bytes",
-        type=int,
-        default=default.max_file_bytes,
-        help="skip larger files (default: 1000000)",
-    )
-    add(
-        "--problems",
-        action="append",
-        default=[],
-        type=Path,
-        help="JSONL of evaluation problems: drop documents that overlap one",
-    )
-    add(
-        "--replay",
-        action="append",
-        default=[],
-        type=Path,
-        help="documents to mix in: a corpus, or JSONL of {text, language}",
-    )
-    add(
-        "--replay-share",
-        type=float,
-        default=default.replay_share,
-        help="share of replay in all characters (default: 0.2)",
-    )
-    add(
-        "--instructions",
-        action="append",
-        default=[],
-        type=Path,
-        help="instructions to mix in: JSONL of {prompt, completion}",
-    )
-    add(
-        "--model",
-        help="pack sequences for this model: a registered name, current, a folder, a .gguf file or a hub id",
-    )
-    add(
-        "--sequence-tokens",
-        type=int,
-        default=default.sequence_tokens,
-        help="length of a sequence (default: 2048)",
-    )
-    add(
-        "--fim-rate",
-        type=float,
-        default=default.fim_rate,
-        help="share of pieces for fill-in-the-middle (default: 0.5)",
-    )
-    add("--seed", type=int, default=default.seed, help="of the split and of fill-in-the-middle (default: 0)")
+    add_names("--allow", "allowed", [*ALLOWED], "also keep code under this licence", metavar="SPDX")
+    known = sorted(LANGUAGES)
+    add_names("--language", "languages", [], "keep only code in this language", choices=known, metavar="ID")
+    add_number("--heldout-share", default.heldout_share, "share of the repositories to hold out")
+    add_number("--max-file-bytes", default.max_file_bytes, "skip larger files")
+    add_files("--problems", "JSONL of evaluation problems: drop documents that overlap one")
+    add_files("--replay", "documents to mix in: a corpus, or JSONL of {text, language}")
+    add_number("--replay-share", default.replay_share, "share of replay in all characters")
+    add_files("--instructions", "instructions to mix in: JSONL of {prompt, completion}")
+    add("--model", help="pack for this model: a registered name, current, a folder, a .gguf file or a hub id")
+    add_number("--sequence-tokens", default.sequence_tokens, "length of a sequence")
+    add_number("--fim-rate", default.fim_rate, "share of pieces for fill-in-the-middle")
+    add_number("--seed", default.seed, "seed of the split and of fill-in-the-middle")
     add("--workers", type=int, default=-1, help="tasks at a time (default: one for each core)")
     add("--executor", choices=["local", "slurm", "ray"], default="local", help="default: local")
     add("--partition", help="slurm: the partition to run in")

@@ -31,48 +31,13 @@ from acepilot.languages import LANGUAGES, Language
 from acepilot.models.manifest import write_atomically
 from acepilot.progress import count_progress
 
-FILE_NAMES = [
-    "account",
-    "archive",
-    "cache",
-    "calendar",
-    "client",
-    "config",
-    "cursor",
-    "database",
-    "editor",
-    "export",
-    "geometry",
-    "graph",
-    "handler",
-    "index",
-    "invoice",
-    "logger",
-    "matrix",
-    "message",
-    "network",
-    "order",
-    "parser",
-    "payment",
-    "queue",
-    "report",
-    "router",
-    "schedule",
-    "search",
-    "server",
-    "session",
-    "shape",
-    "sorting",
-    "storage",
-    "table",
-    "text",
-    "token",
-    "tree",
-    "user",
-    "validator",
-    "window",
-    "worker",
-]
+FILE_NAMES = (
+    "account", "archive", "cache", "calendar", "client", "config", "cursor", "database", "editor",
+    "export", "geometry", "graph", "handler", "index", "invoice", "logger", "matrix", "message",
+    "network", "order", "parser", "payment", "queue", "report", "router", "schedule", "search",
+    "server", "session", "shape", "sorting", "storage", "table", "text", "token", "tree", "user",
+    "validator", "window", "worker",
+)  # fmt: skip
 FENCE = "\n```"
 REQUEST_TIMEOUT_S = 600.0  # a CPU takes minutes for a long sample
 
