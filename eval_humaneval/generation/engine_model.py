@@ -37,7 +37,10 @@ class EngineModel:
         return ModelAnswer(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        """Return None as well for a continuation that leaves no room for a prompt in the engine's context."""
         reserved = self._engine.count_tokens(continuation) + 1
+        if reserved + SENTINEL_TOKENS >= self._engine.info.context_tokens:
+            return None
         return await self._engine.score(self._prompt(problem, reserved), continuation)
 
     async def close(self) -> None:
