@@ -13,6 +13,9 @@ from acepilot.errors import ModelBroken
 
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
+INDEX = ".index.json"
+"""End of the name of the file that says which of several weight files holds which tensor."""
+
 ModelFormat = Literal["gguf", "openvino", "safetensors"]
 
 

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acepilot.errors import ModelBroken
+from acepilot.models.manifest import INDEX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-INDEX = ".index.json"
-"""Follows the name of the weights: this file says which of several shards holds which tensor."""
 
 SHARD_BYTES = 1_000_000_000
 """Size limit of one written file, unless a single tensor is larger. A shard is in memory while it is written;

@@ -30,7 +30,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "finetune/train.py": (["--config", f"{ODD}/none.yaml"], 2, f"There is no recipe {ODD}/none.yaml"),
     "finetune.export": ([ODD], 1, f"{ODD} is not a run with a checkpoint"),
     "bench_sandbox": (["--problems", f"{ODD}/none.jsonl"], 2, f"{ODD}/none.jsonl"),
-    "bench_server": (["--model", ODD], 1, f"`{ODD}` is not on this disk yet"),
+    "bench_server": (["--model", ODD], 2, f"{ODD} holds no GGUF file"),
     "bench_suffix": (["--model", ODD], 1, f"its output is in {{folder}}/{ODD}/"),
     "build_corpus": ([ODD, "--out", "corpus"], 2, f"{ODD} has no sources.jsonl"),
     "damage_model": ([f"{ODD}/none"], 1, f"There is no model `{ODD}/none`"),
@@ -43,7 +43,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "profile_openvino": (["--model", f"{ODD}/none"], 1, f"There is no model `{ODD}/none`"),
     "promote_model": (["add", f"{ODD}/none"], 1, f"{ODD}/none"),
     "replay_story": (["--folder", f"{ODD}/file"], 1, f"{ODD}/file'"),
-    "replay_typing": (["--model", ODD, "--developers", "0"], 1, f"`{ODD}` is not on this disk yet"),
+    "replay_typing": (["--model", ODD, "--developers", "0"], 2, f"{ODD} holds no GGUF file"),
     "run": ([], 2, BAD_SETTINGS),
     "sample_replay": (
         ["--out", f"{ODD}/x", "--languages", "python", "--count", "1", "--url", "http://127.0.0.1:9"],

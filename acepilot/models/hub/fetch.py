@@ -19,6 +19,7 @@ from acepilot.models.hub.client import HubFile, Published, ask_for, download, hu
 from acepilot.models.hub.weights import PICKLED, check_torch, rewrite_all
 from acepilot.models.manifest import (
     CARD_FILE,
+    INDEX,
     MANIFEST_FILE,
     Manifest,
     ModelFile,
@@ -27,7 +28,6 @@ from acepilot.models.manifest import (
     verified_hashes,
 )
 from acepilot.models.registry import ModelFolder, add, exclusive, models_dir
-from acepilot.models.stored_weights import INDEX
 from acepilot.progress import byte_progress
 from acepilot.settings import home
 
