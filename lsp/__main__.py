@@ -11,6 +11,7 @@ if sys.path[0] in ("", os.getcwd()) and Path.cwd() != Path(__file__).parents[1]:
 
 import argparse
 import asyncio
+from collections.abc import Callable
 
 from acepilot.cli import program
 from acepilot.errors import CannotListen
@@ -68,12 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 @program()
-def main(argv: list[str] | None = None) -> int:
-    """Run the program and return its exit code.
-
-    0: the editor disconnected, or Ctrl-C. 1: a check of --doctor failed. 2: wrong settings. 3: the address of
-    --tcp is taken.
-    """
+def main(
+    argv: list[str] | None = None,
+    new_server: Callable[[LspSettings], AcepilotLanguageServer] = AcepilotLanguageServer,
+) -> int:
+    """Return 0 at the end or Ctrl-C, 1 if --doctor fails, 2 for wrong settings, 3 for an address in use."""
     parser = build_parser()
     flags = parser.parse_args(argv)
     logs.set_up()
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     if flags.json:
         parser.error("--json goes with --doctor")
     if flags.tcp is None:
-        AcepilotLanguageServer(settings).start_io()
+        new_server(settings).start_io()
         return 0
     host, _, port = str(flags.tcp).rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             "127.0.0.1, or add --allow-remote on a network you trust"
         )
     try:
-        asyncio.run(serve_tcp(settings, host, int(port)))
+        asyncio.run(serve_tcp(lambda: new_server(settings), host, int(port)))
     except KeyboardInterrupt:
         return 0
     except OSError as error:

@@ -7,11 +7,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
@@ -21,13 +19,13 @@ from lsp.client import CompletionClient, ServerError
 from lsp.settings import LspSettings
 from lsp.versions import difference
 
-SAMPLE = {
-    "prompt": "def add(a: int, b: int) -> int:\n    return ",
-    "suffix": "\n\n\nprint(add(1, 2))\n",
-    "language": "python",
-    "path": "sample.py",
-    "mode": "auto",
-}
+SAMPLE = CompletionRequest(
+    prompt="def add(a: int, b: int) -> int:\n    return ",
+    suffix="\n\n\nprint(add(1, 2))\n",
+    language="python",
+    path="sample.py",
+    mode="auto",
+)
 
 EDITORS = {
     "VS Code": "our extension, which `make vsix` packages, with {command} as its `acepilot.command`",
@@ -52,15 +50,9 @@ async def examine(settings: LspSettings) -> list[Check]:
     """Run all checks in the order in which they depend on each other; stop after the first that fails."""
     client = CompletionClient(settings)
     try:
-        checks: list[Check] = []
-        steps: list[Callable[[CompletionClient, LspSettings], Coroutine[Any, Any, list[Check]]]] = [
-            _server_checks,
-            _completion_check,
-        ]
-        for step in steps:
-            checks += await step(client, settings)
-            if not all(check.ok for check in checks):
-                break
+        checks = await _server_checks(client, settings)
+        if all(check.ok for check in checks):
+            checks += await _completion_check(client, settings)
         return checks
     finally:
         await client.aclose()
@@ -97,12 +89,11 @@ async def _version_check(client: CompletionClient) -> Check:
 
 
 async def _completion_check(client: CompletionClient, settings: LspSettings) -> list[Check]:
-    request = CompletionRequest.model_validate(SAMPLE)
     started = time.perf_counter()
     first_ms: float | None = None
     text, reason = "", ""
     try:
-        async with aclosing(client.stream(request)) as chunks:
+        async with aclosing(client.stream(SAMPLE)) as chunks:
             async for chunk in chunks:
                 if chunk.choices and chunk.choices[0].text:
                     first_ms = first_ms or (time.perf_counter() - started) * 1000

@@ -13,10 +13,7 @@ OUR_LOGGER = "acepilot"
 
 
 class NoPayload(logging.Formatter):
-    """Formats Acepilot's own records in full, and other records as their templates.
-
-    Acepilot's own messages must hold no code.
-    """
+    """Formats Acepilot's own records, which must hold no code, in full, and others as templates."""
 
     def format(self, record: logging.LogRecord) -> str:
         ours = record.name.split(".")[0] == OUR_LOGGER

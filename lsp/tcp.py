@@ -6,22 +6,22 @@ pygls' own `start_tcp` shares one object among all connections, and stops at the
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 
 from pygls.io_ import run_async
 
 from lsp.server import AcepilotLanguageServer
-from lsp.settings import LspSettings
 
 logger = logging.getLogger("acepilot.lsp")
 
 
-async def serve_tcp(settings: LspSettings, host: str, port: int) -> None:
+async def serve_tcp(new_server: Callable[[], AcepilotLanguageServer], host: str, port: int) -> None:
     """Serve until cancelled. Print the address on stderr; port 0 takes any free port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server = AcepilotLanguageServer(settings)
+        server = new_server()
         server.protocol.set_writer(writer)  # pyright: ignore[reportArgumentType]
         try:
             # In pygls, `exit` ends the process; here it ends this connection only.

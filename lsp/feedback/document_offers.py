@@ -73,10 +73,7 @@ class DocumentOffers:
         return [one for outcome in self._of(key) for one in self._collect(outcome, outcome.accept(), now)]
 
     def accepted_part(self, key: CompletionKey, rest: str, chars: int, now: float) -> list[OutcomeEvent]:
-        """Record the editor's report that the first `chars` characters of `rest` were accepted.
-
-        `rest` is the completion's text as it was offered last.
-        """
+        """Record the report that `rest`, as offered last, was accepted up to its character `chars`."""
         events: list[OutcomeEvent] = []
         for outcome in self._of(key):
             begin = max(len(outcome.offer.text) - len(rest), 0)

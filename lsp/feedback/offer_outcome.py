@@ -52,10 +52,7 @@ class OfferOutcome:
 
     @classmethod
     def resumed(cls, offer: Offer, now: float, start: Place, accepted: str) -> "OfferOutcome":
-        """Return the outcome of a completion whose first lines, `accepted`, stand at `start`.
-
-        `offer` is the rest of the completion.
-        """
+        """Return the outcome of a completion whose first lines stand at `start`; `offer` is the rest."""
         whole = replace(offer, place=start, text=accepted + offer.text)
         return cls(whole, now, matched=len(accepted), _shown=True, _reported_chars=utf16(accepted))
 
@@ -74,10 +71,7 @@ class OfferOutcome:
         return min([*times, *([] if self._stable_at is None else [self._stable_at])], default=None)
 
     def continues_with(self, offer: Offer) -> bool:
-        """Append `offer` if it is the rest of this completion; return whether it is.
-
-        The earlier offer may have been only the completion's first lines, and already accepted.
-        """
+        """Append `offer` if it is the rest of this completion; return whether it is."""
         stands = "" if offer.own_from else self.offer.text[: self.matched]
         if self.ended or offer.place != advanced(self.place, stands):
             return False
@@ -87,10 +81,7 @@ class OfferOutcome:
         return True
 
     def changed(self, edits: Sequence[Edit], here: str, now: float) -> None:
-        """Compare the completion with `here`, the text at its place after `edits`.
-
-        `here` is LOOK_AHEAD_CHARS longer than the completion.
-        """
+        """Compare the completion with `here`, the text at its place after `edits` and what follows it."""
         if self.is_whole and here.startswith(self.offer.text):
             return  # a change after the completion does not concern it
         count = self.offer.standing(here)
@@ -195,9 +186,6 @@ class OfferOutcome:
 
 
 def _is_one_key(inserted: str) -> bool:
-    """Return whether one key can have inserted this text.
-
-    One key inserts one character, and the editor may add a closer or indentation by itself.
-    """
+    """Return whether one key can have inserted this text: an editor may add a closer or indentation."""
     visible = inserted.strip()
     return len(visible) <= 1 or CLOSER_OF.get(visible[0]) == visible[1:]

@@ -33,10 +33,7 @@ class Outcomes:
         self._timer: asyncio.TimerHandle | None = None
 
     def offered(self, suggestions: Sequence[Suggestion], latency_ms: float) -> None:
-        """Follow one answer, whose first suggestion is shown first.
-
-        A suggestion without a usable id is ignored: the server could not relate an event to it.
-        """
+        """Follow one answer. A suggestion without a usable id is ignored: no event could refer to it."""
         uri = suggestions[0].snapshot.uri
         offers = [offer_of(one, latency_ms) for one in suggestions if 0 < len(one.id) <= MAX_NAME_CHARS]
         self._emit(self._open.setdefault(uri, DocumentOffers()).offered(offers, time.monotonic()))

@@ -25,11 +25,7 @@ STALE = Nothing("The text changed while the completion was on its way.")
 
 
 def rebased(suggestion: Suggestion, documents: Documents) -> Suggestion | Nothing:
-    """Return what remains of the suggestion in the document as it is now.
-
-    If the user has typed the suggestion's first characters meanwhile, the rest is returned; if anything else
-    changed around the cursor, STALE.
-    """
+    """Return the suggestion without what the user has typed of it since, or STALE after any other change."""
     then = suggestion.snapshot
     document = documents.get(then.uri)
     if document is not None and document.version == then.version:

@@ -47,10 +47,8 @@ class Candidates:
         task.add_done_callback(lambda _: editor_request.woken.set())
         deadline_s = min(deadline_s, time.monotonic() + PATIENCE_S)
         try:
-            while not task.done() and not editor_request.superseded:
-                if (left_s := deadline_s - time.monotonic()) <= 0:
-                    break
-                await editor_request.sleep(left_s)
+            while not (task.done() or editor_request.superseded) and time.monotonic() < deadline_s:
+                await editor_request.sleep(deadline_s - time.monotonic())
         except asyncio.CancelledError:
             self.drop()
             raise

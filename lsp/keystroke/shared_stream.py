@@ -47,10 +47,7 @@ class SharedStream:
         self._task = asyncio.create_task(self._read(client, request))
 
     def typed_since(self, now: Snapshot) -> str | None:
-        """Return what the user typed between the request and `now`, or None if the stream cannot answer now.
-
-        It cannot if the text around the cursor differs otherwise, or if the user typed a different text.
-        """
+        """Return what the user typed between the request and `now`, or None if this stream cannot answer."""
         if not now.prefix.startswith(self.snapshot.prefix):
             return None
         typed = now.prefix[len(self.snapshot.prefix) :]

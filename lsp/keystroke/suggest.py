@@ -29,8 +29,7 @@ CACHE_ENTRIES = 256
 MAX_TOKENS = 96  # of one suggestion: about ten lines of code
 
 Step = Literal["request_sent", "cache_hit", "own_stream", "shared_stream"]
-"""A request to the server, or the source of an answer: the cache, the stream started for this very text, or
-the stream of an earlier request."""
+"""A request to the server, or an answer's source. A shared stream was started by an earlier request."""
 
 logger = logging.getLogger("acepilot.lsp")
 
@@ -186,10 +185,7 @@ class Suggester:
     async def _follow(
         self, stream: SharedStream, snapshot: Snapshot, editor_request: EditorRequest, deadline_s: float
     ) -> Suggestion | Nothing:
-        """Return the stream's answer, or the reason why it has none.
-
-        Raises DivergedError as soon as the stream cannot answer `snapshot` any more.
-        """
+        """Return the stream's answer. Raises DivergedError once it cannot answer `snapshot` any more."""
         try:
             answer = await follow(stream, snapshot, editor_request, deadline_s)
         except (TimeoutError, ServerError) as error:

@@ -3,10 +3,7 @@
 from lsp.text.documents import Snapshot
 
 MAX_CHARS_RIGHT = 8
-"""Characters right of the cursor up to which an automatic request is made, white space at the end aside.
-
-In the middle of a line a suggestion rarely fits and always disturbs. The number is llama.vim's.
-"""
+"""With more characters right of the cursor, a suggestion rarely fits. The number is llama.vim's."""
 
 
 def refusal(snapshot: Snapshot, *, invoked: bool) -> str | None:
