@@ -83,5 +83,5 @@ def test_a_tiny_model_walks_the_whole_path_and_again_for_nothing(tmp_path: Path)
     began = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "story/state").iterdir()}
     again = replay(tmp_path, "--model", "tiny")
     assert again.returncode == 0, again.stdout
-    assert "16 of 16 steps are done already, and skipped" in again.stdout
+    assert "16 of 16 steps are done already and are skipped" in again.stdout
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "story/state").iterdir()} == began
