@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -74,15 +74,9 @@ class CountedEngine:
 
     def load(self) -> "EngineLoad":
         load = self._engine.load()
-        self._counts.set(
-            {
-                "prompt_tokens": load.counts.prompt_tokens,
-                "reused_tokens": load.counts.reused_tokens,
-                "computed_tokens": load.counts.computed_tokens,
-                "drafted_tokens": load.counts.drafted_tokens,
-                "drafts_right": load.counts.accepted_tokens,
-            }
-        )
+        counts = asdict(load.counts)
+        counts["drafts_right"] = counts.pop("accepted_tokens")
+        self._counts.set(counts)
         return load
 
 

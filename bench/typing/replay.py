@@ -64,6 +64,7 @@ async def _measure(
         for assistant in assistants:
             await _warm(contestant, assistant)
         await asyncio.sleep(SETTLE_S)
+        # Our server writes its engine's counts when it answers `/metrics`, so the counts are read after it.
         metrics, inside = server.metrics(), _inside(contestant)
         cpu_s, began = sum(map(cpu_seconds, processes)), asyncio.get_running_loop().time()
         sessions = [Session() for _ in work]
@@ -74,8 +75,8 @@ async def _measure(
         wall_s = asyncio.get_running_loop().time() - began
         await asyncio.sleep(SETTLE_S)
         cpu_s = sum(map(cpu_seconds, processes)) - cpu_s
-        inside = _inside(contestant) - inside
         after = server.metrics()
+        inside = _inside(contestant) - inside
     if contestant.counts:
         for name, (counter, outcomes) in OWN_COUNTERS.items():
             inside[name] += growth(metrics, after, (counter,), outcomes)
