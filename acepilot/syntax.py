@@ -7,7 +7,7 @@ code, binary data and lone surrogates too. Offsets are in characters, not bytes.
 import re
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from acepilot.languages import LANGUAGES, Language, parser_for
 
@@ -26,7 +26,6 @@ _parsing = Lock()
 _BLOCK = re.compile(
     r"block|body|group|compound_statement|_list|method|function|do_statement|if|while|for|case|ERROR"
 )
-_STRING = re.compile(r"string|template|char|heredoc|attribute_value|regex")
 
 
 @dataclass(frozen=True)
@@ -68,27 +67,6 @@ def parses(code: str, language: Language) -> bool:
     """Return True if `code` has no syntax error; False also if the language has no grammar."""
     root = parse(code, language)
     return root is not None and not root.has_error
-
-
-def node_at(code: str, offset: int, language: Language) -> "Node | None":
-    """Return the smallest node that holds the characters on both sides of `offset`."""
-    root = parse(code, language)
-    at = len(_encode(code[:offset]))
-    return root.descendant_for_byte_range(max(at - 1, 0), at) if root else None
-
-
-def place_of(prefix: str, suffix: str, language: Language) -> Literal["code", "string", "comment"]:
-    """Return what the cursor is in."""
-    before, after = window(prefix, suffix)
-    node = node_at(before + after, len(before), language)
-    at = len(_encode(before))
-    while node is not None:
-        if "comment" in node.type and node.start_byte < at:
-            return "comment"
-        if _STRING.search(node.type) and node.is_named and node.start_byte < at < node.end_byte:
-            return "string"
-        node = node.parent
-    return "code"
 
 
 def enclosing_blocks(prefix: str, suffix: str, language: Language, text: str = "") -> tuple[Block, ...]:

@@ -10,9 +10,7 @@ from acepilot.syntax import (
     embedded_at,
     enclosing_blocks,
     longest_valid_prefix,
-    node_at,
     parses,
-    place_of,
     window,
 )
 
@@ -23,31 +21,6 @@ def test_parses() -> None:
     assert parses("const a = 1", TS)
     assert not parses("const a = (", TS)
     assert not parses("anything", LANGUAGES["plaintext"])
-
-
-def test_node_at_counts_characters() -> None:
-    node = node_at("x = 'é漢😀' + name", 15, PYTHON)
-    assert node is not None
-    assert (node.type, node.text) == ("identifier", b"name")
-
-
-@pytest.mark.parametrize(
-    ("prefix", "suffix", "language", "place"),
-    [
-        ("const a = 'b", "c'\n", TS, "string"),
-        ("const a = ", "'c'\n", TS, "code"),
-        ("const a = 'c'", "\n", TS, "code"),
-        ("// say ", "hello\n", TS, "comment"),
-        ("// say hello", "\nconst a = 1\n", TS, "comment"),
-        ("const a = 1 ", "// b\n", TS, "code"),
-        ("/* a ", " */\n", TS, "comment"),
-        ('def f():\n    """Say ', '"""\n', PYTHON, "string"),
-        ("# note", "\n", PYTHON, "comment"),
-        ("x = 1\n", "\ny = 2\n", PYTHON, "code"),
-    ],
-)
-def test_place_of(prefix: str, suffix: str, language: object, place: str) -> None:
-    assert place_of(prefix, suffix, language) == place  # type: ignore[arg-type]
 
 
 def test_enclosing_blocks_are_innermost_first() -> None:
@@ -136,7 +109,7 @@ def test_the_window_bounds_what_is_parsed() -> None:
     assert WINDOW_CHARS - len(line) <= len(before) <= WINDOW_CHARS
     assert before.startswith("const")
     assert len(after) == WINDOW_CHARS
-    assert place_of(line * 400_000, line * 400_000, TS) == "code"
+    assert longest_valid_prefix(line * 400_000, line, line * 400_000, TS) == len(line)
 
 
 @settings(max_examples=100)
@@ -151,10 +124,9 @@ def test_any_text_has_an_answer(prefix: str, suffix: str, text: str, language: o
     for block in enclosing_blocks(prefix, suffix, language, text):  # type: ignore[arg-type]
         assert 0 <= block.start <= block.closer <= block.end <= len(code)
     assert 0 <= longest_valid_prefix(prefix, text, suffix, language) <= len(text)  # type: ignore[arg-type]
-    assert place_of(prefix, suffix, language) in ("code", "string", "comment")  # type: ignore[arg-type]
 
 
 def test_lone_surrogates_and_binary_junk() -> None:
     junk = "\ud800\x00\udfff" + "".join(map(chr, range(1, 256)))
-    assert place_of(junk, junk, TS) in ("code", "string", "comment")
+    enclosing_blocks(junk, junk, TS)
     assert longest_valid_prefix(junk, junk, junk, TS) <= len(junk)
