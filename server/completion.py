@@ -32,24 +32,17 @@ Emit = Callable[[Piece | Choice], Awaitable[None]]
 
 
 class ActiveCompletion:
-    """One accepted request. `id` opens its trail at `/v1/explain/{id}`. `choices` are the finished ones."""
+    """One accepted request. `choices` are the finished ones."""
 
     def __init__(self, request: CompletionRequest, plan: RequestPlan, timeout_s: float) -> None:
         self.request = request
         self.plan = plan
+        self.trail = plan.trail
         self.created = int(time.time())
         self.completion_tokens = 0
         self.choices: list[Choice] = []
         self._timeout_s = timeout_s
         self._began = time.perf_counter()
-
-    @property
-    def trail(self) -> Trail:
-        return self.plan.trail
-
-    @property
-    def id(self) -> str:
-        return self.trail.id
 
     @property
     def text(self) -> str:

@@ -5,7 +5,6 @@ the ends by counting: a text can be cut at a token's end without gaining a token
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 from acepilot.prompt import CountTokens
 from acepilot.protocol import LogProbs
@@ -18,7 +17,7 @@ WINDOW_CHARS = 160
 async def log_probs(engine: Engine, prompt: str, text: str) -> LogProbs:
     """Return those of `text` after `prompt`. Raises EngineFailed, also when the engine cannot score."""
     values = await engine.score(prompt, text) if text else []
-    pieces = [piece async for piece in _pieces(text, engine.count_tokens)]
+    pieces = await _pieces(text, engine.count_tokens)
     if sum(count for _, count in pieces) != len(
         values
     ):  # the cuts are wrong: return the whole text, with its sum
@@ -33,15 +32,15 @@ async def log_probs(engine: Engine, prompt: str, text: str) -> LogProbs:
     return answer
 
 
-async def _pieces(text: str, count_tokens: CountTokens) -> AsyncGenerator[tuple[str, int]]:
-    """Yield each token's text and a token count: 1, or more when several tokens share a character."""
-    start = 0
-    while start < len(text):
-        window = text[start : start + WINDOW_CHARS]
-        end, count = _first_end(window, count_tokens)
-        yield window[:end], count
-        start += end
+async def _pieces(text: str, count_tokens: CountTokens) -> list[tuple[str, int]]:
+    """Return each token's text and a token count: 1, or more when several tokens share a character."""
+    pieces: list[tuple[str, int]] = []
+    while text:
+        end, count = _first_end(text[:WINDOW_CHARS], count_tokens)
+        pieces.append((text[:end], count))
+        text = text[end:]
         await asyncio.sleep(0)  # a long text takes a while, and other requests wait for this event loop
+    return pieces
 
 
 def _first_end(window: str, count_tokens: CountTokens) -> tuple[int, int]:

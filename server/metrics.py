@@ -17,60 +17,53 @@ SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 
 
 class Metrics:
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         self.first_token = Histogram(
             "acepilot_time_to_first_token_seconds",
             "Seconds from a request's arrival to its first token",
             buckets=SECONDS_BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
         self.total = Histogram(
             "acepilot_completion_seconds",
             "Seconds from a request's arrival to its end",
             buckets=SECONDS_BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
         self.queue = Histogram(
             "acepilot_queue_seconds",
             "Seconds that a sequence waited for a place in the engine",
             buckets=SECONDS_BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
         self.generated_tokens = Counter(
-            "acepilot_generated_tokens", "Tokens that the engine generated", registry=self.registry
+            "acepilot_generated_tokens", "Tokens that the engine generated", registry=registry
         )
         self.wasted_tokens = Counter(
-            "acepilot_wasted_tokens", "Tokens generated for cancelled requests", registry=self.registry
+            "acepilot_wasted_tokens", "Tokens generated for cancelled requests", registry=registry
         )
         self.scored_tokens = Counter(
-            "acepilot_scored_tokens",
-            "Tokens of suffixes that the engine scored",
-            registry=self.registry,
+            "acepilot_scored_tokens", "Tokens of suffixes that the engine scored", registry=registry
         )
         self.cache_hits = Counter(
-            "acepilot_cache_hits",
-            "Completions answered without the engine",
-            ["source"],
-            registry=self.registry,
+            "acepilot_cache_hits", "Completions answered without the engine", ["source"], registry=registry
         )
         self.completions = Counter(
             "acepilot_completions",
             "Completions by outcome: offered, nothing, cancelled, failed, refused",
             ["outcome"],
-            registry=self.registry,
+            registry=registry,
         )
         self.active = Gauge(
-            "acepilot_active_requests", "Sequences that hold a place in the engine", registry=self.registry
+            "acepilot_active_requests", "Sequences that hold a place in the engine", registry=registry
         )
         self.waiting = Gauge(
-            "acepilot_waiting_requests",
-            "Sequences that wait for a place in the engine",
-            registry=self.registry,
+            "acepilot_waiting_requests", "Sequences that wait for a place in the engine", registry=registry
         )
         self.kv_used = Gauge(
-            "acepilot_kv_cache_used_ratio", "Used part of the KV cache, 0 to 1", registry=self.registry
+            "acepilot_kv_cache_used_ratio", "Used part of the KV cache, 0 to 1", registry=registry
         )
-        self.events = EventMetrics(self.registry)
+        self.events = EventMetrics(registry)
 
 
 class EventMetrics:

@@ -17,7 +17,7 @@ from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, Choice, CompletionRequest
 from server.admission import Admission
 from server.completion import ActiveCompletion, Emit, Piece, offered
-from server.engine.base import Engine, EngineInfo, GenerationRequest
+from server.engine.base import Engine, GenerationRequest
 from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.options import ServiceOptions
@@ -51,10 +51,6 @@ class CompletionService:
         self._options = options
         self._windows = Windows()
         self._cache = CompletionCache(options.cache_entries)
-
-    @property
-    def info(self) -> EngineInfo:
-        return self.engine.info
 
     @contextlib.contextmanager
     def accept(self, request: CompletionRequest) -> Generator[ActiveCompletion]:

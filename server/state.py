@@ -89,7 +89,7 @@ class ServerState:
 
     def ready(self) -> Ready:
         if self._service is not None:
-            info = self._service.info
+            info = self._service.engine.info
             return Ready(status="ready", model=info.model, engine=info.engine)
         status = "failed" if self._failure else "loading"
         return Ready(status=status, model=self.settings.model, detail=self._failure or self._waits_for)

@@ -136,7 +136,7 @@ class EventStore:
         with engine.begin() as connection:
             before = _stored_chars(connection, {values["completion_id"] for values in rows})
             for values in rows:
-                key = _key(values)
+                key = values["completion_id"], values["choice"], values["kind"], values["after_s"]
                 grows = values["kind"] in ACCEPTED_KINDS
                 if key not in before:
                     if key not in fresh or (grows and values["chars"] > fresh[key]["chars"]):
@@ -176,10 +176,6 @@ class EventStore:
         if count:
             self._metrics.lost.inc(count)
             _log.error("events_lost", count=count, why="the server stopped before they could be written")
-
-
-def _key(values: _Row) -> _Key:
-    return values["completion_id"], values["choice"], values["kind"], values["after_s"]
 
 
 def _stored_chars(connection: sa.Connection, completion_ids: set[str]) -> dict[_Key, int]:

@@ -83,7 +83,7 @@ class EventStream(StreamingResponse):
                 async with asyncio.timeout(timeout_s):
                     await _unless_client_leaves(receive, self._stream(completion, send))
             except TimeoutError:
-                _log.warning("stream_not_read", id=completion.id)
+                _log.warning("stream_not_read", id=completion.trail.id)
             except ClientDisconnect:
                 if not self._has_begun:
                     raise
@@ -105,7 +105,7 @@ class EventStream(StreamingResponse):
         except AcepilotError as error:
             if not self._has_begun:  # the error can have its own status line
                 raise
-            _log.warning("stream_failed", id=completion.id, code=error.code)
+            _log.warning("stream_failed", id=completion.trail.id, code=error.code)
             await self._send_event(error_response(error), send, more=False)
 
     async def _begin(self, completion: ActiveCompletion, send: Send) -> None:
@@ -146,7 +146,7 @@ def _response(
     acepilot: AcepilotInfo | None = None,
 ) -> CompletionResponse:
     return CompletionResponse(
-        id=completion.id,
+        id=completion.trail.id,
         created=completion.created,
         model=completion.trail.model,
         choices=choices or [],

@@ -103,7 +103,7 @@ class InfillFields(BaseModel):
 
 @router.post("/infill", response_model=InfillResponse | InfillFields, responses=STREAMED)
 async def infill(body: InfillRequest, request: Request, state: State) -> Response:
-    answer = await whole(_our_request(body, state.service.info.context_tokens), request, state)
+    answer = await whole(_our_request(body, state.service.engine.info.context_tokens), request, state)
     given = _their_response(answer, state.trails.get(answer.id)).model_dump()
     if body.response_fields:
         given = {"id": given["id"], **_picked(given, body.response_fields)}

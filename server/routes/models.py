@@ -13,7 +13,7 @@ STARTED = int(time.time())
 
 @router.get("/models")
 async def models(state: State) -> ModelList:
-    info = state.service.info
+    info = state.service.engine.info
     card = ModelCard(
         id=info.model,
         created=STARTED,

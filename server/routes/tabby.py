@@ -104,7 +104,7 @@ async def complete(body: TabbyRequest, request: Request, state: ServerState) -> 
 @router.post("/v1/health")
 async def tabby_health(state: State) -> TabbyHealth:
     """Answers 503 while the model loads; the agent shows that, and tries again."""
-    info = state.service.info
+    info = state.service.engine.info
     return TabbyHealth(
         model=info.model,
         device=info.engine,
