@@ -26,6 +26,7 @@ import numpy as np
 from rich.table import Table
 
 from acepilot.cli import program, text_console
+from acepilot.models.resolve import resolve
 from acepilot.progress import count_progress
 from bench.figures import describe, leave, setting
 from bench.peers.peers import HERE, Contestant, serving
@@ -151,6 +152,7 @@ def main() -> int:
     parser.add_argument("--holes-per-language", type=int, default=40)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every hole's figures to FILE")
     options = parser.parse_args()
+    resolve(options.model)  # a wrong name is reported before files are fetched
     signal.signal(signal.SIGTERM, leave)
     console = text_console()
     console.width = max(console.width, TABLE_WIDTH)

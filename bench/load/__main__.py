@@ -81,7 +81,8 @@ def main() -> int:
     about, measured, failed = setting(), list[Measured](), False
     console.print(describe(about))
     folder = Path(tempfile.mkdtemp(prefix="acepilot-bench-"))
-    machine, needs = measure_machine(), model_needs(gguf_of(options.model))
+    needs = model_needs(gguf_of(options.model))
+    machine = measure_machine()
     most = max(QUICK_CLIENTS if options.quick else CLIENTS)
     for one in contestants.contestants(options, folder, streams=most):
         console.print(f"{one.name}: server's log in {folder} ...")

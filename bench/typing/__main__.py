@@ -67,10 +67,11 @@ def main() -> int:
     about, replays, failed = setting(), list[Replay](), False
     console.print(describe(about))
     folder = Path(tempfile.mkdtemp(prefix="acepilot-replay-"))
+    chosen = list(contestants.contestants(options, folder, streams=options.developers, levers=options.levers))
     files = source_files()
     developers = range(options.developers)
     work = [developer_traces(files, number, options.keystrokes, options.seed) for number in developers]
-    for one in contestants.contestants(options, folder, streams=options.developers, levers=options.levers):
+    for one in chosen:
         console.print(f"{one.name}: server's log in {folder} ...")
         try:
             replays.append(replay(one, options.model, work, folder))

@@ -1,4 +1,4 @@
-"""Every program, given what it must refuse, prints a sentence as text and ends with the documented code."""
+"""Every program that is given wrong input prints one sentence and ends with the documented code."""
 
 import importlib
 import os
@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,9 +18,9 @@ TABLE = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
 ODD = "weird[/x][bold]:smile:dir"
 
 BAD_SETTINGS = f"{ODD}/home/acepilot.toml is not valid TOML"
-"""All of them read ACEPILOT_HOME/acepilot.toml."""
+"""The message of every program that reads ACEPILOT_HOME/acepilot.toml."""
 
-# Command line, the code of the error in the tree, what must be printed.
+# Program -> arguments, the exit code that the error has in the code, text that must be printed.
 ROWS: dict[str, tuple[list[str], int, str]] = {
     "server": (["--model", "starter"], 2, BAD_SETTINGS),
     "server stats": ([], 2, BAD_SETTINGS),
@@ -31,7 +30,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "finetune.export": ([ODD], 1, f"{ODD} is not a run with a checkpoint"),
     "bench_sandbox": (["--problems", f"{ODD}/none.jsonl"], 2, f"{ODD}/none.jsonl"),
     "bench_server": (["--model", ODD], 2, f"{ODD} holds no GGUF file"),
-    "bench_suffix": (["--model", ODD], 1, f"its output is in {{folder}}/{ODD}/"),
+    "bench_suffix": (["--model", f"{ODD}/none"], 1, f"There is no model `{ODD}/none`"),
     "build_corpus": ([ODD, "--out", "corpus"], 2, f"{ODD} has no sources.jsonl"),
     "damage_model": ([f"{ODD}/none"], 1, f"There is no model `{ODD}/none`"),
     "export_model": ([f"{ODD}/none", "--to", "gguf", "--out", "out"], 1, f"There is no model `{ODD}/none`"),
@@ -43,7 +42,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "profile_openvino": (["--model", f"{ODD}/none"], 1, f"There is no model `{ODD}/none`"),
     "promote_model": (["add", f"{ODD}/none"], 1, f"{ODD}/none"),
     "replay_story": (["--folder", f"{ODD}/file"], 1, f"{ODD}/file'"),
-    "replay_typing": (["--model", ODD, "--developers", "0"], 2, f"{ODD} holds no GGUF file"),
+    "replay_typing": (["--model", ODD], 2, f"{ODD} holds no GGUF file"),
     "run": ([], 2, BAD_SETTINGS),
     "sample_replay": (
         ["--out", f"{ODD}/x", "--languages", "python", "--count", "1", "--url", "http://127.0.0.1:9"],
@@ -57,7 +56,7 @@ ROWS: dict[str, tuple[list[str], int, str]] = {
     "try_versions": ([ODD], 2, f"invalid choice: '{ODD}'"),
 }  # fmt: skip
 
-DOOR = re.compile(r"^from (\S+) import main$", re.MULTILINE)
+MAIN_IMPORT = re.compile(r"^from (\S+) import main$", re.MULTILINE)
 
 MODULES = {
     "server": "server.__main__",
@@ -65,18 +64,18 @@ MODULES = {
     "eval_humaneval": "eval_humaneval.cli",
     "finetune.export": "finetune.export",
 }
-APART = {
-    # They change how this process logs, imports or ends.
+IN_A_PROCESS = {
+    # These programs change how the test's own process logs, imports or ends.
     "lsp": ["-m", "lsp"],
     "finetune/train.py": [str(ROOT / "finetune/train.py")],
     "replay_story": [str(ROOT / "scripts/replay_story.py")],
 }
-NOT_HERE = {"bench_gpu", "bench_torch", "bench_train"}
-"""Nothing that a user names can be wrong in them."""
+WITHOUT_INPUT = {"bench_gpu", "bench_torch", "bench_train"}
+"""Scripts that take no name, path or address that could be wrong."""
 
 
-def documented(program: str, code: int) -> int:
-    """What docs/reference/exit-codes.md says instead of an error's own `code`."""
+def documented_code(program: str, code: int) -> int:
+    """Return the exit code that docs/reference/exit-codes.md gives for the program, or else `code`."""
     for named, one_code in re.findall(r"^\| (`.*?`) \| (\d+) \|", TABLE, re.MULTILINE):
         if f"`python -m {program.partition(' ')[0]}`" in named:
             return int(one_code)
@@ -85,43 +84,19 @@ def documented(program: str, code: int) -> int:
     return code
 
 
-def behind(script: str) -> str:
-    """The module whose `main` the script calls."""
-    found = DOOR.search((ROOT / "scripts" / f"{script}.py").read_text(encoding="utf-8"))
+def module_of(script: str) -> str:
+    """Return the module whose `main` the script calls."""
+    found = MAIN_IMPORT.search((ROOT / "scripts" / f"{script}.py").read_text(encoding="utf-8"))
     assert found, script
     return found[1]
 
 
-def _nothing(*_: object) -> list[Any]:
-    return []
-
-
-def _itself(given: Path) -> Path:
-    return given
-
-
-def prepared(program: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program's module, without the slow or downloading steps before the refusal."""
-    module: Any = importlib.import_module(MODULES.get(program) or behind(program))
-    if program == "bench_server":
-        monkeypatch.setattr(module, "measure_machine", _nothing)
-    elif program == "bench_suffix":
-        monkeypatch.setattr(module, "holes", _nothing)
-    elif program == "fuzz":
-        monkeypatch.setattr(module, "make_tiny_model", _itself)
-    elif program == "replay_typing":
-        monkeypatch.setattr(module, "source_files", _nothing)
-    elif program == "fetch_model":
-        monkeypatch.setenv("ACEPILOT_HOME", str(folder / ODD / "home" / "acepilot.toml"))
-    elif program == "bench_sandbox":
-        (folder / ODD / "home" / "acepilot.toml").unlink()
-    return module
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory. Settings are broken, temporary files have an odd path. Signals and variables are
-    put back."""
+    """Yield the working directory. Settings are broken, and temporary files have an odd path.
+
+    Signals and variables are restored.
+    """
     home = tmp_path / ODD / "home"
     home.mkdir(parents=True)
     (home / "acepilot.toml").write_text("[server")
@@ -133,24 +108,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ODD))
     before = signal.getsignal(signal.SIGTERM)
-    with mock.patch.dict(os.environ):  # programs set variables for those that they start
+    with mock.patch.dict(os.environ):  # programs set variables for the programs that they start
         yield tmp_path
     signal.signal(signal.SIGTERM, before)
 
 
-def test_no_script_is_forgotten() -> None:
+def test_every_script_is_in_the_table() -> None:
     scripts = {path.stem for path in (ROOT / "scripts").glob("[!_]*.py")}
-    assert scripts - NOT_HERE == {name for name in ROWS if name in scripts}
+    assert scripts - WITHOUT_INPUT == {name for name in ROWS if name in scripts}
 
 
 @pytest.mark.parametrize("program", ROWS)
-def test_a_program_refuses_in_a_sentence(
+def test_a_program_explains_wrong_input_in_a_sentence(
     program: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words, code, said = ROWS[program]
-    if program in APART:
+    arguments, code, message = ROWS[program]
+    if program in IN_A_PROCESS:
         done = subprocess.run(
-            [sys.executable, *APART[program], *words],
+            [sys.executable, *IN_A_PROCESS[program], *arguments],
             capture_output=True,
             text=True,
             timeout=110,
@@ -158,14 +133,18 @@ def test_a_program_refuses_in_a_sentence(
         )
         returned, printed = done.returncode, done.stderr
     else:
-        module = prepared(program, folder, monkeypatch)
-        monkeypatch.setattr(sys, "argv", [program, *program.split()[1:], *words])
+        if program == "fetch_model":  # ACEPILOT_HOME is a file
+            monkeypatch.setenv("ACEPILOT_HOME", str(folder / ODD / "home" / "acepilot.toml"))
+        elif program == "bench_sandbox":  # reads the settings first: they must be right
+            (folder / ODD / "home" / "acepilot.toml").unlink()
+        module = importlib.import_module(MODULES.get(program) or module_of(program))
+        monkeypatch.setattr(sys, "argv", [program, *program.split()[1:], *arguments])
         try:
             returned = module.main()
         except SystemExit as error:  # argparse
             returned = error.code
         printed = capfd.readouterr().err
-    assert said.format(folder=folder) in printed
+    assert message.format(folder=folder) in printed
     assert re.search(r"(^|: )error: ", printed, re.MULTILINE)
     assert "Traceback" not in printed
-    assert returned == documented(program, code)
+    assert returned == documented_code(program, code)
