@@ -1,4 +1,4 @@
-"""Runs one measurement: `python -m bench NAME [flags]`; each has --help. Run it on an idle machine."""
+"""Run one measurement: `python -m bench NAME [flags]`; each has --help. Run it on an idle machine."""
 
 import argparse
 import sys
@@ -12,20 +12,20 @@ MEASUREMENTS = {
     "torch": ("bench.torch", "the torch engine against transformers' generate"),
     "gpu": ("bench.gpu", "the torch engine on a CUDA card, in CodeGen's sizes"),
     "train": ("bench.train", "training against transformers' Trainer"),
-    "sandbox": ("bench.sandbox", "judged programs against the same programs bare"),
+    "sandbox": ("bench.sandbox", "the CPU time of programs in the sandbox, against the same outside"),
     "suffix": ("bench.suffix", "holes filled with and without suffix-aware completion"),
-    "capacity": ("bench.capacity", "how many cards a number of developers needs"),
-    "plot": ("bench.plot", "pictures of figures that were kept as JSON"),
+    "capacity": ("bench.capacity", "the number of cards that a number of developers needs"),
+    "plot": ("bench.plot", "pictures of the figures in JSON files"),
     "profile": ("bench.profile_openvino", "where the time of one token goes in the openvino engine"),
-    "fuzz": ("bench.hardening.fuzz", "what no client should send, to both servers"),
-    "soak": ("bench.hardening.soak", "twenty developers for ten minutes, and a server that is killed"),
+    "fuzz": ("bench.hardening.fuzz", "malformed messages to the server and the language server"),
+    "soak": ("bench.hardening.soak", "twenty developers for ten minutes, while the server is killed once"),
 }
 """Name -> module whose `main` measures, and what it measures."""
 
 
 @program()
 def main() -> int:
-    """Exit codes are the measurement's own."""
+    """Return the exit code of the measurement."""
     names = "\n".join(f"  {name:10} {what}" for name, (_, what) in MEASUREMENTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",

@@ -226,7 +226,7 @@ def _row(label: str, developers: int, model_name: str, given: Assumptions) -> st
 
 @program()
 def main() -> int:
-    """Exit code 1 when no number of cards answers in time, 2 when the command line is wrong."""
+    """Return 1 when no number of cards answers in time, 2 when the command line is wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -239,7 +239,7 @@ def main() -> int:
         parser.add_argument(flag, type=field.type, default=field.default, metavar="N", help="%(default)s")  # pyright: ignore[reportArgumentType]
     asked = vars(parser.parse_args())
     if asked["developers"] is not None and asked["developers"] < 1:
-        parser.error("--developers counts from 1")
+        parser.error("--developers must be at least 1")
     if asked["developers"] is None:
         print("\n".join(tables()))
         return 0

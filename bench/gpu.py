@@ -8,7 +8,7 @@ over its weights. Prints the time to the first token, the tokens per second of 1
 memory, and the share of the card's memory bandwidth that one stream's tokens use.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import argparse

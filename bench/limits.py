@@ -1,4 +1,4 @@
-"""Measure what this machine can do at best and what a model needs: the lower bound of every measured time.
+"""Measure this machine's limits and compute what a model needs: together, the lower bound of a measured time.
 
 A generated token reads every weight once, so the memory bandwidth divided by the weights' bytes bounds the
 tokens per second of one stream. A prompt multiplies every weight with every token, so its operations divided
@@ -6,7 +6,7 @@ by the rate of a large matrix product bound the time to its first token. Both ar
 the figures that are compared with them.
 """
 
-# torch is typed in part
+# torch is only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportPrivateImportUsage=false
 # pyright: reportPrivateUsage=false
 
@@ -19,6 +19,7 @@ import torch
 from gguf import GGUFReader
 
 READ_BYTES = 1 << 30
+"""Bytes to read: more than any cache of the processor holds."""
 MATRIX = (1024, 4096, 4096)
 """Rows, inner dimension and columns: the size of a prompt's products in models of 0.5 to 3 billion."""
 ROUNDS = 5
@@ -90,7 +91,7 @@ def model_needs(gguf: Path) -> ModelNeeds:
 
 
 def _best_s(work: Callable[[], object]) -> float:
-    """Return the shortest of some rounds after one to warm up: a limit is undisturbed."""
+    """Return the shortest of ROUNDS times after a first round that is not counted."""
     work()
     times: list[float] = []
     for _ in range(ROUNDS):

@@ -1,6 +1,6 @@
 """Draw the figures of benchmarks as pictures for docs/benchmarks.md, from their JSON."""
 
-# matplotlib is typed in part
+# matplotlib is only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ counts the time of each node since the model was compiled; the prompt's share is
 the time to read the weights at the bandwidth measured in the same run. Run it on an idle machine.
 """
 
-# openvino is typed in part: what it gives is known by the tests
+# openvino is only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 import argparse
@@ -28,7 +28,8 @@ from server.engine.openvino.runner import OpenVinoRunner
 from server.engine.scheduler.step import RowSlice
 
 STEPS = 80
-CHUNK_TOKENS = 256
+PROMPT_STEP_TOKENS = 256
+"""Prompt tokens in a step: as many as in the engine."""
 
 
 class CountingRunner(OpenVinoRunner):
@@ -43,10 +44,10 @@ class CountingRunner(OpenVinoRunner):
             total[node.node_type, node.exec_type] += node.real_time.total_seconds() * 1000 * self.steps
         return total
 
-    def timed_ms(self, chunk: RowSlice) -> float:
+    def timed_ms(self, row_slice: RowSlice) -> float:
         self.steps += 1
         began = time.perf_counter()
-        self.step([chunk])
+        self.step([row_slice])
         return (time.perf_counter() - began) * 1000
 
 
@@ -68,8 +69,10 @@ def main() -> int:
         properties={"PERF_COUNT": "YES"},
     )
     tokens = random.Random(0).choices(range(1000, 50_000), k=options.kept_tokens + STEPS)
-    for start in range(0, options.kept_tokens, CHUNK_TOKENS):
-        runner.timed_ms(RowSlice(0, start, tokens[start : min(start + CHUNK_TOKENS, options.kept_tokens)], 1))
+    for start in range(0, options.kept_tokens, PROMPT_STEP_TOKENS):
+        runner.timed_ms(
+            RowSlice(0, start, tokens[start : min(start + PROMPT_STEP_TOKENS, options.kept_tokens)], 1)
+        )
     before = runner.total_ms()
     steps = [
         runner.timed_ms(RowSlice(0, at, tokens[at : at + 1], 1))

@@ -50,12 +50,12 @@ def measure(programs: list[Program], toolchain: Toolchain, rounds: int, level: S
     before = cpu_of_children()
     # One worker, since bare programs run one at a time: two would compete for caches.
     with Sandbox(level, workers=1) as sandbox, tempfile.TemporaryDirectory() as folder:
-        for turn in range(rounds):
+        for round_number in range(rounds):
             judge = Judge(sandbox)
             for number, program in enumerate(programs):
-                bare[number][turn] = run_bare(program, toolchain, folder)
+                bare[number][round_number] = run_bare(program, toolchain, folder)
                 judgement = judge.judge(program, toolchain)
-                judged[number][turn] = judgement.cpu_s
+                judged[number][round_number] = judgement.cpu_s
                 if judgement.outcome != "passed":
                     failed.add(number)
     worker_s = (cpu_of_children() - before - sum(map(sum, bare + judged))) / rounds

@@ -5,11 +5,11 @@
     python -m bench torch --threads 1 --cpu-time        on a machine that others use
 
 Prints each pair, its ratio, and the machine's limit: a token reads every weight once, and a prompt multiplies
-every weight with every token. On a busy machine only the CPU time of one thread means anything. Each side
-runs in a process of its own, as in use. `python -m bench gpu` measures a card.
+every weight with every token. On a busy machine only the CPU time of one thread can be compared. Each side
+runs in a process of its own. `python -m bench gpu` measures a card.
 """
 
-# torch and transformers are typed in part: what they give is known by the tests
+# torch and transformers are only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import argparse
@@ -120,7 +120,7 @@ def time_transformers(model: Any, prompt: list[int], tokens: int, clock: Callabl
 
 
 def limits(numbers: WeightFormat, shape: str, prompt_tokens: int) -> str:
-    """Return the lower bounds by memory and arithmetic on all cores, measured now."""
+    """Return the lower bounds of both times on all cores, from the bandwidth and the rate measured now."""
     machine = measure_machine()
     with torch.device("meta"):
         model = CodeGenForCausalLM(codegen_config(shape))
@@ -136,7 +136,7 @@ def limits(numbers: WeightFormat, shape: str, prompt_tokens: int) -> str:
 
 
 class Side:
-    """One side in a process of its own. `prepare` returns the function to time; it is warm by then."""
+    """One side in a process of its own, which `prepare` sets up. Its slow first run is not counted."""
 
     def __init__(self, prepare: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
         spawn = multiprocessing.get_context("spawn")

@@ -8,7 +8,7 @@ at the same length. The Trainer pads each batch to its longest document. A usefu
 counts. The rounds alternate, so that a busy machine slows both, and the best of each counts.
 """
 
-# torch and transformers are typed in part: what they give is seen in the figures
+# torch and transformers are only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import argparse
@@ -182,11 +182,11 @@ def main() -> int:
         )
         padded: list[tuple[float, float]] = []
         packed: list[tuple[float, float]] = []
-        for turn in range(given.rounds):
+        for number in range(1, given.rounds + 1):
             padded.append(padded_speed(folder, texts, given.steps))
             packed.append(packed_speed(folder, texts, given.sequence_tokens, given.steps))
             console.print(
-                f"round {turn + 1}: Trainer {padded[-1][0]:,.0f}, packed {packed[-1][0]:,.0f} tokens/s"
+                f"round {number}: Trainer {padded[-1][0]:,.0f}, packed {packed[-1][0]:,.0f} tokens/s"
             )
     theirs, ours = max(padded), max(packed)
     console.print(

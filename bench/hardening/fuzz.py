@@ -51,14 +51,14 @@ def main() -> int:
              "--max-examples", str(options.examples), "--seed", str(options.seed)],
             check=False,
         )  # fmt: skip
-        spoken = fuzz_language_server(running.url, options.messages, options.seed)
+        outcome = fuzz_language_server(running.url, options.messages, options.seed)
     console.print(
-        f"language server: {spoken.inputs:,} messages, {spoken.answers:,} answers, "
-        f"{len(spoken.failures)} failures",
-        *spoken.failures,
+        f"language server: {outcome.inputs:,} messages, {outcome.answers:,} answers, "
+        f"{len(outcome.failures)} failures",
+        *outcome.failures,
         sep="\n",
     )
-    return int(bool(http.returncode or spoken.failures))
+    return int(bool(http.returncode or outcome.failures))
 
 
 if __name__ == "__main__":

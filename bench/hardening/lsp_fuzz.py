@@ -16,6 +16,7 @@ from bench.hardening.lsp_messages import BROKEN_FRAMES, TEXTS, Fuzzer, frame
 
 MESSAGES_A_PROCESS = 200
 PATIENCE_S = 20.0
+"""Seconds for an answer, and for a process to end."""
 SECRET = next(text for text in TEXTS if text.startswith("def")).splitlines()[0]
 """A piece of the fuzzer's documents that must never appear on standard error."""
 
@@ -44,7 +45,7 @@ def fuzz_language_server(server_url: str, messages: int, seed: int) -> Outcome:
 def _one_process(server_url: str, seed: int, outcome: Outcome) -> None:
     fuzzer = Fuzzer(seed)
     with _language_server(server_url) as server:
-        if seed % 4:  # the others get not even `initialize`
+        if seed % 4:  # one process in four never gets `initialize`
             server.send(_request(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
         for _ in range(MESSAGES_A_PROCESS):
             if not server.write(frame(fuzzer.body())):
@@ -59,8 +60,8 @@ def _one_process(server_url: str, seed: int, outcome: Outcome) -> None:
         if not answered:
             state = "has ended" if server.process.poll() is not None else "does not answer"
             outcome.failures.append(f"seed {seed}: after {MESSAGES_A_PROCESS} messages it {state}.")
-        if SECRET in server.said():
-            outcome.failures.append(f"seed {seed}: text of a document came out on standard error.")
+        if SECRET in server.standard_error():
+            outcome.failures.append(f"seed {seed}: text of a document was printed to standard error.")
 
 
 def _broken_frame(server_url: str, broken: bytes, outcome: Outcome) -> None:
@@ -75,7 +76,7 @@ def _broken_frame(server_url: str, broken: bytes, outcome: Outcome) -> None:
         try:
             server.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            outcome.failures.append(f"after {broken[:40]!r} and the end of its input it does not end.")
+            outcome.failures.append(f"after {broken[:40]!r} and the end of its input it keeps running.")
 
 
 def _request(number: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class _Server:
             return False
         return True
 
-    def said(self) -> str:
+    def standard_error(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 

@@ -12,15 +12,17 @@ from types import TracebackType
 from bench.peers.processes import answers, running
 
 START_S = 120.0
-ASKS_AGAIN_S = 12.0
-"""Seconds between two looks of a language server for a server that was away."""
+"""Seconds for the server to start."""
+RECONNECT_S = 12.0
+"""Longest time in seconds between two attempts of a language server to reach a server that was down."""
 
 
 class RestartingServer:
     """A server that can be killed and started again. Raises PeerFailed.
 
-    `session` is the running server's session id. `away_s` is the time without a server since `killed_at`. Its
-    output goes to `log`; after the restart, to the same name with `.2` appended.
+    `session` is the running server's session id. `killed_at` is the time of the kill, and `down_s` the
+    seconds from then until the server was back. Its output goes to `log`, and after the restart to the same
+    name with `.2` appended.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
@@ -29,41 +31,41 @@ class RestartingServer:
         self._log = log
         self.url = url
         self.session = 0
-        self.away_s = 0.0
+        self.down_s = 0.0
         self.killed_at = math.inf
         self._back_at: float | None = None
-        self._life = ExitStack()
+        self._processes = ExitStack()
 
     @property
-    def is_away(self) -> bool:
-        """Return whether clients may still not know that the server is back."""
+    def is_down(self) -> bool:
+        """Return True while the server is down, and while clients may not have noticed that it is back."""
         if self.killed_at == math.inf:
             return False
-        return self._back_at is None or time.monotonic() < self._back_at + ASKS_AGAIN_S
+        return self._back_at is None or time.monotonic() < self._back_at + RECONNECT_S
 
     def __enter__(self) -> "RestartingServer":
         self._start(self._log)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._life.close()
+        self._processes.close()
 
-    def die_and_rise(self) -> None:
+    def kill_and_restart(self) -> None:
         """Kill the server only: its engine's process must end by itself, as after any crash."""
         self.killed_at = time.monotonic()
         os.kill(self.session, signal.SIGKILL)
         time.sleep(3)
-        self._life.close()
+        self._processes.close()
         self._start(self._log.with_name(f"{self._log.name}.2"))
         self._back_at = time.monotonic()
-        self.away_s = self._back_at - self.killed_at
+        self.down_s = self._back_at - self.killed_at
 
     def _start(self, log: Path) -> None:
-        life = running(
+        process = running(
             self._command,
             log=log,
             ready=lambda: answers(f"{self.url}/ready"),
             environment=self._environment,
             patience_s=START_S,
         )
-        self.session = self._life.enter_context(life)
+        self.session = self._processes.enter_context(process)

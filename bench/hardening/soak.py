@@ -1,14 +1,14 @@
-"""Let twenty developers type for ten minutes, and kill the server in the middle: `make soak`.
+"""Let twenty developers type for ten minutes, and kill the server halfway: `make soak`.
 
     python -m bench soak
     python -m bench soak --developers 4 --minutes 2
 
 Each developer has a language server process of his own and types real files at human speed, as in `python -m
 bench typing`. All share one server with the starter. Halfway the server is killed with SIGKILL and started
-again on its port. Prints requests, faults, errors by kind, memory at the beginning and the end of both
-halves, and the accepted completions that the events' database lacks. Exit code 1 for errors other than 429
-and those of the outage, for memory that grows, and for lost acceptances other than those of the server's last
-second.
+again on its port. The table has the requests, the faults, the errors by kind, the memory at the beginning and
+the end of both halves, and the accepted completions that are missing in the events' database. The exit code
+is 1 if there were errors other than 429 and those of the outage, if memory grew, or if acceptances were lost
+other than those of the server's last second.
 """
 
 import argparse
@@ -37,27 +37,32 @@ from bench.typing.language_server import LanguageServer
 from bench.typing.traces import developer_traces
 
 KEYSTROKES = 210
+"""Keystrokes of a developer in three files, before the next round begins at other places."""
 GROWTH_ALLOWED = 1.1
+"""Memory grew if the last tenth of its measurements is more than this many times the first tenth."""
 SPARE_BYTES = 30_000_000
-"""Bytes of growth that do not count: allocators keep memory that they once had."""
+"""Bytes of growth that are ignored: allocators do not return all memory to the system."""
 SETTLE_S = 30.0
-"""Seconds after the restart before memory is compared, since caches fill once."""
-LAST_WORDS_S = 1.5
+"""Seconds after the restart before memory is measured: until then the caches fill."""
+UNSENT_S = 1.5
 """Seconds of acceptances that a killed server may lose: the store writes once a second, and a language server
-gathers for 0.2 s.
-"""
+sends its events every 0.2 s."""
 EXPECTED = frozenset({"busy", "slow"})
-"""States that are no error: an overloaded server refuses with 429, or the time budget ends."""
+"""States that are not errors: an overloaded server refuses with 429, or the time budget ends."""
 OUTAGE = frozenset({"off", "loading", "error"})
+"""States that are not errors while the server is down."""
 
 
 @dataclass
-class Seen:
-    """The counts of all developers. `troubles` are counted by state, outside and inside the outage."""
+class SoakCounts:
+    """The counts of all developers.
 
-    asked: int = 0
-    taken: dict[str, float] = field(default_factory=dict[str, float])
-    """Completion id -> time at which it was first accepted, in whole or in part."""
+    `accepted` maps a completion's id to the time of its first acceptance, in whole or in part. Failures are
+    counted by the language server's state: those of EXPECTED, those of the outage, and all others.
+    """
+
+    requests: int = 0
+    accepted: dict[str, float] = field(default_factory=dict[str, float])
     expected: Counter[str] = field(default_factory=Counter[str])
     outage: Counter[str] = field(default_factory=Counter[str])
     errors: Counter[str] = field(default_factory=Counter[str])
@@ -72,54 +77,56 @@ class Memory:
 
 
 class WatchedServer(LanguageServer):
-    """A language server that records its failures by time, and the completions that were accepted."""
+    """A language server that counts its failures, and records which completions were accepted."""
 
-    def __init__(self, command: Sequence[str], log: Path, seen: Seen, restarting: RestartingServer) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, counts: SoakCounts, restarting: RestartingServer
+    ) -> None:
         super().__init__(command, log)
-        self._seen = seen
-        self._phoenix = restarting
+        self._counts = counts
+        self._server = restarting
 
     def insert(self, text: str) -> None:
-        if len(text.strip()) >= SHORTEST_TAKEN:  # one key never types as much
-            self._seen.taken.setdefault(self.offered_id, time.monotonic())
+        if len(text.strip()) >= SHORTEST_TAKEN:  # one key never types that much
+            self._counts.accepted.setdefault(self.offered_id, time.monotonic())
         super().insert(text)
 
     async def ask(self) -> str:
-        self._seen.asked += 1
+        self._counts.requests += 1
         try:
             return await super().ask()
         except NoAnswer as error:
             state = str(error)
             if state in EXPECTED:
-                self._seen.expected[state] += 1
-            elif self._phoenix.is_away and state in OUTAGE:
-                self._seen.outage[state] += 1
+                self._counts.expected[state] += 1
+            elif self._server.is_down and state in OUTAGE:
+                self._counts.outage[state] += 1
             else:
-                self._seen.errors[state] += 1
+                self._counts.errors[state] += 1
             raise
 
 
 async def soak(
     restarting: RestartingServer, developers: int, minutes: float, logs: Path
-) -> tuple[Seen, Memory, Memory]:
+) -> tuple[SoakCounts, Memory, Memory]:
     """Return the counts, the memory before the kill, and the memory since the restart has settled."""
-    seen = Seen()
+    counts = SoakCounts()
     files = source_files()
     end = time.monotonic() + minutes * 60
     async with AsyncExitStack() as stack:
         command = [sys.executable, "-m", "lsp", "--server-url", restarting.url]
-        servers = [WatchedServer(command, logs / "lsp.log", seen, restarting) for _ in range(developers)]
+        servers = [WatchedServer(command, logs / "lsp.log", counts, restarting) for _ in range(developers)]
         for server in servers:
             await stack.enter_async_context(server)
         typing = [
             asyncio.create_task(_type(server, files, number, end)) for number, server in enumerate(servers)
         ]
         first = await _watch(restarting, servers, end - minutes * 30)
-        await asyncio.to_thread(restarting.die_and_rise)
+        await asyncio.to_thread(restarting.kill_and_restart)
         await asyncio.sleep(SETTLE_S)
         second = await _watch(restarting, servers, end)
         await asyncio.gather(*typing)
-    return seen, first, second
+    return counts, first, second
 
 
 async def _watch(restarting: RestartingServer, servers: list[WatchedServer], until: float) -> Memory:
@@ -185,26 +192,26 @@ def main() -> int:
     with RestartingServer(
         command, environment, f"http://127.0.0.1:{port}", logs / "server.log"
     ) as restarting:
-        seen, first, second = asyncio.run(soak(restarting, options.developers, options.minutes, logs))
+        counts, first, second = asyncio.run(soak(restarting, options.developers, options.minutes, logs))
         time.sleep(2)  # the store writes once a second
     stored = stored_acceptances(database)
-    lost = [at for completion_id, at in seen.taken.items() if completion_id not in stored]
-    late = sum(restarting.killed_at - LAST_WORDS_S <= at <= restarting.killed_at for at in lost)
+    lost = [at for completion_id, at in counts.accepted.items() if completion_id not in stored]
+    late = sum(restarting.killed_at - UNSENT_S <= at <= restarting.killed_at for at in lost)
     table = Table("", "", show_header=False)
     table.add_row("developers, minutes", f"{options.developers}, {options.minutes:g}")
-    table.add_row("requests of the editors", f"{seen.asked:,}")
-    table.add_row("faults injected", f"kill -9 of the server once; it was away for {restarting.away_s:.1f} s")
-    table.add_row("told to wait (429), or out of time", _told(seen.expected))
-    table.add_row("without the server", _told(seen.outage))
-    table.add_row("errors beyond these", _told(seen.errors))
+    table.add_row("requests from editors", f"{counts.requests:,}")
+    table.add_row("faults injected", f"kill -9 of the server once; it was down for {restarting.down_s:.1f} s")
+    table.add_row("refused with 429, or out of time", _listed(counts.expected))
+    table.add_row("while the server was down", _listed(counts.outage))
+    table.add_row("other errors", _listed(counts.errors))
     table.add_row("memory of the server, until the kill", _from_to(first.server))
     table.add_row("after it", _from_to(second.server))
     table.add_row("of the language servers, until the kill", _from_to(first.language_servers))
     table.add_row("after it", _from_to(second.language_servers))
-    table.add_row("completions accepted, in whole or in part", f"{len(seen.taken):,}")
+    table.add_row("completions accepted, in whole or in part", f"{len(counts.accepted):,}")
     table.add_row("of these not stored", f"{len(lost):,}, of the second before the kill: {late:,}")
     console.print(table, f"logs: {logs}")
-    failed = bool(seen.errors) or grew(second.server) or grew(second.language_servers) or len(lost) > late
+    failed = bool(counts.errors) or grew(second.server) or grew(second.language_servers) or len(lost) > late
     return int(failed)
 
 
@@ -212,8 +219,8 @@ def _from_to(sizes: Sequence[int]) -> str:
     return f"{sizes[0] / 1e6:,.0f} MB, then {sizes[-1] / 1e6:,.0f} MB"
 
 
-def _told(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none"
+def _listed(states: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in states.most_common()) or "none"
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ async def measure(contestant: Contestant, url: str, model: str, *, quick: bool) 
 
 @program()
 def main() -> int:
-    """Exit code 1 when a contestant could not be measured."""
+    """Return 1 when a contestant could not be measured."""
     options = parse()
     signal.signal(signal.SIGTERM, leave)
     console = text_console()

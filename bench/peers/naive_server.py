@@ -6,7 +6,7 @@ It uses bf16, one thread for the model, no streaming, and no cache between reque
 waiting request whose client has gone. A running request is finished, since `generate` cannot be stopped.
 """
 
-# torch and transformers are typed in part
+# torch and transformers are only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import argparse
@@ -66,11 +66,11 @@ class Completer:
 
 def create_app(completer: Completer) -> FastAPI:
     app = FastAPI()
-    turn = asyncio.Lock()
+    one_at_a_time = asyncio.Lock()
 
     @app.post("/v1/completions")
     async def completions(body: Body, request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        async with turn:
+        async with one_at_a_time:
             if await request.is_disconnected():
                 return {}
             return await asyncio.to_thread(completer.complete, body)

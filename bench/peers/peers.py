@@ -32,11 +32,11 @@ CONTEXT_TOKENS = 2048
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server to measure. It has computed the counters `computed` less the counters `reused`, in tokens.
+    """A server to measure. The tokens it has computed are its counters `computed` less its counters `reused`.
 
-    This process's variables win over `environment`. `extra` goes into each request. `streams`: the server can
-    stream. Only ours has `counts`, the folder to which its processes write their counts, and `without`, the
-    levers that are off.
+    This process's variables take precedence over `environment`. `extra` goes into each request. `streams`:
+    the server can stream. Only our server has `counts`, the folder to which its processes write their counts,
+    and `without`, the levers that are off.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Running:
     session: int
 
     def metrics(self) -> list[Sample]:
-        """Return the text of its `/metrics`."""
+        """Return the samples of its `/metrics`."""
         families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=30).text)
         return [sample for family in families for sample in family.samples]
 
@@ -77,9 +77,8 @@ def serving(contestant: Contestant, logs: Path) -> Generator[Running]:
             answer = httpx.get(f"{url}{contestant.ready_path}", timeout=5)
         except httpx.TransportError:
             return False
-        if (
-            contestant.counts and answer.json()["status"] == "failed"
-        ):  # our server reports it and keeps running
+        # A server of ours whose model cannot be loaded reports that, and keeps running.
+        if contestant.counts and answer.json()["status"] == "failed":
             raise PeerFailed(f"{contestant.name}: {answer.json()['detail']}")
         return answer.status_code == 200
 

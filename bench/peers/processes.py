@@ -19,7 +19,8 @@ import psutil
 
 from acepilot.errors import AcepilotError
 
-GRACE_S = 10.0  # for a group to end after SIGTERM, and again after SIGKILL
+GRACE_S = 10.0
+"""Seconds for a process group to end after SIGTERM, and again after SIGKILL."""
 
 
 class PeerFailed(AcepilotError):
@@ -50,11 +51,12 @@ def running(
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
     patience_s: float = 900.0,  # vLLM compiles at its first start
+    grace_s: float = GRACE_S,
 ) -> Generator[int]:
     """Start `command`, wait until it is `ready`, and yield its session id. Raises PeerFailed.
 
-    Its output goes to `log`, which the error names. This process's variables win over `environment`. At the
-    end the whole process group ends.
+    Its output goes to `log`, which the error names. This process's variables take precedence over
+    `environment`. On leaving the context, the whole process group is ended.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -64,7 +66,7 @@ def running(
             stdin=subprocess.DEVNULL,
             env={**(environment or {}), **os.environ},
             start_new_session=True,
-            close_fds=False,  # it inherits locks that are inheritable, and holds them while it runs
+            close_fds=False,  # the program inherits inheritable locks, and holds them while it runs
         )
     try:
         deadline = time.monotonic() + patience_s
@@ -75,15 +77,15 @@ def running(
             time.sleep(0.2)
         yield process.pid
     finally:
-        end_group(process)
+        end_group(process, grace_s)
 
 
-def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End the process and its group: by SIGTERM, then by SIGKILL."""
-    for kind, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+def end_group(process: "subprocess.Popen[bytes]", grace_s: float = GRACE_S) -> None:
+    """End the process and its group: by SIGTERM, and after `grace_s` by SIGKILL."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, kind)
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + grace_s
         while time.monotonic() < deadline:
             if not _members(process.pid):
                 process.wait()

@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
 
 @program()
 def main() -> int:
-    """Exit code 1 when a contestant could not be measured."""
+    """Return 1 when a contestant could not be measured."""
     options = parse()
     signal.signal(signal.SIGTERM, leave)
     console = text_console()

@@ -19,8 +19,9 @@ from acepilot.errors import AcepilotError
 from bench.typing.traces import PAUSE_MS, Trace
 
 PATIENCE_S = 20.0
+"""Seconds after which a developer gives up waiting for an answer in a pause."""
 READING_S = 0.25
-"""Seconds that a developer reads ghost text before the Tab key."""
+"""Seconds that a developer reads ghost text before he presses Tab."""
 SHORTEST_TAKEN = 4
 """The fewest characters that a developer accepts of an unfinished line; whole words only."""
 
@@ -57,9 +58,9 @@ class NoAnswer(AcepilotError):
 
 @dataclass(frozen=True)
 class Pause:
-    """One pause. `waited_s` is the time to the answer, at most PATIENCE_S.
+    """One pause. `waited_s` is the time to the answer.
 
-    `answered`: the answer came within PATIENCE_S. `shown`: it had ghost text.
+    `answered`: the answer came before the developer gave up. `shown`: it had ghost text.
     """
 
     place: str
@@ -86,11 +87,12 @@ class Session:
 
 
 class Developer:
-    """Type traces into one assistant."""
+    """Type traces into one assistant, and wait up to `patience_s` for its answers in pauses."""
 
-    def __init__(self, assistant: Assistant, session: Session) -> None:
+    def __init__(self, assistant: Assistant, session: Session, patience_s: float = PATIENCE_S) -> None:
         self._assistant = assistant
         self._session = session
+        self._patience_s = patience_s
         self._pressed_at = 0.0
         self._ghost = ""
         self._question: asyncio.Task[str] | None = None
@@ -145,11 +147,11 @@ class Developer:
         """Return the seconds from the last key to the answer, and whether there was one."""
         if self._ghost or self._question is None:
             return 0.0, True
-        left_s = self._pressed_at + PATIENCE_S - time.perf_counter()
+        left_s = self._pressed_at + self._patience_s - time.perf_counter()
         await asyncio.wait([self._question], timeout=max(left_s, 0))
-        waited_s = min(time.perf_counter() - self._pressed_at, PATIENCE_S)
+        waited_s = min(time.perf_counter() - self._pressed_at, self._patience_s)
         if not self._question.done() or isinstance(self._question.exception(), NoAnswer):
-            return PATIENCE_S, False
+            return self._patience_s, False
         self._look()
         return waited_s, True
 

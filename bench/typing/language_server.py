@@ -16,7 +16,8 @@ from pygls.lsp.client import LanguageClient
 from bench.typing.editor import NoAnswer
 
 WELL = ("ready", "")
-"""States of `acepilot/status` in which an empty answer means that there is nothing to add."""
+"""States of `acepilot/status` in which an empty answer means that there is nothing to add; "" comes before
+the first status."""
 
 
 class _PlainFrames:

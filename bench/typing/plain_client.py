@@ -1,4 +1,4 @@
-"""The plain client of a peer, written as completion plugins are, and fairly.
+"""A client for the peers, as plain as most completion plugins.
 
 After each key it waits `DEBOUNCE_S`, renders fill-in-the-middle over the same window of the file as our
 server (the same token budget and clipping, so that the peer's prefix cache works as well as it can), and asks
@@ -18,6 +18,7 @@ from acepilot.prompt import compose
 from bench.typing.editor import PATIENCE_S, NoAnswer
 
 DEBOUNCE_S = 0.1
+"""Seconds without a key before a request is sent."""
 BUDGET_TOKENS = 1536
 """Tokens of a prompt: the default of our server's `--prompt-budget-tokens`."""
 MAX_TOKENS = 64

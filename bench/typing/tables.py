@@ -22,22 +22,22 @@ SHARES = ("in_time", "shown", "answered")
 LEVER_FIGURES = ("p50_ms", "p95_ms", "in_time", "tokens_per_keystroke", "cpu_s_per_1000_keys")
 INSIDE = {
     "lsp_cache": "answered by the language server's cache",
-    "live_stream": "by a stream that was under way",
-    "fresh": "by a request of their own",
-    "posted": "sent to the server",
+    "live_stream": "by the stream of an earlier request",
+    "fresh": "by a stream of their own",
+    "posted": "requests sent to the server",
     "server_cache": "answered by the server's cache",
     "refused": "refused or failed",
     "prompt_tokens": "prompt tokens",
-    "reused_tokens": "of these kept from before",
+    "reused_tokens": "of these in the KV cache already",
     "computed_tokens": "tokens computed, drafts included",
     "generated_tokens": "tokens generated",
     "drafted_tokens": "tokens drafted",
-    "drafts_right": "of these right",
+    "drafts_right": "of these correct",
 }
 
 
 def replay_table(replays: Sequence[Replay]) -> Table:
-    """Return all contestants. In brackets: the first one's figure divided by the other's."""
+    """Return a column for each contestant. In brackets: the first one's figure divided by this one's."""
     first = replay_figures(replays[0])
     table = Table("", *(f"{one.name}\n{one.version}\n{one.quantisation}" for one in replays))
     for name, what in FIGURES.items():
@@ -51,7 +51,7 @@ def replay_table(replays: Sequence[Replay]) -> Table:
 
 
 def lever_table(replays: Sequence[Replay]) -> Table:
-    """Return the figures without each lever, divided by the first row's, which has all levers."""
+    """Return a row for each lever that is off. In brackets: its figure divided by that with all levers."""
     first = replay_figures(replays[0])
     table = Table("without", *(FIGURES[name] for name in LEVER_FIGURES), "pauses")
     for number, replay in enumerate(replays):
@@ -65,7 +65,7 @@ def lever_table(replays: Sequence[Replay]) -> Table:
 
 
 def inside_table(replays: Sequence[Replay]) -> Table:
-    """Return who answered our own requests, and what the engine computed."""
+    """Return what answered the requests to our own servers, and what their engines computed."""
     ours = [replay for replay in replays if replay.inside]
     table = Table("", *(replay.name for replay in ours))
     table.add_row("asked by the editor", *(str(replay.asked) for replay in ours))

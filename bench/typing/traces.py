@@ -18,16 +18,20 @@ PAUSE_MS = 500
 """A gap of at least this length is a pause and not typing rhythm."""
 
 WITHIN_WORD_MS, NEXT_WORD_MS, MARK_MS = 148.0, 230.0, 230.0
-"""Mean gaps in ms, chosen so that all code has a mean of 180 ms: about 65 words a minute, an average
-professional.
-"""
+"""Mean gaps in ms, chosen so that the mean over all code is 180 ms, or about 65 words a minute: an average
+professional."""
 SPREAD = 0.35
+"""Standard deviation of the logarithm of a gap."""
 LINE_PAUSE_SHARE = 0.8
 ENTER_PAUSE_SHARE = 0.15
 THOUGHT_SHARE = 0.12
+"""Shares of the keys that come after a pause: the first key of a line, Enter, and the first key of a word or
+mark elsewhere in a line."""
 PAUSE_RANGE_MS = (600.0, 2000.0)
 SLIP_SHARE = 0.03
+"""Share of the letters that are first typed wrong."""
 NOTICE_MS, FIX_MS = 330.0, 200.0
+"""Gaps in ms before a wrong letter is deleted, and before the right one is typed."""
 PLACES = (0.25, 0.75)
 """The share of a file's lines between which typing begins."""
 
@@ -67,9 +71,7 @@ class Trace:
         return "".join(stroke.text for stroke in self.strokes)
 
     def keys_at(self, offset: int) -> Iterator[Key]:
-        """Yield the presses of the stroke that reaches beyond `offset`, without the text that is there
-        already.
-        """
+        """Yield the keys of the stroke that ends after `offset`, without the text before `offset`."""
         ends = list(accumulate(len(stroke.text) for stroke in self.strokes))
         index = next(number for number, end in enumerate(ends) if end > offset)
         stroke = self.strokes[index]
