@@ -1,4 +1,4 @@
-"""A program under measurement ends with all that it has started, and its cost is seen."""
+"""Programs under measurement: they end with all their children, and their cost is measured."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ time.sleep(600)
 
 
 def alive(pid: int) -> bool:
-    """And not a zombie that its new parent has yet to reap."""
+    """Return whether the process runs. A zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -28,7 +28,7 @@ def alive(pid: int) -> bool:
 
 def start_family_and_leave(log: Path, children: list[int]) -> None:
     command = [sys.executable, "-c", FAMILY]
-    with running(command, log=log, ready=lambda: "ready" in log.read_text()) as session:
+    with running(command, log=log, ready=lambda: "ready" in log.read_text(), grace_s=0.5) as session:
         children.append(int(log.read_text().split()[0]))
         time.sleep(0.3)
         assert 0 < cpu_seconds(session) < 60
@@ -37,10 +37,7 @@ def start_family_and_leave(log: Path, children: list[int]) -> None:
         raise KeyboardInterrupt
 
 
-def test_children_end_too_even_those_that_do_not_want_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bench.peers.processes.GRACE_S", 0.5)
+def test_children_that_ignore_sigterm_are_killed(tmp_path: Path) -> None:
     children: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         start_family_and_leave(tmp_path / "log", children)
@@ -55,12 +52,12 @@ def start(code: str, log: Path) -> None:
         raise AssertionError("it is never ready")
 
 
-def test_a_program_that_does_not_start_is_named_with_its_output(tmp_path: Path) -> None:
+def test_the_error_of_a_program_that_does_not_start_names_its_log(tmp_path: Path) -> None:
     with pytest.raises(PeerFailed, match=r"(ended at once|too long).*peer\.log"):
         start("raise SystemExit('no')", tmp_path / "peer.log")
 
 
-def test_a_program_that_hangs_is_given_up_and_ended(tmp_path: Path) -> None:
+def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with pytest.raises(PeerFailed, match="too long"):
         start("import os, time; print(os.getpid(), flush=True); time.sleep(600)", log)

@@ -1,4 +1,4 @@
-"""A trace types just what the file says, with human timing, and the same one twice."""
+"""A trace types the file's text with human timing, and depends on its seed alone."""
 
 import statistics
 from dataclasses import replace
@@ -17,7 +17,7 @@ def trace() -> Trace:
 
 
 def type_out(trace: Trace) -> str:
-    """What stands on the screen after all keys."""
+    """Return the text on the screen after all keys."""
     screen, offset = "", 0
     while offset < len(trace.typed):
         for key in trace.keys_at(offset):
@@ -48,19 +48,19 @@ def test_gaps_are_human() -> None:
     assert 0.015 < sum(bool(stroke.slip) for stroke in strokes) / len(strokes) < 0.045
 
 
-def test_a_slip_is_typed_and_taken_back(trace: Trace) -> None:
+def test_a_slip_is_typed_and_deleted(trace: Trace) -> None:
     slipped = replace(trace.strokes[0], text="n", slip="m")
     keys = list(replace(trace, strokes=(slipped,)).keys_at(0))
     assert [key.text for key in keys] == ["m", "", "n"]
 
 
-def test_an_enter_brings_the_indentation_and_may_be_cut_by_what_was_taken(trace: Trace) -> None:
+def test_enter_types_the_indentation_that_is_not_there_yet(trace: Trace) -> None:
     offset = trace.typed.index("\n    ")
     assert [key.text for key in trace.keys_at(offset)][-1].strip(" ") == "\n"
     assert [key.text for key in trace.keys_at(offset + 3)][-1].strip() == ""
 
 
-def test_each_developer_types_elsewhere() -> None:
+def test_each_developer_types_at_another_place() -> None:
     files = [replace(FILE, name=f"{number}.py") for number in range(6)]
     work = [developer_traces(files, developer, 90, seed=1) for developer in range(4)]
     assert [len(traces) for traces in work] == [3, 3, 3, 3]

@@ -1,4 +1,4 @@
-"""The whole replay, on the smallest model: servers are started, typed at, and ended."""
+"""The whole replay, with the smallest model: servers are started, developers type, and servers are ended."""
 
 import json
 import os
@@ -10,11 +10,11 @@ import pytest
 
 from tests.needs import need_model
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
 
 @pytest.mark.slow
-def test_a_replay_counts_what_happened_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_a_replay_counts_tokens_and_leaves_no_process_running(tmp_path: Path) -> None:
     need_model("starter-tiny")
     kept = tmp_path / "replay.json"
     options = ["--model", "starter-tiny", "--keystrokes", "9", "--without", "lsp-cache", "--json", str(kept)]
