@@ -14,10 +14,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from acepilot.errors import AcepilotError
-from acepilot.models.manifest import MANIFEST_FILE
+from acepilot.models.manifest import MANIFEST_FILE, FilePart, StoredFile
 
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
@@ -44,16 +44,7 @@ class CorpusUnusable(AcepilotError):
     status = 422
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class CorpusFile(_Part):
-    sha256: str
-    size_bytes: int
-
-
-class RepositoryEntry(_Part):
+class RepositoryEntry(FilePart):
     """One source. `content_sha256` covers path and bytes of each file, filtered out or not.
 
     `split` is None if it is the only source: then its files are divided between the splits.
@@ -67,21 +58,21 @@ class RepositoryEntry(_Part):
     content_sha256: str
 
 
-class FilterCount(_Part):
+class FilterCount(FilePart):
     """Documents that one filter saw and kept, by language; `reasons` counts the documents that it dropped."""
 
     name: str
     seen: dict[str, int]
     kept: dict[str, int]
-    reasons: dict[str, int] = {}
+    reasons: dict[str, int] = Field(default={})
 
 
-class Amount(_Part):
+class Amount(FilePart):
     documents: int = 0
     characters: int = 0
 
 
-class PackedSplit(_Part):
+class PackedSplit(FilePart):
     """Counts of one split's sequences. `loss_tokens` are the tokens with a label."""
 
     sequences: int = 0
@@ -94,7 +85,7 @@ class PackedSplit(_Part):
     too_long: int = 0
 
 
-class Sentinels(_Part):
+class Sentinels(FilePart):
     """The tokens of fill-in-the-middle. If `added`, they use embedding rows that the model had not used."""
 
     format: str
@@ -104,7 +95,7 @@ class Sentinels(_Part):
     added: bool
 
 
-class Packing(_Part):
+class Packing(FilePart):
     sequence_tokens: int
     tokenizer_sha256: str
     end_of_document: tuple[str, int]
@@ -113,14 +104,14 @@ class Packing(_Part):
     splits: dict[Split, PackedSplit]
 
 
-class Contaminated(_Part):
+class Contaminated(FilePart):
     """A document that was dropped because it overlaps an evaluation problem."""
 
     document: str
     problem: str
 
 
-class CorpusManifest(_Part):
+class CorpusManifest(FilePart):
     hash: str = Field(description="Hash of inputs, options and outputs together; it identifies the corpus.")
     inputs_hash: str
     options_hash: str
@@ -135,7 +126,7 @@ class CorpusManifest(_Part):
     kinds: dict[Split, dict[str, Amount]] = Field(description="Code, replay and instructions.")
     blocks: dict[str, int] = Field(description="Blocks of Vue files, by form.")
     packing: Packing | None
-    files: dict[str, CorpusFile] = Field(description="By path inside the corpus.")
+    files: dict[str, StoredFile] = Field(description="By path inside the corpus.")
     made_with: dict[str, str] = Field(description="Library versions; not part of the hash.")
 
 

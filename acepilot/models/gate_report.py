@@ -4,19 +4,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from acepilot.errors import ConfigError
+from acepilot.models.manifest import FilePart
 
 GATE_FILE = "gate.json"
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INFRASTRUCTURE"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class JudgedModel(_Part):
+class JudgedModel(FilePart):
     """A model as it was when the gate judged it."""
 
     name: str
@@ -26,7 +23,7 @@ class JudgedModel(_Part):
     run: str = Field(description="The folder of its results.")
 
 
-class Comparison(_Part):
+class Comparison(FilePart):
     """Candidate minus base over one language or all languages, in points: one point is one percent."""
 
     problems: int
@@ -52,7 +49,7 @@ class Comparison(_Part):
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
-class GateReport(_Part):
+class GateReport(FilePart):
     """The verdict on a candidate compared with its base, and the figures behind it."""
 
     verdict: Verdict

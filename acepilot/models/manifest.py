@@ -19,17 +19,19 @@ INDEX = ".index.json"
 ModelFormat = Literal["gguf", "openvino", "safetensors"]
 
 
-class ModelFile(BaseModel):
+class FilePart(BaseModel):
+    """A JSON file that Acepilot writes and reads, or a part of one. A field that it lacks is an error."""
+
     model_config = ConfigDict(extra="forbid")
 
+
+class StoredFile(FilePart):
     sha256: str
     size_bytes: int
 
 
-class Tuning(BaseModel):
+class Tuning(FilePart):
     """How a model was tuned from its base: enough to repeat the run, and to judge it at a glance."""
-
-    model_config = ConfigDict(extra="forbid")
 
     method: Literal["full", "lora"]
     base_revision: str | None
@@ -45,14 +47,12 @@ class Tuning(BaseModel):
     git_commit: str | None = Field(description="Commit of the training code; null outside a git checkout.")
 
 
-class Manifest(BaseModel):
+class Manifest(FilePart):
     """What is in a model's folder, and where it comes from."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     format: ModelFormat
-    files: dict[str, ModelFile] = Field(description="The files by their names inside the folder.")
+    files: dict[str, StoredFile] = Field(description="The files by their names inside the folder.")
     base: str = Field(description="The published model that this one is, or was tuned from.")
     source_sha256: str | None = Field(
         default=None, description="Hash of the published file, before rewriting."

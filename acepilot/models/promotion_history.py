@@ -7,26 +7,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from acepilot.errors import ModelBroken
 from acepilot.models.gate_report import Verdict
-from acepilot.models.manifest import write_atomically
+from acepilot.models.manifest import FilePart, write_atomically
 from acepilot.settings import home
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ServedModel(_Part):
+class ServedModel(FilePart):
     """A model as it was when it became `current`."""
 
     name: str
     files: dict[str, str] = Field(description="sha256 by name inside the folder.")
 
 
-class Promotion(_Part):
+class Promotion(FilePart):
     """One change of `current`."""
 
     at: datetime
@@ -44,8 +40,8 @@ class Promotion(_Part):
     overruled: list[str] = Field(default=[], description="The objections that --force overruled.")
 
 
-class History(_Part):
-    promotions: list[Promotion] = []
+class History(FilePart):
+    promotions: list[Promotion] = Field(default=[])
 
     @property
     def current(self) -> ServedModel | None:

@@ -19,7 +19,7 @@ from acepilot.models.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
     Manifest,
-    ModelFile,
+    StoredFile,
     model_files,
     read_manifest,
     verified_hashes,
@@ -177,7 +177,7 @@ def is_whole(name: str) -> bool:
     return all(_has_size(folder / file, meta) for file, meta in read_manifest(folder).files.items())
 
 
-def _has_size(path: Path, meta: ModelFile) -> bool:
+def _has_size(path: Path, meta: StoredFile) -> bool:
     return path.is_file() and path.stat().st_size == meta.size_bytes
 
 

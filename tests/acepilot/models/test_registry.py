@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from acepilot.errors import ConfigError, ModelBroken, ModelNotFound, NotEnoughDisk
-from acepilot.models.manifest import MANIFEST_FILE, Manifest, ModelFile
+from acepilot.models.manifest import MANIFEST_FILE, Manifest, StoredFile
 from acepilot.models.registry import add, is_whole, models_dir, register, registered_names
 from acepilot.models.resolve import resolve
 from tests.acepilot.models.tuned_models import write_model
@@ -22,7 +22,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def manifest(size_bytes: int) -> Manifest:
-    file = ModelFile(sha256="0" * 64, size_bytes=size_bytes)
+    file = StoredFile(sha256="0" * 64, size_bytes=size_bytes)
     return Manifest(
         id="mine",
         format="gguf",

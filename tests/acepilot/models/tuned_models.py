@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from acepilot.models.gate_report import GATE_FILE, Comparison, GateReport, JudgedModel
-from acepilot.models.manifest import CARD_FILE, Manifest, ModelFile, Tuning, file_hashes, write_manifest
+from acepilot.models.manifest import CARD_FILE, Manifest, StoredFile, Tuning, file_hashes, write_manifest
 
 
 def write_model(folder: Path, weights: str, **changes: Any) -> Path:
     """Write a folder as finetune.export does. Models differ by `weights`."""
     folder.mkdir(parents=True)
     contents = {"model.gguf": weights.encode(), "tokenizer/vocab.txt": b"a b c", CARD_FILE: b"# a card"}
-    files: dict[str, ModelFile] = {}
+    files: dict[str, StoredFile] = {}
     for name, content in contents.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-        files[name] = ModelFile(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+        files[name] = StoredFile(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
     fields: dict[str, Any] = {
         "id": folder.name,
         "format": "gguf",
