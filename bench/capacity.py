@@ -237,21 +237,21 @@ def main() -> int:
     for field in fields(Assumptions):
         flag = f"--{field.name.replace('_', '-')}"
         parser.add_argument(flag, type=field.type, default=field.default, metavar="N", help="%(default)s")  # pyright: ignore[reportArgumentType]
-    asked = vars(parser.parse_args())
-    if asked["developers"] is not None and asked["developers"] < 1:
+    flags = vars(parser.parse_args())
+    if flags["developers"] is not None and flags["developers"] < 1:
         parser.error("--developers must be at least 1")
-    if asked["developers"] is None:
+    if flags["developers"] is None:
         print("\n".join(tables()))
         return 0
-    given = Assumptions(**{field.name: asked[field.name] for field in fields(Assumptions)})
-    found = plan(asked["developers"], CARDS[asked["card"]], MODELS[asked["model"]], given)
+    given = Assumptions(**{field.name: flags[field.name] for field in fields(Assumptions)})
+    found = plan(flags["developers"], CARDS[flags["card"]], MODELS[flags["model"]], given)
     if found is None:
         raise AcepilotError(
-            f"Not even 8 {asked['card']} answer within {given.engine_s} s: allow more --engine-s."
+            f"Even 8 {flags['card']} cards need more than {given.engine_s} s a request: raise --engine-s."
         )
-    if asked["json"]:
-        question = {name: asked[name] for name in ("developers", "model", "card")}
-        print(json.dumps({**question, **asdict(found), "assumptions": asdict(given)}, indent=2))
+    if flags["json"]:
+        load = {name: flags[name] for name in ("developers", "model", "card")}
+        print(json.dumps({**load, **asdict(found), "assumptions": asdict(given)}, indent=2))
         return 0
     one = found.replica
     print(

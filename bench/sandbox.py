@@ -82,9 +82,9 @@ def main() -> int:
         found = find_toolchains({name: adapter.toolchain for name, adapter in ADAPTERS.items()}, sandbox)
     table = Table("language", "passed", "bare", "program + bubblewrap", "worker", "judged / bare")
     for language, toolchain in found.ready.items():
-        asked = [one for one in problems if one.language == language and one.canonical and not one.excluded]
-        if asked and not toolchain.compile:
-            programs = [program_of(problem, problem.canonical or "") for problem in asked]
+        chosen = [one for one in problems if one.language == language and one.canonical and not one.excluded]
+        if chosen and not toolchain.compile:
+            programs = [program_of(problem, problem.canonical or "") for problem in chosen]
             table.add_row(language, *measure(programs, toolchain, options.rounds, level))
     console = text_console()
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}")

@@ -159,14 +159,14 @@ def main() -> int:
     about, results = setting(), dict[str, list[Filled]]()
     console.print(describe(about))
     logs = Path(tempfile.mkdtemp(prefix="acepilot-suffix-"))
-    asked = holes(options.holes_per_language)
+    all_holes = holes(options.holes_per_language)
     for one in contestants(options.model):
         filled = results.setdefault(one.name, [])
-        with serving(one, logs) as server, count_progress(one.name, len(asked)) as advance:
-            for hole in asked:
+        with serving(one, logs) as server, count_progress(one.name, len(all_holes)) as advance:
+            for hole in all_holes:
                 filled.append(fill(server.url, hole))
                 advance(len(filled))
-    console.print(table(results), f"{len(asked)} holes")
+    console.print(table(results), f"{len(all_holes)} holes")
     if options.json:
         kept = {name: [dataclasses.asdict(one) for one in filled] for name, filled in results.items()}
         options.json.write_text(

@@ -40,7 +40,7 @@ class Assistant(Protocol):
         ...
 
     async def ask(self) -> str:
-        """Return ghost text for the cursor, or "" for none. Cancelling withdraws the request. Raises
+        """Return ghost text for the cursor, or "" for none. Cancelling it cancels the request. Raises
         NoAnswer.
         """
         ...
@@ -95,7 +95,7 @@ class Developer:
         self._patience_s = patience_s
         self._pressed_at = 0.0
         self._ghost = ""
-        self._question: asyncio.Task[str] | None = None
+        self._request: asyncio.Task[str] | None = None
 
     async def work(self, traces: Sequence[Trace]) -> None:
         for trace in traces:
@@ -105,7 +105,7 @@ class Developer:
             try:
                 await self._type(trace)
             finally:
-                self._withdraw()
+                self._cancel_request()
             await self._assistant.close()
 
     async def _type(self, trace: Trace) -> None:
@@ -145,22 +145,22 @@ class Developer:
 
     async def _pause(self) -> tuple[float, bool]:
         """Return the seconds from the last key to the answer, and whether there was one."""
-        if self._ghost or self._question is None:
+        if self._ghost or self._request is None:
             return 0.0, True
         left_s = self._pressed_at + self._patience_s - time.perf_counter()
-        await asyncio.wait([self._question], timeout=max(left_s, 0))
+        await asyncio.wait([self._request], timeout=max(left_s, 0))
         waited_s = min(time.perf_counter() - self._pressed_at, self._patience_s)
-        if not self._question.done() or isinstance(self._question.exception(), NoAnswer):
+        if not self._request.done() or isinstance(self._request.exception(), NoAnswer):
             return self._patience_s, False
         self._look()
         return waited_s, True
 
     def _look(self) -> None:
         """Show an answer that has arrived, once."""
-        if self._question is None or not self._question.done():
+        if self._request is None or not self._request.done():
             return
-        question, self._question = self._question, None
-        self._ghost = "" if isinstance(question.exception(), NoAnswer) else question.result()
+        request, self._request = self._request, None
+        self._ghost = "" if isinstance(request.exception(), NoAnswer) else request.result()
 
     def _insert(self, text: str) -> None:
         self._look()
@@ -169,18 +169,18 @@ class Developer:
         self._ask()
 
     def _ask(self) -> None:
-        self._withdraw()
+        self._cancel_request()
         self._pressed_at = time.perf_counter()
         self._session.asked += 1
-        self._question = asyncio.create_task(self._assistant.ask())
+        self._request = asyncio.create_task(self._assistant.ask())
 
-    def _withdraw(self) -> None:
-        if self._question is None:
+    def _cancel_request(self) -> None:
+        if self._request is None:
             return
-        if self._question.done():
-            self._question.exception()  # asyncio would report an exception that is never read
-        self._question.cancel()
-        self._question = None
+        if self._request.done():
+            self._request.exception()  # asyncio would report an exception that is never read
+        self._request.cancel()
+        self._request = None
 
 
 def taken_length(ghost: str, remaining: str) -> int:

@@ -68,7 +68,7 @@ def inside_table(replays: Sequence[Replay]) -> Table:
     """Return what answered the requests to our own servers, and what their engines computed."""
     ours = [replay for replay in replays if replay.inside]
     table = Table("", *(replay.name for replay in ours))
-    table.add_row("asked by the editor", *(str(replay.asked) for replay in ours))
+    table.add_row("requests from the editor", *(str(replay.asked) for replay in ours))
     for name, what in INSIDE.items():
         table.add_row(what, *(f"{replay.inside.get(name, 0):,}" for replay in ours))
     return table
