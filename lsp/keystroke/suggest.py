@@ -48,7 +48,6 @@ class Suggester:
         explain: Callable[[str], None],
         cache: CompletionCache | None = None,
         debounce: Debounce | None = None,
-        stream_type: type[SharedStream] = SharedStream,
         on_step: Callable[[Step], None] = lambda _: None,
     ) -> None:
         """`report` gets the server's state after each response, `explain` the reason of each answer."""
@@ -61,7 +60,6 @@ class Suggester:
         self._candidates = Candidates(client)
         self._cache = CompletionCache(CACHE_ENTRIES) if cache is None else cache
         self._debounce = Debounce() if debounce is None else debounce
-        self._stream_type = stream_type
         self._on_step = on_step
         self._model = ""
         self._last_id = ""
@@ -210,7 +208,7 @@ class Suggester:
     def _start(self, snapshot: Snapshot) -> SharedStream:
         self._drop_stream(snapshot.uri)
         self._on_step("request_sent")
-        stream = self._stream_type(self._client, self._request(snapshot), snapshot, self._keep)
+        stream = SharedStream(self._client, self._request(snapshot), snapshot, self._keep)
         self._streams[snapshot.uri] = stream
         return stream
 

@@ -6,21 +6,13 @@ from lsprotocol import types
 from acepilot.completion_cache import CompletionCache
 from lsp.client import CompletionClient
 from lsp.keystroke.debounce import Debounce
-from lsp.keystroke.shared_stream import SharedStream
 from lsp.keystroke.snippets import OpenFileSnippets
 from lsp.keystroke.suggest import Step, Suggester
 from lsp.settings import LspSettings
-from lsp.text.documents import Documents, Snapshot
+from lsp.text.documents import Documents
 from tests.lsp.fake_server import FakeServer
 
 URI = "file:///a.py"
-
-
-class OwnStream(SharedStream):
-    """Answers only the request that it was started for."""
-
-    def typed_since(self, now: Snapshot) -> str | None:
-        return super().typed_since(now) if now.version == self.snapshot.version else None
 
 
 class NoWait(Debounce):
@@ -44,7 +36,6 @@ async def test_a_listener_gets_every_request_and_the_source_of_every_answer(
         explain=lambda _: None,
         cache=CompletionCache(9 if cached else 0),
         debounce=NoWait(),
-        stream_type=OwnStream,
         on_step=steps.append,
     )
     documents.open(types.TextDocumentItem(URI, "python", 1, "x = "))
