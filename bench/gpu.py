@@ -20,9 +20,8 @@ from bench.figures import describe, setting
 from bench.torch import SHAPES, random_codegen, random_runner, time_ours, time_transformers
 from server.engine.base import EngineOptions
 from server.engine.scheduler.step import RowSlice
-from server.engine.torch.engine import CUDA_STEP_TOKENS
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.runner import TorchRunner
+from server.engine.torch.runner import CUDA_LIMITS, TorchRunner
 from server.engine.torch.weights import best_format, this_machine
 
 STREAMS = (1, 4, 16)
@@ -64,8 +63,8 @@ def bench(shape: str, numbers: WeightFormat, prompt_tokens: int, tokens: int, re
     del model
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    time_ours(runner, prompt, tokens, time.perf_counter, CUDA_STEP_TOKENS)  # captures
-    mine = time_ours(runner, prompt, tokens, time.perf_counter, CUDA_STEP_TOKENS)
+    time_ours(runner, prompt, tokens, time.perf_counter, CUDA_LIMITS.tokens)  # captures
+    mine = time_ours(runner, prompt, tokens, time.perf_counter, CUDA_LIMITS.tokens)
     weight_bytes = weights * (1 if numbers.int8 else numbers.dtype.itemsize)
     print(f"ours          {mine}, peak {torch.cuda.max_memory_allocated() / GIB:.1f} GB")
     used = weight_bytes / (mine.token_ms / 1000) / read

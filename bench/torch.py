@@ -31,9 +31,9 @@ from bench.limits import measure_machine
 from server.engine.base import EngineOptions
 from server.engine.scheduler.step import RowSlice
 from server.engine.torch.codegen import ParallelDecoder
-from server.engine.torch.engine import CPU_STEP_TOKENS, before_torch
+from server.engine.torch.engine import before_torch
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.runner import TorchRunner, make_runner
+from server.engine.torch.runner import CPU_LIMITS, TorchRunner, make_runner
 from server.engine.torch.weights import best_format, this_machine
 
 SHAPES = {"350m": (1024, 20, 16, 32), "2.7b": (2560, 32, 32, 64), "6b": (4096, 33, 16, 64)}
@@ -160,7 +160,7 @@ def prepare_ours(options: argparse.Namespace) -> None:
     numbers = best_format(options.dtype, this_machine())
     runner = random_runner(random_codegen(options.shape, numbers), numbers, EngineOptions(max_streams=1))
     clock = clock_of(options)
-    _timed = partial(time_ours, runner, tokens=options.tokens, clock=clock, step_tokens=CPU_STEP_TOKENS)
+    _timed = partial(time_ours, runner, tokens=options.tokens, clock=clock, step_tokens=CPU_LIMITS.tokens)
 
 
 def prepare_transformers(options: argparse.Namespace) -> None:

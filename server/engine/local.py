@@ -8,16 +8,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
-import structlog
-
 from acepilot.errors import EngineFailed
 from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.scheduler.client import WorkerClient
-from server.engine.scheduler.messages import Score, WorkerOptions, WorkerProgram
-
-_log = structlog.get_logger()
+from server.engine.scheduler.messages import Score
+from server.engine.scheduler.worker import WorkerProgram
 
 
 class Encode(Protocol):
@@ -38,7 +35,6 @@ class LocalEngine:
 
     def __init__(
         self,
-        name: str,
         program: WorkerProgram,
         model: ModelFolder,
         options: EngineOptions,
@@ -46,15 +42,15 @@ class LocalEngine:
     ) -> None:
         self._program = program
         self._model = model
-        self._options = WorkerOptions(options, _log.bind().get_effective_level())
+        self._options = options
         self._restarting = asyncio.Lock()
-        self._worker = WorkerClient(program, model, self._options)
+        self._worker = WorkerClient(program, model, options)
         opened = self._worker.opened
         self.encode = encoder(opened.tokenizer)
         context_tokens = model.manifest.context_tokens if model.manifest else opened.row_tokens
         self.info = EngineInfo(
             model=model.name,
-            engine=name,
+            engine=program.name,
             context_tokens=min(context_tokens, opened.row_tokens),
             fim=format_for(opened.special_tokens),
             special_tokens=opened.special_tokens,
@@ -97,7 +93,7 @@ class LocalEngine:
     async def _running_worker(self) -> WorkerClient:
         """Return the worker. If its process has ended, start another one, once for all who wait for it."""
         async with self._restarting:
-            if self._worker.has_ended:
+            if self._worker.end_reason:
                 self._worker = await asyncio.to_thread(
                     WorkerClient, self._program, self._model, self._options
                 )

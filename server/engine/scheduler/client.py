@@ -6,11 +6,16 @@ import multiprocessing
 import threading
 from collections.abc import Generator
 
+import structlog
+
 from acepilot.errors import EngineFailed, ModelBroken
 from acepilot.models.registry import ModelFolder
-from server.engine.base import EngineLoad, GenerationRequest, TokenCounts
+from server.engine.base import EngineLoad, EngineOptions, GenerationRequest, TokenCounts
 from server.engine.inbox import Inbox
 from server.engine.scheduler import messages
+from server.engine.scheduler.worker import WorkerProgram, serve
+
+_log = structlog.get_logger()
 
 STOP_TIMEOUT_S = 5.0
 """Seconds for the worker to end by itself. A step takes less; after that the process is killed."""
@@ -19,17 +24,18 @@ STOP_TIMEOUT_S = 5.0
 class WorkerClient:
     """One worker process and the sequences that run in it. `opened` is its answer to being started.
 
-    Starting blocks until the model is open. Raises ModelBroken.
+    Starting blocks until the model is open. Raises ModelBroken. Once the process ends, `end_reason` says why.
     """
 
-    def __init__(
-        self, program: messages.WorkerProgram, model: ModelFolder, options: messages.WorkerOptions
-    ) -> None:
+    def __init__(self, program: WorkerProgram, model: ModelFolder, options: EngineOptions) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of the server's threads
         ends: tuple[messages.ServerEnd, messages.WorkerEnd] = spawn.Pipe()
         self._pipe, worker_end = ends
         self._process = spawn.Process(
-            target=program.run, args=(worker_end, model, options), name=f"{program.name}-worker", daemon=True
+            target=serve,
+            args=(worker_end, program, model, options, _log.bind().get_effective_level()),
+            name=f"{program.name}-worker",
+            daemon=True,
         )
         self._process.start()
         worker_end.close()
@@ -37,14 +43,10 @@ class WorkerClient:
         self._send_lock = threading.Lock()
         self._inboxes: dict[int, Inbox[messages.Progress]] = {}
         self._numbers = itertools.count(1)
-        self._end_reason = ""
+        self.end_reason = ""
         self._last_step = messages.StepDone([], 0.0, TokenCounts())
         self._reader = threading.Thread(target=self._read, name=f"{program.name}-reader", daemon=True)
         self._reader.start()
-
-    @property
-    def has_ended(self) -> bool:
-        return bool(self._end_reason)
 
     def load(self) -> EngineLoad:
         active = len(self._inboxes)
@@ -72,7 +74,7 @@ class WorkerClient:
 
     def close(self) -> None:
         """End the worker. Running sequences get EngineFailed."""
-        self._end_reason = self._end_reason or "The engine was closed."
+        self.end_reason = self.end_reason or "The engine was closed."
         with contextlib.suppress(OSError):
             self._pipe.send(messages.StopWorker())
         self._process.join(STOP_TIMEOUT_S)
@@ -82,7 +84,7 @@ class WorkerClient:
         self._reader.join(STOP_TIMEOUT_S)
         self._pipe.close()
 
-    def _receive_opened(self, program: messages.WorkerProgram, model: ModelFolder) -> messages.Opened:
+    def _receive_opened(self, program: WorkerProgram, model: ModelFolder) -> messages.Opened:
         try:
             answer = self._pipe.recv()
         except EOFError:
@@ -95,11 +97,13 @@ class WorkerClient:
         reason = (
             answer.reason if isinstance(answer, messages.OpeningFailed) else "it sent an unexpected message."
         )
-        raise ModelBroken(f"{program.name} cannot open {model.path}: {reason} It reads {program.reads}.")
+        raise ModelBroken(
+            f"The engine {program.name} cannot open {model.path}: {reason} It reads {program.reads}."
+        )
 
     def _send(self, message: messages.ToWorker) -> None:
-        if self._end_reason:
-            raise EngineFailed(self._end_reason)
+        if self.end_reason:
+            raise EngineFailed(self.end_reason)
         try:
             with self._send_lock:
                 self._pipe.send(message)
@@ -111,9 +115,9 @@ class WorkerClient:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self._take(self._pipe.recv())
-        self._end_reason = self._end_reason or "The engine's process has ended; it is started again."
+        self.end_reason = self.end_reason or "The engine's process has ended; it is started again."
         for number in list(self._inboxes):
-            self._fail(number, self._end_reason)
+            self._fail(number, self.end_reason)
 
     def _take(self, message: messages.FromWorker) -> None:
         if isinstance(message, messages.SequenceFailed):
@@ -122,11 +126,10 @@ class WorkerClient:
             self._last_step = message
             for progress in message.progress:
                 inbox = self._inboxes.get(progress.number)
-                if inbox is None:
-                    continue
                 if progress.delta.finish is not None:
                     self._inboxes.pop(progress.number, None)
-                inbox.put(progress)
+                if inbox is not None:
+                    inbox.put(progress)
 
     def _fail(self, number: int, reason: str) -> None:
         inbox = self._inboxes.pop(number, None)

@@ -4,13 +4,11 @@ The model has a process of its own, so that a step does not block the server's o
 not end the server. All of these objects are pickled and sent through a pipe.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TypeAlias
 
-from acepilot.models.registry import ModelFolder
-from server.engine.base import Delta, EngineOptions, GenerationRequest, TokenCounts
+from server.engine.base import Delta, GenerationRequest, TokenCounts
 
 
 @dataclass(frozen=True)
@@ -83,18 +81,3 @@ FromWorker: TypeAlias = Opened | OpeningFailed | StepDone | SequenceFailed
 # Strings, because `Connection` takes no parameters at run time.
 ServerEnd: TypeAlias = "Connection[ToWorker, FromWorker]"
 WorkerEnd: TypeAlias = "Connection[FromWorker, ToWorker]"
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    engine: EngineOptions
-    log_level: int
-
-
-@dataclass(frozen=True)
-class WorkerProgram:
-    """An engine's worker process. `run` is its main function; `reads` names the model files it can open."""
-
-    name: str
-    run: Callable[[WorkerEnd, ModelFolder, WorkerOptions], None]
-    reads: str

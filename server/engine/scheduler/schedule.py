@@ -115,8 +115,7 @@ class Schedule:
             if choice != drafted or choice in self._ends:
                 break
         if not new_tokens:
-            scored = sequence.computed == sequence.end
-            sequence.finish = "stop" if scored else None
+            sequence.finish = "stop" if sequence.computed == sequence.end else None  # all is scored
             return new_tokens
         accepted = len(new_tokens) - 1  # the last token was chosen, but not computed
         self.counts.accepted_tokens += accepted

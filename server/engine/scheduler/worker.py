@@ -1,8 +1,8 @@
 """The worker process, which owns an open model and computes its steps; client.py is the server's end.
 
 It takes in all messages, computes one step, and sends the new tokens; so a cancelled sequence leaves before
-the next step. The process ends when either end closes the pipe. Only `open_model` knows which library runs
-the model.
+the next step. The process ends when either end closes the pipe. Only an engine's `open_model` knows which
+library runs the model.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from acepilot.errors import EngineFailed
+from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineOptions
 from server.engine.scheduler import messages
 from server.engine.scheduler.sampling import GREEDY_BELOW, Draw, Logits, choose, log_probs
@@ -42,25 +43,38 @@ class ServedModel:
     opened: messages.Opened
 
 
+@dataclass(frozen=True)
+class WorkerProgram:
+    """What the worker of the engine `name` runs: `open_model`, for the files that `reads` names to users."""
+
+    name: str
+    open_model: Callable[[ModelFolder, EngineOptions], ServedModel]
+    reads: str
+
+
 def serve(
-    pipe: messages.WorkerEnd, open_model: Callable[[], ServedModel], options: messages.WorkerOptions
+    pipe: messages.WorkerEnd,
+    program: WorkerProgram,
+    folder: ModelFolder,
+    options: EngineOptions,
+    log_level: int,
 ) -> None:
     """Run a worker process from start to end; returns when the server closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the server decides
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(options.log_level),
+        wrapper_class=structlog.make_filtering_bound_logger(log_level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            model = open_model()
+            model = program.open_model(folder, options)
         except Exception as error:  # the server reports it, whatever its type
             pipe.send(messages.OpeningFailed(_first_line(error)))
             return
         pipe.send(model.opened)
-        worker = Worker(model, options.engine, pipe.send)
+        worker = Worker(model, options, pipe.send)
         while worker.failures < FAILURES_IN_A_ROW:
-            while pipe.poll(0 if worker.has_work else None):
+            while pipe.poll(0 if worker.schedule.has_work else None):
                 message = pipe.recv()
                 if isinstance(message, messages.StopWorker):
                     return
@@ -84,10 +98,6 @@ class Worker:
         self.schedule = Schedule(self.rows, model.limits, options.max_streams, model.ends)
         self.outputs: dict[int, SequenceOutput] = {}
         self.failures = 0
-
-    @property
-    def has_work(self) -> bool:
-        return self.schedule.has_work
 
     def take(self, message: messages.StartSequence | messages.CancelSequence) -> None:
         if isinstance(message, messages.CancelSequence):

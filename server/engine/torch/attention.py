@@ -19,15 +19,9 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from server.engine.scheduler.step import RowSlice
+from server.engine.torch import padded_batch
 from server.engine.torch.cache import KvCache
-from server.engine.torch.padded_batch import (
-    TOKEN_SIZES,
-    PaddedBatchAttention,
-    additive_mask,
-    fill,
-    filled,
-    padded_size,
-)
+from server.engine.torch.padded_batch import PaddedBatchAttention
 
 ROW_ATTENTION = "acepilot_rows"
 
@@ -54,7 +48,7 @@ class StepAttention:
         starts = accumulate((len(row_slice.token_ids) for row_slice in row_slices), initial=0)
         placed = list(zip(row_slices, starts, strict=False))
         self._parts: list[tuple[Attention, slice | Tensor]] = []
-        short = [place for place in placed if len(place[0].token_ids) <= TOKEN_SIZES[-1]]
+        short = [place for place in placed if len(place[0].token_ids) <= padded_batch.TOKEN_SIZES[-1]]
         if short_together and len(short) > 1:
             part = _together(cache, short)
             if part is not None:
@@ -82,11 +76,11 @@ def _together(cache: KvCache, placed: list[tuple[RowSlice, int]]) -> tuple[Atten
     `placed` has each slice with its first token's index in the step. Returns None if they are too many.
     """
     row_slices = [row_slice for row_slice, _ in placed]
-    size = padded_size(row_slices, cache.slot_tokens)
+    size = padded_batch.size_for(row_slices, cache.slot_tokens)
     if size is None:
         return None
-    _, positions, slots = fill(row_slices, size).to(cache.device)
-    shifts = filled([start - row_slice.start for row_slice, start in placed], size.batch)
+    _, positions, slots = padded_batch.fill(row_slices, size).to(cache.device)
+    shifts = padded_batch.filled([start - row_slice.start for row_slice, start in placed], size.batch)
     wanted = positions + torch.tensor(shifts, device=cache.device)[:, None]
     return PaddedBatchAttention(cache, positions, slots, size.length), wanted.flatten()
 
@@ -126,7 +120,7 @@ class RowSliceAttention:
             first = max(0, self._start + 1 - window)
         at = torch.arange(first, self._end, device=query.device)
         dtype = torch.float32 if self._on_cpu else query.dtype
-        return additive_mask(at[self._start - first :, None], at, window, dtype)
+        return padded_batch.additive_mask(at[self._start - first :, None], at, window, dtype)
 
 
 def attend_fused(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> Tensor:

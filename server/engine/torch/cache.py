@@ -49,18 +49,11 @@ class KvCache:
         self.device = weight_format.device
         self.slot_tokens = shape.row_tokens()
         size = (slots, shape.heads, self.slot_tokens, shape.head_dim)
-
-        def zeros() -> list[torch.Tensor]:
-            # Not `empty`: the content of masked positions is multiplied by 0, and must not be NaN.
-            dtype, device = weight_format.dtype, weight_format.device
-            return [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
-
-        self.keys = zeros()
-        self.values = zeros()
-
-    def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        for rows in (*self.keys, *self.values):
-            rows[target, :, :tokens] = rows[source, :, :tokens]
+        # Not `empty`: the content of masked positions is multiplied by 0, and must not be NaN.
+        self.keys, self.values = (
+            [torch.zeros(size, dtype=weight_format.dtype, device=self.device) for _ in range(shape.layers)]
+            for _ in range(2)
+        )
 
 
 def affordable_slots(

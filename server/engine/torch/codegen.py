@@ -9,6 +9,7 @@ values are put into GPT-J's order; then the two families are the same.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,7 +53,6 @@ class ParallelDecoder(nn.Module):
         self._frequencies = nn.Buffer(frequencies, persistent=False)
 
     def hidden(self, token_ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
-        """Return hidden states: int64 [T] each -> [T, C]."""
         angles = positions[:, None, None].float() * self._frequencies
         rotation = torch.polar(torch.ones_like(angles), angles)
         hidden = self._embedding(token_ids)
@@ -61,20 +61,19 @@ class ParallelDecoder(nn.Module):
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return logits: [N, C] -> [N, V]."""
         return self._head(self._norm(hidden))
 
 
+@dataclass(frozen=True)
 class _Parts:
     """Makes layers from a model's weights, on the device and in the type of `weight_format`."""
 
-    def __init__(self, config: Any, weights: Mapping[str, Tensor], weight_format: WeightFormat) -> None:
-        self.config = config
-        self.weight_format = weight_format
-        self._weights = weights
+    config: Any
+    weights: Mapping[str, Tensor]
+    weight_format: WeightFormat
 
     def read(self, name: str) -> Tensor:
-        return self._weights[name].detach().to(self.weight_format.device, self.weight_format.dtype)
+        return self.weights[name].detach().to(self.weight_format.device, self.weight_format.dtype)
 
     def linear(self, name: str, *, bias: bool = True) -> Linear:
         return linear(

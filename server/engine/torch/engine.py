@@ -8,31 +8,14 @@ Only the worker process imports torch and transformers; the server's process enc
 
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from acepilot.errors import ConfigError
-from acepilot.fim import is_sentinel
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.local import Encode, LocalEngine
-from server.engine.scheduler.messages import Opened, WorkerEnd, WorkerOptions, WorkerProgram
-from server.engine.scheduler.schedule import StepLimits
-from server.engine.scheduler.worker import ServedModel, serve
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from server.engine.scheduler.worker import ServedModel, WorkerProgram
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
-
-CPU_STEP_TOKENS = 256
-CUDA_STEP_TOKENS = 512
-"""Most prompt tokens in a step. A long prompt is read in several steps; between them other sequences get
-their tokens, and cancelled ones leave."""
-
-CPU_DRAFTS = 16
-CUDA_DRAFTS = 128
-"""Most drafted tokens in a step, for all sequences together. Up to here a step takes little longer than with
-one token."""
 
 
 def before_torch() -> None:
@@ -42,33 +25,16 @@ def before_torch() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # transformers has a progress bar without a switch
 
 
-def run(pipe: WorkerEnd, model: ModelFolder, options: WorkerOptions) -> None:
-    """Run the worker process."""
+def open_model(model: ModelFolder, options: EngineOptions) -> ServedModel:
+    """Open a model, in the worker process."""
     before_torch()
+    from server.engine.torch.runner import load_model
 
-    def open_model() -> ServedModel:
-        from server.engine.torch.runner import open_runner
-
-        opened = open_runner(model, options.engine)
-        tokenizer: Tokenizer = opened.tokenizer.backend_tokenizer
-        specials = special_tokens(tokenizer)
-        on_cuda = opened.device.type == "cuda"
-        return ServedModel(
-            runner=opened.runner,
-            decode=tokenizer.decode,
-            ends=frozenset({*specials, opened.tokenizer.eos_token_id}),
-            limits=StepLimits(
-                tokens=CUDA_STEP_TOKENS if on_cuda else CPU_STEP_TOKENS,
-                drafts=CUDA_DRAFTS if on_cuda else CPU_DRAFTS,
-            ),
-            opened=Opened(tokenizer.to_str(), opened.runner.slot_tokens, frozenset(specials.values())),
-        )
-
-    serve(pipe, open_model, options)
+    return load_model(model, options)
 
 
 PROGRAM = WorkerProgram(
-    "torch", run, "folders as transformers saves them, and Llama- and Qwen-family GGUF files"
+    "torch", open_model, "folders as transformers saves them, and Llama- and Qwen-family GGUF files"
 )
 
 
@@ -82,16 +48,7 @@ class TorchEngine(LocalEngine):
                 f"The torch engine needs {' and '.join(missing)}, which this environment lacks: "
                 "run pip install -e '.[torch]' in Acepilot's folder."
             )
-        super().__init__("torch", PROGRAM, model, options, _encoder)
-
-
-def special_tokens(tokenizer: "Tokenizer") -> dict[int, str]:
-    """Return the sentinels and end marks, by id."""
-    return {
-        token_id: token.content
-        for token_id, token in tokenizer.get_added_tokens_decoder().items()
-        if token.special or is_sentinel(token.content)
-    }
+        super().__init__(PROGRAM, model, options, _encoder)
 
 
 def _encoder(tokenizer_json: str) -> Encode:

@@ -40,7 +40,7 @@ class PaddedBatchSize:
     length: int
 
 
-def padded_size(row_slices: Sequence[RowSlice], slot_tokens: int) -> PaddedBatchSize | None:
+def size_for(row_slices: Sequence[RowSlice], slot_tokens: int) -> PaddedBatchSize | None:
     """Return the smallest of the few sizes that hold `row_slices`, or None if a slice or the batch is too
     long."""
     longest = max(len(row_slice.token_ids) for row_slice in row_slices)
@@ -67,7 +67,7 @@ def filled(items: Sequence[T], count: int) -> list[T]:
     return [*items, *[items[-1]] * (count - len(items))]
 
 
-def padded_wanted_tokens(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> list[int]:
+def wanted_tokens(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> list[int]:
     """Return which tokens of the flattened padded batch get logits."""
     wanted: list[int] = []
     for index, row_slice in enumerate(row_slices):

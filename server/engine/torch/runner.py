@@ -1,13 +1,12 @@
 """The torch engine's runner: a model, its KV cache, and one step of both.
 
-`open_runner` reads the files (weights.py), and makes the layers (decoder.py) and the rows (cache.py).
+`load_model` reads the files (weights.py), and makes the layers (decoder.py) and the rows (cache.py).
 """
 
 # torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,21 @@ from torch import Tensor
 
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
+from server.engine.scheduler.messages import Opened
+from server.engine.scheduler.schedule import StepLimits
 from server.engine.scheduler.step import RowSlice, wanted_tokens
+from server.engine.scheduler.worker import ServedModel
 from server.engine.torch.attention import StepAttention
 from server.engine.torch.cache import KvCache, affordable_slots
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.weights import best_format, read_files, this_machine
+from server.engine.torch.weights import best_format, read_files, special_tokens, this_machine
+
+CPU_LIMITS = StepLimits(tokens=256, drafts=16)
+CUDA_LIMITS = StepLimits(tokens=512, drafts=128)
+"""A long prompt is read in several steps; between them other sequences get their tokens, and cancelled ones
+leave. Up to these numbers of drafts a step takes little longer than with one token."""
 
 
 class TorchRunner:
@@ -62,27 +69,27 @@ class TorchRunner:
 
     @torch.inference_mode()
     def copy_prefix(self, source: int, target: int, tokens: int) -> None:
-        self._cache.copy_prefix(source, target, tokens)
+        for rows in (*self._cache.keys, *self._cache.values):
+            rows[target, :, :tokens] = rows[source, :, :tokens]
 
 
-@dataclass(frozen=True)
-class OpenedModel:
-    """A runner, the device that it computes on, and transformers' tokenizer."""
-
-    runner: TorchRunner
-    device: torch.device
-    tokenizer: Any
-
-
-def open_runner(model: ModelFolder, options: EngineOptions) -> OpenedModel:
-    """Open a model, which takes seconds to minutes. Raises ModelBroken."""
+def load_model(model: ModelFolder, options: EngineOptions) -> ServedModel:
+    """Load a model, which takes seconds to minutes. Raises ModelBroken."""
     if options.threads:
         torch.set_num_threads(options.threads)
     weight_format = best_format(options.dtype, this_machine())
     files = read_files(model)
     decoder = open_decoder(files, weight_format)
     runner = make_runner(decoder, files.config, weight_format, options)
-    return OpenedModel(runner, weight_format.device, files.tokenizer)
+    tokenizer = files.tokenizer.backend_tokenizer
+    specials = special_tokens(tokenizer)
+    return ServedModel(
+        runner=runner,
+        decode=tokenizer.decode,
+        ends=frozenset({*specials, files.tokenizer.eos_token_id}),
+        limits=CUDA_LIMITS if weight_format.device.type == "cuda" else CPU_LIMITS,
+        opened=Opened(tokenizer.to_str(), runner.slot_tokens, frozenset(specials.values())),
+    )
 
 
 def make_runner(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from acepilot.errors import ModelBroken
+from acepilot.fim import is_sentinel
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Dtype
 from server.engine.torch.linear import WeightFormat
@@ -100,6 +102,15 @@ def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
             "copied or saved only in part. Fetch or export the model again."
         )
     return loaded.eval().requires_grad_(False)
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[int, str]:
+    """Return the sentinels and end marks, by id."""
+    return {
+        token_id: token.content
+        for token_id, token in tokenizer.get_added_tokens_decoder().items()
+        if token.special or is_sentinel(token.content)
+    }
 
 
 @contextmanager

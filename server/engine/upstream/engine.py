@@ -14,17 +14,7 @@ from acepilot.errors import ConfigError, EngineFailed
 from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
-from server.engine.upstream.protocol import (
-    VLLM,
-    BadAnswer,
-    Served,
-    StreamChunk,
-    completion_body,
-    prompt_log_probs,
-    read_stream,
-    read_whole,
-    scoring_body,
-)
+from server.engine.upstream import protocol
 from server.engine.upstream.replica import TimeLimits
 from server.engine.upstream.replicas import Replicas
 from server.engine.upstream.text import CleanText
@@ -82,13 +72,16 @@ class UpstreamEngine:
         text = CleanText(self.info.special_tokens)
         counted = 0
         finish: str | None = None
-        body = partial(completion_body, request=request)
-        work = partial(self._replicas.request, request.prompt, body, read_stream)
+        body = partial(protocol.completion_body, request=request)
+        work = partial(self._replicas.request, request.prompt, body, protocol.read_stream)
         with self._thread.receive(work) as inbox:
             while not text.ended and (chunk := await inbox.get()) is not None:
                 self._compare_prompts(request.prompt, chunk.prompt_tokens)
                 new_text = text.feed(chunk.text)
-                tokens = self._new_tokens(chunk, new_text, request.max_tokens - counted, counted)
+                if chunk.completion_tokens is None:  # the server does not count
+                    tokens = min(self.count_tokens(new_text), request.max_tokens - counted)
+                else:
+                    tokens = max(0, chunk.completion_tokens - counted)
                 counted += tokens
                 finish = "stop" if text.ended else chunk.finish or finish
                 if finish in FAILED_ENDS:
@@ -107,19 +100,20 @@ class UpstreamEngine:
         if not after:
             return []
 
-        def body(served: Served) -> dict[str, object]:
-            if served.kind != VLLM:
+        def body(served: protocol.Served) -> dict[str, object]:
+            if served.kind != protocol.VLLM:
                 raise EngineFailed(
                     f"Only vLLM returns the log probabilities of a given text, and another server runs "
                     f"{served.name}: score with the engine torch or openvino."
                 )
-            return scoring_body(served, before + after)
+            return protocol.scoring_body(served, before + after)
 
-        with self._thread.receive(partial(self._replicas.request, prompt, body, read_whole)) as inbox:
+        work = partial(self._replicas.request, prompt, body, protocol.read_whole)
+        with self._thread.receive(work) as inbox:
             answer = await inbox.get()
         try:
-            return prompt_log_probs(answer or b"", after)
-        except BadAnswer as error:
+            return protocol.prompt_log_probs(answer or b"", after)
+        except protocol.BadAnswer as error:
             raise EngineFailed(f"The upstream server {error}.") from error
 
     def load(self) -> EngineLoad:
@@ -127,12 +121,6 @@ class UpstreamEngine:
 
     def close(self) -> None:
         self._thread.close(self._replicas.close)
-
-    def _new_tokens(self, chunk: StreamChunk, new_text: str, room: int, counted: int) -> int:
-        """Return the tokens since those `counted`: by the server's count, else by our tokenizer's."""
-        if chunk.completion_tokens is not None:
-            return max(0, chunk.completion_tokens - counted)
-        return min(self.count_tokens(new_text), room)
 
     def _compare_prompts(self, prompt: str, server_tokens: int | None) -> None:
         """Warn once about a server that puts something around prompts, which makes completions bad."""

@@ -25,16 +25,12 @@ class FolderTokenizer:
     def __init__(self, model: ModelFolder) -> None:
         if not model.has_tokenizer:
             raise _unreadable(model)
-        in_folder = model.path.is_dir() and (model.path / "config.json").is_file()
-        gguf = None if in_folder else model.gguf
+        path = None if (model.path / "config.json").is_file() else model.gguf
+        folder, gguf = (model.path, None) if path is None else (path.parent, path.name)
         try:
             from transformers import AutoTokenizer  # takes seconds, so only after the servers were checked
 
-            self._tokenizer: Any = (
-                AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-                if gguf
-                else AutoTokenizer.from_pretrained(model.path)
-            )
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
         except ImportError as error:
             raise ConfigError(
                 f"The engine upstream reads the tokenizer of {model.name} with transformers"

@@ -109,7 +109,7 @@ class ObservedWorker:
         self.worker.take(StartSequence(number, token_ids, task))
 
     def run(self, steps: int = 10_000) -> None:
-        while steps and self.worker.has_work:
+        while steps and self.worker.schedule.has_work:
             self.worker.step()
             steps -= 1
 

@@ -241,7 +241,7 @@ class Lifecycles(RuleBasedStateMachine):
             assert row.tokens == self.runner.rows[row.slot][: len(row.tokens)]
         running = self.observed.worker.schedule.running
         assert [row.slot for row in rows if row.busy] == sorted(row.slot for row in running.values())
-        assert self.observed.worker.has_work == bool(self.active)
+        assert self.observed.worker.schedule.has_work == bool(self.active)
         assert set(self.observed.worker.outputs) == self.active
 
     def teardown(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 from transformers import AutoModelForCausalLM
 
 from acepilot.errors import ConfigError, EngineFailed, ModelBroken
@@ -19,12 +19,11 @@ from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
 from finetune.modeling.tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
-from server.engine.scheduler.messages import Opened
 from server.engine.scheduler.schedule import StepLimits
 from server.engine.scheduler.text_stream import TextStream
-from server.engine.scheduler.worker import ServedModel
-from server.engine.torch.engine import TorchEngine, special_tokens
-from server.engine.torch.runner import open_runner
+from server.engine.torch.engine import TorchEngine
+from server.engine.torch.runner import load_model
+from server.engine.torch.weights import special_tokens
 from tests.server.engine.fake_runner import ObservedWorker, generation
 from tests.server.engine.torch.torch_models import CONTEXT_TOKENS, END_OF_TEXT_ID, tiny_folder
 from tests.server.engine.worker_process import kill_while_answering, open_with_process
@@ -60,16 +59,12 @@ class InProcess:
     """The worker without its process: `generated` runs all prompts at once."""
 
     def __init__(self, folder: ModelFolder, *, prompt_lookup: bool = True) -> None:
-        self.opened = open_runner(folder, OPTIONS)
-        self._tokenizer = self.opened.tokenizer.backend_tokenizer
+        self._model = replace(load_model(folder, OPTIONS), limits=StepLimits(tokens=32, drafts=16))
+        self._tokenizer = Tokenizer.from_str(self._model.opened.tokenizer)
         self._prompt_lookup = prompt_lookup
 
     def generated(self, prompts: list[str], task: GenerationRequest) -> list[str]:
-        limits = StepLimits(tokens=32, drafts=16)
-        ends = frozenset({END_OF_TEXT_ID})
-        opened = Opened("", self.opened.runner.slot_tokens, frozenset())
-        model = ServedModel(self.opened.runner, self._tokenizer.decode, ends, limits, opened)
-        worker = ObservedWorker(model, replace(OPTIONS, prompt_lookup=self._prompt_lookup))
+        worker = ObservedWorker(self._model, replace(OPTIONS, prompt_lookup=self._prompt_lookup))
         for number, prompt in enumerate(prompts):
             worker.add(number, self._tokenizer.encode(prompt).ids, task)
         worker.run()

@@ -18,7 +18,7 @@ from server.engine.torch.codegen import ParallelDecoder
 from server.engine.torch.decoder import cache_shape, open_decoder
 from server.engine.torch.graphs import StepGraphs
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.runner import TorchRunner, open_runner
+from server.engine.torch.runner import TorchRunner, load_model
 from server.engine.torch.weights import best_format, read_files, this_machine
 from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, codegen, save_random, tiny_folder
 
@@ -37,7 +37,7 @@ def random_tokens(count: int, seed: int = 0) -> list[int]:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_greedy_equals_transformers(family: str, tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path, family)
-    runner = open_runner(folder, OPTIONS).runner
+    runner = load_model(folder, OPTIONS).runner
     prompt = random_tokens(60)
     model = AutoModelForCausalLM.from_pretrained(folder.path, dtype=torch.float32).cuda()
     ids = torch.tensor([prompt], device="cuda")
@@ -82,7 +82,7 @@ def test_replayed_steps_equal_computed_ones(family: str, tmp_path: Path) -> None
 
 def test_a_prompt_of_a_new_length_takes_no_longer(tmp_path: Path) -> None:
     """cuDNN's attention, torch's first choice on some GPUs, builds a plan for each length in 0.1 s."""
-    runner = open_runner(tiny_folder(tmp_path, "codegen"), dataclasses.replace(OPTIONS, dtype="auto")).runner
+    runner = load_model(tiny_folder(tmp_path, "codegen"), dataclasses.replace(OPTIONS, dtype="auto")).runner
 
     def seconds(length: int) -> float:
         began = time.perf_counter()
@@ -100,7 +100,7 @@ def test_scores_beyond_float16_are_finite(tmp_path: Path) -> None:
     with torch.no_grad():
         model.transformer.h[0].attn.qkv_proj.weight *= 40
     model.save_pretrained(folder.path)
-    runner = open_runner(folder, dataclasses.replace(OPTIONS, dtype="float16")).runner
+    runner = load_model(folder, dataclasses.replace(OPTIONS, dtype="float16")).runner
     prompt = random_tokens(60)
     assert np.isfinite(runner.step([RowSlice(0, 0, prompt[:40], 40)])).all()
     assert np.isfinite(runner.step([RowSlice(0, 40, prompt[40:], 20)])).all()

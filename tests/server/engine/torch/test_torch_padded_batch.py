@@ -15,7 +15,7 @@ from server.engine.torch.cache import KvCache
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import Captured, StepGraphs, padded_logits
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.padded_batch import fill, padded_size, padded_wanted_tokens
+from server.engine.torch.padded_batch import fill, size_for, wanted_tokens
 from server.engine.torch.runner import TorchRunner
 from server.engine.torch.weights import read_files
 from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, tiny_folder
@@ -52,11 +52,11 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @torch.inference_mode()
 def test_a_padded_batch_computes_what_its_row_slices_compute(opened: Opened) -> None:
-    size = padded_size(SHORT, opened.cache.slot_tokens)
+    size = size_for(SHORT, opened.cache.slot_tokens)
     assert size is not None
     logits = padded_logits(opened.decoder, opened.cache, size, fill(SHORT, size))
     np.testing.assert_allclose(
-        logits[padded_wanted_tokens(SHORT, size)].numpy(), opened.plain.step(SHORT), **ROUNDING
+        logits[wanted_tokens(SHORT, size)].numpy(), opened.plain.step(SHORT), **ROUNDING
     )
     same_rows(opened)
 
@@ -100,7 +100,7 @@ def steps(draw: st.DrawFn) -> list[RowSlice]:
 @given(steps())
 def test_sizes_hold_their_row_slices_and_are_few(row_slices: list[RowSlice]) -> None:
     slot_tokens = 2000
-    size = padded_size(row_slices, slot_tokens)
+    size = size_for(row_slices, slot_tokens)
     longest = max(len(row_slice.token_ids) for row_slice in row_slices)
     if size is None:
         assert longest > 16 or 2 * len(row_slices) * max(4 * longest, 4) > 256
@@ -121,7 +121,7 @@ def test_sizes_hold_their_row_slices_and_are_few(row_slices: list[RowSlice]) -> 
         "padding writes where nothing is"
     )
     flat = [token for row in range(size.batch) for token in range(row * size.tokens, (row + 1) * size.tokens)]
-    wanted = [flat[at] for at in padded_wanted_tokens(row_slices, size)]
+    wanted = [flat[at] for at in wanted_tokens(row_slices, size)]
     assert len(wanted) == sum(row_slice.logits for row_slice in row_slices)
 
 

@@ -17,7 +17,7 @@ from server.engine.base import CPU_KV_CACHE_GB, EngineOptions
 from server.engine.scheduler.step import RowSlice
 from server.engine.torch.cache import CacheShape, affordable_slots
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.runner import TorchRunner, open_runner
+from server.engine.torch.runner import TorchRunner, load_model
 from server.engine.torch.weights import Machine, best_format
 from tests.server.engine.torch.torch_models import (
     CONFIGS,
@@ -40,7 +40,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def runner(folder: ModelFolder) -> TorchRunner:
-    return open_runner(folder, OPTIONS).runner
+    return load_model(folder, OPTIONS).runner
 
 
 def random_tokens(count: int, seed: int = 0) -> list[int]:
@@ -141,7 +141,7 @@ def test_scores_beyond_float16_are_finite(dtype: str, tmp_path: Path) -> None:
     assert queries.abs().max() < torch.finfo(torch.float16).max
     assert queries.square().sum(-1).max() > torch.finfo(torch.float16).max
     model.save_pretrained(folder.path)
-    runner = open_runner(folder, dataclasses.replace(OPTIONS, dtype=dtype)).runner
+    runner = load_model(folder, dataclasses.replace(OPTIONS, dtype=dtype)).runner
     for cuts in ([], list(range(1, len(prompt)))):
         logits = all_logits(runner, 0, prompt, cuts)
         assert np.isfinite(logits).all()
@@ -193,12 +193,12 @@ def test_damaged_files_are_named(harm: Callable[[Path], None], tmp_path: Path) -
     folder = tiny_folder(tmp_path, "codegen")
     harm(tmp_path)
     with pytest.raises(ModelBroken, match=str(tmp_path)):
-        open_runner(folder, OPTIONS)
+        load_model(folder, OPTIONS)
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelBroken, match="family mamba"):
-        open_runner(foreign_folder(tmp_path), OPTIONS)
+        load_model(foreign_folder(tmp_path), OPTIONS)
 
 
 WIDE = CacheShape(layers=32, heads=32, head_dim=128, context_tokens=2048)
