@@ -1,7 +1,7 @@
-"""The metrics for Prometheus: counts and times, one registry for each server. Never code, paths or
-prompts."""
+"""The metrics for Prometheus: counts and times, never code, paths or prompts. Each server has a registry."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -18,51 +18,29 @@ SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 
 class Metrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.first_token = Histogram(
-            "acepilot_time_to_first_token_seconds",
-            "Seconds from a request's arrival to its first token",
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        seconds = partial(Histogram, buckets=SECONDS_BUCKETS, registry=registry)
+        self.first_token = seconds(
+            "acepilot_time_to_first_token_seconds", "Seconds from a request's arrival to its first token"
         )
-        self.total = Histogram(
-            "acepilot_completion_seconds",
-            "Seconds from a request's arrival to its end",
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
+        self.total = seconds("acepilot_completion_seconds", "Seconds from a request's arrival to its end")
+        self.queue = seconds(
+            "acepilot_queue_seconds", "Seconds that a sequence waited for a place in the engine"
         )
-        self.queue = Histogram(
-            "acepilot_queue_seconds",
-            "Seconds that a sequence waited for a place in the engine",
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
+        self.generated_tokens = counter("acepilot_generated_tokens", "Tokens that the engine generated")
+        self.wasted_tokens = counter("acepilot_wasted_tokens", "Tokens generated for cancelled requests")
+        self.scored_tokens = counter("acepilot_scored_tokens", "Tokens of suffixes that the engine scored")
+        self.cache_hits = counter(
+            "acepilot_cache_hits", "Completions answered without the engine", ["source"]
         )
-        self.generated_tokens = Counter(
-            "acepilot_generated_tokens", "Tokens that the engine generated", registry=registry
-        )
-        self.wasted_tokens = Counter(
-            "acepilot_wasted_tokens", "Tokens generated for cancelled requests", registry=registry
-        )
-        self.scored_tokens = Counter(
-            "acepilot_scored_tokens", "Tokens of suffixes that the engine scored", registry=registry
-        )
-        self.cache_hits = Counter(
-            "acepilot_cache_hits", "Completions answered without the engine", ["source"], registry=registry
-        )
-        self.completions = Counter(
+        self.completions = counter(
             "acepilot_completions",
             "Completions by outcome: offered, nothing, cancelled, failed, refused",
             ["outcome"],
-            registry=registry,
         )
-        self.active = Gauge(
-            "acepilot_active_requests", "Sequences that hold a place in the engine", registry=registry
-        )
-        self.waiting = Gauge(
-            "acepilot_waiting_requests", "Sequences that wait for a place in the engine", registry=registry
-        )
-        self.kv_used = Gauge(
-            "acepilot_kv_cache_used_ratio", "Used part of the KV cache, 0 to 1", registry=registry
-        )
+        self.active = gauge("acepilot_active_requests", "Sequences that hold a place in the engine")
+        self.waiting = gauge("acepilot_waiting_requests", "Sequences that wait for a place in the engine")
+        self.kv_used = gauge("acepilot_kv_cache_used_ratio", "Used part of the KV cache, 0 to 1")
         self.events = EventMetrics(registry)
 
 
@@ -71,30 +49,25 @@ class EventMetrics:
     stored."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
         labels = ["language", "model"]
-        self._events = Counter(
+        self._events = counter(
             "acepilot_events",
             "Events by kind: shown, accepted, partly_accepted, typed_through, rejected, survived",
             ["kind", *labels],
-            registry=registry,
         )
-        self._accepted_chars = Counter(
-            "acepilot_accepted_chars",
-            "Characters of completions that users accepted",
-            labels,
-            registry=registry,
+        self._accepted_chars = counter(
+            "acepilot_accepted_chars", "Characters of completions that users accepted", labels
         )
-        self._checked_chars = Counter(
+        self._checked_chars = counter(
             "acepilot_survival_looked_at_chars",
             "Accepted characters that were checked again `after_s` seconds later",
             ["after_s", *labels],
-            registry=registry,
         )
-        self._kept_chars = Counter(
+        self._kept_chars = counter(
             "acepilot_survival_kept_chars",
             "Checked characters that were still in place",
             ["after_s", *labels],
-            registry=registry,
         )
         self._latency = Histogram(
             "acepilot_shown_latency_seconds",
@@ -108,9 +81,7 @@ class EventMetrics:
             "1 while events cannot be written; the log says why",
             registry=registry,
         )
-        self.lost = Counter(
-            "acepilot_events_lost", "Events that were dropped before they were written", registry=registry
-        )
+        self.lost = counter("acepilot_events_lost", "Events that were dropped before they were written")
         self._models: set[str] = set()
 
     def keep_label(self, model: str) -> None:
