@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 from bench.peers.peers import HERE
-from bench.peers.without import read_counts
+from bench.peers.without import FIXED_DEBOUNCE_MS, read_counts
 from bench.typing.language_server import LanguageServer
 from tests.lsp.fake_server import FakeServer, wait_for
 
@@ -64,3 +65,19 @@ def test_a_stream_is_shared_unless_the_lever_is_off(fake: FakeServer, tmp_path: 
         counts.mkdir()
         asyncio.run(type_during_the_answer(fake, lsp_command(fake, counts, *without), tmp_path / "log"))
         assert read_counts(counts) == sources
+
+
+def test_without_the_adaptive_debounce_a_request_waits_for_a_fixed_time(
+    fake: FakeServer, tmp_path: Path
+) -> None:
+    """The adaptive debounce waits for 75 ms here, since its first guess is halved after a space."""
+
+    async def elapsed_s() -> float:
+        command = lsp_command(fake, tmp_path, "adaptive-debounce")
+        async with LanguageServer(command, tmp_path / "log") as editor:
+            await editor.open("a.py", "python", "def add(a, b):\n    return ", "\n")
+            began = time.perf_counter()
+            await editor.ask()
+            return time.perf_counter() - began
+
+    assert asyncio.run(elapsed_s()) >= FIXED_DEBOUNCE_MS / 1000
