@@ -7,11 +7,8 @@ The weights are base + alpha * (tuned - base), computed in float32. The folder h
 manifest.json and a model card; a failed export leaves no folder.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
-import argparse
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +42,6 @@ class Exported:
 
     folder: Path
     gguf_folder: Path | None
-    manifest: Manifest
 
 
 def export_run(
@@ -74,22 +70,22 @@ def export_run(
             "go on."
         )
     target = to or run / "model"
-    tokenizer: Any = AutoTokenizer.from_pretrained(_tokenizer_folder(run, config, point))
+    tokenizer = _tokenizer_folder(run, config, point)
     model = merged_model(config, trained, share)
     state = _state(trained) or point.state
     manifest = _manifest(config, point, state, target.name, which, share, model)
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
 
-    written, _ = write_folder(target, manifest, fill)
+    write_folder(target, manifest, fill)
     gguf_folder = None
     if kind:
         del model
         gguf_folder = target.with_name(f"{target.name}-gguf")
         convert_model(resolve(str(target)), "gguf", gguf_folder, gguf_type=kind)
-    return Exported(target, gguf_folder, written)
+    return Exported(target, gguf_folder)
 
 
 def _read_run(run: Path) -> tuple[TrainConfig, ResumePoint]:
@@ -167,9 +163,7 @@ def _published_base(config: TrainConfig) -> tuple[str, str]:
 
 @program()
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the output folder of a training run")
     parser.add_argument("--weights", choices=("best", "last"), help="default: as the run's recipe says")
     parser.add_argument("--alpha", type=float, help="share of the way from base to tuned, above 0, at most 1")

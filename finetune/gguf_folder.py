@@ -1,14 +1,7 @@
-"""Write a GGUF file as a folder of safetensors; transformers_folder.py calls it.
-
-transformers reads GGUF, but refuses to save what it read: the weights move into a model that is built from
-the plain config.
-"""
-
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+"""Read a GGUF file with transformers, and write it as a folder of safetensors for transformers_folder.py."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -16,19 +9,23 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from acepilot.errors import ModelBroken
 
 
+def read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """Return the model, in float32, and the tokenizer of a GGUF."""
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = cast(Any, AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name))
+    del model.config.quantization_config  # it no longer holds, and with it transformers refuses to save
+    return model, tokenizer
+
+
 def write_gguf_as_safetensors(gguf: Path, folder: Path) -> None:
     """Write config, weights (float32) and tokenizer of `gguf` into `folder`. Raises ModelBroken."""
     try:
-        read: Any = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
-        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        read, tokenizer = read_gguf(gguf)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelBroken(f"{gguf} cannot be read: fetch or export the model again. {error}") from error
-    config = read.config
-    del config.quantization_config  # with it, transformers refuses to save
+    # transformers refuses to save a model that it read from a GGUF, but not one built from the config.
     with torch.device("meta"):
-        plain: Any = AutoModelForCausalLM.from_config(config)
+        plain: Any = AutoModelForCausalLM.from_config(read.config)  # pyright: ignore[reportUnknownVariableType]
     plain.load_state_dict(read.state_dict(), assign=True)
     plain.tie_weights()
     plain.save_pretrained(folder)

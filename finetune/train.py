@@ -8,14 +8,11 @@ machines). The second prints the memory plan: which settings fit which cards. Af
 resumes the run at its last checkpoint.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
-import argparse
 import math
 import os
 import sys
 import warnings
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +66,12 @@ from finetune.training.stability import StabilityGuard  # noqa: E402
 
 @program(resumes=True)
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--config", type=Path, required=True, help="the recipe, e.g. finetune/configs/smoke.yaml"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the plan for memory and disk, and train nothing"
-    )
-    parser.add_argument("--local_rank", type=int, default=-1, help="set by the deepspeed launcher")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="overrides of the recipe, e.g. zero.stage=3"
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="the recipe, e.g. finetune/configs/smoke.yaml")
+    add("--dry-run", action="store_true", help="print the plan for memory and disk, and train nothing")
+    add("--local_rank", type=int, default=-1, help="set by the deepspeed launcher")
+    add("overrides", nargs="*", metavar="key=value", help="overrides of the recipe, e.g. zero.stage=3")
     arguments = parser.parse_args()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()

@@ -1,8 +1,5 @@
 """The check that every conversion must pass: its logits and its tokens on fixed text against the source's."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +9,8 @@ from torch.nn import functional
 
 from acepilot.errors import AcepilotError
 from finetune.convert.probe import PROBE_TEXT
+
+REPORT = "This is a fault of Acepilot: please report it."
 
 
 class CheckFailed(AcepilotError):
@@ -79,12 +78,7 @@ def compare(source: Tensor, written: Tensor, ids: Tensor, layers: int | None = N
     )
 
 
-def accept(
-    comparison: Comparison,
-    tolerance: Tolerance,
-    form: str,
-    advice: str = "This is a fault of Acepilot: please report it.",
-) -> Comparison:
+def accept(comparison: Comparison, tolerance: Tolerance, form: str, advice: str = REPORT) -> Comparison:
     """Return `comparison`. Raises CheckFailed when it exceeds `tolerance` or is not a number."""
     if not (comparison.shift <= tolerance.shift and comparison.noise <= tolerance.noise):
         raise CheckFailed(f"The {form} model differs from its source. {comparison.summary()} {advice}")

@@ -1,6 +1,5 @@
 """Convert a model folder into another form, and check the result; __main__.py and export.py call this."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +9,7 @@ from acepilot.models.manifest import Manifest, ModelFormat
 from acepilot.models.registry import ModelFolder
 from finetune.convert.check import Comparison
 from finetune.convert.folder import check_target, write_folder
-from finetune.convert.source import Source, open_source
+from finetune.convert.source import open_source
 
 if TYPE_CHECKING:
     from finetune.convert.gguf.tensors import GgufType
@@ -33,7 +32,6 @@ def convert_model(
     model: ModelFolder,
     form: Form,
     target: Path,
-    *,
     gguf_type: "GgufType" = "Q8_0",
     bits: "WeightBits" = "int8",
 ) -> Converted:
@@ -60,40 +58,28 @@ def convert_model(
             "notes": f"{source.manifest.notes} {note}".strip(),
         }
     )
-    return Converted(*write_folder(target, manifest, _writer(source, form, gguf_type, bits)))
 
+    def write(folder: Path) -> Comparison:
+        """Write the form and check it. Only its libraries are imported: openvino may be missing."""
+        match form:
+            case "gptj":
+                from finetune.convert.gptj import check_gptj, write_gptj
 
-def _writer(
-    source: Source, form: Form, gguf_type: "GgufType", bits: "WeightBits"
-) -> Callable[[Path], Comparison]:
-    """Return a function that writes a form into a folder and checks it.
-
-    Each form's libraries are imported only for that form: openvino may be missing.
-    """
-    match form:
-        case "gptj":
-            from finetune.convert.gptj import check_gptj, write_gptj
-
-            def write(folder: Path) -> Comparison:
                 write_gptj(source, folder)
                 return check_gptj(source, folder)
+            case "gguf":
+                import psutil
 
-        case "gguf":
-            import psutil
+                from finetune.convert.gguf.read_back import check_gguf
+                from finetune.convert.gguf.writer import write_gguf
 
-            from finetune.convert.gguf.read_back import check_gguf
-            from finetune.convert.gguf.writer import write_gguf
-
-            def write(folder: Path) -> Comparison:
                 write_gguf(source, folder, gguf_type)
                 return check_gguf(source, folder, gguf_type, psutil.virtual_memory().available)
+            case "openvino":
+                from finetune.convert.openvino.read_back import check_openvino
+                from finetune.convert.openvino.writer import write_openvino
 
-        case "openvino":
-            from finetune.convert.openvino.read_back import check_openvino
-            from finetune.convert.openvino.writer import write_openvino
-
-            def write(folder: Path) -> Comparison:
                 write_openvino(source, folder, bits)
                 return check_openvino(source, folder, bits)
 
-    return write
+    return Converted(*write_folder(target, manifest, write))

@@ -1,8 +1,5 @@
 """The fixed texts on which a converted model and its tokenizer are compared with the source."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import torch
 from torch import Tensor
 

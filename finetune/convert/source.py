@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from acepilot.errors import ModelBroken
 from acepilot.models.manifest import Manifest
 from acepilot.models.registry import ModelFolder
 from acepilot.models.stored_weights import StoredWeights
 from finetune.convert.gguf.tokenizer import with_named_pre_tokenizer
+from finetune.gguf_folder import read_gguf
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -64,18 +64,14 @@ def open_source(model: ModelFolder) -> Source:
 
 
 def _open_gguf(model: ModelFolder, gguf: Path) -> Source:
-    read: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    read, tokenizer = read_gguf(gguf)
     tokenizer = with_named_pre_tokenizer(tokenizer, gguf)
-    config = read.config
-    del config.quantization_config  # transformers has expanded the weights to float32
     weights = dict(read.named_parameters())
-    return Source(gguf, config, tokenizer, weights, _manifest(model, config))
+    return Source(gguf, read.config, tokenizer, weights, _manifest(model, read.config))
 
 
 def _manifest(model: ModelFolder, config: Any) -> Manifest:
-    """Return the model's manifest, or one made from its config; `context_tokens` is limited to exact
-    positions.
+    """Return the model's manifest, or one made from its config; its context ends where positions stay exact.
 
     Where a sliding window covers all layers (the first Mistral), the context ends at its length: up to there
     the window changes nothing, and the converted form need not know it.

@@ -1,8 +1,5 @@
 """Run a model in float32 while only one module's weights are in memory; for the check of a conversion."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -33,9 +30,9 @@ def empty_model(config: Any) -> Any:
     """Return the model of `config`: parameters take no memory; buffers, which no file holds, have values."""
     with init_empty_weights(include_buffers=False):
         # from_config changes the config that it is given
-        model: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)  # pyright: ignore[reportUnknownVariableType]
     model.tie_weights()
-    return model.eval()
+    return model.eval()  # pyright: ignore[reportUnknownVariableType]
 
 
 def _load_when_called(module: nn.Module, names: dict[str, str], weights: Mapping[str, Tensor]) -> None:

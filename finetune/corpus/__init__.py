@@ -1,5 +1,1 @@
-"""Make a corpus of packed rows from scraped files: `python -m finetune.corpus`. build.py has the steps in
-order.
-
-Nothing here imports torch, so a corpus can be built on any machine.
-"""
+"""Make a corpus of packed rows from scraped files. Nothing here imports torch. build.py has the steps."""

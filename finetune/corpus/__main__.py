@@ -8,8 +8,8 @@ python -m finetune.corpus data/vue --out corpora/vue --executor slurm --partitio
 `python -m eval_humaneval problems --out problems.jsonl` writes the problems to keep out of the corpus.
 """
 
-import argparse
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -24,10 +24,8 @@ from finetune.scrape.licences import ALLOWED
 from finetune.transformers_folder import transformers_folder
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     add = parser.add_argument
     default = BuildOptions(scraped=())
 

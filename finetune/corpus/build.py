@@ -31,10 +31,9 @@ from finetune.corpus.reading.readers import (
     ScrapedFolder,
 )
 from finetune.corpus.replay import mix_replay
-from finetune.corpus.split import split_files, split_repositories
-from finetune.corpus.summary.card import write_card
+from finetune.corpus.split import split_files, split_names
 from finetune.corpus.summary.manifest import top_reasons, write_corpus_manifest
-from finetune.corpus.summary.report import write_report
+from finetune.corpus.summary.report import render_report, write_card
 from finetune.corpus.tables import read_rows
 from finetune.scrape.licences import is_allowed
 from finetune.scrape.source_records import read_source_records
@@ -49,10 +48,7 @@ PACK_CHARACTERS = 50_000_000
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """The inputs of a build.
-
-    `splits` has the split of each repository, or None for one whose files are split.
-    """
+    """The inputs of a build. `splits` has each repository's split, or None where its files are split."""
 
     options: BuildOptions
     folders: tuple[ScrapedFolder, ...]
@@ -106,7 +102,7 @@ def _plan(options: BuildOptions) -> BuildPlan:
             f"{', '.join(options.allowed)}). Scrape others, or add a licence with --allow if you may use it."
         )
     names, share, seed = {record.id for _, record in kept}, options.heldout_share, options.seed
-    splits: dict[str, Split | None] = {**split_repositories(sorted(names), share, seed)}
+    splits: dict[str, Split | None] = {**split_names(names, share, seed)}
     if len(names) == 1:
         splits = dict.fromkeys(names)
     unique = {(record.id, record.revision): (folder, record) for folder, record in kept}
@@ -144,22 +140,14 @@ def _run_stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[s
 
     removals = find_duplicates(runner, [ReadCleaned(work / "clean")], work, plan.tasks)
     finish = FinishRows(plan.splits, options.heldout_share, options.seed)
-    steps = [
-        ReadCleaned(work / "clean"),
-        MinhashDedupFilter(str(removals)),
-        finish,
-        documents_writer(work / "tables"),
-    ]
+    deduplicate = MinhashDedupFilter(str(removals))
+    steps = [ReadCleaned(work / "clean"), deduplicate, finish, documents_writer(work / "tables")]
     runner.run("documents", steps, plan.tasks)
     (work / "tables" / DOCUMENTS).rename(corpus / DOCUMENTS)
     for split in SPLITS:
         if options.replay:
-            mix_replay(
-                work / "tables" / REPLAY / split,
-                corpus / DOCUMENTS / split,
-                options.replay_share,
-                options.seed,
-            )
+            replay = work / "tables" / REPLAY / split
+            mix_replay(replay, corpus / DOCUMENTS / split, options.replay_share, options.seed)
 
     if options.model is not None:
         tasks = _pack_tasks(corpus)
@@ -177,7 +165,7 @@ def _run_stages(plan: BuildPlan, staging: Path, runner: Runner, log: Callable[[s
             "There is one repository, so some of its files are held out. They resemble the others, so their "
             "loss is lower than that of unseen code. Add a second repository."
         )
-    write_report(manifest, corpus)
+    (corpus / "report.html").write_text(render_report(manifest), encoding="utf-8")
     write_card(manifest, corpus)
     return manifest
 

@@ -119,8 +119,7 @@ class Runner:
         )
 
     def _wait(self, executor: PipelineExecutor, name: str) -> None:
-        """Wait for a Slurm job, which runs on after submission, until every task is complete or the job is
-        gone."""
+        """Wait until every task of a Slurm job, which runs on after submission, is complete."""
         job = getattr(executor, "job_id", None)
         while job not in (None, -1) and executor.get_incomplete_ranks():
             queue = subprocess.run(

@@ -64,8 +64,7 @@ class BuildOptions:
             raise ConfigError("This corpus cannot be built:\n  " + "\n  ".join(mistakes))
 
     def records(self) -> list[RecordFile]:
-        """Return the replay and instruction files in a fixed order. Raises CorpusUnusable for a folder
-        without a corpus."""
+        """Return the record files in a fixed order. Raises CorpusUnusable for a folder without a corpus."""
         files: list[RecordFile] = []
         for path in self.replay:
             if path.is_dir():

@@ -12,12 +12,12 @@ with a file's name, so that the model writes a file of that language. A chat mod
 Markdown fence and then explains it, so the fence is the stop string.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import random
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,19 +151,16 @@ def _read_existing(out: Path) -> set[tuple[str, int]]:
 
 @program(resumes=True)
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="JSONL of {text, language, seed}")
-    parser.add_argument("--languages", nargs="+", required=True, choices=sorted(LANGUAGES), metavar="ID")
-    parser.add_argument("--count", type=int, default=100, help="samples of each language (default: 100)")
-    parser.add_argument("--max-tokens", type=int, default=512, help="tokens of a sample (default: 512)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="default: 0.8")
-    parser.add_argument("--parallel", type=int, default=8, help="requests at a time (default: 8)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first sample (default: 1)")
-    parser.add_argument(
-        "--url", default="http://127.0.0.1:8010", help="the server; its token is read from ACEPILOT_TOKEN"
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="JSONL of {text, language, seed}")
+    add("--languages", nargs="+", required=True, choices=sorted(LANGUAGES), metavar="ID")
+    add("--count", type=int, default=100, help="samples of each language (default: 100)")
+    add("--max-tokens", type=int, default=512, help="tokens of a sample (default: 512)")
+    add("--temperature", type=float, default=0.8, help="default: 0.8")
+    add("--parallel", type=int, default=8, help="requests at a time (default: 8)")
+    add("--seed", type=int, default=1, help="seed of the first sample (default: 1)")
+    add("--url", default="http://127.0.0.1:8010", help="the server; its token is read from ACEPILOT_TOKEN")
     given = parser.parse_args()
     options = SampleOptions(given.count, given.max_tokens, given.temperature, given.parallel, given.seed)
     languages = [LANGUAGES[name] for name in given.languages]

@@ -4,7 +4,7 @@ The same name and seed always give the same split, however the corpus grows.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from acepilot.corpus import Split
@@ -23,11 +23,11 @@ def split_of(name: str, heldout_share: float, seed: int) -> Split:
 def split_files(folder: Path, heldout_share: float, seed: int) -> dict[str, Split]:
     """Split the files below `folder` by their paths: for a corpus of one repository."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return split_repositories([path.relative_to(folder).as_posix() for path in files], heldout_share, seed)
+    return split_names((path.relative_to(folder).as_posix() for path in files), heldout_share, seed)
 
 
-def split_repositories(ids: Sequence[str], heldout_share: float, seed: int) -> dict[str, Split]:
-    """Split repositories by their ids. Of two or more, at least one is held out and one is for training."""
+def split_names(ids: Iterable[str], heldout_share: float, seed: int) -> dict[str, Split]:
+    """Split ids or paths. Of two or more, at least one is held out and one is for training."""
     names = sorted(set(ids))
     splits: dict[str, Split] = {name: split_of(name, heldout_share, seed) for name in names}
     if heldout_share > 0 and len(names) > 1:

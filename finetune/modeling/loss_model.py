@@ -46,10 +46,7 @@ def lora_targets(model_type: str, options: LoraOptions) -> list[str] | str:
 
 
 def add_lora(model: Any, options: LoraOptions) -> Any:
-    """Return `model` with low-rank adapters as its only trained weights.
-
-    Raises ConfigError for a wrong target.
-    """
+    """Return `model` with low-rank adapters as the only trained weights. Raises ConfigError: wrong target."""
     lora = LoraConfig(
         r=options.r,
         lora_alpha=options.alpha,  # pyright: ignore[reportArgumentType]
@@ -96,10 +93,7 @@ def load_model(base: Path, config: TrainConfig, dtype: torch.dtype) -> "LossMode
 
 
 class LossModel(nn.Module):
-    """A transformers or peft model with a summed loss as its output.
-
-    `packs` says whether its attention is that of packed_attention.py.
-    """
+    """A transformers or peft model with a summed loss as its output. `packs`: it uses packed attention."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -1,14 +1,11 @@
 """Merge what a run trained into its base model; export.py saves the result."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from transformers import AutoModelForCausalLM
 
 from acepilot.errors import ModelBroken

@@ -1,22 +1,16 @@
-"""Make `model: tiny` and `corpus: tiny`, a random CodeGen and this repository's files, for smoke runs and
-tests.
+"""Make `model: tiny` and `corpus: tiny` for smoke runs: a random CodeGen, and this repository's files.
 
 Nothing is fetched. The tokenizer has one token for each byte, and a run takes seconds on a CPU.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import torch
-from pyarrow import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import CodeGenConfig, CodeGenForCausalLM, PreTrainedTokenizerFast
 
 from acepilot.corpus import INPUT_IDS, LABELS, NO_LOSS, POSITION_IDS, Split
+from finetune.corpus.tables import PACKED, write_rows
 
 END_OF_TEXT = "<|endoftext|>"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,7 +56,7 @@ def make_tiny_corpus(folder: Path, row_tokens: int = 256) -> Path:
             for language, pieces in by_language.items()
             for row in pack([[*tokenizer.encode(piece), 256] for piece in pieces], row_tokens)
         ]
-        write_packed(folder, split, rows)
+        write_rows(folder / "packed" / split / "part-0.parquet", PACKED, rows)
     tokenizer.save_pretrained(folder / "tokenizer")
     return folder
 
@@ -88,11 +82,3 @@ def pack(documents: list[list[int]], row_tokens: int) -> list[dict[str, list[int
         }
         for at in range(0, len(input_ids), row_tokens)
     ]
-
-
-def write_packed(folder: Path, split: Split, rows: Sequence[Mapping[str, object]]) -> None:
-    tokens = pa.list_(pa.int32())
-    columns = [(INPUT_IDS, tokens), (POSITION_IDS, tokens), (LABELS, tokens), ("language", pa.string())]
-    target = folder / "packed" / split
-    target.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), target / "part-0.parquet")

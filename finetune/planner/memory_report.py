@@ -1,14 +1,12 @@
 """Print the planner's tables: what a recipe needs, and which settings fit which cards; for `--dry-run`."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
-import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -87,23 +85,14 @@ def needs(config: TrainConfig, size: ModelSize, kept: Activations, cards: int) -
         yield Need(way, cards, used / GIB, states.host / GIB)
 
 
-def cheapest(
-    config: TrainConfig, size: ModelSize, kept: Activations, card_gib: float, host_gib: float | None = None
-) -> Need | None:
-    """Return the fewest cards of `card_gib` that can run the recipe, with the fastest way; None if 8 are
-    too few."""
-    for cards in CARD_COUNTS:
-        for need in needs(config, size, kept, cards):
-            if need.card_gib <= card_gib and (host_gib is None or need.host_gib <= host_gib):
-                return need
-    return None
+def cheapest(config: TrainConfig, size: ModelSize, kept: Activations, card_gib: float) -> Need | None:
+    """Return the fewest cards of `card_gib` that can run the recipe, and how; None if 8 are too few."""
+    plans = (need for cards in CARD_COUNTS for need in needs(config, size, kept, cards))
+    return next((need for need in plans if need.card_gib <= card_gib), None)
 
 
 def print_plan(config: TrainConfig, console: Console) -> None:
-    """Print the plan on `console`, a `text_console`.
-
-    No weights are loaded, but a starter is converted once.
-    """
+    """Print the plan on `console`, a `text_console`. Loads no weights, but converts a starter once."""
     model = model_config(config.model, config.revision)
     size = model_size(model, config)
     kept = activations(model, config)
@@ -122,10 +111,8 @@ def print_plan(config: TrainConfig, console: Console) -> None:
         f"{kept.peak(checkpointing=True) / GIB:,.1f} GiB with it."
     )
     console.print(f"Disk in {config.output}: {disk_bytes(size, half=half) / GIB:,.0f} GiB at most.", end=" ")
-    console.print(
-        f"This machine has {_free_gib(config.output):,.0f} GiB free there, and {_host_gib():,.0f} GiB of "
-        "memory.\n"
-    )
+    free, memory = _free_gib(config.output), psutil.virtual_memory().total / GIB
+    console.print(f"This machine has {free:,.0f} GiB free there, and {memory:,.0f} GiB of memory.\n")
     _needs_table(config, size, kept, console)
     _fits_table(config, size, kept, console)
     for note in cuda_notes(cuda_support()):
@@ -153,9 +140,8 @@ def _fits_table(config: TrainConfig, size: ModelSize, kept: Activations, console
     for name, gib in _cards().items():
         need = cheapest(config, size, kept, gib)
         if need is None:
-            table.add_row(
-                name, "-", "does not fit on eight", "method=lora" if config.method == "full" else ""
-            )
+            advice = "method=lora" if config.method == "full" else ""
+            table.add_row(name, "-", "does not fit on eight", advice)
         else:
             way = f"{need.way.name} ({need.card_gib:,.1f} GiB, host {need.host_gib:,.0f})"
             table.add_row(name, str(need.cards), way, need.way.overrides)
@@ -166,16 +152,11 @@ def _cards() -> dict[str, float]:
     """Return this machine's cards, then the named ones, with their GiB."""
     here: dict[str, float] = {}
     for index in range(torch.cuda.device_count()):
-        properties: Any = torch.cuda.get_device_properties(index)
+        properties: Any = torch.cuda.get_device_properties(index)  # pyright: ignore[reportUnknownVariableType]
         here[f"{properties.name} (here)"] = properties.total_memory / GIB
     return here | {name: float(gib) for name, gib in NAMED_CARDS.items()}
 
 
-def _host_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-
-
 def _free_gib(folder: Path) -> float:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    state = os.statvfs(existing)
-    return state.f_bavail * state.f_frsize / GIB
+    return shutil.disk_usage(existing).free / GIB

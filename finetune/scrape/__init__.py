@@ -1,4 +1,1 @@
-"""Fetch sources (packages, git URLs, folders) with their licences: `python -m finetune.scrape`.
-
-Nothing here imports torch.
-"""
+"""Fetch sources (packages, git URLs, folders) with their licences: `python -m finetune.scrape`. No torch."""

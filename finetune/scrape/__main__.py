@@ -9,9 +9,9 @@ python -m finetune.scrape --out data/go --search go --stars 2000 --pushed-after 
 After an interruption, the same command continues.
 """
 
-import argparse
 import os
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +25,7 @@ from finetune.scrape.licences import ALLOWED
 from finetune.scrape.sources import VUE40, Source, parse_source, read_list
 
 
-def requested_sources(given: argparse.Namespace, allowed: tuple[str, ...], console: Console) -> list[Source]:
+def requested_sources(given: Namespace, allowed: tuple[str, ...], console: Console) -> list[Source]:
     sources = [parse_source(text) for text in given.sources]
     if given.list:
         sources += read_list(given.list)
@@ -38,41 +38,23 @@ def requested_sources(given: argparse.Namespace, allowed: tuple[str, ...], conso
     return sources
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "sources",
-        nargs="*",
-        help="npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the folder to fill")
-    parser.add_argument(
-        "--own",
-        action="store_true",
-        help="the sources of this command are your own code: no licence is needed",
-    )
-    parser.add_argument("--list", type=Path, help="a file with one source on each line")
-    parser.add_argument("--recipe", choices=["vue40"], help="40 well-regarded Vue repositories")
-    parser.add_argument("--search", metavar="LANGUAGE", help="search GitHub (GITHUB_TOKEN raises its limits)")
-    parser.add_argument(
-        "--stars", type=int, default=500, help="search: minimum number of stars (default: 500)"
-    )
-    parser.add_argument(
-        "--pushed-after", metavar="DATE", help="search: last push after this date, such as 2025-01-01"
-    )
-    parser.add_argument(
-        "--limit", type=int, default=40, help="search: maximum number of repositories (default: 40)"
-    )
-    parser.add_argument("--github-api", default=API_URL, help="search: API URL of a GitHub Enterprise server")
-    parser.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="SPDX",
-        help="also keep code under this licence, such as MPL-2.0; may be repeated",
-    )
+def arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    forms = "npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER"
+    add("sources", nargs="*", help=forms)
+    add("--out", type=Path, required=True, help="the folder to fill")
+    own = "the sources of this command are your own code: no licence is needed"
+    add("--own", action="store_true", help=own)
+    add("--list", type=Path, help="a file with one source on each line")
+    add("--recipe", choices=["vue40"], help="40 well-regarded Vue repositories")
+    add("--search", metavar="LANGUAGE", help="search GitHub (GITHUB_TOKEN raises its limits)")
+    add("--stars", type=int, default=500, help="search: minimum number of stars (default: 500)")
+    add("--pushed-after", metavar="DATE", help="search: last push after this date, such as 2025-01-01")
+    add("--limit", type=int, default=40, help="search: maximum number of repositories (default: 40)")
+    add("--github-api", default=API_URL, help="search: API URL of a GitHub Enterprise server")
+    allow = "also keep code under this licence, such as MPL-2.0; may be repeated"
+    add("--allow", action="append", default=[], metavar="SPDX", help=allow)
     return parser.parse_args()
 
 

@@ -14,14 +14,10 @@ from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError, ConfigError, DownloadFailed
 from finetune.scrape.fetch import fetch
 from finetune.scrape.licences import OWN, Licence, is_allowed, licence_of, nested_licences
-from finetune.scrape.source_records import (
-    REPOSITORIES,
-    SourceRecord,
-    append_source_record,
-    read_source_records,
-)
+from finetune.scrape.source_records import SourceRecord, append_source_record, read_source_records
 from finetune.scrape.sources import Source
 
+_REPOSITORIES = "repos"
 _PARTIAL = ".fetching"
 
 
@@ -44,7 +40,7 @@ def collect_sources(
     """
     if not sources:
         raise ConfigError("No source was named: give sources, --list, --recipe or --search.")
-    (out / REPOSITORIES).mkdir(parents=True, exist_ok=True)
+    (out / _REPOSITORIES).mkdir(parents=True, exist_ok=True)
     try:
         with explain_full_disk(out, "free some space and run this again."):
             failures = _collect_missing(sources, out, allowed, on_progress, log, own)
@@ -58,11 +54,9 @@ def collect_sources(
         )
     if not any(record.status == "kept" for record in records):
         raise CorpusUnusable(
-            "None of the sources is under an allowed licence ("
-            + ", ".join(allowed)
-            + "). For your own code, add --own. Else name other sources, or add a licence that you may use "
-            "with "
-            "--allow:\n  " + "\n  ".join(f"{record.key}: {record.licence}" for record in records)
+            f"None of the sources is under an allowed licence ({', '.join(allowed)}). For your own code, add "
+            "--own. Else name other sources, or add a licence that you may use with --allow:\n  "
+            + "\n  ".join(f"{record.key}: {record.licence}" for record in records)
         )
     return records
 
@@ -92,7 +86,8 @@ def _collect_missing(
                 record = _collect(source, out, allowed, own)
                 append_source_record(out, record)
                 done.add(source.key)
-                log(f"{source.key}: {record.status}, {record.licence}{_details(record)}")
+                details = f" ({record.reason})" if record.reason else f", {record.files} files"
+                log(f"{source.key}: {record.status}, {record.licence}{details}")
             except AcepilotError as error:
                 failures.append(error.message)
                 log(error.message)
@@ -107,7 +102,7 @@ def _collect(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> 
     fetched = fetch(source, partial)
     licence = Licence(OWN, "--own") if own else licence_of(partial)
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", source.key)[-80:].strip("_")
-    folder = f"{REPOSITORIES}/{readable}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
+    folder = f"{_REPOSITORIES}/{readable}-{hashlib.sha256(source.key.encode()).hexdigest()[:8]}"
     record = SourceRecord(
         key=source.key,
         id=source.id,
@@ -121,16 +116,11 @@ def _collect(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> 
     )
     if record.status == "refused":
         shutil.rmtree(partial)
-        return record.model_copy(
-            update={"reason": "this licence is not allowed; for your own code, add --own"}
-        )
-    files = [path.stat().st_size for path in partial.rglob("*") if path.is_file() and not path.is_symlink()]
+        record.reason = "this licence is not allowed; for your own code, add --own"
+        return record
+    sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file() and not path.is_symlink()]
     record.nested_licences = nested_licences(partial)
-    record.files, record.size_bytes = len(files), sum(files)
+    record.files, record.size_bytes = len(sizes), sum(sizes)
     shutil.rmtree(out / folder, ignore_errors=True)  # from a run that was killed before it wrote the record
     partial.replace(out / folder)
     return record
-
-
-def _details(record: SourceRecord) -> str:
-    return f" ({record.reason})" if record.reason else f", {record.files} files"

@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from acepilot.disk import is_full_disk, says_full_disk
 from acepilot.errors import DownloadFailed
@@ -33,10 +34,7 @@ class Fetched:
 
 
 def fetch(source: Source, target: Path) -> Fetched:
-    """Fill the empty folder `target`.
-
-    Raises DownloadFailed with the tool's message, or OSError for a full disk.
-    """
+    """Fill the empty folder `target`. Raises DownloadFailed, or OSError for a full disk."""
     try:
         if source.kind == "npm":
             return _npm(source, target)
@@ -64,22 +62,15 @@ def _git(source: Source, target: Path) -> Fetched:
 
 
 def _npm(source: Source, target: Path) -> Fetched:
-    """Fetch with `npm pack`, which uses the user's registry, proxy and certificates, and runs no package
-    script."""
-    packed = target.with_name(target.name + ".npm")
-    shutil.rmtree(packed, ignore_errors=True)
-    packed.mkdir(parents=True)
-    try:
-        output = _run(
-            ["npm", "pack", "--json", "--ignore-scripts", "--pack-destination", str(packed), source.key[4:]],
-            source,
-        )
-        description = json.loads(output[output.index("[") :])[0]
-        dropped = _unpack(next(packed.glob("*.tgz")), target)
-    except (ValueError, KeyError, IndexError, StopIteration, tarfile.TarError) as error:
-        raise DownloadFailed(f"{source.key}: npm returned no readable package ({error!r})") from error
-    finally:
-        shutil.rmtree(packed, ignore_errors=True)
+    """Fetch with `npm pack`: the user's registry, proxy and certificates, and no script of the package."""
+    pack = ["npm", "pack", "--json", "--ignore-scripts"]
+    with TemporaryDirectory(dir=target.parent) as packed:
+        output = _run([*pack, "--pack-destination", packed, source.key[4:]], source)
+        try:
+            description = json.loads(output[output.index("[") :])[0]
+            dropped = _unpack(next(Path(packed).glob("*.tgz")), target)
+        except (ValueError, KeyError, IndexError, StopIteration, tarfile.TarError) as error:
+            raise DownloadFailed(f"{source.key}: npm returned no readable package ({error!r})") from error
     spec = f"npm:{description['name']}@{description['version']}"
     return Fetched(spec, description.get("integrity") or description["shasum"], dropped)
 
@@ -87,7 +78,6 @@ def _npm(source: Source, target: Path) -> Fetched:
 def _unpack(archive: Path, target: Path) -> int:
     """Unpack the regular files below the archive's top folder; return how many were too large."""
     dropped = 0
-    target.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
         for member in tar:
             member.name = member.name.partition("/")[2]
@@ -95,8 +85,8 @@ def _unpack(archive: Path, target: Path) -> int:
                 continue
             if member.size > MAX_FILE_BYTES:
                 dropped += 1
-                continue
-            tar.extract(member, target, filter="data")  # raises for a path outside `target`
+            else:
+                tar.extract(member, target, filter="data")  # raises for a path outside `target`
     return dropped
 
 
@@ -105,22 +95,18 @@ def _pypi(source: Source, target: Path) -> Fetched:
 
     Unlike a source archive, a wheel is unpacked without running its code.
     """
-    packed = target.with_name(target.name + ".pypi")
-    shutil.rmtree(packed, ignore_errors=True)
-    packed.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     anywhere = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none"]
     anywhere.append("--ignore-requires-python")  # the package is read, not run
     wanted = source.name + (f"=={source.ref}" if source.ref else "")
-    try:
-        _run([*pip, *anywhere, "--dest", str(packed), wanted], source)
-        wheel = next(packed.glob("*.whl"))
-        dropped = _unzip(wheel, target)
+    with TemporaryDirectory(dir=target.parent) as packed:
+        _run([*pip, *anywhere, "--dest", packed, wanted], source)
+        try:
+            wheel = next(Path(packed).glob("*.whl"))
+            dropped = _unzip(wheel, target)
+        except (StopIteration, zipfile.BadZipFile) as error:
+            raise DownloadFailed(f"{source.key}: pip returned no readable wheel ({error!r})") from error
         revision, version = f"sha256:{sha256_of(wheel)}", wheel.name.split("-")[1]
-    except (StopIteration, zipfile.BadZipFile) as error:
-        raise DownloadFailed(f"{source.key}: pip returned no readable wheel ({error!r})") from error
-    finally:
-        shutil.rmtree(packed, ignore_errors=True)
     return Fetched(f"pypi:{source.name}@{version}", revision, dropped)
 
 

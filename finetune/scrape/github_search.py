@@ -18,10 +18,7 @@ _TRIES = 5  # of one request, before the search fails
 
 @dataclass(frozen=True)
 class Search:
-    """What to search for.
-
-    `stars` is a minimum, `limit` a maximum of repositories; dates are like 2025-01-01.
-    """
+    """What to search for: `limit` repositories of at least `stars` stars. Dates are like 2025-01-01."""
 
     language: str
     licences: tuple[str, ...]
@@ -38,23 +35,23 @@ def search(
     log: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Source]:
-    """Return the matching repositories with most stars. Each licence is one query: GitHub's search has no
-    "or".
+    """Return the matching repositories with most stars. Raises DownloadFailed when GitHub refuses or is away.
 
-    Raises DownloadFailed when GitHub cannot be reached or refuses.
+    Each licence is one query, because GitHub's search has no "or".
     """
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     stars: dict[str, int] = {}
     with httpx.Client(base_url=api_url, headers=headers, timeout=30, follow_redirects=True) as client:
+        api = _Api(client, log, sleep)
         for licence in wanted.licences:
             query = (
                 f"language:{wanted.language} license:{licence.lower()} stars:>={wanted.stars} archived:false"
             )
             if wanted.pushed_after:
                 query += f" pushed:>={wanted.pushed_after}"
-            for count, item in enumerate(_items(client, query, log, sleep), 1):
+            for count, item in enumerate(api.items(query), 1):
                 stars[item["full_name"]] = item["stargazers_count"]
                 # Sorted by stars: a later result cannot be among the first `limit`.
                 if count >= min(wanted.limit, _MAX_RESULTS):
@@ -63,54 +60,47 @@ def search(
     return [Source("github", name) for name in ranked[: wanted.limit]]
 
 
-def _items(
-    client: httpx.Client, query: str, log: Callable[[str], None], sleep: Callable[[float], None]
-) -> Iterator[dict[str, Any]]:
-    """Yield search results of all pages, following GitHub's `Link` header."""
-    response = _get(
-        client,
-        "/search/repositories",
-        {"q": query, "sort": "stars", "order": "desc", "per_page": str(_PAGE)},
-        log,
-        sleep,
-    )
-    while True:
-        yield from cast(list[dict[str, Any]], response.json()["items"])
-        following = response.links.get("next")
-        if following is None:
-            return
-        response = _get(client, following["url"], None, log, sleep)
+@dataclass(frozen=True)
+class _Api:
+    """GitHub's REST API. A request waits as the rate limit demands; `log` says for how long."""
 
+    client: httpx.Client
+    log: Callable[[str], None]
+    sleep: Callable[[float], None]
 
-def _get(
-    client: httpx.Client,
-    url: str,
-    params: dict[str, str] | None,
-    log: Callable[[str], None],
-    sleep: Callable[[float], None],
-) -> httpx.Response:
-    """Return GitHub's answer, waiting as its rate limit demands, with at most _TRIES requests."""
-    for attempt in range(_TRIES):
-        try:
-            response = client.get(url, params=params)
-        except httpx.TransportError as error:
-            if attempt + 1 == _TRIES:
-                raise DownloadFailed(
-                    f"GitHub ({client.base_url}) cannot be reached: {error}. If only a package mirror is "
-                    "reachable, use npm: sources instead."
-                ) from error
-            sleep(2**attempt)
-            continue
-        if response.is_success:
-            return response
-        wait_s = _wait_s(response, attempt)
-        if wait_s is None:
-            raise DownloadFailed(f"GitHub answers {response.status_code}: {_message(response)}")
-        log(f"GitHub asks to wait {wait_s:.0f} s (set GITHUB_TOKEN for a higher limit)")
-        sleep(wait_s)
-    raise DownloadFailed(
-        f"GitHub still refuses after {_TRIES} waits: try again later, with GITHUB_TOKEN set."
-    )
+    def items(self, query: str) -> Iterator[dict[str, Any]]:
+        """Yield search results of all pages, following GitHub's `Link` header."""
+        params = {"q": query, "sort": "stars", "order": "desc", "per_page": str(_PAGE)}
+        response = self._get("/search/repositories", params)
+        while True:
+            yield from cast(list[dict[str, Any]], response.json()["items"])
+            following = response.links.get("next")
+            if following is None:
+                return
+            response = self._get(following["url"])
+
+    def _get(self, url: str, params: dict[str, str] | None = None) -> httpx.Response:
+        for attempt in range(_TRIES):
+            try:
+                response = self.client.get(url, params=params)
+            except httpx.TransportError as error:
+                if attempt + 1 == _TRIES:
+                    raise DownloadFailed(
+                        f"GitHub ({self.client.base_url}) cannot be reached: {error}. If only a package "
+                        "mirror is reachable, use npm: sources instead."
+                    ) from error
+                self.sleep(2**attempt)
+                continue
+            if response.is_success:
+                return response
+            wait_s = _wait_s(response, attempt)
+            if wait_s is None:
+                raise DownloadFailed(f"GitHub answers {response.status_code}: {_message(response)}")
+            self.log(f"GitHub asks to wait {wait_s:.0f} s (set GITHUB_TOKEN for a higher limit)")
+            self.sleep(wait_s)
+        raise DownloadFailed(
+            f"GitHub still refuses after {_TRIES} waits: try again later, with GITHUB_TOKEN set."
+        )
 
 
 def _wait_s(response: httpx.Response, attempt: int) -> float | None:

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 ALLOWED = ("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0")
-"""Permissive licences: code under them may be learnt from and redistributed.
-
-Users may add others (--allow).
-"""
+"""Permissive licences: code under them may be learnt from and redistributed. --allow adds others."""
 UNKNOWN = "unknown"
 OWN = "own code"
 """The licence of sources given with --own. It is always allowed, and a package cannot declare it."""
@@ -65,13 +62,11 @@ class Licence:
 def licence_of(folder: Path) -> Licence:
     """Return the licence of a folder by the files directly in it."""
     declared = _declared(folder / "package.json")
-    texts = [
-        path for path in sorted(folder.iterdir()) if LICENCE_FILE.fullmatch(path.name) and path.is_file()
+    found = [
+        Licence(licence_of_text(path.read_text("utf-8", errors="replace")[:_MAX_TEXT_CHARS]), path.name)
+        for path in sorted(folder.iterdir())
+        if LICENCE_FILE.fullmatch(path.name) and path.is_file()
     ]
-    found: list[Licence] = []
-    for path in texts:
-        name = licence_of_text(path.read_text(encoding="utf-8", errors="replace")[:_MAX_TEXT_CHARS])
-        found.append(Licence(name, path.name))
     named = [licence for licence in found if licence.spdx != UNKNOWN]
     if declared is not None and any(licence.spdx in declared for licence in named):
         return Licence(declared, "package.json, " + ", ".join(licence.evidence for licence in named))
@@ -138,8 +133,6 @@ def _declared(package_json: Path) -> str | None:
     value: Any = cast(dict[str, Any], document).get("license")
     if isinstance(value, dict):  # the form of old packages
         value = cast(dict[str, Any], value).get("type")
-    if not isinstance(value, str) or value.upper().startswith("SEE LICENSE"):
-        return None
-    if value in ("UNLICENSED", OWN):
+    if not isinstance(value, str) or value in ("UNLICENSED", OWN) or value.upper().startswith("SEE LICENSE"):
         return None
     return value

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from acepilot.corpus import CorpusUnusable
 
 SOURCES_FILE = "sources.jsonl"
-REPOSITORIES = "repos"
 
 
 class SourceRecord(BaseModel):
@@ -41,10 +40,7 @@ class SourceRecord(BaseModel):
 
 
 def read_source_records(out: Path) -> list[SourceRecord]:
-    """Return all records in order.
-
-    A last line that a kill cut short is ignored; its source is fetched again.
-    """
+    """Return all records in order. A last line that a kill cut short is ignored: it is fetched again."""
     path = out / SOURCES_FILE
     if not path.is_file():
         return []

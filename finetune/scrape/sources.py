@@ -33,8 +33,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        """The source as a user writes it, but without a password in its URL, because it is printed and
-        stored."""
+        """The source as a user writes it, but without a password, because it is printed and stored."""
         return f"{self.kind}:{self.plain_name}" + (f"@{self.ref}" if self.ref else "")
 
     @property
@@ -49,9 +48,9 @@ class Source:
             name = re.sub(r"^\w+://([^@/]+@)?", "", name).removesuffix(".git")
         if self.kind == "path":
             name = Path(name).name
-        return (
-            f"{'github' if name.startswith('github.com/') else self.kind}:{name.removeprefix('github.com/')}"
-        )
+        if name.startswith("github.com/"):
+            return "github:" + name.removeprefix("github.com/")
+        return f"{self.kind}:{name}"
 
     @property
     def clone_url(self) -> str:

@@ -24,6 +24,7 @@ from transformers import AutoTokenizer
 from acepilot.corpus import (
     INPUT_IDS,
     LABELS,
+    LANGUAGE,
     NO_LOSS,
     POSITION_IDS,
     CorpusUnusable,
@@ -36,7 +37,6 @@ from acepilot.settings import home
 from finetune.training.run_folder import TOKENIZER
 
 TENSORS = (INPUT_IDS, POSITION_IDS, LABELS)
-LANGUAGE = "language"
 TOKENIZER_PROBE = "export const add = (a, b) => {\n    return a + b;\n}\n"
 
 
@@ -53,10 +53,7 @@ class Batch:
 
     @property
     def loss_tokens(self) -> int:
-        """The number of predicted tokens.
-
-        A label stands at its own token, so the first column is not predicted.
-        """
+        """The number of predicted tokens. Labels are not shifted, so the first column is not predicted."""
         return int((self.labels[:, 1:] != NO_LOSS).sum())
 
 
@@ -126,10 +123,7 @@ class Rows:
 
 
 def indices_of(sample: int, count: int, rows: int, seed: int) -> list[int]:
-    """Return the row indices of `count` samples from number `sample` on.
-
-    Each epoch is another permutation of all rows.
-    """
+    """Return the rows of `count` samples from number `sample` on; each epoch permutes all rows anew."""
     chosen: list[int] = []
     for number in range(sample, sample + count):
         epoch, index = divmod(number, rows)

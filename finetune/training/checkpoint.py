@@ -1,8 +1,5 @@
 """Write and load checkpoints, and write the weights that an export reads. run_folder.py has the layout."""
 
-# torch and peft are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import contextlib
 import os
 import shutil
@@ -12,8 +9,8 @@ from typing import Any, Literal
 import deepspeed
 import torch
 from deepspeed import comm
-from peft import get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import get_peft_model_state_dict  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from acepilot.disk import explain_full_disk
 from acepilot.models.manifest import write_atomically
@@ -65,8 +62,7 @@ def save_checkpoint(engine: Any, run: Path, config: TrainConfig, state: RunState
 def save_weights(engine: Any, run: Path, which: Literal["best", "last"], state: RunState) -> None:
     """Write the trained weights to `weights/<which>`. Every process must call this; the first one writes.
 
-    `state` is stored with the weights, because after a kill resume.json may hold the state of an earlier
-    step.
+    `state` is stored with the weights, because after a kill resume.json may hold an earlier step's state.
     """
     model: Any = engine.module.model
     is_adapter = hasattr(model, "peft_config")

@@ -24,13 +24,9 @@ BUCKET_ELEMENTS = 50_000_000
 
 def join_processes(local_rank: int) -> torch.device:
     """Join the launcher's processes (under plain python, a group of one) and return this process's device."""
-    for name, alone in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-    }.items():
-        os.environ.setdefault(name, alone)
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in alone.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     # DeepSpeed would compile a shared-memory transport for CPU processes, which takes a minute. Sockets do.
@@ -54,9 +50,8 @@ def resolved_precision(config: TrainConfig, device: torch.device) -> str:
     has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)  # Volta and Turing only emulate it
     if config.precision == "bf16" and not has_bf16:
         raise ConfigError("precision=bf16: this card has no bf16; use fp16 or auto.", field="precision")
-    if config.precision == "auto":
-        return "bf16" if has_bf16 else "fp16"
-    return config.precision
+    best = "bf16" if has_bf16 else "fp16"
+    return best if config.precision == "auto" else config.precision
 
 
 def deepspeed_config(
@@ -114,4 +109,4 @@ def all_reduced(values: list[float], device: torch.device) -> list[float]:
     """Return each value summed over all processes, in float64."""
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
     comm.all_reduce(tensor)
-    return [float(value) for value in tensor.tolist()]
+    return tensor.tolist()

@@ -7,8 +7,9 @@ and recomputation. The peak is the card's published one; for an unknown card it 
 
 import resource
 import time
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Self
 
 import torch
@@ -57,7 +58,7 @@ class ProgressReporter:
         self._flops_share = flops_a_token / peak
         self._console = text_console(stderr=True)
         self._console.quiet = not is_first
-        self._writer: Any = _writer(config) if is_first else None
+        self._writer = _writer(config) if is_first else None
         self._bar: Progress | None = None
         if is_first and self._console.is_terminal:
             columns = (
@@ -76,9 +77,7 @@ class ProgressReporter:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
         if self._writer:
@@ -116,43 +115,34 @@ class ProgressReporter:
     def held_out(self, step: int, losses: dict[str, float]) -> None:
         if self._writer:
             self._writer.add({f"heldout/{language}": loss for language, loss in losses.items()}, step)
-        self.log(
-            f"step {step} · held out: " + " · ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
-        )
+        listed = " · ".join(f"{language} {loss:.4f}" for language, loss in losses.items())
+        self.log(f"step {step} · held out: {listed}")
 
 
-class _TensorBoard:
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
+@dataclass(frozen=True)
+class _Writer:
+    """TensorBoard or W&B. `add` takes values by name, and the step."""
 
-        self._writer = SummaryWriter(str(folder))
-
-    def add(self, values: dict[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        self._writer.close()
+    add: Callable[[dict[str, float], int], None]
+    close: Callable[[], None]
 
 
-class _Wandb:
-    def __init__(self, config: TrainConfig) -> None:
-        try:
-            import wandb  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ConfigError("report=wandb needs the package: pip install wandb", field="report") from error
-        self._run: Any = wandb.init(
-            name=config.name or config.output.name, config=config.model_dump(mode="json")
-        )  # pyright: ignore[reportUnknownMemberType]
-
-    def add(self, values: dict[str, float], step: int) -> None:
-        self._run.log(values, step=step)
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-def _writer(config: TrainConfig) -> _TensorBoard | _Wandb | None:
+def _writer(config: TrainConfig) -> _Writer | None:
     if config.report == "none":
         return None
-    return _Wandb(config) if config.report == "wandb" else _TensorBoard(config.output / "tensorboard")
+    if config.report == "wandb":
+        try:
+            wandb: Any = import_module("wandb")
+        except ImportError as error:
+            raise ConfigError("report=wandb needs the package: pip install wandb", field="report") from error
+        run = wandb.init(name=config.name or config.output.name, config=config.model_dump(mode="json"))
+        return _Writer(lambda values, step: run.log(values, step=step), run.finish)
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    board = SummaryWriter(str(config.output / "tensorboard"))
+
+    def add(values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            board.add_scalar(name, value, step)
+
+    return _Writer(add, board.close)

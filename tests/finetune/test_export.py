@@ -72,8 +72,8 @@ def test_alpha_interpolates_between_base_and_tuned(method: str, tmp_path: Path) 
     assert tuning is not None
     assert (tuning.alpha, tuning.step, tuning.heldout_loss_after) == (0.5, 40, LOSSES)
     assert "| vue | 2.5000 | 1.5000 | -1.0000 |" in (half.folder / "README.md").read_text()
-    assert half.manifest.data_hash == "c" * 64
-    assert half.manifest.id == "half"
+    assert read_manifest(half.folder).data_hash == "c" * 64
+    assert read_manifest(half.folder).id == "half"
 
 
 def test_the_merged_model_computes_what_the_adapted_one_computes(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_weights_are_described_by_the_state_saved_with_them(tmp_path: Path) -> N
     run, _ = a_run(tmp_path, "full")
     saved = RunState(step=45, best_step=45, first_losses={"all": 3.0}, best_losses={"all": 1.0}, tokens=7)
     (run / "weights/best/state.json").write_text(saved.model_dump_json())
-    tuning = export_run(run).manifest.tuning
+    tuning = read_manifest(export_run(run).folder).tuning
     assert tuning is not None
     assert (tuning.step, tuning.tokens, tuning.heldout_loss_after) == (45, 7, {"all": 1.0})
 

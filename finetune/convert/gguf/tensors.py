@@ -1,8 +1,5 @@
 """The tensors of a GGUF file: names, shapes and order of rows, from the config and weights of the source."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -79,7 +76,7 @@ def _reader(source: Source, name: str, architecture: str) -> Callable[[], NDArra
 
 def interleaved(weight: Tensor, heads: int) -> Tensor:
     """Reorder [H * D, ...] so that the two rows of each rotary pair are neighbours, as in Llama's GGUFs."""
-    return weight.unflatten(0, (heads, 2, -1)).swapaxes(1, 2).flatten(0, 2)
+    return weight.unflatten(0, (heads, 2, -1)).swapaxes(1, 2).flatten(0, 2)  # pyright: ignore[reportUnknownVariableType]
 
 
 def _rope_factors(config: Any) -> NDArray[np.float32]:

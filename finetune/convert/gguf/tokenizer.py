@@ -5,9 +5,6 @@ llama.cpp knows pre-tokenizers (the rules that split text before BPE) by name on
 too.
 """
 
-# tokenizers and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,8 +115,7 @@ def _canonical(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def control_tokens(state: dict[str, Any]) -> set[str]:
-    """Return the special tokens and the fill-in-the-middle sentinels, which tokenizer.json may not call
-    special."""
+    """Return the special tokens, with the sentinels, which tokenizer.json may not call special."""
     added: dict[str, bool] = {token["content"]: token["special"] for token in state["added_tokens"]}
     fim = format_for(added)
     sentinels = {fim.prefix, fim.suffix, fim.middle, fim.file_separator} if fim else set[str | None]()
@@ -146,10 +142,9 @@ def _tokens(state: dict[str, Any], vocabulary: int) -> tuple[list[str], list[int
 
 
 def with_named_pre_tokenizer(tokenizer: Any, gguf: Path) -> Any:
-    """Give `tokenizer`, which transformers read from `gguf`, the pre-tokenizer that the file names; return
-    it.
+    """Give `tokenizer`, as transformers read it from `gguf`, the pre-tokenizer that the file names.
 
-    Raises ConfigError for an unknown name.
+    Return `tokenizer`. Raises ConfigError for an unknown name.
     """
     fields = GGUFReader(gguf).fields
     if fields["tokenizer.ggml.model"].contents() != "gpt2":

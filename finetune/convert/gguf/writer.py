@@ -4,9 +4,6 @@ Names, shapes and keys follow from the config and from tokenizer.json, not from 
 read, converted and written one at a time.
 """
 
-# gguf and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import math
 from pathlib import Path
 

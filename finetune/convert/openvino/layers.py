@@ -4,9 +4,6 @@
 when the graph is built. So tracing a model of any size needs only the memory of the compressed result.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from collections.abc import Callable, Sequence
 
 import torch
@@ -50,8 +47,7 @@ class StoredLinear(nn.Module):
 class PastAttention:
     """The attention of all layers in one forward pass, with the cached keys and values.
 
-    `tensors` are float32 [B, h, P, D], keys and values of each layer in turn; the pass appends the new
-    tokens.
+    `tensors` are float32 [B, h, P, D], keys and values of each layer in turn; the pass appends to them.
     """
 
     def __init__(self, past: Sequence[Tensor], attention_mask: Tensor, tokens: int) -> None:

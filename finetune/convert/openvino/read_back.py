@@ -1,8 +1,5 @@
 """Check a written OpenVINO model against its source, and that the paged form can be made of it."""
 
-# openvino and torch are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +7,7 @@ import openvino
 import torch
 from openvino._offline_transformations import paged_attention_transformation  # it has no public name
 
-from finetune.convert.check import Comparison, Tolerance, accept, check_same_tokens, compare
+from finetune.convert.check import REPORT, Comparison, Tolerance, accept, check_same_tokens, compare
 from finetune.convert.openvino.weights import WeightBits
 from finetune.convert.openvino.writer import MODEL_FILE
 from finetune.convert.probe import probe_ids
@@ -49,7 +46,5 @@ def check_openvino(source: Source, folder: Path, bits: WeightBits) -> Comparison
     paged_attention_transformation(model)
     before = streamed_logits(source.config, source.weights, ids)
     comparison = compare(before, written, ids)
-    if bits == "int4":
-        advice = "Four bits are too few for this model: use --weights int8."
-        return accept(comparison, TOLERANCES[bits], "OpenVINO", advice)
-    return accept(comparison, TOLERANCES[bits], "OpenVINO")
+    advice = "Four bits are too few for this model: use --weights int8." if bits == "int4" else REPORT
+    return accept(comparison, TOLERANCES[bits], "OpenVINO", advice)

@@ -1,8 +1,5 @@
 """Turn a traced model's past keys and values into states of the OpenVINO model."""
 
-# openvino is typed only in part; the tests check how it is used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from typing import Any
 
 import numpy as np

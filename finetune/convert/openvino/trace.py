@@ -5,9 +5,6 @@ function that we register and that gets the cache as a keyword argument, so that
 signatures of transformers' layers and caches.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from typing import Any
 
 from torch import Tensor, nn
@@ -75,10 +72,7 @@ def traced_attention(
     past_attention: PastAttention,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Compute attention through `past_attention`: float [B, H, T, D] -> [B, T, H, D].
-
-    The signature is transformers' attention interface.
-    """
+    """Compute float [B, H, T, D] -> [B, T, H, D]. The signature is transformers' attention interface."""
     layer: Any = module.layer_idx
     return past_attention(layer, query, key, value, scaling), None
 

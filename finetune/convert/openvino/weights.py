@@ -24,8 +24,7 @@ SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
 
 
 def compressed(weight: Tensor, bits: WeightBits) -> Any:
-    """Return a node with the float32 [O, I] values of `weight`; if GROUP does not divide I, int4 becomes
-    int8."""
+    """Return a node with the float32 [O, I] of `weight`; where GROUP does not divide I, int4 becomes int8."""
     rows, width = weight.shape
     if bits == "int4" and width % GROUP == 0:
         codes, scales, zeros = quantized(weight.unflatten(1, (-1, GROUP)), 15)

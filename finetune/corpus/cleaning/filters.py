@@ -33,10 +33,11 @@ _HEAD_CHARS = 3_000  # a licence tag or a generator's notice stands in the first
 
 @dataclass(frozen=True)
 class Code:
-    """A file to be filtered, with the licences that are allowed."""
+    """A file to be filtered, with the licence of its folder and the licences that are allowed."""
 
     text: str
     language: Language
+    licence: str
     allowed: tuple[str, ...]
 
 
@@ -54,6 +55,11 @@ _COMPILED = re.compile(
     r"|regeneratorRuntime|__awaiter\b|System\.register\("
 )
 _SOURCE_MAP = re.compile(r"^(//|/\*)[#@] ?sourceMappingURL=", re.MULTILINE)
+
+
+def folder_licence(code: Code) -> str | None:
+    """Drop files in folders whose own licence text is not allowed, such as vendored code."""
+    return None if is_allowed(code.licence, code.allowed) else code.licence
 
 
 def licence_tag(code: Code) -> str | None:
@@ -115,6 +121,7 @@ def parse_errors(code: Code) -> str | None:
 
 
 FILTERS: tuple[tuple[str, Filter], ...] = (
+    ("licence of its folder", folder_licence),
     ("licence tag", licence_tag),
     ("generated", generated),
     ("minified", minified),
@@ -139,14 +146,8 @@ def _errors(text: str, language: Language) -> int:
 
 
 def _code_parts(code: Code) -> list[str]:
-    """Return the texts with line limits: the file, a component's script and style, or nothing of other
-    markup."""
+    """Return the texts with line limits: script and style of a component, none of other markup."""
     if code.language.id not in HTML_LIKE:
         return [code.text]
-    if code.language.id != "vue":
-        return []
-    return [
-        code.text[block.start : block.end]
-        for block in blocks_of(code.text)
-        if block.type in ("script", "style")
-    ]
+    blocks = blocks_of(code.text) if code.language.id == "vue" else []
+    return [code.text[block.start : block.end] for block in blocks if block.type in ("script", "style")]

@@ -17,15 +17,13 @@ from finetune.corpus.cleaning.filters import FILTERS, Code, Filter
 from finetune.corpus.cleaning.redact import redact
 from finetune.corpus.cleaning.vue_blocks import blocks_of
 from finetune.corpus.reading.readers import Documents
-from finetune.scrape.licences import is_allowed
 
-LICENCE = "licence of its folder"
 DECONTAMINATE = "decontaminate"
 LANGUAGE_FILTER = "language"
 
 
 class CodeFilter(BaseFilter):
-    """Apply one filter of filters.py. Records pass: the user chose them."""
+    """Apply one filter to scraped code. Records pass: the user chose them."""
 
     def __init__(self, name: str, check: Filter, allowed: tuple[str, ...]) -> None:
         self.name = name
@@ -34,31 +32,12 @@ class CodeFilter(BaseFilter):
         self.allowed = allowed
 
     def filter(self, doc: Document) -> bool:
-        if doc.metadata["kind"] != "code":
+        row = doc.metadata
+        if row["kind"] != "code":
             return True
-        language = doc.metadata["language"]
-        reason = self.check(Code(doc.text, LANGUAGES[language], self.allowed))
-        self.stat_update(f"{self.name}|{language}|{reason or 'kept'}")
+        reason = self.check(Code(doc.text, LANGUAGES[row["language"]], row["licence"], self.allowed))
+        self.stat_update(f"{self.name}|{row['language']}|{reason or 'kept'}")
         return reason is None
-
-
-class FolderLicence(BaseFilter):
-    """Drop files in folders whose own licence text is not allowed, such as vendored code."""
-
-    name = LICENCE
-
-    def __init__(self, allowed: tuple[str, ...]) -> None:
-        super().__init__()
-        self.allowed = allowed
-
-    def filter(self, doc: Document) -> bool:
-        if doc.metadata["kind"] != "code":
-            return True
-        allowed = is_allowed(doc.metadata["licence"], self.allowed)
-        self.stat_update(
-            f"{LICENCE}|{doc.metadata['language']}|{'kept' if allowed else doc.metadata['licence']}"
-        )
-        return allowed
 
 
 class Decontaminate(PipelineStep):
@@ -119,34 +98,14 @@ class FindBlocks(PipelineStep):
             yield document
 
 
-class LanguageFilter(BaseFilter):
-    """Drop scraped files in languages that --language does not name."""
-
-    name = LANGUAGE_FILTER
-
-    def __init__(self, languages: Sequence[str]) -> None:
-        super().__init__()
-        self.languages = frozenset(languages)
-
-    def filter(self, doc: Document) -> bool:
-        if doc.metadata["kind"] != "code":
-            return True
-        wanted = doc.metadata["language"] in self.languages
-        self.stat_update(f"{self.name}|{doc.metadata['language']}|{'kept' if wanted else 'another language'}")
-        return wanted
-
-
 def cleaning_steps(
     allowed: tuple[str, ...], languages: Sequence[str], problems: Sequence[Path], found: Path
 ) -> list[PipelineStep]:
-    """Return all cleaning steps in their order."""
-    language = [LanguageFilter(languages)] if languages else []
-    filters = [CodeFilter(name, check, allowed) for name, check in FILTERS]
-    return [
-        *language,
-        FolderLicence(allowed),
-        *filters,
-        Decontaminate(problems, found),
-        Redact(),
-        FindBlocks(),
-    ]
+    """Return all cleaning steps in their order. Empty `languages` keep every language."""
+
+    def another_language(code: Code) -> str | None:
+        return None if code.language.id in languages else "another language"
+
+    filters = ((LANGUAGE_FILTER, another_language), *FILTERS) if languages else FILTERS
+    steps = [CodeFilter(name, check, allowed) for name, check in filters]
+    return [*steps, Decontaminate(problems, found), Redact(), FindBlocks()]

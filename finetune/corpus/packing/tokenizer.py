@@ -132,10 +132,7 @@ def _rows(model: Path) -> int | None:
 
 
 def _end(folder: Path, tokenizer: Tokenizer) -> tuple[str, int]:
-    """Return the token after each document.
-
-    A chat model's eos_token ends a turn, so known names come first.
-    """
+    """Return the token after each document. Known names come first: a chat model's eos_token ends a turn."""
     try:
         config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datatrove.data import Document
@@ -16,6 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 from acepilot.corpus import Kind, Split, canonical_hash
 from acepilot.errors import ConfigError
 from acepilot.languages import language_for
+from acepilot.models.manifest import sha256_of
 from finetune.corpus.reading.detect_language import DATA, language_of, may_be_code
 from finetune.corpus.reading.excluded_paths import exclusion_reason
 from finetune.corpus.tables import read_rows
@@ -28,8 +29,7 @@ Documents = Iterator[Document] | None
 
 @dataclass(frozen=True)
 class ScrapedFolder:
-    """A repository on disk, with its split. For an only repository `split` is None, and `file_splits` has
-    that of each file."""
+    """A repository on disk. Where it is the only one, `split` is None and `file_splits` has each file's."""
 
     path: Path
     record: SourceRecord
@@ -75,7 +75,7 @@ class ReadRepositories(PipelineStep):
                 inside = path.relative_to(folder.path).as_posix()
                 size = path.stat().st_size
                 reason = self._reason(inside, size)
-                digest.update(f"{inside}\0{size}\0{'' if reason else _sha256(path)}\n".encode())
+                digest.update(f"{inside}\0{size}\0{'' if reason else sha256_of(path)}\n".encode())
                 document = None if reason else self._document(folder, inside, path.read_bytes())
                 if isinstance(document, Document):
                     self.stat_update(f"{READ}|{document.metadata['language']}|kept")
@@ -135,8 +135,7 @@ class ReadRecords(PipelineStep):
         yield from data or ()
         if rank < self.first_rank:
             return
-        file = self.files[rank - self.first_rank]
-        for document in read_records(file):
+        for document in read_records(self.files[rank - self.first_rank]):
             self.stat_update(f"{READ}|{document.metadata['language']}|kept")
             yield document
 
@@ -164,19 +163,9 @@ class ReadCleaned(PipelineStep):
 
 def empty_row(kind: Kind) -> dict[str, Any]:
     """Return the metadata of a new row."""
-    return {
-        "kind": kind,
-        "language": "plaintext",
-        "repository": "",
-        "source": "",
-        "revision": "",
-        "licence": "",
-        "path": "",
-        "split": "",
-        "prompt_chars": 0,
-        "redactions": 0,
-        "blocks": [],
-    }
+    unknown = dict.fromkeys(("repository", "source", "revision", "licence", "path", "split"), "")
+    numbers = {"prompt_chars": 0, "redactions": 0}
+    return {"kind": kind, "language": "plaintext", **unknown, **numbers, "blocks": []}
 
 
 def read_records(file: RecordFile) -> Iterator[Document]:
@@ -218,14 +207,5 @@ def _record(file: RecordFile, number: int, line: str) -> Document:
 
 def _licence(record: SourceRecord, inside: str) -> str:
     """Return the licence of the nearest folder with a licence text, else the repository's."""
-    folder = inside.rpartition("/")[0]
-    while folder:
-        if (nested := record.nested_licences.get(folder)) is not None:
-            return nested
-        folder = folder.rpartition("/")[0]
-    return record.licence
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    nested = (record.nested_licences.get(str(folder)) for folder in PurePosixPath(inside).parents)
+    return next((licence for licence in nested if licence is not None), record.licence)

@@ -1,1 +1,1 @@
-"""What a corpus says of itself: its manifest, its card and its report."""
+"""What a corpus says of itself: its manifest, its report and its card."""

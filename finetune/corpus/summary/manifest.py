@@ -19,7 +19,7 @@ from acepilot.corpus import (
 )
 from acepilot.models.manifest import MANIFEST_FILE, StoredFile, sha256_of, write_atomically
 from finetune.corpus.cleaning.filters import FILTERS
-from finetune.corpus.cleaning.steps import DECONTAMINATE, LANGUAGE_FILTER, LICENCE
+from finetune.corpus.cleaning.steps import DECONTAMINATE, LANGUAGE_FILTER
 from finetune.corpus.documents import DOCUMENTS, NEAR_DUPLICATES
 from finetune.corpus.executors import Runner
 from finetune.corpus.options import BuildOptions
@@ -27,7 +27,7 @@ from finetune.corpus.packing.tokenizer import load_vocabulary
 from finetune.corpus.reading.readers import READ, ScrapedFolder
 from finetune.corpus.tables import read_rows
 
-_FILTER_NAMES = (LICENCE, *(name for name, _ in FILTERS), DECONTAMINATE)
+_FILTER_NAMES = (*(name for name, _ in FILTERS), DECONTAMINATE)
 _LIBRARIES = ("datatrove", "detect-secrets", "tree-sitter-language-pack", "pyarrow", "tokenizers")
 
 
@@ -61,7 +61,7 @@ def write_corpus_manifest(
         documents=documents,
         kinds=kinds,
         blocks=_by_prefix("block", finished),
-        packing=_packing(options, corpus, runner) if options.model else None,
+        packing=_packing(options, corpus, runner),
         files=files,
         made_with={library: version(library) for library in _LIBRARIES},
     )
@@ -93,8 +93,7 @@ def _filter_count(name: str, counts: Counter[str]) -> FilterCount:
 
 
 def _deduplication(before: FilterCount, finished: Counter[str]) -> FilterCount:
-    """Compute the counts from the steps before and after, because datatrove's filter does not count
-    languages."""
+    """Compute the counts from the steps before and after: datatrove's filter does not count languages."""
     kept = {
         label.split("|")[1]: count for label, count in finished.items() if label.startswith(NEAR_DUPLICATES)
     }
@@ -155,22 +154,19 @@ def _packing(options: BuildOptions, corpus: Path, runner: Runner) -> Packing | N
 
 
 def _files(corpus: Path) -> dict[str, StoredFile]:
+    paths = [path for path in sorted(corpus.rglob("*")) if path.is_file()]
     return {
         path.relative_to(corpus).as_posix(): StoredFile(
             sha256=sha256_of(path), size_bytes=path.stat().st_size
         )
-        for path in sorted(corpus.rglob("*"))
-        if path.is_file()
+        for path in paths
     }
 
 
 def _contaminated(folder: Path) -> list[Contaminated]:
-    found: list[Contaminated] = []
-    for path in sorted(folder.glob("*.tsv")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            document, _, problem = line.partition("\t")
-            found.append(Contaminated(document=document, problem=problem))
-    return found
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tsv"))]
+    pairs = [line.partition("\t") for text in texts for line in text.splitlines()]
+    return [Contaminated(document=document, problem=problem) for document, _, problem in pairs]
 
 
 def _by_prefix(prefix: str, counts: Counter[str]) -> dict[str, int]:

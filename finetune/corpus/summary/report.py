@@ -1,4 +1,4 @@
-"""Build, step 10: write report.html, one page without scripts: what was kept, what was dropped, and why."""
+"""Build, step 10: write report.html (what was kept, what was dropped, and why) and the card README.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,14 +46,21 @@ class Plot:
     label_end: int = _LABEL_PX - 8
 
 
-def write_report(manifest: CorpusManifest, corpus: Path) -> None:
-    (corpus / "report.html").write_text(render(manifest), encoding="utf-8")
+def write_card(manifest: CorpusManifest, corpus: Path) -> None:
+    """Write README.md, whose header lists the tables for `datasets.load_dataset`."""
+    found = {
+        table: [split for split in SPLITS if any((corpus / table / split).glob("*.parquet"))]
+        for table in ("documents", "packed")
+    }
+    tables = {table: splits for table, splits in found.items() if splits}
+    text = _template("card.md").render(manifest=manifest, tables=tables)
+    (corpus / "README.md").write_text(text, encoding="utf-8")
 
 
-def render(manifest: CorpusManifest) -> str:
-    """Return the page as text."""
+def render_report(manifest: CorpusManifest) -> str:
+    """Return report.html, one page without scripts."""
     documents = [amount.documents for split in SPLITS for amount in manifest.documents[split].values()]
-    return template("report.html").render(
+    return _template("report.html").render(
         manifest=manifest,
         documents=sum(documents),
         seen=sum(manifest.filters[0].seen.values()),
@@ -80,7 +87,7 @@ def render(manifest: CorpusManifest) -> str:
     )
 
 
-def template(name: str) -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     """Return a template of the folder `templates`. HTML templates escape what they insert."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -109,11 +116,8 @@ def _plot(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Plot:
 
 
 def _filters(manifest: CorpusManifest) -> Plot:
-    rows: list[tuple[str, dict[str, int]]] = []
-    for one in manifest.filters:
-        seen, kept = sum(one.seen.values()), sum(one.kept.values())
-        rows.append((one.name, {"kept": kept, "dropped": seen - kept}))
-    return _plot(rows)
+    sums = [(one.name, sum(one.seen.values()), sum(one.kept.values())) for one in manifest.filters]
+    return _plot([(name, {"kept": kept, "dropped": seen - kept}) for name, seen, kept in sums])
 
 
 def _languages(manifest: CorpusManifest) -> Plot:

@@ -19,7 +19,7 @@ PICTURE = f'<template>\n  <svg><path d="M{"1.25 3.5 " * 300}"/></svg>\n</templat
 
 def verdict(text: str, language: str) -> tuple[str, str] | None:
     """Return the first filter that drops the text, and its reason."""
-    code = Code(text, LANGUAGES[language], ALLOWED)
+    code = Code(text, LANGUAGES[language], "MIT", ALLOWED)
     return next(((name, reason) for name, check in FILTERS if (reason := check(code))), None)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from finetune.corpus.options import BuildOptions
-from finetune.corpus.split import split_repositories
+from finetune.corpus.split import split_names
 from tests.finetune.handmade import (
     SHOPS,
     Scraped,
@@ -55,7 +55,7 @@ def test_replay_of_another_corpus_never_crosses_the_split(scraped: Scraped, tmp_
     seed = next(
         seed
         for seed in range(2, 50)
-        if split_repositories([one.id for one in other.repositories], 0.3, seed)
+        if split_names([one.id for one in other.repositories], 0.3, seed)
         != {one.id: one.split for one in other.repositories}
     )
     options = BuildOptions(

@@ -4,8 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from acepilot.corpus import Amount, Contaminated, CorpusManifest, FilterCount, RepositoryEntry
-from finetune.corpus.summary.card import write_card
-from finetune.corpus.summary.report import render
+from finetune.corpus.summary.report import render_report, write_card
 
 NAME = "npm:<script>alert('x')</script>&co@1"
 MANIFEST = CorpusManifest(
@@ -52,7 +51,7 @@ class Page(HTMLParser):
 
 
 def test_the_report_has_every_number_and_escapes_every_name() -> None:
-    page = Page(render(MANIFEST))
+    page = Page(render_report(MANIFEST))
     for text in (
         "9,004 documents from 1 sources",
         "12,000 + 345",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from acepilot.corpus import SPLITS
 from finetune.corpus.options import BuildOptions
-from finetune.corpus.split import split_of, split_repositories
+from finetune.corpus.split import split_names, split_of
 from tests.finetune.handmade import (
     MIT,
     SHOPS,
@@ -20,14 +20,14 @@ from tests.finetune.handmade import (
 def test_a_repository_keeps_its_split_as_others_join() -> None:
     few = [f"github:a/{number}" for number in range(40)]
     before, after = (
-        split_repositories(few, 0.2, 0),
-        split_repositories([*few, *(f"npm:{n}" for n in range(40))], 0.2, 0),
+        split_names(few, 0.2, 0),
+        split_names([*few, *(f"npm:{n}" for n in range(40))], 0.2, 0),
     )
     assert all(after[name] == side for name, side in before.items())
     assert 2 <= list(before.values()).count("heldout") <= 16
     assert before["github:a/1"] == split_of("github:a/1", 0.2, 0)
-    assert sorted(split_repositories(["a", "b"], 0.001, 0).values()) == ["heldout", "train"]
-    assert split_repositories(["a"], 0.001, 0) == {"a": "train"}
+    assert sorted(split_names(["a", "b"], 0.001, 0).values()) == ["heldout", "train"]
+    assert split_names(["a"], 0.001, 0) == {"a": "train"}
 
 
 def test_files_of_an_only_repository_are_held_out(scraped: Scraped, tmp_path: Path) -> None:

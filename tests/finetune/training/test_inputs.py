@@ -13,9 +13,10 @@ from acepilot.corpus import CorpusUnusable
 from acepilot.errors import ConfigError, ModelNotFound, NotEnoughDisk
 from acepilot.models.manifest import Manifest, write_manifest
 from acepilot.models.resolve import resolve
+from finetune.corpus.tables import PACKED
 from finetune.export import export_run
 from finetune.modeling.base_model import base_folder
-from finetune.modeling.tiny import byte_tokenizer, make_tiny_model, write_packed
+from finetune.modeling.tiny import byte_tokenizer, make_tiny_model
 from finetune.training.batches import Rows, check_tokenizer, indices_of
 from finetune.training.checkpoint import save_checkpoint
 from finetune.training.config import TrainConfig, load_config
@@ -106,30 +107,26 @@ def test_a_corpus_that_cannot_be_used_is_an_error(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "home"))
-    folder = tmp_path / "packed" / "train"
+    file = tmp_path / "packed" / "train" / "part-0.parquet"
     expected = {
         "missing": "has no packed/train",
         "empty": "has no rows",
         "damaged": "cannot be read",
         "columns": "lacks the columns position_ids, labels, language",
-        "short": "set sequence_tokens=4",
+        "short": "set sequence_tokens=3",
     }
-    if what == "empty":
-        write_packed(tmp_path, "train", [])
-    elif what == "short":
-        row = {
-            "input_ids": [1, 2, 3, 4],
-            "position_ids": [0, 1, 2, 3],
-            "labels": [-100, 2, 3, 4],
-            "language": "vue",
-        }
-        write_packed(tmp_path, "train", [row])
-    elif what != "missing":
-        folder.mkdir(parents=True)
-        if what == "damaged":
-            (folder / "part-0.parquet").write_bytes(b"PAR1 and nothing else")
-        else:
-            parquet.write_table(pa.table({"input_ids": [[1, 2, 3]]}), folder / "part-0.parquet")
+    row = {"input_ids": [1, 2, 3], "position_ids": [0, 1, 2], "labels": [-100, 2, 3], "language": "vue"}
+    tables = {
+        "empty": PACKED.empty_table(),
+        "short": pa.Table.from_pylist([row], schema=PACKED),
+        "columns": pa.table({"input_ids": [[1, 2, 3]]}),
+    }
+    if what != "missing":
+        file.parent.mkdir(parents=True)
+    if what == "damaged":
+        file.write_bytes(b"PAR1 and nothing else")
+    elif what in tables:
+        parquet.write_table(tables[what], file)
     with pytest.raises(CorpusUnusable, match=expected[what]):
         Rows(tmp_path, "train", 64)
 
