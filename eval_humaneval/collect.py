@@ -13,9 +13,8 @@ from eval_humaneval.generation.model import IsComplete, Model, ModelAnswer, Samp
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
 from eval_humaneval.holes.truncation import find_end
-from eval_humaneval.jsonl import open_for_append
 from eval_humaneval.problems.problem import Problem, program_of
-from eval_humaneval.results import SAMPLES_FILE, Sample, read_samples
+from eval_humaneval.results import SAMPLES_FILE, Sample, open_for_append, read_samples
 from eval_humaneval.settings import EvalSettings
 
 

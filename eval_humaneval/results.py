@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -158,3 +158,13 @@ def read_samples(folder: Path) -> list[Sample]:
             f"{path} is damaged, or of another version of Acepilot: remove it and run again."
         ) from error
     return list(found.values())
+
+
+def open_for_append(path: Path) -> IO[str]:
+    """Open `path` to append whole lines, after removing a half line that a killed run may have left."""
+    if path.is_file():
+        data = path.read_bytes()
+        complete = data.rfind(b"\n") + 1
+        if complete < len(data):
+            path.write_bytes(data[:complete])
+    return path.open("a", encoding="utf-8")

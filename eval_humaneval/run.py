@@ -108,7 +108,7 @@ async def _run(settings: EvalSettings, console: Console) -> Results:
 
 
 async def _problem_workload(settings: EvalSettings, judge_pool: JudgePool, console: Console) -> Workload:
-    """Return the problems whose own solution passes here: failing another one is no fault of a model."""
+    """Return the problems whose own solution passes here: failing another one says nothing about a model."""
     problem_set = problem_sets.load(settings.problems, settings.languages)
     sound = [problem for problem in problem_set.problems if not problem.excluded]
     missing = judge_pool.missing({problem.language for problem in sound})

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.execution.judge_pool import JudgePool, run_all
-from eval_humaneval.problems.problem import Problem, program_of
-from eval_humaneval.problems.problem_sets import ProblemSet
+from eval_humaneval.problems.problem import Problem, ProblemSet, program_of
 from eval_humaneval.results import Outcome
 
 Which = Literal["canonical", "wrong"]

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
-from io import FileIO
 from pathlib import Path
 
 from eval_humaneval.execution.job import WORK, Job, RunningProgram, Streams, memory_file, open_pipe, read_now
@@ -83,7 +82,7 @@ def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStac
     stack.enter_context(process)
     status_end.close()
     try:
-        init = json.loads(_first_line(status))["child-pid"]
+        init = json.loads(status.readline())["child-pid"]
         handle = os.pidfd_open(init)
         stack.callback(os.close, handle)
         for name, limit in job.rlimits.items():
@@ -123,10 +122,3 @@ def _etc(patterns: tuple[str, ...]) -> Iterator[str]:
     for pattern in patterns:
         for path in sorted(Path("/etc").glob(pattern)):
             yield from ("--ro-bind", str(path), str(path))
-
-
-def _first_line(file: FileIO) -> bytes:
-    line = b""
-    while not line.endswith(b"\n") and (chunk := file.read(1024)):
-        line += chunk
-    return line

@@ -3,13 +3,24 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from pydantic import BaseModel, ValidationError
 
-from eval_humaneval.execution.judgement import Judgement
-from eval_humaneval.jsonl import open_for_append
+from eval_humaneval.results import Outcome, open_for_append
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The judge's result for one program. `detail` is the end of the program's output, or why it was stopped.
+    `cpu_s` is user and system time of the whole process tree, compiling included."""
+
+    outcome: Outcome
+    detail: str
+    cpu_s: float
+    wall_s: float
 
 
 class _Entry(BaseModel):

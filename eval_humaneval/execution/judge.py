@@ -12,25 +12,22 @@ import json
 import secrets
 import shlex
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from eval_humaneval.execution.cache import JudgementCache
+from eval_humaneval.execution.cache import Judgement, JudgementCache
 from eval_humaneval.execution.job import JobResult
-from eval_humaneval.execution.judgement import Judgement
 from eval_humaneval.execution.sandbox import WALL_FACTOR, Sandbox
 from eval_humaneval.languages.base import Toolchain
 from eval_humaneval.problems.problem import VERDICT_MARK, Program
 from eval_humaneval.results import Outcome
 
-__all__ = ["Judge", "Judgement", "Spent"]
-
 _DETAIL_CHARS = 2000  # of output kept for the report: the end of a traceback fits
 _KILLED = 128 + 9  # exit code of a program that got SIGKILL
 
 
-@dataclass(frozen=True)
+@dataclass
 class Spent:
     """The cost of judging so far."""
 
@@ -40,17 +37,13 @@ class Spent:
 
 
 class Judge:
-    """Judges programs in `sandbox`; equal programs run once. Thread-safe."""
+    """Judges programs in `sandbox`; equal programs run once. Thread-safe. `spent` grows with each program."""
 
     def __init__(self, sandbox: Sandbox, cache: JudgementCache | None = None) -> None:
         self._sandbox = sandbox
         self._cache = cache or JudgementCache()
         self._lock = threading.Lock()
-        self._spent = Spent()
-
-    @property
-    def spent(self) -> Spent:
-        return self._spent
+        self.spent = Spent()
 
     def judge(self, program: Program, toolchain: Toolchain) -> Judgement:
         """Judge `program` with a toolchain that find_toolchains returned as ready. Raise ValueError for a
@@ -58,12 +51,11 @@ class Judge:
         key = self._key(program, toolchain)
         judgement, cached = self._cache.get_or_run(key, lambda: self._run(program, toolchain))
         with self._lock:
-            spent = self._spent
-            self._spent = (
-                replace(spent, programs_cached=spent.programs_cached + 1)
-                if cached
-                else replace(spent, programs_run=spent.programs_run + 1, cpu_s=spent.cpu_s + judgement.cpu_s)
-            )
+            if cached:
+                self.spent.programs_cached += 1
+            else:
+                self.spent.programs_run += 1
+                self.spent.cpu_s += judgement.cpu_s
         return judgement
 
     def _key(self, program: Program, toolchain: Toolchain) -> str:

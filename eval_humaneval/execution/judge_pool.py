@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from acepilot.corpus import canonical_hash
 from acepilot.settings import home
-from eval_humaneval.execution.cache import JudgementCache
+from eval_humaneval.execution.cache import Judgement, JudgementCache
 from eval_humaneval.execution.detect import detect_sandbox
-from eval_humaneval.execution.judge import Judge, Judgement, Spent
+from eval_humaneval.execution.judge import Judge, Spent
 from eval_humaneval.execution.sandbox import Sandbox
 from eval_humaneval.execution.toolchains import FoundToolchains, find_toolchains
 from eval_humaneval.languages import ADAPTERS
@@ -33,8 +33,7 @@ class JudgePool:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             sandbox = opened.enter_context(Sandbox(detect_sandbox(unsafe=self._unsafe)))
-            toolchains = {name: adapter.toolchain for name, adapter in ADAPTERS.items()}
-            self._found = find_toolchains(toolchains, sandbox)
+            self._found = find_toolchains(ADAPTERS, sandbox)
             tools = canonical_hash(dict(self._found.versions))[:12]
             cache = JudgementCache(home() / "eval" / f"judgements-{tools}.jsonl")
             self._judge = Judge(sandbox, opened.enter_context(cache))
@@ -58,9 +57,7 @@ class JudgePool:
 
     def versions(self, languages: Iterable[str]) -> dict[str, str]:
         """Return the version line of every tool that `languages` use."""
-        tools = {
-            tool.name for name in languages if name in ADAPTERS for tool in ADAPTERS[name].toolchain.tools
-        }
+        tools = {tool.name for name in languages if name in ADAPTERS for tool in ADAPTERS[name].tools}
         return {name: line for name, line in self._found.versions.items() if name in tools}
 
     async def judge(self, program: Program) -> Judgement:

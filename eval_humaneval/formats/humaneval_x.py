@@ -7,8 +7,7 @@ import re
 from typing import ClassVar
 
 from eval_humaneval.formats import go_check, python_check
-from eval_humaneval.formats.base import Record, task_of
-from eval_humaneval.formats.endings import Ending, at_end, at_end_of_main, end_at
+from eval_humaneval.formats.base import Ending, Record, at_end, at_end_of_main, end_at, task_of
 from eval_humaneval.problems.problem import VERDICT_MARK, Problem
 
 PYTHON_IMPORTS = """\
@@ -55,7 +54,8 @@ class HumanEvalXRecord(Record):
                 return self._braced("cpp", at_end_of_main(self.test, depth=1), head=CPP_INCLUDES)
             case "Go":
                 head, prompt = go_check.split_package(self.prompt, go_check.PACKAGES)
-                return self._braced("go", _go_tests(self.test), head=head, prompt=prompt)
+                tests = go_check.with_main(self.test) + go_check.TESTIFY + go_check.uses(go_check.PACKAGES)
+                return self._braced("go", tests, head=head, prompt=prompt)
             case "Rust":
                 return self._braced("rust", _rust_tests(self.test), prompt=self._rust_prompt())
             case _:
@@ -99,10 +99,6 @@ def _python_calls(tests: str) -> str:
     if not calls:
         raise ValueError("the tests do not end with a call of check")
     return own
-
-
-def _go_tests(tests: str) -> str:
-    return f"{go_check.with_main(tests)}{go_check.TESTIFY}{go_check.uses(go_check.PACKAGES)}"
 
 
 def _rust_tests(tests: str) -> str:

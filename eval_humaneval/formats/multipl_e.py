@@ -9,8 +9,7 @@ import re
 from typing import ClassVar
 
 from eval_humaneval.formats import go_check, python_check
-from eval_humaneval.formats.base import Record, task_of
-from eval_humaneval.formats.endings import at_end, at_end_of_main
+from eval_humaneval.formats.base import Record, at_end, at_end_of_main, task_of
 from eval_humaneval.problems.problem import VERDICT_MARK, Problem
 
 SCRIPT_LANGUAGES = {"js": "javascript", "ts": "typescript", "sh": "bash", "php": "php"}

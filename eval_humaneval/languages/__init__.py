@@ -16,7 +16,7 @@ from eval_humaneval.languages.ruby import RUBY
 from eval_humaneval.languages.rust import RUST
 from eval_humaneval.languages.typescript import TYPESCRIPT
 from eval_humaneval.languages.vue import VUE
-from eval_humaneval.problems.builtin import Solution, Spec, solutions, specs
+from eval_humaneval.problems.builtin import Rendered, Solution, Spec, solutions, specs
 from eval_humaneval.problems.problem import Problem
 
 ADAPTERS: Mapping[str, LanguageAdapter] = {
@@ -39,15 +39,15 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
 @cache
 def builtin_problems(language: str) -> tuple[Problem, ...]:
     """Return the built-in problems that have solutions in `language`; vue_problems.py has those of Vue."""
-    solved = solutions(language)
-    return tuple(_problem(language, spec, solved[spec.name]) for spec in specs() if spec.name in solved)
-
-
-def _problem(language: str, spec: Spec, solution: Solution) -> Problem:
-    render = ADAPTERS[language].render
+    render, solved = ADAPTERS[language].render, solutions(language)
     if render is None:
-        raise ValueError(f"there are solutions in {language}, but its adapter renders no problems")
-    rendered = render(spec)
+        return ()
+    return tuple(
+        _problem(language, spec, render(spec), solved[spec.name]) for spec in specs() if spec.name in solved
+    )
+
+
+def _problem(language: str, spec: Spec, rendered: Rendered, solution: Solution) -> Problem:
     return Problem(
         id=f"builtin/{language}/{spec.name}",
         cluster=spec.name,
@@ -55,7 +55,6 @@ def _problem(language: str, spec: Spec, solution: Solution) -> Problem:
         prompt=rendered.prompt,
         stops=rendered.stops,
         tail=rendered.tail,
-        head=rendered.head,
         canonical=solution.canonical,
         wrong=solution.wrong,
     )

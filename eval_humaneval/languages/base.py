@@ -51,11 +51,10 @@ class Toolchain:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True)
-class LanguageAdapter:
+@dataclass(frozen=True, kw_only=True)
+class LanguageAdapter(Toolchain):
     """One language. `label` is its name in tables. `render` writes a built-in problem in the language; it is
     None for Vue, whose problems are not rendered from types and values."""
 
     label: str
-    toolchain: Toolchain
     render: Callable[[Spec], Rendered] | None

@@ -7,7 +7,7 @@ status 0 or 1; the output of such a function and the status of the others are ig
 
 import re
 
-from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
+from eval_humaneval.languages.base import LanguageAdapter, Tool
 from eval_humaneval.languages.naming import prose
 from eval_humaneval.problems.builtin import Case, Param, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
@@ -104,13 +104,11 @@ def render(spec: Spec) -> Rendered:
 
 BASH = LanguageAdapter(
     label="Bash",
-    toolchain=Toolchain(
-        source_name="main.sh",
-        # Finds syntax errors. A program with a compile step also sees /etc/alternatives, which awk needs.
-        compile=("bash", "-n", "main.sh"),
-        run=("bash", "main.sh"),
-        tools=(Tool("bash", "apt-get install bash"),),
-        verdict="printf '%s%s\\n' '{0}' '{1}'",
-    ),
+    source_name="main.sh",
+    # Finds syntax errors. A program with a compile step also sees /etc/alternatives, which awk needs.
+    compile=("bash", "-n", "main.sh"),
+    run=("bash", "main.sh"),
+    tools=(Tool("bash", "apt-get install bash"),),
+    verdict="printf '%s%s\\n' '{0}' '{1}'",
     render=render,
 )

@@ -7,8 +7,8 @@ completion cannot add an include, so the prompt has the usual ones. They take 0.
 
 import json
 
-from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
-from eval_humaneval.languages.naming import octal_literal, prose
+from eval_humaneval.languages.base import LanguageAdapter, Tool
+from eval_humaneval.languages.naming import octal_literal, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -68,15 +68,10 @@ void check(int number, const T& got, const T& expected) {
 """
 
 
-def type_name(declared: Type) -> str:
-    if declared.item is None:
-        return {"float": "double", "str": "std::string"}.get(declared.name, declared.name)
-    item = type_name(declared.item)
-    return {
-        "list": f"std::vector<{item}>",
-        "dict": f"std::map<std::string, {item}>",
-        "optional": f"std::optional<{item}>",
-    }[declared.name]
+type_name = type_names(
+    {"float": "double", "str": "std::string"},
+    {"list": "std::vector<{}>", "dict": "std::map<std::string, {}>", "optional": "std::optional<{}>"},
+)
 
 
 def parameter(name: str, declared: Type) -> str:
@@ -126,13 +121,11 @@ def render(spec: Spec) -> Rendered:
 
 CPP = LanguageAdapter(
     label="C++",
-    toolchain=Toolchain(
-        source_name="main.cpp",
-        compile=("g++", "-std=c++17", "-O0", "-w", "-fmax-errors=5", "-pipe", "-o", "main", "main.cpp"),
-        run=("./main",),
-        tools=(Tool("g++", "apt-get install g++"),),
-        # A compiler built-in needs no header, which not every problem set includes.
-        verdict='__builtin_puts("{0}" "{1}");',
-    ),
+    source_name="main.cpp",
+    compile=("g++", "-std=c++17", "-O0", "-w", "-fmax-errors=5", "-pipe", "-o", "main", "main.cpp"),
+    run=("./main",),
+    tools=(Tool("g++", "apt-get install g++"),),
+    # A compiler built-in needs no header, which not every problem set includes.
+    verdict='__builtin_puts("{0}" "{1}");',
     render=render,
 )

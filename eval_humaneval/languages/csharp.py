@@ -8,7 +8,7 @@ XML would need `&lt;` and `&gt;` for the brackets of the types.
 import json
 from html import escape
 
-from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
+from eval_humaneval.languages.base import LanguageAdapter, Tool
 from eval_humaneval.languages.naming import camel, pascal, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
@@ -128,12 +128,10 @@ def render(spec: Spec) -> Rendered:
 
 CSHARP = LanguageAdapter(
     label="C#",
-    toolchain=Toolchain(
-        source_name="main.cs",
-        compile=("mcs", "-warn:0", "-r:System.Numerics.dll", "-out:main.exe", "main.cs"),
-        run=("mono", "main.exe"),
-        tools=(Tool("mcs", "apt-get install mono-mcs"), Tool("mono", "apt-get install mono-runtime")),
-        verdict='System.Console.WriteLine("{0}" + "{1}");',
-    ),
+    source_name="main.cs",
+    compile=("mcs", "-warn:0", "-r:System.Numerics.dll", "-out:main.exe", "main.cs"),
+    run=("mono", "main.exe"),
+    tools=(Tool("mcs", "apt-get install mono-mcs"), Tool("mono", "apt-get install mono-runtime")),
+    verdict='System.Console.WriteLine("{0}" + "{1}");',
     render=render,
 )

@@ -6,8 +6,8 @@ cannot add an import, so the prompt has the usual ones.
 
 from itertools import groupby
 
-from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
-from eval_humaneval.languages.naming import camel, octal_literal, prose
+from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
+from eval_humaneval.languages.naming import camel, octal_literal, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -66,10 +66,7 @@ func oneOrNone[T any](value T, ok bool) []T {
 """
 
 
-def type_name(declared: Type) -> str:
-    if declared.item is None:
-        return {"float": "float64", "str": "string"}.get(declared.name, declared.name)
-    return {"list": "[]", "dict": "map[string]"}[declared.name] + type_name(declared.item)
+type_name = type_names({"float": "float64", "str": "string"}, {"list": "[]{}", "dict": "map[string]{}"})
 
 
 def result_type(declared: Type) -> str:
@@ -158,26 +155,24 @@ def render(spec: Spec) -> Rendered:
 
 GO = LanguageAdapter(
     label="Go",
-    toolchain=Toolchain(
-        source_name="main.go",
-        # Without debugging symbols: 0.16 s of CPU, not 0.24 s.
-        compile=("go", "build", "-ldflags=-s -w", "-o", "main", "main.go"),
-        run=("./main",),
-        tools=(Tool("go", "apt-get install golang-go", "version"),),
-        # Every program imports fmt.
-        verdict='fmt.Println("{0}" + "{1}")',
-        environment={
-            "CGO_ENABLED": "0",
-            "GO111MODULE": "off",
-            "GOMAXPROCS": "2",  # the same number of threads on every machine
-            # Since 1.20, Go ships without its compiled library and compiles the part that a program needs:
-            # 9 s of CPU per program with 1.24. `CGO_ENABLED=0 GODEBUG=installgoroot=all go install std`, run
-            # once as root for 46 s, reduces that to 0.1 s. Go finds the library only with this setting.
-            "GODEBUG": "installgoroot=all",
-        },
-        # 768 MB nearly always suffice; the rest is for malloc's arenas, one per thread of Debian's go. Newer
-        # versions of Go need the larger file limit: they write 34 MB of compiled packages.
-        limits=Limits(address_space_mb=2048, processes=64, file_mb=128),
-    ),
+    source_name="main.go",
+    # Without debugging symbols: 0.16 s of CPU, not 0.24 s.
+    compile=("go", "build", "-ldflags=-s -w", "-o", "main", "main.go"),
+    run=("./main",),
+    tools=(Tool("go", "apt-get install golang-go", "version"),),
+    # Every program imports fmt.
+    verdict='fmt.Println("{0}" + "{1}")',
+    environment={
+        "CGO_ENABLED": "0",
+        "GO111MODULE": "off",
+        "GOMAXPROCS": "2",  # the same number of threads on every machine
+        # Since 1.20, Go ships without its compiled library and compiles the part that a program needs:
+        # 9 s of CPU per program with 1.24. `CGO_ENABLED=0 GODEBUG=installgoroot=all go install std`, run
+        # once as root for 46 s, reduces that to 0.1 s. Go finds the library only with this setting.
+        "GODEBUG": "installgoroot=all",
+    },
+    # 768 MB nearly always suffice; the rest is for malloc's arenas, one per thread of Debian's go. Newer
+    # versions of Go need the larger file limit: they write 34 MB of compiled packages.
+    limits=Limits(address_space_mb=2048, processes=64, file_mb=128),
     render=render,
 )

@@ -6,8 +6,8 @@ Collections are `List` and `Map`; arguments can be changed in place.
 
 from html import escape
 
-from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
-from eval_humaneval.languages.naming import camel, octal_literal, prose
+from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
+from eval_humaneval.languages.naming import camel, octal_literal, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -65,14 +65,11 @@ def type_name(declared: Type) -> str:
     return {"int": "int", "float": "double", "bool": "boolean"}.get(declared.name) or boxed(declared)
 
 
-def boxed(declared: Type) -> str:
-    """Return the type's name for places that need a class."""
-    if declared.item is None:
-        return {"int": "Integer", "float": "Double", "bool": "Boolean", "str": "String"}[declared.name]
-    item = boxed(declared.item)
-    return {"list": f"List<{item}>", "dict": f"Map<String, {item}>", "optional": f"Optional<{item}>"}[
-        declared.name
-    ]
+boxed = type_names(
+    {"int": "Integer", "float": "Double", "bool": "Boolean", "str": "String"},
+    {"list": "List<{}>", "dict": "Map<String, {}>", "optional": "Optional<{}>"},
+)
+"""Returns the type's name for places that need a class."""
 
 
 def literal(value: Value, declared: Type, list_of: str = "list", map_of: str = "map") -> str:
@@ -142,22 +139,20 @@ VM = (
 
 JAVA = LanguageAdapter(
     label="Java",
-    toolchain=Toolchain(
-        source_name="Main.java",
-        # Both steps take 0.57 s of CPU. `java Main.java` takes 0.50 s, but hides compile errors.
-        compile=(
-            "javac",
-            *(f"-J{flag}" for flag in VM),
-            *("-proc:none", "-nowarn", "-encoding", "UTF-8", "Main.java"),
-        ),
-        run=("java", *VM, "-ea", "-cp", ".", "Main"),
-        tools=(
-            Tool("javac", "apt-get install default-jdk-headless", "-version"),
-            Tool("java", "apt-get install default-jdk-headless", "-version"),
-        ),
-        verdict='System.out.println("{0}" + "{1}");',
-        # 700 MB suffice; the rest is for malloc's arenas, one per thread.
-        limits=Limits(address_space_mb=2048, processes=64),
+    source_name="Main.java",
+    # Both steps take 0.57 s of CPU. `java Main.java` takes 0.50 s, but hides compile errors.
+    compile=(
+        "javac",
+        *(f"-J{flag}" for flag in VM),
+        *("-proc:none", "-nowarn", "-encoding", "UTF-8", "Main.java"),
     ),
+    run=("java", *VM, "-ea", "-cp", ".", "Main"),
+    tools=(
+        Tool("javac", "apt-get install default-jdk-headless", "-version"),
+        Tool("java", "apt-get install default-jdk-headless", "-version"),
+    ),
+    verdict='System.out.println("{0}" + "{1}");',
+    # 700 MB suffice; the rest is for malloc's arenas, one per thread.
+    limits=Limits(address_space_mb=2048, processes=64),
     render=render,
 )

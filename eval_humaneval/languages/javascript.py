@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
+from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
 from eval_humaneval.languages.naming import camel, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
@@ -102,8 +102,10 @@ def _key(key: str) -> str:
 
 JAVASCRIPT = LanguageAdapter(
     label="JavaScript",
-    toolchain=Toolchain(
-        source_name="main.js", run=RUN, tools=(NODE,), verdict="console.log('{0}' + '{1}');", limits=LIMITS
-    ),
+    source_name="main.js",
+    run=RUN,
+    tools=(NODE,),
+    verdict="console.log('{0}' + '{1}');",
+    limits=LIMITS,
     render=render,
 )

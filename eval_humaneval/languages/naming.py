@@ -2,7 +2,9 @@
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from eval_humaneval.problems.builtin import Type
 
 
 def camel(name: str) -> str:
@@ -26,3 +28,15 @@ def prose(text: str, mark: Callable[[str], str], width: int = 88) -> list[str]:
     """Wrap `text` for a doc comment; `mark` writes the parameters, which `text` has in backquotes."""
     marked = re.sub(r"`(\w+)`", lambda match: mark(match[1]), text)
     return textwrap.wrap(marked, width, break_long_words=False, break_on_hyphens=False)
+
+
+def type_names(scalars: Mapping[str, str], collections: Mapping[str, str]) -> Callable[[Type], str]:
+    """Return a function that writes a type. `scalars` has those that the language calls otherwise; in
+    `collections`, `{}` stands for the item's type."""
+
+    def type_name(declared: Type) -> str:
+        if declared.item is None:
+            return scalars.get(declared.name, declared.name)
+        return collections[declared.name].format(type_name(declared.item))
+
+    return type_name

@@ -2,7 +2,7 @@
 
 import json
 
-from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
+from eval_humaneval.languages.base import LanguageAdapter, Tool
 from eval_humaneval.languages.naming import camel, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
@@ -101,15 +101,13 @@ def render(spec: Spec) -> Rendered:
 
 PHP = LanguageAdapter(
     label="PHP",
-    toolchain=Toolchain(
-        source_name="main.php",
-        # Debian's settings print no errors and do not limit memory.
-        run=(
-            *("php", "-d", "display_errors=stderr", "-d", "log_errors=0", "-d", "memory_limit=256M"),
-            "main.php",
-        ),
-        tools=(Tool("php", "apt-get install php-cli"),),
-        verdict="echo '{0}' . '{1}', PHP_EOL;",
+    source_name="main.php",
+    # Debian's settings print no errors and do not limit memory.
+    run=(
+        *("php", "-d", "display_errors=stderr", "-d", "log_errors=0", "-d", "memory_limit=256M"),
+        "main.php",
     ),
+    tools=(Tool("php", "apt-get install php-cli"),),
+    verdict="echo '{0}' . '{1}', PHP_EOL;",
     render=render,
 )

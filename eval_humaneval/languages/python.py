@@ -1,8 +1,8 @@
 """Run Python programs, and render the built-in problems in Python."""
 
-from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
-from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type
+from eval_humaneval.languages.base import LanguageAdapter, Tool
+from eval_humaneval.languages.naming import prose, type_names
+from eval_humaneval.problems.builtin import Case, Rendered, Spec
 from eval_humaneval.problems.problem import VERDICT_MARK
 
 STOPS = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n@", "\n#", "\nassert", "\nimport ", "\nfrom ", '\n"""')
@@ -32,13 +32,7 @@ def _same(got, expected):
 """
 
 
-def type_name(declared: Type) -> str:
-    if declared.item is None:
-        return declared.name
-    item = type_name(declared.item)
-    return {"list": f"list[{item}]", "dict": f"dict[str, {item}]", "optional": f"{item} | None"}[
-        declared.name
-    ]
+type_name = type_names({}, {"list": "list[{}]", "dict": "dict[str, {}]", "optional": "{} | None"})
 
 
 def call(spec: Spec, case: Case) -> str:
@@ -61,12 +55,10 @@ def render(spec: Spec) -> Rendered:
 
 PYTHON = LanguageAdapter(
     label="Python",
-    toolchain=Toolchain(
-        source_name="main.py",
-        # Isolated from the user's environment, and without site-packages, which halves the start-up time.
-        run=("python3", "-I", "-S", "main.py"),
-        tools=(Tool("python3", "apt-get install python3"),),
-        verdict="print('{0}' + '{1}')",
-    ),
+    source_name="main.py",
+    # Isolated from the user's environment, and without site-packages, which halves the start-up time.
+    run=("python3", "-I", "-S", "main.py"),
+    tools=(Tool("python3", "apt-get install python3"),),
+    verdict="print('{0}' + '{1}')",
     render=render,
 )

@@ -3,9 +3,9 @@
 import json
 import re
 
-from eval_humaneval.languages.base import LanguageAdapter, Tool, Toolchain
-from eval_humaneval.languages.naming import prose
-from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
+from eval_humaneval.languages.base import LanguageAdapter, Tool
+from eval_humaneval.languages.naming import prose, type_names
+from eval_humaneval.problems.builtin import Case, Rendered, Spec, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
 STOPS = ("\nend", "\ndef ", "\n#", "\nputs", "\nclass ", "\nmodule ", "\nrequire", "\np ", "\n=begin")
@@ -48,14 +48,11 @@ def literal(value: Value) -> str:
             return json.dumps(value)
 
 
-def type_name(declared: Type) -> str:
-    """Return the type in YARD's notation."""
-    if declared.item is None:
-        return {"int": "Integer", "float": "Float", "str": "String", "bool": "Boolean"}[declared.name]
-    item = type_name(declared.item)
-    return {"list": f"Array<{item}>", "dict": f"Hash{{String => {item}}}", "optional": f"{item}, nil"}[
-        declared.name
-    ]
+type_name = type_names(
+    {"int": "Integer", "float": "Float", "str": "String", "bool": "Boolean"},
+    {"list": "Array<{}>", "dict": "Hash{{String => {}}}", "optional": "{}, nil"},
+)
+"""Returns the type in YARD's notation."""
 
 
 def call(spec: Spec, case: Case) -> str:
@@ -84,13 +81,11 @@ def render(spec: Spec) -> Rendered:
 
 RUBY = LanguageAdapter(
     label="Ruby",
-    toolchain=Toolchain(
-        source_name="main.rb",
-        # Gems take 25 ms, but a completion may require those of prime and matrix. Set is loaded, because Ruby
-        # 3.2 and later have it without a `require`.
-        run=("ruby", "--disable=did_you_mean,error_highlight", "-rset", "main.rb"),
-        tools=(Tool("ruby", "apt-get install ruby"),),
-        verdict="puts '{0}' + '{1}'",
-    ),
+    source_name="main.rb",
+    # Gems take 25 ms, but a completion may require those of prime and matrix. Set is loaded, because Ruby
+    # 3.2 and later have it without a `require`.
+    run=("ruby", "--disable=did_you_mean,error_highlight", "-rset", "main.rb"),
+    tools=(Tool("ruby", "apt-get install ruby"),),
+    verdict="puts '{0}' + '{1}'",
     render=render,
 )

@@ -5,8 +5,8 @@ Strings and collections are borrowed as arguments (`&str`, `&[i32]`, `&[&str]`) 
 
 import json
 
-from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool, Toolchain
-from eval_humaneval.languages.naming import prose
+from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
+from eval_humaneval.languages.naming import prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -66,13 +66,10 @@ fn check<T: Same + std::fmt::Debug>(number: i32, got: T, expected: T) {
 """
 
 
-def owned_type(declared: Type) -> str:
-    if declared.item is None:
-        return {"int": "i32", "float": "f64", "str": "String", "bool": "bool"}[declared.name]
-    item = owned_type(declared.item)
-    return {"list": f"Vec<{item}>", "dict": f"HashMap<String, {item}>", "optional": f"Option<{item}>"}[
-        declared.name
-    ]
+owned_type = type_names(
+    {"int": "i32", "float": "f64", "str": "String"},
+    {"list": "Vec<{}>", "dict": "HashMap<String, {}>", "optional": "Option<{}>"},
+)
 
 
 def argument_type(declared: Type) -> str:
@@ -157,21 +154,19 @@ def render(spec: Spec) -> Rendered:
 
 RUST = LanguageAdapter(
     label="Rust",
-    toolchain=Toolchain(
-        source_name="main.rs",
-        compile=(
-            *("rustc", "--edition", "2021", "-A", "warnings"),
-            *("-C", "opt-level=0", "-C", "debuginfo=0"),
-            *("-C", "codegen-units=1"),  # fewer threads, and half the address space
-            *("-C", "strip=debuginfo"),  # of the standard library: saves a tenth of the time
-            *("-o", "main", "main.rs"),
-        ),
-        run=("./main",),
-        # rustc calls cc to link, which takes most of the 0.3 s of CPU.
-        tools=(Tool("rustc", "apt-get install rustc"), Tool("cc", "apt-get install gcc")),
-        verdict='println!("{{}}{{}}", "{0}", "{1}");',
-        # rustc 1.63 needs 512 MB.
-        limits=Limits(address_space_mb=1024),
+    source_name="main.rs",
+    compile=(
+        *("rustc", "--edition", "2021", "-A", "warnings"),
+        *("-C", "opt-level=0", "-C", "debuginfo=0"),
+        *("-C", "codegen-units=1"),  # fewer threads, and half the address space
+        *("-C", "strip=debuginfo"),  # of the standard library: saves a tenth of the time
+        *("-o", "main", "main.rs"),
     ),
+    run=("./main",),
+    # rustc calls cc to link, which takes most of the 0.3 s of CPU.
+    tools=(Tool("rustc", "apt-get install rustc"), Tool("cc", "apt-get install gcc")),
+    verdict='println!("{{}}{{}}", "{0}", "{1}");',
+    # rustc 1.63 needs 512 MB.
+    limits=Limits(address_space_mb=1024),
     render=render,
 )

@@ -1,6 +1,6 @@
 """Run TypeScript programs: JavaScript with types, which a compile step removes before Node runs it."""
 
-from eval_humaneval.languages.base import LanguageAdapter, Toolchain
+from eval_humaneval.languages.base import LanguageAdapter
 from eval_humaneval.languages.javascript import LIMITS, NODE, RUN, STOPS, doc_comment, tests, type_name
 from eval_humaneval.languages.naming import camel
 from eval_humaneval.problems.builtin import Rendered, Spec
@@ -16,14 +16,12 @@ def render(spec: Spec) -> Rendered:
 
 TYPESCRIPT = LanguageAdapter(
     label="TypeScript",
-    toolchain=Toolchain(
-        source_name="main.ts",
-        compile=("node", "typescript.cjs", "main.ts", "main.js"),
-        run=RUN,
-        tools=(NODE,),
-        verdict="console.log('{0}' + '{1}');",
-        limits=LIMITS,
-        files={"typescript.cjs": DIST / "typescript.cjs"},
-    ),
+    source_name="main.ts",
+    compile=("node", "typescript.cjs", "main.ts", "main.js"),
+    run=RUN,
+    tools=(NODE,),
+    verdict="console.log('{0}' + '{1}');",
+    limits=LIMITS,
+    files={"typescript.cjs": DIST / "typescript.cjs"},
     render=render,
 )

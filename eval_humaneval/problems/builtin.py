@@ -60,7 +60,6 @@ class Rendered:
     prompt: str
     stops: tuple[str, ...]
     tail: str
-    head: str = ""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,14 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class ProblemSet:
+    """`skipped` counts records in languages that the evaluation does not run, by the set's name for them."""
+
+    problems: tuple[Problem, ...]
+    skipped: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Program:
     """A program to judge; `source` holds VERDICT_MARK once. `language` is one of `languages.ADAPTERS`."""
 

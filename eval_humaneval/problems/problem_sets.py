@@ -1,22 +1,14 @@
 """Load the problem sets that a user names with --problems."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from acepilot.errors import ConfigError
 from eval_humaneval import formats
 from eval_humaneval.languages import ADAPTERS, builtin_problems
 from eval_humaneval.problems import vue_problems
-from eval_humaneval.problems.problem import Problem
-
-
-@dataclass(frozen=True)
-class ProblemSet:
-    """`skipped` counts the records in languages that the evaluation does not run."""
-
-    problems: tuple[Problem, ...]
-    skipped: dict[str, int]
+from eval_humaneval.problems.problem import Problem, ProblemSet
 
 
 def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
@@ -25,25 +17,21 @@ def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
     if unknown:
         raise ConfigError(f"No such language: {', '.join(unknown)}. Choose from {', '.join(ADAPTERS)}.")
     problems: list[Problem] = []
-    skipped: dict[str, int] = {}
+    skipped: Counter[str] = Counter()
     for source in sources:
         if source == "builtin":
-            for language in ADAPTERS:
-                problems.extend(builtin_problems(language))
-            problems.extend(vue_problems.problems())
-            continue
-        loaded = formats.load(source)
-        problems.extend(loaded.problems)
-        for language, count in loaded.skipped.items():
-            skipped[language] = skipped.get(language, 0) + count
+            problems += [problem for language in ADAPTERS for problem in builtin_problems(language)]
+            problems += vue_problems.problems()
+        else:
+            loaded = formats.load(source)
+            problems += loaded.problems
+            skipped.update(loaded.skipped)
     chosen = tuple(problem for problem in problems if not languages or problem.language in languages)
     if not chosen:
         raise ConfigError(f"{', '.join(sources)} has no problem in {', '.join(languages) or 'any language'}.")
-    seen: set[str] = set()
-    for problem in chosen:
-        if problem.id in seen:
-            raise ConfigError(f"The problem {problem.id} occurs twice: name each set once.")
-        seen.add(problem.id)
+    most_common, count = Counter(problem.id for problem in chosen).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(f"The problem {most_common} occurs twice: name each set once.")
     return ProblemSet(chosen, skipped)
 
 
@@ -51,7 +39,7 @@ def hash_of(problems: Sequence[Problem]) -> str:
     """Hash all that a model sees and is judged by, limits included; the order of problems does not matter."""
     digest = hashlib.sha256()
     for language in sorted({problem.language for problem in problems} & ADAPTERS.keys()):
-        toolchain = ADAPTERS[language].toolchain
+        toolchain = ADAPTERS[language]
         digest.update(repr((language, toolchain.compile, toolchain.run, toolchain.limits)).encode())
     for problem in sorted(problems, key=lambda problem: problem.id):
         shown = (problem.head, problem.prompt, problem.suffix, problem.tail, *problem.stops)

@@ -44,7 +44,7 @@ def _need(tools: list[Tool], path: str | None) -> None:
 
 def failure(problem: Problem, completion: str, folder: Path) -> str:
     """Run `completion` without a sandbox. Return "" if it passes, otherwise the program's output."""
-    toolchain = ADAPTERS[problem.language].toolchain
+    toolchain = ADAPTERS[problem.language]
     verdict = toolchain.verdict.format("all ", "held")
     source = program_of(problem, completion).source
     assert source.count(VERDICT_MARK) == 1

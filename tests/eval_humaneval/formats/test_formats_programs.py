@@ -44,7 +44,7 @@ def load_one(record: dict[str, Any], folder: Path) -> Problem:
 
 def outcome(problem: Problem, completion: str, folder: Path) -> str:
     """Run the program of `completion` without a sandbox, and return its outcome."""
-    toolchain = ADAPTERS[problem.language].toolchain
+    toolchain = ADAPTERS[problem.language]
     need_tools(toolchain)
     source = program_of(problem, completion).source
     assert source.count(VERDICT_MARK) == 1

@@ -58,7 +58,7 @@ def completion(language: str, expression: str) -> str:
     ],
 )
 def test_equal_values_pass(language: str, expected: Value, expression: str, tmp_path: Path):
-    need_tools(ADAPTERS[language].toolchain)
+    need_tools(ADAPTERS[language])
     problem = returning(language, expected)
     assert failure(problem, completion(language, expression), tmp_path) == ""
 
@@ -121,7 +121,7 @@ EQUAL_TO_ALL = {
     ],
 )
 def test_what_only_resembles_the_value_fails(language: str, expected: Value, expression: str, tmp_path: Path):
-    need_tools(ADAPTERS[language].toolchain)
+    need_tools(ADAPTERS[language])
     problem = returning(language, expected)
     output = failure(problem, completion(language, expression), tmp_path)
     assert "instead of" in output

@@ -51,18 +51,17 @@ THREE_TIMES = {
 
 def outcome(adapter: LanguageAdapter, spec: Spec, completion: str, folder: Path) -> str:
     """Return "passed", "rejected" or the compiler's output; skip the test if a tool is missing."""
-    toolchain = adapter.toolchain
-    need_tools(toolchain)
+    need_tools(adapter)
     parts = adapter.render(spec) if adapter.render else pytest.fail("nothing is rendered")
     problem = Problem("id", spec.name, "", parts.prompt, parts.stops, parts.tail, parts.head)
     source = program_of(problem, completion).source.replace(
-        VERDICT_MARK, toolchain.verdict.format("pas", "sed")
+        VERDICT_MARK, adapter.verdict.format("pas", "sed")
     )
-    (folder / toolchain.source_name).write_text(source, encoding="utf-8")
-    compiled = subprocess.run(toolchain.compile, cwd=folder, capture_output=True, text=True, timeout=60)
+    (folder / adapter.source_name).write_text(source, encoding="utf-8")
+    compiled = subprocess.run(adapter.compile, cwd=folder, capture_output=True, text=True, timeout=60)
     if compiled.returncode != 0:
         return compiled.stdout + compiled.stderr
-    ran = subprocess.run(toolchain.run, cwd=folder, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(adapter.run, cwd=folder, capture_output=True, text=True, timeout=60)
     passed = ran.returncode == 0 and ran.stdout.strip() == "passed"
     return "passed" if passed else "rejected"
 

@@ -173,11 +173,11 @@ PRINTERS: dict[str, tuple[Callable[[Value], str], str, str]] = {
 )
 @given(values=st.lists(VALUES, min_size=20, max_size=30))
 def test_a_literal_is_the_value(language: str, values: list[Value], tmp_path: Path):
-    need_tools(ADAPTERS[language].toolchain)
+    need_tools(ADAPTERS[language])
     literal, name, program = PRINTERS[language]
     wanted = [*AWKWARD, *values]
     (tmp_path / name).write_text(program.format(literal(wanted)), encoding="ascii", newline="")
-    toolchain = ADAPTERS[language].toolchain
+    toolchain = ADAPTERS[language]
     ran = subprocess.run(toolchain.run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     # JavaScript writes large floats as whole numbers.
     got = json.loads(ran.stdout, parse_int=float)
@@ -200,14 +200,14 @@ RUNS_ON = {
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_text_after_the_function_is_cut(language: str, tmp_path: Path):
-    need_tools(ADAPTERS[language].toolchain)
+    need_tools(ADAPTERS[language])
     problem = builtin_problems(language)[0]
     assert failure(problem, f"{problem.canonical}{RUNS_ON[language]}", tmp_path) == ""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_program_that_exits_early_does_not_pass(language: str, tmp_path: Path):
-    need_tools(ADAPTERS[language].toolchain)
+    need_tools(ADAPTERS[language])
     leave = {"python": "    raise SystemExit\n", "php": "    exit(0);\n", "ruby": "  exit!(0)\n"}
     problem = builtin_problems(language)[0]
     output = failure(problem, leave.get(language, "  process.exit(0);\n"), tmp_path)
@@ -218,7 +218,7 @@ def test_a_program_that_exits_early_does_not_pass(language: str, tmp_path: Path)
 
 
 def check(problem: Problem, folder: Path) -> None:
-    need_tools(ADAPTERS[problem.language].toolchain)
+    need_tools(ADAPTERS[problem.language])
     assert problem.canonical is not None
     assert problem.wrong is not None
     assert failure(problem, problem.canonical, folder) == ""

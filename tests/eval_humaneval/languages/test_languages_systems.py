@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from eval_humaneval.execution.judge import Judge, Judgement
+from eval_humaneval.execution.cache import Judgement
+from eval_humaneval.execution.judge import Judge
 from eval_humaneval.execution.sandbox import SYSTEM_PATH, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages import bash, builtin_problems, go, rust
@@ -56,12 +57,12 @@ JudgeCompletion = Callable[[Problem, str], Judgement]
 @pytest.fixture(scope="module")
 def judge_completion() -> Iterator[JudgeCompletion]:
     """Return a function that judges a completion; it skips the test without a sandbox or a toolchain."""
-    with Sandbox(need_sandbox(go.GO.toolchain, rust.RUST.toolchain)) as sandbox:
+    with Sandbox(need_sandbox(go.GO, rust.RUST)) as sandbox:
         judge = Judge(sandbox)
-        found = find_toolchains({name: adapter.toolchain for name, adapter in LANGUAGES.items()}, sandbox)
+        found = find_toolchains(LANGUAGES, sandbox)
 
         def judged(problem: Problem, completion: str) -> Judgement:
-            need_tools(LANGUAGES[problem.language].toolchain, path=SYSTEM_PATH)
+            need_tools(LANGUAGES[problem.language], path=SYSTEM_PATH)
             assert problem.language in found.ready, found.missing
             return judge.judge(program_of(problem, completion), found.ready[problem.language])
 

@@ -26,7 +26,7 @@ SAMPLE = (
 
 def judge(folder: Path, source: str) -> tuple[str, str]:
     """Return the outcome of a program, and its output."""
-    toolchain = VUE.toolchain
+    toolchain = VUE
     for name, path in toolchain.files.items():
         (folder / name).symlink_to(path)
     verdict = toolchain.verdict.format("all ", "held")
