@@ -13,7 +13,7 @@ from acepilot.protocol import ErrorResponse
 from server.engine.base import Engine
 from server.options import DEFAULT_OPTIONS, ServiceOptions
 from server.routes import chat, engines, events, health, infill, models, openai, playground, tabby
-from server.routes.errors import install_error_handlers
+from server.routes.errors import ERROR_HANDLERS
 from server.routes.guard import Guard
 from server.settings import ServerSettings
 from server.state import ServerState
@@ -54,6 +54,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         responses=REFUSALS,
+        exception_handlers=ERROR_HANDLERS,
     )
     app.state.server = state
     token = settings.token.get_secret_value() if settings.token else None
@@ -61,7 +62,6 @@ def create_app(
     if token is None:
         # Else a web page could reach this server under a host name of its own (DNS rebinding).
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
-    install_error_handlers(app)
     for routes in (health, models, openai, tabby, infill, engines, chat, events, playground):
         app.include_router(routes.router)
     return app

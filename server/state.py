@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Annotated
 
 import structlog
+from fastapi import Depends, Request
 
 from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
 from acepilot.events import MAX_NAME_CHARS
@@ -60,7 +62,9 @@ class ServerState:
             engine, self.admission, self.metrics, self.trails, limits, self.options
         )
         self.metrics.events.keep_label(engine.info.model[:MAX_NAME_CHARS])
-        self._watch(engine)
+        self.metrics.active.set_function(lambda: self.admission.active)
+        self.metrics.waiting.set_function(lambda: self.admission.waiting)
+        self.metrics.kv_used.set_function(lambda: engine.load().kv_used_ratio)
         _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
 
     async def _open_engine(self) -> Engine:
@@ -99,7 +103,10 @@ class ServerState:
         if self._service is not None:
             self._service.engine.close()
 
-    def _watch(self, engine: Engine) -> None:
-        self.metrics.active.set_function(lambda: self.admission.active)
-        self.metrics.waiting.set_function(lambda: self.admission.waiting)
-        self.metrics.kv_used.set_function(lambda: engine.load().kv_used_ratio)
+
+def _state_of(request: Request) -> ServerState:
+    return request.app.state.server
+
+
+State = Annotated[ServerState, Depends(_state_of)]
+"""The type of a route's parameter that gets the server's state."""

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field
 
 from acepilot.errors import BadRequest
 from acepilot.protocol import AcepilotInfo, CompletionRequest, CompletionResponse, StreamOptions, Usage
-from server.routes.access import State
 from server.routes.answers import STREAMED, EventStream, translated, whole
+from server.state import State
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 
@@ -26,11 +26,12 @@ class TextPart(BaseModel):
     text: str
 
 
+Texts = Annotated[list[TextPart], Field(description="Text only; images are refused.")]
+
+
 class ChatMessage(BaseModel):
     role: str
-    content: str | Annotated[list[TextPart], Field(description="Text only; images are refused.")] | None = (
-        None
-    )
+    content: str | Texts | None = None
 
 
 class ChatRequest(BaseModel):
@@ -113,18 +114,10 @@ async def chat_completions(
 
 
 def _our_request(body: ChatRequest) -> CompletionRequest:
-    return translated(
-        prompt=_last_user_text(body.messages),
-        max_tokens=body.max_completion_tokens if body.max_tokens is None else body.max_tokens,
-        temperature=body.temperature,
-        top_p=body.top_p,
-        n=body.n,
-        stop=body.stop,
-        stream=body.stream,
-        stream_options=body.stream_options,
-        seed=body.seed,
-        mode="raw",
-    )
+    fields = body.model_dump(exclude={"messages", "max_completion_tokens"})
+    if body.max_tokens is None:
+        fields["max_tokens"] = body.max_completion_tokens
+    return translated(**fields, prompt=_last_user_text(body.messages), mode="raw")
 
 
 def _last_user_text(messages: list[ChatMessage]) -> str:
@@ -146,9 +139,8 @@ def _to_chunks() -> Callable[[CompletionResponse], ChatChunk]:
     def to_chunk(chunk: CompletionResponse) -> ChatChunk:
         choices: list[ChatChunkChoice] = []
         for choice in chunk.choices:
-            role = None if choice.index in begun else "assistant"
+            delta = ChatDelta(role=None if choice.index in begun else "assistant", content=choice.text)
             begun.add(choice.index)
-            delta = ChatDelta(role=role, content=choice.text)
             choices.append(
                 ChatChunkChoice(index=choice.index, delta=delta, finish_reason=choice.finish_reason)
             )
@@ -158,5 +150,4 @@ def _to_chunks() -> Callable[[CompletionResponse], ChatChunk]:
 
 
 def _head(answer: CompletionResponse) -> dict[str, Any]:
-    """Return the fields that a chat response has in common with a completion."""
-    return {name: getattr(answer, name) for name in ("id", "created", "model", "usage", "acepilot")}
+    return answer.model_dump(exclude={"object", "choices"})

@@ -7,8 +7,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import model_validator
 
 from acepilot.protocol import MAX_CHOICES, CompletionRequest, CompletionResponse
-from server.routes.access import State
 from server.routes.answers import STREAMED, EventStream, whole
+from server.state import State
 
 router = APIRouter(prefix="/v1", tags=["completions"])
 

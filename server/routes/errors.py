@@ -1,12 +1,15 @@
 """Answers every failure in OpenAI's form: `{"error": {"message", "type", "code", "param"}}`."""
 
-from fastapi import FastAPI, Request
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
+from acepilot.errors import AcepilotError, BadRequest, Overloaded, ServerNotReady
 from acepilot.protocol import ErrorBody, ErrorResponse
 
 LOADING_RETRY_AFTER_S = 2
@@ -22,13 +25,6 @@ def error_response(error: AcepilotError) -> ErrorResponse:
     return ErrorResponse(error=body)
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(AcepilotError, _acepilot_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _client_left)
-
-
 def as_response(error: AcepilotError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
@@ -42,37 +38,33 @@ def as_response(error: AcepilotError) -> Response:
     return JSONResponse(error_response(error).model_dump(), status_code=error.status, headers=headers)
 
 
-async def _acepilot_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AcepilotError)  # noqa: S101 - registered for this type alone
+async def _acepilot_error(request: Request, error: AcepilotError) -> Response:
     return as_response(error)
 
 
-async def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     """Name every wrong field. The answer does not quote the request, which may hold code."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type alone
     found = [(".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
     message = "; ".join(f"{field or 'body'}: {why}" for field, why in found)
-    fields = [field for field, _ in found if field]
-    body = ErrorBody(
-        message=message,
-        type="invalid_request_error",
-        code="bad_request",
-        param=fields[0] if fields else None,
-    )
-    return JSONResponse(ErrorResponse(error=body).model_dump(), status_code=422)
+    first = next((field for field, _ in found if field), None)
+    return as_response(BadRequest(message, field=first))
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
-    if isinstance(
-        error.__cause__, AcepilotError
-    ):  # FastAPI wraps errors that are raised while it reads a body
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, AcepilotError):  # FastAPI wraps errors that reading a body raises
         return as_response(error.__cause__)
     body = ErrorBody(message=str(error.detail), type="invalid_request_error", code="http_error")
-    return JSONResponse(
-        ErrorResponse(error=body).model_dump(), status_code=error.status_code, headers=error.headers
-    )
+    answer = ErrorResponse(error=body).model_dump()
+    return JSONResponse(answer, status_code=error.status_code, headers=error.headers)
 
 
-async def _client_left(request: Request, error: Exception) -> Response:
+async def _client_left(request: Request, error: ClientDisconnect) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+ERROR_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    AcepilotError: _acepilot_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_error,
+    ClientDisconnect: _client_left,
+}

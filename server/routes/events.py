@@ -12,8 +12,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 
 from acepilot.errors import NotFound
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent, EventBatch, Kind
-from server.routes.access import State
-from server.state import ServerState
+from server.state import ServerState, State
 
 router = APIRouter(prefix="/v1", tags=["events"])
 

@@ -6,7 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from acepilot import __version__
 from acepilot.protocol import Health, Ready
-from server.routes.access import State
+from server.state import State
 
 router = APIRouter(tags=["health"])
 

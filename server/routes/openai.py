@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import WrapValidator
 
 from acepilot.protocol import CompletionRequest, CompletionResponse
-from server.routes.access import State
 from server.routes.answers import STREAMED, EventStream, whole
 from server.routes.tabby import TabbyRequest, TabbyResponse, complete
+from server.state import State
 
 router = APIRouter(prefix="/v1", tags=["completions"])
 

@@ -4,10 +4,9 @@ The page's source is server/playground/src; its bundle, server/playground/dist, 
 data. Each file has its own route, because a mount at `/` would take the paths of other routes.
 """
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
 _DIST = Path(__file__).parent.parent / "playground" / "dist"
@@ -32,14 +31,10 @@ _HEADERS = {
 router = APIRouter(include_in_schema=False)
 
 
-def _serve(name: str, media_type: str) -> Callable[[], Awaitable[FileResponse]]:
-    async def answer() -> FileResponse:
-        return FileResponse(_DIST / name, media_type=media_type, headers=_HEADERS)
-
-    return answer
+async def _file(request: Request) -> FileResponse:
+    name, media_type = FILES[request.url.path]
+    return FileResponse(_DIST / name, media_type=media_type, headers=_HEADERS)
 
 
-for _path, (_name, _media_type) in FILES.items():
-    router.add_api_route(
-        _path, _serve(_name, _media_type), methods=["GET", "HEAD"], name=f"playground {_name}"
-    )
+for _path in FILES:
+    router.add_api_route(_path, _file, methods=["GET", "HEAD"])

@@ -12,9 +12,8 @@ from pydantic import BaseModel, Field
 
 from acepilot import __version__
 from acepilot.protocol import MAX_SNIPPETS, CompletionRequest
-from server.routes.access import State
 from server.routes.answers import translated, whole
-from server.state import ServerState
+from server.state import ServerState, State
 
 router = APIRouter(tags=["tabby"])
 
