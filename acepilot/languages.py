@@ -1,19 +1,18 @@
 """The programming languages, read once from languages.toml: comments, quotes, blocks, grammar."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from tree_sitter import Parser
 
-BlockStyle = Literal["braces", "indent", "tags", "plain"]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Language:
     """One table of languages.toml.
 
@@ -25,39 +24,17 @@ class Language:
     id: str
     lsp_ids: tuple[str, ...]
     extensions: tuple[str, ...]
-    line_comment: str | None
-    block_comment: tuple[str, str] | None
-    grammar: str | None
-    block_style: BlockStyle
-    stops: tuple[str, ...]
-    quotes: tuple[str, ...] = ()
+    line_comment: str | None = None
+    block_comment: tuple[str, str] | None = None
+    grammar: str | None = None
+    block_style: Literal["braces", "indent", "tags", "plain"] = "braces"
+    stops: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ('"', "'")
     brackets: str = "()[]{}"
 
 
-def _row(name: str, row: Mapping[str, Any]) -> Language:
-    style = cast(BlockStyle, row.get("style", "braces"))
-    default_quotes = ('"', "'") if style in ("braces", "indent") else ()
-    comment = row.get("block_comment")
-    return Language(
-        id=name,
-        lsp_ids=tuple(row["lsp_ids"]),
-        extensions=tuple(row["extensions"]),
-        line_comment=row.get("line_comment"),
-        block_comment=(comment[0], comment[1]) if comment else None,
-        grammar=row.get("grammar"),
-        block_style=style,
-        stops=tuple(row.get("stops", ())),
-        quotes=tuple(row.get("quotes", default_quotes)),
-        brackets=row.get("brackets", "()[]{}"),
-    )
-
-
-def _table() -> dict[str, Language]:
-    text = Path(__file__).with_name("languages.toml").read_text(encoding="utf-8")
-    return {name: _row(name, row) for name, row in tomllib.loads(text).items()}
-
-
-LANGUAGES: Mapping[str, Language] = _table()
+_TABLES = tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
+LANGUAGES = {name: Language(id=name, **table) for name, table in _TABLES.items()}
 """The languages by our own id. Every unknown language becomes `plaintext`."""
 
 _BY_LSP_ID = {name: language for language in LANGUAGES.values() for name in (language.id, *language.lsp_ids)}

@@ -1,6 +1,6 @@
 """Compose a model's prompt from the text around the cursor, for the server and the evaluation.
 
-`fit` gives prefix, suffix and snippets their shares of a token budget; `fim.render` then lays them out. The
+`compose` gives prefix, suffix and snippets their shares of a token budget; `fim.render` lays them out. The
 prefix is clipped from the left and the suffix from the right. The start of a clipped prefix moves in steps of
 `CLIP_STEP_LINES` lines, counted from the start of the text: so the prompt's beginning stays the same while a
 user types, and the engine's KV cache keeps it.
@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from acepilot.fim import FimFormat, break_special_tokens, render, render_own_path, render_snippet
-from acepilot.protocol import PromptReport, Snippet
+from acepilot.protocol import Snippet
+from acepilot.trail import PromptReport
 
 CLIP_STEP_LINES = 32
 """Shorter steps would discard the KV cache more often; longer ones would cut more of the prefix."""
@@ -32,21 +33,17 @@ CountTokens = Callable[[str], int]
 
 
 @dataclass(frozen=True)
-class FittedPrompt:
-    """The parts that fit. `report` says how many tokens they have, and what was left out."""
+class ComposedPrompt:
+    """`text` is all that the model gets; `prefix`, `suffix` and `snippets` are the parts that fitted.
 
+    `report` says how many tokens the parts have, and what was left out.
+    """
+
+    text: str
     prefix: str
     suffix: str
     snippets: tuple[Snippet, ...]
     report: PromptReport
-
-
-@dataclass(frozen=True)
-class ComposedPrompt:
-    """The prompt: `text` is all that the model gets, rendered from the `fitted` parts."""
-
-    text: str
-    fitted: FittedPrompt
 
 
 def compose(
@@ -63,61 +60,31 @@ def compose(
 ) -> ComposedPrompt:
     """Break up special tokens in the user's texts, fit the texts into the budget, and render them.
 
-    `fim` is the model's format; it is not used if the suffix is only white space.
+    `fim` is the model's format; if the suffix is only white space, neither of the two is used. The suffix
+    gets at most `SUFFIX_SHARE`, and the prefix all the rest, at least one token. The snippets, with the
+    file's own `path`, get what the prefix leaves over, at most `SNIPPET_SHARE`.
     """
-    clean_suffix = break_special_tokens(suffix, special_tokens)
-    used = fim if clean_suffix.strip() else None
-    clean_snippets = [
-        Snippet(
-            path=break_special_tokens(snippet.path, special_tokens),
-            text=break_special_tokens(snippet.text, special_tokens),
-        )
-        for snippet in _newest_of_a_size(snippets, budget_tokens)
-    ]
-    clean_path = break_special_tokens(path, special_tokens)
-    fitted = fit(
-        break_special_tokens(prefix, special_tokens),
-        clean_suffix if used else "",
-        clean_snippets,
-        path=clean_path,
-        comment=comment,
-        fim=used,
-        budget_tokens=budget_tokens,
-        count_tokens=count_tokens,
+
+    def clean(text: str) -> str:
+        return break_special_tokens(text, special_tokens)
+
+    # Tokenising a whole repository would be slow: snippets that cannot fit are left out by their length.
+    snippet_budget = int(budget_tokens * SNIPPET_SHARE)
+    recent, _ = _newest_within(
+        snippets, snippet_budget * MAX_CHARS_PER_TOKEN, lambda snippet: len(snippet.text)
     )
-    text = render(
-        used,
-        fitted.prefix,
-        fitted.suffix,
-        fitted.snippets,
-        path=clean_path,
-        comment=comment,
-    )
-    return ComposedPrompt(text, fitted)
-
-
-def fit(
-    prefix: str,
-    suffix: str,
-    snippets: Sequence[Snippet],
-    *,
-    path: str = "",
-    comment: str = "#",
-    fim: FimFormat | None = None,
-    budget_tokens: int,
-    count_tokens: CountTokens,
-) -> FittedPrompt:
-    """Clip the parts to their shares of `budget_tokens`.
-
-    The suffix gets at most `SUFFIX_SHARE`, and the prefix all the rest, at least one token. The snippets,
-    with the file's own `path`, get what the prefix leaves over, at most `SNIPPET_SHARE`.
-    """
+    cleaned = [Snippet(path=clean(snippet.path), text=clean(snippet.text)) for snippet in recent]
+    prefix, suffix, path = clean(prefix), clean(suffix), clean(path)
+    if not suffix.strip():
+        fim = None
+    if fim is None:
+        suffix = ""
     suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * SUFFIX_SHARE), count_tokens)
     prefix_kept, prefix_tokens = _clip_left(prefix, max(1, budget_tokens - suffix_tokens), count_tokens)
-    room = min(int(budget_tokens * SNIPPET_SHARE), budget_tokens - suffix_tokens - prefix_tokens)
-    name_tokens = count_tokens(render_own_path(fim, path)) if snippets else 0
-    kept, snippet_tokens = _newest_that_fit(
-        snippets, room - name_tokens, lambda snippet: count_tokens(render_snippet(fim, snippet, comment))
+    room = min(snippet_budget, budget_tokens - suffix_tokens - prefix_tokens)
+    name_tokens = count_tokens(render_own_path(fim, path)) if cleaned else 0
+    kept, snippet_tokens = _newest_within(
+        cleaned, room - name_tokens, lambda snippet: count_tokens(render_snippet(fim, snippet, comment))
     )
     dropped_chars = len(prefix) - len(prefix_kept) + len(suffix) - len(suffix_kept)
     report = PromptReport(
@@ -129,7 +96,8 @@ def fit(
         dropped_chars=dropped_chars,
         fim=fim.name if fim else None,
     )
-    return FittedPrompt(prefix_kept, suffix_kept, kept, report)
+    text = render(fim, prefix_kept, suffix_kept, kept, path=path, comment=comment)
+    return ComposedPrompt(text, prefix_kept, suffix_kept, kept, report)
 
 
 def _clip_left(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, int]:
@@ -177,28 +145,16 @@ def _largest_that_fits(
     return piece, count_tokens(piece)
 
 
-def _newest_of_a_size(snippets: Sequence[Snippet], budget_tokens: int) -> list[Snippet]:
-    """Return the snippets that might fit, by their length: tokenising a whole repository would be slow."""
-    left_chars = int(budget_tokens * SNIPPET_SHARE) * MAX_CHARS_PER_TOKEN
-    kept: list[Snippet] = []
-    for snippet in reversed(snippets):
-        left_chars -= len(snippet.text)
-        if left_chars < 0:
-            break
-        kept.append(snippet)
-    return kept[::-1]
-
-
-def _newest_that_fit(
-    snippets: Sequence[Snippet], room: int, tokens_of: Callable[[Snippet], int]
+def _newest_within(
+    snippets: Sequence[Snippet], room: int, size_of: Callable[[Snippet], int]
 ) -> tuple[tuple[Snippet, ...], int]:
-    """Return the newest snippets that fit, in their order, and their tokens. The oldest come first."""
+    """Return the newest snippets that fit in `room`, the oldest first, and their size."""
     kept: list[Snippet] = []
     used = 0
     for snippet in reversed(snippets):
-        tokens = tokens_of(snippet)
-        if used + tokens > room:
+        size = size_of(snippet)
+        if used + size > room:
             break
         kept.append(snippet)
-        used += tokens
+        used += size
     return tuple(reversed(kept)), used

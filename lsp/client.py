@@ -17,16 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import Overloaded
 from acepilot.events import EventBatch
-from acepilot.protocol import (
-    CompletionRequest,
-    CompletionResponse,
-    ErrorResponse,
-    Health,
-    ModelList,
-    Ready,
-    Trail,
-)
+from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, Health, ModelList, Ready
 from acepilot.settings import is_loopback
+from acepilot.trail import Trail
 from lsp.settings import LspSettings
 
 State = Literal["ready", "loading", "busy", "slow", "off", "unauthorized", "error"]

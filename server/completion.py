@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, TypeVar
 
 from acepilot.errors import AcepilotError
 from acepilot.events import utf16
-from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, Trail, Usage
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, Usage
+from acepilot.trail import Trail
 from server.plan import RequestPlan
 
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,9 +10,11 @@ from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
 from acepilot.fim import break_special_tokens
 from acepilot.languages import language_for
-from acepilot.postprocess.chain import Context, choose_mode
-from acepilot.prompt import SENTINEL_TOKENS, FittedPrompt, compose
-from acepilot.protocol import CompletionRequest, PromptReport, Trail
+from acepilot.postprocess.context import Context
+from acepilot.postprocess.mode import choose_mode
+from acepilot.prompt import SENTINEL_TOKENS, compose
+from acepilot.protocol import CompletionRequest, Snippet
+from acepilot.trail import PromptReport, Trail
 from server.engine.base import Engine
 from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
 from server.window import Windows
@@ -99,15 +102,15 @@ def plan(
         engine=info.engine,
         language=language.id if context else None,
         mode=mode,
-        prompt=composed.fitted.report,
+        prompt=composed.report,
         offered_chars=[0] * request.n,
     )
     return RequestPlan(
         trail=trail,
         context=context,
         prompt=composed.text,
-        report=composed.fitted.report,
-        salt=_salt(request, mode, composed.fitted),
+        report=composed.report,
+        salt=_salt(request, mode, composed.snippets),
         sequences=limits.suffix_candidates if gap else request.n,
         gap=gap,
     )
@@ -125,10 +128,10 @@ def _gap(request: CompletionRequest, prompt: str, engine: Engine) -> Gap | None:
     return gap_of(prompt, break_special_tokens(suffix, info.special_tokens), engine.count_tokens)
 
 
-def _salt(request: CompletionRequest, mode: str, fitted: FittedPrompt) -> str:
+def _salt(request: CompletionRequest, mode: str, snippets: Sequence[Snippet]) -> str:
     """Return everything, besides the text around the cursor, that makes a different answer likely."""
     digest = hashlib.sha256()
-    for snippet in fitted.snippets:
+    for snippet in snippets:
         digest.update(f"{snippet.path}\0{snippet.text}\0".encode())
     if request.path is None:  # then only the text can tell one file from another
         digest.update(_far_head(request.prompt).encode())

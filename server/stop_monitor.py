@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from acepilot.postprocess.chain import Context, EarlyStop, Stop
+from acepilot.postprocess.chain import EarlyStop, Stop
+from acepilot.postprocess.context import Context
 from server.engine.base import Delta
 
 

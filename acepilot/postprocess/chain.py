@@ -35,22 +35,8 @@ from acepilot.postprocess import (
     unfinished_line,
 )
 from acepilot.postprocess.context import Context, FilterInput
-from acepilot.postprocess.mode import choose_mode
 from acepilot.postprocess.scan import Scan, scan
-from acepilot.protocol import FilterReport
-
-__all__ = [
-    "FILTERS",
-    "STOPS",
-    "Context",
-    "EarlyStop",
-    "Filter",
-    "Outcome",
-    "Progress",
-    "Stop",
-    "choose_mode",
-    "finish",
-]
+from acepilot.trail import FilterReport
 
 
 @dataclass(frozen=True)

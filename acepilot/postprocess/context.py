@@ -15,7 +15,12 @@ WINDOW_CHARS = 12_000
 MAX_DEPTH = 200
 """Openers kept on the stack; of deeper nesting, which no real code has, the outermost are dropped."""
 
-_BLANK = re.compile(r"\s*")
+_WORD = re.compile(r"[^\W\d_]{2}")
+
+
+def has_word(text: str) -> bool:
+    """Whether the text has two letters side by side. Lines without a word, such as closers, often repeat."""
+    return _WORD.search(text) is not None
 
 
 def indent_of(line: str) -> str:
@@ -115,7 +120,7 @@ def locate(prefix: str, suffix: str, language: Language) -> Cursor:
         after, whole = after[:end], True
     stack = scan(before, inner).stack[-MAX_DEPTH:]
     rest, _, following = after.partition("\n")
-    below = following[_blank_lines(following) :].partition("\n")[0].rstrip()
+    below = next((line.rstrip() for line in following.split("\n") if line.strip()), "")
     standing = _standing(stack, after, inner, whole)
     left = before.rpartition("\n")[2]
     return Cursor(left, rest, below, before, after, inner, embedded.tag if embedded else "", stack, standing)
@@ -129,13 +134,6 @@ def _sure_code(window: str, language: Language) -> int:
     words = "|".join(re.escape(stop.strip()) for stop in language.stops if stop.endswith(" "))
     match = re.search(rf"^[ \t]*(?:{words})[ \t]", window, re.MULTILINE) if words else None
     return match.start() if match else window.find("\n") + 1
-
-
-def _blank_lines(text: str) -> int:
-    """Return the offset of the first line that is not blank."""
-    match = _BLANK.match(text)
-    end = match.end() if match else 0
-    return text.rfind("\n", 0, end) + 1
 
 
 def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: bool) -> tuple[bool, ...]:

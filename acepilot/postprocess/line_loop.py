@@ -1,8 +1,6 @@
 """Stop and drop a line in which the model loops: it repeats its own end, or it does not end."""
 
-import re
-
-from acepilot.postprocess.context import Context, FilterInput
+from acepilot.postprocess.context import Context, FilterInput, has_word
 
 MAX_LINE_CHARS = 1_000
 """A longer line counts as a loop: hardly any line of code that is written by hand is as long."""
@@ -12,8 +10,6 @@ REPEATS = 5
 
 _UNIT_CHARS = range(3, 41)
 """Lengths of the repeated piece that are tried, in characters."""
-
-_WORD = re.compile(r"[^\W\d_]{2}")
 
 
 def cut(given: FilterInput) -> int | None:
@@ -35,7 +31,7 @@ def _loops(line: str) -> bool:
     if len(line) > MAX_LINE_CHARS:
         return True
     return any(
-        _WORD.search(line[-unit:]) and line.endswith(line[-unit:] * REPEATS)
+        has_word(line[-unit:]) and line.endswith(line[-unit:] * REPEATS)
         for unit in _UNIT_CHARS
         if unit * REPEATS <= len(line)
     )

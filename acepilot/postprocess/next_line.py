@@ -3,23 +3,19 @@
 A line without a word, such as a lone `}`, does not count, for every block ends with it: `closers` judges it.
 """
 
-import re
-
-from acepilot.postprocess.context import FilterInput
-
-_TELLING = re.compile(r"[^\W\d_]{2}")
+from acepilot.postprocess.context import FilterInput, has_word
 
 
 def cut(given: FilterInput) -> int | None:
     below = given.context.cursor.below
-    if not given.ended or not _TELLING.search(below):
+    if not given.ended or not has_word(below):
         return None
     return given.line_start if _comparable(given).rstrip() == _target(given) else None
 
 
 def hold(given: FilterInput) -> int:
     below = given.context.cursor.below
-    if not _TELLING.search(below):
+    if not has_word(below):
         return len(given.text)
     return given.line_start if _target(given).startswith(_comparable(given).rstrip()) else len(given.text)
 

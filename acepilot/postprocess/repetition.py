@@ -3,14 +3,10 @@
 Two equal lines may be right (two list items), and so may lines without a word, such as closers.
 """
 
-import re
-
-from acepilot.postprocess.context import Context, FilterInput
+from acepilot.postprocess.context import Context, FilterInput, has_word
 
 MAX_BLOCK_LINES = 8
 """Lines of the longest block whose repetition is detected; longer ones are rare, and each size costs time."""
-
-_TELLING = re.compile(r"[^\W\d_]{2}")
 
 
 def cut(given: FilterInput) -> int | None:
@@ -35,7 +31,7 @@ def _copies_from(lines: list[str]) -> int | None:
         copies = 2 if size < 3 else 1
         start = len(lines) - size * copies
         block = lines[start - size : start]
-        if start < size or not any(_TELLING.search(line) for line in block):
+        if start < size or not any(map(has_word, block)):
             continue
         if all(lines[start + index] == block[index % size] for index in range(size * copies)):
             return start

@@ -1,6 +1,6 @@
 """`workspace/executeCommand` `acepilot.explain`: why the last request was answered as it was.
 
-The answer is the server's record (`GET /v1/explain/{id}`, acepilot.protocol.Trail). It is null if the server
+The answer is the server's record (`GET /v1/explain/{id}`, acepilot.trail.Trail). It is null if the server
 was not asked, cannot be reached, or no longer has the record; the status then still has its `reason`.
 """
 

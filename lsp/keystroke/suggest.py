@@ -12,7 +12,8 @@ from typing import Literal
 from lsprotocol.types import Position, SelectedCompletionInfo
 
 from acepilot.completion_cache import CompletionCache
-from acepilot.protocol import CompletionRequest, Trail
+from acepilot.protocol import CompletionRequest
+from acepilot.trail import Trail
 from lsp.client import CompletionClient, ServerError
 from lsp.keystroke import trigger
 from lsp.keystroke.answer import NOTHING_TO_ADD, STALE, SUPERSEDED, Nothing, rebased

@@ -6,14 +6,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from acepilot.protocol import (
-    MAX_SNIPPETS,
-    MAX_TOKENS,
-    CompletionRequest,
-    CompletionResponse,
-    Trail,
-    without_nulls,
-)
+from acepilot.protocol import MAX_SNIPPETS, MAX_TOKENS, CompletionRequest, CompletionResponse, without_nulls
+from acepilot.trail import Trail
 from server.routes.access import State
 from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
 

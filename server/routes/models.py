@@ -4,7 +4,8 @@ import time
 
 from fastapi import APIRouter
 
-from acepilot.protocol import ModelCard, ModelList, Trail
+from acepilot.protocol import ModelCard, ModelList
+from acepilot.trail import Trail
 from server.routes.access import State
 
 router = APIRouter(prefix="/v1", tags=["models"])

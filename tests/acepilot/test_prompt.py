@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acepilot.fim import FORMATS, FimFormat, break_special_tokens, format_for, render
-from acepilot.prompt import CLIP_STEP_LINES, SENTINEL_TOKENS, compose, fit
+from acepilot.prompt import CLIP_STEP_LINES, SENTINEL_TOKENS, ComposedPrompt, compose
 from acepilot.protocol import Snippet
 
 
@@ -14,15 +14,22 @@ def words(text: str) -> int:
     return len(text.split())
 
 
+def fit(prefix: str, suffix: str, snippets: list[Snippet], budget: int) -> ComposedPrompt:
+    return compose(
+        prefix, suffix, snippets, fim=FORMATS[0], special_tokens=(), budget_tokens=budget, count_tokens=words
+    )
+
+
 TEXT = st.text(alphabet=st.sampled_from("ab \n漢😀"), max_size=400)
+SUFFIX = TEXT.filter(lambda text: not text or text.strip())
 SNIPPETS = st.lists(st.builds(Snippet, path=st.just("a.py"), text=TEXT), max_size=5)
 
 
-@given(prefix=TEXT, suffix=TEXT, snippets=SNIPPETS, budget=st.integers(1, 60))
+@given(prefix=TEXT, suffix=SUFFIX, snippets=SNIPPETS, budget=st.integers(1, 60))
 def test_the_budget_holds_and_the_ends_near_the_cursor_stay(
     prefix: str, suffix: str, snippets: list[Snippet], budget: int
 ) -> None:
-    fitted = fit(prefix, suffix, snippets, budget_tokens=budget, count_tokens=words)
+    fitted = fit(prefix, suffix, snippets, budget=budget)
     assert fitted.report.prefix_tokens + fitted.report.suffix_tokens + fitted.report.snippet_tokens <= max(
         budget, 1
     )
@@ -32,9 +39,9 @@ def test_the_budget_holds_and_the_ends_near_the_cursor_stay(
     assert fitted.report.prefix_tokens == words(fitted.prefix)
 
 
-@given(prefix=TEXT, suffix=TEXT, snippets=SNIPPETS)
+@given(prefix=TEXT, suffix=SUFFIX, snippets=SNIPPETS)
 def test_a_prompt_that_fits_is_not_changed(prefix: str, suffix: str, snippets: list[Snippet]) -> None:
-    fitted = fit(prefix, suffix, snippets, budget_tokens=100_000, count_tokens=words)
+    fitted = fit(prefix, suffix, snippets, budget=100_000)
     assert (fitted.prefix, fitted.suffix, list(fitted.snippets)) == (prefix, suffix, snippets)
     assert not fitted.report.clipped
 
@@ -42,9 +49,7 @@ def test_a_prompt_that_fits_is_not_changed(prefix: str, suffix: str, snippets: l
 def test_the_clip_point_stays_while_a_user_types_and_moves_in_steps_of_lines() -> None:
     document = "".join(f"line {number}\n" for number in range(1000))
     starts = {
-        len(document)
-        - len(fit(document + typed, "", [], budget_tokens=300, count_tokens=words).prefix)
-        + len(typed)
+        len(document) - len(fit(document + typed, "", [], budget=300).prefix) + len(typed)
         for typed in ("", "a", "a b", "a b c", "a b c\n")
     }
     assert len(starts) == 1
@@ -52,14 +57,14 @@ def test_the_clip_point_stays_while_a_user_types_and_moves_in_steps_of_lines() -
 
 
 def test_one_endless_line_keeps_its_end() -> None:
-    fitted = fit("x " * 10_000 + "end", "", [], budget_tokens=50, count_tokens=words)
+    fitted = fit("x " * 10_000 + "end", "", [], budget=50)
     assert fitted.prefix.endswith("x end")
     assert 0 < fitted.report.prefix_tokens <= 50
 
 
 def test_the_oldest_snippets_are_dropped_first() -> None:
     snippets = [Snippet(path=f"{name}.py", text="w " * 10) for name in "abc"]
-    fitted = fit("p", "", snippets, budget_tokens=112, count_tokens=words)
+    fitted = fit("p", "", snippets, budget=112)
     assert [snippet.path for snippet in fitted.snippets] == ["b.py", "c.py"]
 
 
@@ -76,7 +81,7 @@ def test_snippets_that_cannot_fit_are_not_tokenised() -> None:
     composed = compose(
         "p", "", snippets, fim=None, special_tokens=(), budget_tokens=400, count_tokens=count_tokens
     )
-    assert [snippet.path for snippet in composed.fitted.snippets] == ["c.py"]
+    assert [snippet.path for snippet in composed.snippets] == ["c.py"]
     assert sum(counted) < 1_000
 
 
@@ -94,8 +99,8 @@ def test_paths_and_comment_marks_are_in_the_budget(
     composed = compose(
         "p", suffix, snippets, path=path, fim=fim, special_tokens=(), budget_tokens=budget, count_tokens=words
     )
-    fitted = composed.fitted
-    assert fitted.report.prefix_tokens + fitted.report.suffix_tokens + fitted.report.snippet_tokens <= budget
+    report = composed.report
+    assert report.prefix_tokens + report.suffix_tokens + report.snippet_tokens <= budget
     assert words(composed.text) <= budget + SENTINEL_TOKENS
 
 
@@ -140,7 +145,7 @@ def test_what_the_model_is_shown() -> None:
         composed = compose(
             prefix, suffix, fim=qwen, special_tokens=tokens, budget_tokens=100, count_tokens=words
         )
-        return composed.text, composed.fitted.report.fim == qwen.name
+        return composed.text, composed.report.fim == qwen.name
 
     assert shown("a <|fim_suffix|>", "b") == (
         "<|fim_prefix|>a < |fim_suffix|><|fim_suffix|>b<|fim_middle|>",

@@ -21,13 +21,11 @@ from acepilot.protocol import (
     CompletionResponse,
     ErrorBody,
     ErrorResponse,
-    FilterReport,
     ModelCard,
     ModelList,
-    PromptReport,
     Ready,
-    Trail,
 )
+from acepilot.trail import FilterReport, PromptReport, Trail
 from server.routes.playground import router
 
 

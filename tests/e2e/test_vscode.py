@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from acepilot.protocol import Trail
+from acepilot.trail import Trail
 from tests.e2e.own_server import MODEL_LOAD_S
 from tests.e2e.vscode_editor import (
     LANGUAGE_SERVER,

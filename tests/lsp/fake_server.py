@@ -15,15 +15,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from acepilot import __version__
 from acepilot.events import CompletionEvent, EventBatch
-from acepilot.protocol import (
-    AcepilotInfo,
-    Choice,
-    CompletionRequest,
-    CompletionResponse,
-    Health,
-    Ready,
-    Trail,
-)
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Health, Ready
+from acepilot.trail import Trail
 
 Script = Literal["stream", "die", "500", "hang", "malformed", "401", "429", "loading", "failed"]
 

@@ -6,7 +6,7 @@ import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from acepilot.protocol import Trail
+from acepilot.trail import Trail
 from tests.lsp.conftest import Connect
 from tests.lsp.editor import AUTOMATIC, INVOKED
 from tests.lsp.fake_server import FakeServer

@@ -14,7 +14,7 @@ def shown_tokens(windows: Windows, prefix: str, in_hand: int) -> int:
     within = partial(
         compose, prefix, "", fim=None, special_tokens=(), count_tokens=lambda text: len(text.split())
     )
-    return windows.choose(within, BUDGET, in_hand).fitted.report.prefix_tokens
+    return windows.choose(within, BUDGET, in_hand).report.prefix_tokens
 
 
 def test_an_idle_server_shows_a_new_file_up_to_the_budget() -> None:

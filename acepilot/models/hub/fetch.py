@@ -16,7 +16,6 @@ from typing import Any
 from acepilot.disk import HOME_ADVICE, check_room
 from acepilot.errors import ConfigError, ModelBroken
 from acepilot.models.hub.client import HubFile, Published, ask_for, download, hub_troubles
-from acepilot.models.hub.weights import PICKLED, check_torch, rewrite_all
 from acepilot.models.manifest import (
     CARD_FILE,
     INDEX,
@@ -28,6 +27,7 @@ from acepilot.models.manifest import (
     verified_hashes,
 )
 from acepilot.models.registry import ModelFolder, add, exclusive, models_dir
+from acepilot.models.stored_weights import PICKLED, check_torch, rewrite_pickled
 from acepilot.progress import byte_progress
 from acepilot.settings import home
 
@@ -88,7 +88,7 @@ def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
             if any(PICKLED.fullmatch(file.name) for file in wanted):
                 check_torch(hub_id)  # before gigabytes are fetched that nothing here can read
             _download_all(published, wanted, folder)
-            files = rewrite_all(folder, [file.name for file in wanted])
+            files = rewrite_pickled(folder, [file.name for file in wanted])
             manifest = _manifest(name, published, folder, files)
         model = add(name, {folder / file: file for file in files}, manifest)
         shutil.rmtree(folder.parent)

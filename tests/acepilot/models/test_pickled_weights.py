@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from acepilot.errors import ModelBroken
-from acepilot.models.hub.weights import rewrite_all
+from acepilot.models.stored_weights import rewrite_pickled
 
 
 def test_every_kind_of_number_and_several_files(tmp_path: Path) -> None:
@@ -38,10 +38,10 @@ def test_every_kind_of_number_and_several_files(tmp_path: Path) -> None:
     torch.save(parts[1], tmp_path / names[1], _use_new_zipfile_serialization=False)  # as torch before 1.6
     everything = parts[0] | parts[1]
 
-    assert rewrite_all(tmp_path, ["config.json", *names]) == ["config.json", "model.safetensors"]
+    assert rewrite_pickled(tmp_path, ["config.json", *names]) == ["config.json", "model.safetensors"]
     assert_same(load_file(tmp_path / "model.safetensors"), everything)
 
-    first, index, *shards = rewrite_all(tmp_path, ["config.json", *names], shard_bytes=100)
+    first, index, *shards = rewrite_pickled(tmp_path, ["config.json", *names], shard_bytes=100)
     assert (first, index) == ("config.json", "model.safetensors.index.json")
     assert len(shards) > 2
     weight_map = json.loads((tmp_path / index).read_text())["weight_map"]
@@ -115,7 +115,7 @@ def test_a_pickle_that_is_no_table_of_tensors_is_refused_and_not_run(
         case _:
             source.write_bytes(b"neither a pickle nor an archive")
     with pytest.raises(ModelBroken, match=f"no weights that can be read safely.*{why}"):
-        rewrite_all(tmp_path, [name])
+        rewrite_pickled(tmp_path, [name])
     assert not target.exists()
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -125,4 +125,4 @@ def test_two_pickled_files_with_the_same_tensor_are_refused(tmp_path: Path) -> N
     for name in names:
         torch.save({"a": torch.zeros(2)}, tmp_path / name)
     with pytest.raises(ModelBroken, match="another file has its tensor a"):
-        rewrite_all(tmp_path, names)
+        rewrite_pickled(tmp_path, names)

@@ -1,8 +1,8 @@
 """Reading the document around the cursor if it is larger than the window, and the cost of that."""
 
 from acepilot.languages import LANGUAGES
-from acepilot.postprocess.chain import Context, EarlyStop, finish
-from acepilot.postprocess.context import WINDOW_CHARS, locate
+from acepilot.postprocess.chain import EarlyStop, finish
+from acepilot.postprocess.context import WINDOW_CHARS, Context, locate
 from acepilot.postprocess.scan import scan
 
 TS, PYTHON, VUE = LANGUAGES["typescript"], LANGUAGES["python"], LANGUAGES["vue"]

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from acepilot.languages import LANGUAGES, language_for
-from acepilot.postprocess.chain import FILTERS, STOPS, UNFINISHED, Context, EarlyStop, choose_mode, finish
+from acepilot.postprocess.chain import FILTERS, STOPS, UNFINISHED, EarlyStop, finish
+from acepilot.postprocess.context import Context
+from acepilot.postprocess.mode import choose_mode
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = [

@@ -3,7 +3,7 @@
 import pytest
 
 from acepilot.languages import LANGUAGES
-from acepilot.postprocess.chain import choose_mode
+from acepilot.postprocess.mode import choose_mode
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acepilot.languages import LANGUAGES
-from acepilot.postprocess.chain import Context, EarlyStop, Progress, choose_mode, finish
+from acepilot.postprocess.chain import EarlyStop, Progress, finish
+from acepilot.postprocess.context import Context
+from acepilot.postprocess.mode import choose_mode
 from acepilot.postprocess.scan import scan
 
 # Fragments that meet the rules, beside any text at all: random characters hardly ever form a line of code.
