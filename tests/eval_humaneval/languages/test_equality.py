@@ -31,7 +31,7 @@ def returning(language: str, expected: Value) -> Problem:
     rendered = render(spec)
     # PHP converts a returned value to the declared type.
     prompt = re.sub(r"\(\): \??\w+", "()", rendered.prompt) if language == "php" else rendered.prompt
-    return Problem("answer", "answer", language, prompt, rendered.stops, rendered.tail, rendered.head)
+    return Problem("answer", "answer", language, prompt, rendered.stops, rendered.tail)
 
 
 def completion(language: str, expression: str) -> str:

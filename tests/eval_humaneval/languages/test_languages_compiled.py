@@ -53,7 +53,7 @@ def outcome(adapter: LanguageAdapter, spec: Spec, completion: str, folder: Path)
     """Return "passed", "rejected" or the compiler's output; skip the test if a tool is missing."""
     need_tools(adapter)
     parts = adapter.render(spec) if adapter.render else pytest.fail("nothing is rendered")
-    problem = Problem("id", spec.name, "", parts.prompt, parts.stops, parts.tail, parts.head)
+    problem = Problem("id", spec.name, "", parts.prompt, parts.stops, parts.tail)
     source = program_of(problem, completion).source.replace(
         VERDICT_MARK, adapter.verdict.format("pas", "sed")
     )

@@ -104,7 +104,7 @@ def test_a_prompt_looks_like_code_of_its_language_and_hides_the_tests(language: 
     render = ADAPTERS[language].render
     assert render is not None
     rendered = render(SPEC)
-    assert rendered.head + rendered.prompt == PROMPTS[language]
+    assert rendered.prompt == PROMPTS[language]
     assert "hidden" in rendered.tail
 
 

@@ -73,7 +73,7 @@ def problem_of(language: str, spec: Spec) -> Problem:
     render = LANGUAGES[language].render
     assert render is not None
     parts = render(spec)
-    return Problem("id", spec.name, language, parts.prompt, parts.stops, parts.tail, parts.head)
+    return Problem("id", spec.name, language, parts.prompt, parts.stops, parts.tail)
 
 
 def test_texts_are_escaped():
