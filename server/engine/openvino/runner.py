@@ -11,7 +11,6 @@ and scores a text without a second pipeline.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from mmap import mmap
 from pathlib import Path
@@ -74,7 +73,7 @@ class OpenVinoRunner:
         compiled = core.compile_model(model, "CPU", {**precision, **threads, **properties})
         self.request = compiled.create_infer_request()
         self.vocabulary = int(compiled.output(0).get_partial_shape()[2].get_length())
-        caches = [_Cache.of(port) for port in compiled.inputs if "_cache." in port.any_name]
+        caches = [_Cache(port) for port in compiled.inputs if "_cache." in port.any_name]
         cache_bytes = (options.kv_cache_gb or CPU_KV_CACHE_GB) * 10**9
         blocks = cache_bytes // sum(cache.block_bytes for cache in caches)
         usual = min(USUAL_ROW_TOKENS, most_row_tokens) // BLOCK_TOKENS
@@ -124,22 +123,14 @@ class OpenVinoRunner:
             cache[end : end + count] = cache[begin : begin + count]
 
 
-@dataclass(frozen=True)
 class _Cache:
-    """The keys or values of one layer: an input of the model, in blocks of shape `block_shape`."""
+    """The keys or values of one layer: an input of the model, in blocks."""
 
-    port: Any
-    kind: Any
-    block_shape: tuple[int, ...]
-
-    @classmethod
-    def of(cls, port: Any) -> "_Cache":
-        shape = list(port.get_partial_shape())[1:]
-        return cls(port, port.get_element_type(), tuple(part.get_length() for part in shape))
-
-    @property
-    def block_bytes(self) -> int:
-        return self.kind.size * math.prod(self.block_shape)
+    def __init__(self, port: Any) -> None:
+        self.port = port
+        self.kind = port.get_element_type()
+        self._block_shape = [part.get_length() for part in list(port.get_partial_shape())[1:]]
+        self.block_bytes = self.kind.size * math.prod(self._block_shape)
 
     def allocate(self, blocks: int) -> NDArray[Any]:
         """Return zeros with the right number of bytes per element; NumPy has no bfloat16.
@@ -147,8 +138,8 @@ class _Cache:
         The memory is an anonymous mapping, which has small pages. NumPy allocates huge pages, and clearing
         those of a new row in all layers takes 0.13 s of the time to the first token.
         """
-        memory = mmap(-1, blocks * math.prod(self.block_shape) * self.kind.size)
-        return np.frombuffer(memory, f"u{self.kind.size}").reshape(blocks, *self.block_shape)
+        memory = mmap(-1, blocks * self.block_bytes)
+        return np.frombuffer(memory, f"u{self.kind.size}").reshape(blocks, *self._block_shape)
 
 
 def last_line(error: Exception) -> str:

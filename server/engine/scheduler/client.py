@@ -15,8 +15,6 @@ from server.engine.inbox import Inbox
 from server.engine.scheduler import messages
 from server.engine.scheduler.worker import WorkerProgram, serve
 
-_log = structlog.get_logger()
-
 STOP_TIMEOUT_S = 5.0
 """Seconds for the worker to end by itself. A step takes less; after that the process is killed."""
 
@@ -33,7 +31,7 @@ class WorkerClient:
         self._pipe, worker_end = ends
         self._process = spawn.Process(
             target=serve,
-            args=(worker_end, program, model, options, _log.bind().get_effective_level()),
+            args=(worker_end, program, model, options, structlog.get_logger().bind().get_effective_level()),
             name=f"{program.name}-worker",
             daemon=True,
         )

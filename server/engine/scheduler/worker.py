@@ -11,19 +11,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import structlog
 
 from acepilot.errors import EngineFailed
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineOptions
 from server.engine.scheduler import messages
-from server.engine.scheduler.sampling import GREEDY_BELOW, Draw, Logits, choose, log_probs
+from server.engine.scheduler.sampling import Logits, choose
 from server.engine.scheduler.schedule import Part, Schedule, StepLimits
 from server.engine.scheduler.sequence import ScheduledSequence, new_sequence
 from server.engine.scheduler.slots import Rows
 from server.engine.scheduler.step import Runner
-from server.engine.scheduler.text_stream import TextStream
 
 _log = structlog.get_logger()
 
@@ -96,21 +94,21 @@ class Worker:
         self._send = send
         self.rows = Rows(model.runner.slots, prefix_cache=options.prefix_cache)
         self.schedule = Schedule(self.rows, model.limits, options.max_streams, model.ends)
-        self.outputs: dict[int, SequenceOutput] = {}
+        self.sequences: dict[int, ScheduledSequence] = {}
         self.failures = 0
 
     def take(self, message: messages.StartSequence | messages.CancelSequence) -> None:
         if isinstance(message, messages.CancelSequence):
-            if message.number in self.outputs:
-                self._remove(self.outputs[message.number].sequence)
+            if message.number in self.sequences:
+                self._remove(self.sequences[message.number])
             return
-        row_tokens = self._model.runner.slot_tokens
+        decode, row_tokens = self._model.decode, self._model.runner.slot_tokens
         try:
-            sequence = new_sequence(message, row_tokens, prompt_lookup=self._options.prompt_lookup)
+            sequence = new_sequence(message, decode, row_tokens, prompt_lookup=self._options.prompt_lookup)
         except EngineFailed as error:
             self._send(messages.SequenceFailed(message.number, error.message))
             return
-        self.outputs[message.number] = SequenceOutput(sequence, self._model.decode)
+        self.sequences[message.number] = sequence
         self.schedule.add(sequence)
 
     def step(self) -> None:
@@ -119,7 +117,7 @@ class Worker:
             for copy in step.copies:
                 self._model.runner.copy_prefix(copy.source, copy.target, copy.tokens)
             logits = self._model.runner.step([part.row_slice for part in step.parts])
-            draws = [draw for part in step.parts for draw in self.outputs[part.sequence.number].draws(part)]
+            draws = [draw for part in step.parts for draw in part.sequence.draws(part.row_slice.logits)]
             choices = choose(logits, draws)
         except Exception as error:  # of any type: the streams must end, and other sequences go on
             self._fail(_first_line(error))
@@ -135,18 +133,17 @@ class Worker:
     def _settled(self, part: Part, logits: Logits, choices: list[int]) -> list[messages.Progress]:
         """Take in one sequence's result, and return its progress, if any."""
         sequence = part.sequence
-        output = self.outputs[sequence.number]
-        scores = output.scores(part, logits)
+        scores = sequence.scores(part.row_slice, logits)
         new_tokens = self.schedule.settle(part, [] if scores else choices)
         if sequence.finish is not None:
             self._remove(sequence)
         if not (new_tokens or scores or sequence.finish):
             return []
-        delta = Delta(output.new_text(new_tokens), len(new_tokens), sequence.finish)
+        delta = Delta(sequence.new_text(new_tokens), len(new_tokens), sequence.finish)
         return [messages.Progress(sequence.number, delta, scores)]
 
     def _remove(self, sequence: ScheduledSequence) -> None:
-        del self.outputs[sequence.number]
+        del self.sequences[sequence.number]
         self.schedule.remove(sequence)
 
     def _fail(self, reason: str) -> None:
@@ -154,41 +151,10 @@ class Worker:
         _log.error("step_failed", why=reason)
         hint = " Lower max_streams or kv_cache_gb." if "memory" in reason.lower() else ""
         for sequence in self.schedule.remove_running():
-            del self.outputs[sequence.number]
+            del self.sequences[sequence.number]
             self._send(
                 messages.SequenceFailed(sequence.number, f"The engine failed in a step: {reason}{hint}")
             )
-
-
-class SequenceOutput:
-    """What a step's logits mean for one sequence: tokens to draw, text, or scores."""
-
-    def __init__(self, sequence: ScheduledSequence, decode: Callable[[list[int]], str]) -> None:
-        self.sequence = sequence
-        task = sequence.start.task
-        self._random = np.random.default_rng(0 if isinstance(task, messages.Score) else task.seed)
-        self._text = TextStream(decode, sequence.start.token_ids[-1])
-
-    def draws(self, part: Part) -> list[Draw | None]:
-        """Return how to choose a token from each of the part's logits."""
-        task, count = self.sequence.start.task, part.row_slice.logits
-        if isinstance(task, messages.Score) or task.temperature < GREEDY_BELOW:
-            return [None] * count
-        return [Draw(task.temperature, task.top_p, float(self._random.random())) for _ in range(count)]
-
-    def scores(self, part: Part, logits: Logits) -> list[float]:
-        """Return the log probabilities of the given tokens that follow the positions with logits."""
-        count = part.row_slice.logits
-        if not isinstance(self.sequence.start.task, messages.Score) or not count:
-            return []
-        end = part.row_slice.end + 1
-        return log_probs(logits, self.sequence.start.token_ids[end - count : end])
-
-    def new_text(self, new_tokens: list[int]) -> str:
-        """Return the text of tokens that the sequence has already taken in. An end mark has no text."""
-        finish = self.sequence.finish
-        shown = new_tokens[:-1] if finish == "stop" else new_tokens
-        return self._text.add(shown, last=finish is not None)
 
 
 def _first_line(error: Exception) -> str:

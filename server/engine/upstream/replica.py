@@ -136,17 +136,24 @@ class Replica:
 
         Cancelling it closes the connection. Raises RequestFailed.
         """
+        assert self.served  # noqa: S101 - only a replica that has answered gets requests
+        now = asyncio.get_running_loop().time
         received = False
-
-        def pass_on(item: _T) -> None:
-            nonlocal received
-            received = True
-            send(item)
-
         self.active += 1
         self.given += 1
         try:
-            await self._exchange(body, read, pass_on)
+            async with (
+                asyncio.timeout(self._limits.first_token) as deadline,
+                self._client.stream("POST", f"{self.url}/v1/completions", json=body(self.served)) as response,
+                contextlib.aclosing(read(response)) as items,
+            ):
+                if not response.is_success:
+                    raise self._refusal(response.status_code, await response.aread())
+                async for item in items:
+                    received = True
+                    self._last_token_at = now()
+                    deadline.reschedule(now() + self._limits.next_token)
+                    send(item)
         except BadAnswer as error:
             raise RequestFailed(str(error), retryable=not received) from error
         except TimeoutError as error:
@@ -159,22 +166,6 @@ class Replica:
             raise RequestFailed(_described(error), retryable=not received) from error
         finally:
             self.active -= 1
-
-    async def _exchange(self, body: Body, read: Read[_T], send: Callable[[_T], None]) -> None:
-        assert self.served  # noqa: S101 - only a replica that has answered gets requests
-        now = asyncio.get_running_loop().time
-        url = f"{self.url}/v1/completions"
-        async with (
-            asyncio.timeout(self._limits.first_token) as deadline,
-            self._client.stream("POST", url, json=body(self.served)) as response,
-        ):
-            if not response.is_success:
-                raise self._refusal(response.status_code, await response.aread())
-            async with contextlib.aclosing(read(response)) as items:
-                async for item in items:
-                    self._last_token_at = now()
-                    deadline.reschedule(now() + self._limits.next_token)
-                    send(item)
 
     def _refusal(self, status: int, answer: bytes) -> RequestFailed:
         if status in NOT_THERE:

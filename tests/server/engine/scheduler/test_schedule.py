@@ -242,7 +242,7 @@ class Lifecycles(RuleBasedStateMachine):
         running = self.observed.worker.schedule.running
         assert [row.slot for row in rows if row.busy] == sorted(row.slot for row in running.values())
         assert self.observed.worker.schedule.has_work == bool(self.active)
-        assert set(self.observed.worker.outputs) == self.active
+        assert set(self.observed.worker.sequences) == self.active
 
     def teardown(self) -> None:
         if hasattr(self, "observed"):

@@ -20,7 +20,7 @@ from acepilot.models.registry import ModelFolder
 from finetune.modeling.tiny import byte_tokenizer
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.scheduler.schedule import StepLimits
-from server.engine.scheduler.text_stream import TextStream
+from server.engine.scheduler.sequence import TextStream
 from server.engine.torch.engine import TorchEngine
 from server.engine.torch.runner import load_model
 from server.engine.torch.weights import special_tokens
