@@ -35,8 +35,6 @@ SECRETS = ("token", "upstream_token", "events_url")
 SHUTDOWN_TIMEOUT_S = 2
 """For requests that run when the server stops. Editors ask again, so a longer wait helps nobody."""
 
-OpenEngine = Callable[[ModelFolder, EngineName, EngineOptions], Engine]
-
 
 @program(error_code=2)
 def main() -> int:
@@ -57,7 +55,7 @@ def read_settings(arguments: list[str]) -> ServerSettings:
 def serve(
     settings: ServerSettings,
     options: ServiceOptions = DEFAULT_OPTIONS,
-    open_engine: OpenEngine = open_engine,
+    open_engine: Callable[[ModelFolder, EngineName, EngineOptions], Engine] = open_engine,
 ) -> int:
     """Serve until Ctrl-C; return the exit code. `open_engine` runs in a thread, as loading is slow."""
     _configure_logging(settings.log_level)

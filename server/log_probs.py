@@ -18,10 +18,8 @@ async def log_probs(engine: Engine, prompt: str, text: str) -> LogProbs:
     """Return those of `text` after `prompt`. Raises EngineFailed, also when the engine cannot score."""
     values = await engine.score(prompt, text) if text else []
     pieces = await _pieces(text, engine.count_tokens)
-    if sum(count for _, count in pieces) != len(
-        values
-    ):  # the cuts are wrong: return the whole text, with its sum
-        pieces = [(text, len(values))]
+    if sum(count for _, count in pieces) != len(values):
+        pieces = [(text, len(values))]  # the cuts are wrong: return the whole text, with its sum
     answer = LogProbs(tokens=[], token_logprobs=[], text_offset=[])
     offset = read = 0
     for piece, count in pieces:

@@ -4,7 +4,6 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from acepilot.completion_cache import PREFIX_LINES
 from acepilot.errors import BadRequest
@@ -12,10 +11,11 @@ from acepilot.fim import break_special_tokens
 from acepilot.languages import language_for
 from acepilot.postprocess.context import Context
 from acepilot.postprocess.mode import choose_mode
-from acepilot.prompt import SENTINEL_TOKENS, compose
+from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, compose
 from acepilot.protocol import CompletionRequest, Snippet
 from acepilot.trail import PromptReport, Trail
 from server.engine.base import Engine
+from server.settings import ServerSettings
 from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
 from server.window import Windows
 
@@ -46,17 +46,8 @@ class RequestPlan:
         return self.report.prefix_tokens + self.report.suffix_tokens + self.report.snippet_tokens
 
 
-@dataclass(frozen=True)
-class Limits:
-    """`budget_tokens` limits an editor's prompt. `suffix_candidates` is the number of drafts for a model that
-    cannot read the suffix; 0 turns drafts off."""
-
-    budget_tokens: int
-    suffix_candidates: int
-
-
 def plan(
-    request: CompletionRequest, engine: Engine, limits: Limits, windows: Windows, in_hand: int
+    request: CompletionRequest, engine: Engine, settings: ServerSettings, windows: Windows, in_hand: int
 ) -> RequestPlan:
     """Resolve a request while `in_hand` sequences of other requests wait or run.
 
@@ -78,24 +69,27 @@ def plan(
         if mode == "auto":
             mode = choose_mode(request.prompt, suffix, language)
         context = Context(request.prompt, suffix, language, mode)
-    within = partial(
-        compose,
-        request.prompt,
-        suffix,
-        request.snippets,
-        path=request.path or "",
-        comment=language.line_comment or "#",
-        fim=info.fim,
-        special_tokens=() if request.rendered else info.special_tokens,
-        count_tokens=engine.count_tokens,
-    )
+
+    def within(budget_tokens: int) -> ComposedPrompt:
+        return compose(
+            request.prompt,
+            suffix,
+            request.snippets,
+            path=request.path or "",
+            comment=language.line_comment or "#",
+            fim=info.fim,
+            special_tokens=() if request.rendered else info.special_tokens,
+            budget_tokens=budget_tokens,
+            count_tokens=engine.count_tokens,
+        )
+
     if context is None:
-        composed = within(budget_tokens=room)
+        composed = within(room)
     else:
-        composed = windows.choose(within, min(room, limits.budget_tokens), in_hand)
+        composed = windows.choose(within, min(room, settings.prompt_budget_tokens), in_hand)
     if not composed.text and context is None:
         raise BadRequest("`prompt` is empty. Send at least one character to complete.", field="prompt")
-    gap = _gap(request, composed.text, engine) if limits.suffix_candidates and composed.text else None
+    gap = _gap(request, composed.text, engine) if settings.suffix_candidates and composed.text else None
     trail = Trail(
         id=f"cmpl-{uuid.uuid4().hex[:24]}",
         model=info.model,
@@ -111,7 +105,7 @@ def plan(
         prompt=composed.text,
         report=composed.report,
         salt=_salt(request, mode, composed.snippets),
-        sequences=limits.suffix_candidates if gap else request.n,
+        sequences=settings.suffix_candidates if gap else request.n,
         gap=gap,
     )
 

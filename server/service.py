@@ -21,7 +21,8 @@ from server.engine.base import Engine, GenerationRequest
 from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.options import ServiceOptions
-from server.plan import Limits, plan
+from server.plan import plan
+from server.settings import ServerSettings
 from server.stop_monitor import GeneratedText, StopMonitor
 from server.suffix_choice import Gap, candidates, choose, together
 from server.trails import Trails
@@ -37,18 +38,18 @@ class CompletionService:
     def __init__(
         self,
         engine: Engine,
+        settings: ServerSettings,
+        options: ServiceOptions,
         admission: Admission,
         metrics: Metrics,
         trails: Trails,
-        limits: Limits,
-        options: ServiceOptions,
     ) -> None:
         self.engine = engine
+        self._settings = settings
+        self._options = options
         self._admission = admission
         self._metrics = metrics
         self._trails = trails
-        self._limits = limits
-        self._options = options
         self._windows = Windows()
         self._cache = CompletionCache(options.cache_entries)
 
@@ -60,7 +61,7 @@ class CompletionService:
         """
         with contextlib.ExitStack() as stack:
             try:
-                planned = plan(request, self.engine, self._limits, self._windows, self._admission.in_hand)
+                planned = plan(request, self.engine, self._settings, self._windows, self._admission.in_hand)
                 stack.enter_context(self._admission.reserved(planned.sequences))
             except Exception:
                 self._metrics.completions.labels("refused").inc()

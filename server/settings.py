@@ -107,9 +107,8 @@ class ServerSettings(EventsSettings):
     @field_validator("upstream", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
-        return (
-            tuple(url.strip() for url in given.split(",") if url.strip()) if isinstance(given, str) else given
-        )
+        is_text = isinstance(given, str)
+        return tuple(url.strip() for url in given.split(",") if url.strip()) if is_text else given
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:

@@ -15,7 +15,6 @@ from server.engine.base import Engine, GenerationRequest
 from server.events.store import EventStore
 from server.metrics import Metrics
 from server.options import ServiceOptions
-from server.plan import Limits
 from server.service import CompletionService
 from server.settings import ServerSettings
 from server.trails import Trails
@@ -50,16 +49,17 @@ class ServerState:
             try:
                 engine = await self._open_engine()
             except (ServerNotReady, Overloaded) as error:  # its model runs in another server
-                self._wait(error.message)
+                if error.message != self._waits_for:
+                    _log.warning("model_waits", model=self.settings.model, why=error.message)
+                self._waits_for = error.message
                 await asyncio.sleep(RETRY_S)
             except Exception as error:  # any failure: `/ready` must report it and not stay at `loading`
                 known = isinstance(error, AcepilotError)
                 self._failure = error.message if known else f"The model could not be loaded: {error!r}"
                 _log.error("model_failed", model=self.settings.model, why=self._failure)
                 return
-        limits = Limits(self.settings.prompt_budget_tokens, self.settings.suffix_candidates)
         self._service = CompletionService(
-            engine, self.admission, self.metrics, self.trails, limits, self.options
+            engine, self.settings, self.options, self.admission, self.metrics, self.trails
         )
         self.metrics.events.keep_label(engine.info.model[:MAX_NAME_CHARS])
         self.metrics.active.set_function(lambda: self.admission.active)
@@ -77,11 +77,6 @@ class ServerState:
             engine.close()
             raise
         return engine
-
-    def _wait(self, why: str) -> None:
-        if why != self._waits_for:
-            _log.warning("model_waits", model=self.settings.model, why=why)
-        self._waits_for = why
 
     @property
     def service(self) -> CompletionService:

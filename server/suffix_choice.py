@@ -89,9 +89,6 @@ def candidates(prompt: str, gap: Gap, max_tokens: int, count: int) -> list[Gener
     ]
 
 
-EMPTY = GeneratedText("", "stop", None)
-
-
 @dataclass(frozen=True)
 class Chosen:
     """`draft` is empty when no suggestion is better than every draft. `reason` is a sentence for the user."""
@@ -141,9 +138,8 @@ async def choose(
     least = nothing - LEAD_NATS if has_greedy else nothing + LEAD_NATS
     if context is not None and nats[best] < least:
         report.chosen = None
-        return Chosen(
-            EMPTY, report, "Nothing: the code below the cursor is likelier without any of the drafts."
-        )
+        reason = "Nothing: the code below the cursor is likelier without any of the drafts."
+        return Chosen(GeneratedText("", "stop", None), report, reason)
     return Chosen(offers[best].cut, report, _reason(offers[best], drafts, report))
 
 

@@ -6,7 +6,7 @@ window has been shown, it stays as long as the cache can continue from it.
 """
 
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
 
 from acepilot.prompt import ComposedPrompt
 
@@ -21,26 +21,22 @@ REMEMBERED = 24
 """Prompts remembered, one for each window: about as many as an engine keeps rows for."""
 
 
-class Within(Protocol):
-    """Composes one request's prompt within a token budget."""
-
-    def __call__(self, *, budget_tokens: int) -> ComposedPrompt: ...
-
-
 class Windows:
     """Remembers the prompts that the engine read last, to guess what its KV cache holds."""
 
     def __init__(self) -> None:
         self._shown: deque[str] = deque(maxlen=REMEMBERED)
 
-    def choose(self, within: Within, budget_tokens: int, in_hand: int) -> ComposedPrompt:
-        """Choose a prompt while `in_hand` sequences of other requests wait or run."""
-        chosen = within(budget_tokens=budget_tokens)
+    def choose(
+        self, within: Callable[[int], ComposedPrompt], budget_tokens: int, in_hand: int
+    ) -> ComposedPrompt:
+        """Choose a prompt, composed `within` a budget, while `in_hand` other sequences wait or run."""
+        chosen = within(budget_tokens)
         if not chosen.text:  # the engine gets no request
             return chosen
         known = self._shown_before(chosen.text)
         if known is None:
-            short = within(budget_tokens=budget_tokens // SHORT_SHARE)
+            short = within(budget_tokens // SHORT_SHARE)
             known = self._shown_before(short.text)
             if in_hand >= BUSY_SEQUENCES or known is not None:
                 chosen = short

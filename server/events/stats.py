@@ -9,9 +9,11 @@ server that writes it may run meanwhile.
 
 import argparse
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import date
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -27,26 +29,23 @@ from server.events.database import events, is_there, open_to_read
 from server.events.store import ACCEPTED_KINDS
 from server.settings import EventsSettings
 
-By = Literal["language", "model", "day"]
-GROUPS: tuple[By, ...] = ("language", "model", "day")
+GROUPS = ("language", "model", "day")
 KEPT_COLUMNS = ("30 s", "2 min", "6 min")
 DAYS_SHOWN = 31
 """Newest days in the table, about a screenful; `--json` has all days."""
-
-_Group = tuple[str, str, str]
 
 
 @dataclass
 class Figures:
     """The figures of one language, model or day, or of all."""
 
-    counts: dict[str, int] = field(default_factory=dict[str, int])
+    counts: Counter[str] = field(default_factory=Counter[str])
     accepted: int = 0
     """Completions that were accepted, whole or in part."""
     accepted_chars: int = 0
-    checked_chars: dict[int, float] = field(default_factory=dict[int, float])
-    kept_chars: dict[int, float] = field(default_factory=dict[int, float])
-    latencies_ms: dict[float, int] = field(default_factory=dict[float, int])
+    checked_chars: Counter[int] = field(default_factory=Counter[int])
+    kept_chars: defaultdict[int, float] = field(default_factory=lambda: defaultdict[int, float](float))
+    latencies_ms: Counter[float] = field(default_factory=Counter[float])
     """Count of each latency, rounded to three digits: years of events are then a few thousand numbers."""
 
     def latency_ms(self, share: float) -> float | None:
@@ -57,17 +56,17 @@ class Figures:
         return float(np.quantile(times_ms, share, weights=counts, method="inverted_cdf"))
 
     def acceptance(self) -> float | None:
-        shown = self.counts.get("shown", 0)
+        shown = self.counts["shown"]
         return self.accepted / shown if shown else None
 
     def kept(self, after_s: int) -> float | None:
-        checked = self.checked_chars.get(after_s)
+        checked = self.checked_chars[after_s]
         return self.kept_chars[after_s] / checked if checked else None
 
     def as_json(self) -> dict[str, Any]:
         kinds = ("shown", "accepted", "partly_accepted", "typed_through", "rejected")
         return {
-            **{kind: self.counts.get(kind, 0) for kind in kinds},
+            **{kind: self.counts[kind] for kind in kinds},
             "acceptance_rate": self.acceptance(),
             "accepted_chars": self.accepted_chars,
             "kept_ratio": {str(after_s): self.kept(after_s) for after_s in SURVIVAL_S},
@@ -79,17 +78,18 @@ class Figures:
 @dataclass
 class Stats:
     total: Figures = field(default_factory=Figures)
-    by: dict[By, dict[str, Figures]] = field(default_factory=lambda: {name: {} for name in GROUPS})
+    by: dict[str, dict[str, Figures]] = field(default_factory=lambda: {name: {} for name in GROUPS})
 
-    def of(self, group: _Group) -> Iterator[Figures]:
+    def of(self, language: str, model: str, day: date) -> Iterator[Figures]:
         """Yield the figures that an event of this language, model and day belongs to."""
         yield self.total
-        for name, value in zip(GROUPS, group, strict=True):
+        for name, value in zip(GROUPS, (language or "unknown", model or "unknown", str(day)), strict=True):
             yield self.by[name].setdefault(value, Figures())
 
 
 def read(connection: sa.Connection) -> Stats:
     """Return all figures, computed by the database."""
+    connection = connection.execution_options(yield_per=10_000)
     stats = Stats()
     of = events.c
     group = (of.language, of.model, of.day)
@@ -101,14 +101,14 @@ def read(connection: sa.Connection) -> Stats:
         sa.func.sum(of.chars),
         sa.func.sum(of.chars * of.kept_ratio),
     ).group_by(*group, of.kind, of.after_s)
-    for *names, kind, after_s, count, chars, kept in _rows(connection, counted):
-        for figures in stats.of(_group(names)):
-            figures.counts[kind] = figures.counts.get(kind, 0) + count
+    for *names, kind, after_s, count, chars, kept in connection.execute(counted):
+        for figures in stats.of(*names):
+            figures.counts[kind] += count
             if kind == "survived":
-                figures.checked_chars[after_s] = figures.checked_chars.get(after_s, 0) + chars
-                figures.kept_chars[after_s] = figures.kept_chars.get(after_s, 0) + (kept or 0)
-    for *names, count, chars in _rows(connection, _accepted()):
-        for figures in stats.of(_group(names)):
+                figures.checked_chars[after_s] += chars
+                figures.kept_chars[after_s] += kept or 0
+    for *names, count, chars in connection.execute(_accepted()):
+        for figures in stats.of(*names):
             figures.accepted += count
             figures.accepted_chars += chars
     whole_ms = sa.func.round(of.latency_ms)
@@ -117,16 +117,10 @@ def read(connection: sa.Connection) -> Stats:
         .where(of.kind == "shown", of.latency_ms.is_not(None))
         .group_by(*group, whole_ms)
     )
-    for *names, latency_ms, count in _rows(connection, latencies):
-        three_digits = float(f"{latency_ms:.3g}")
-        for figures in stats.of(_group(names)):
-            figures.latencies_ms[three_digits] = figures.latencies_ms.get(three_digits, 0) + count
+    for *names, latency_ms, count in connection.execute(latencies):
+        for figures in stats.of(*names):
+            figures.latencies_ms[float(f"{latency_ms:.3g}")] += count
     return stats
-
-
-def _rows(connection: sa.Connection, statement: sa.Executable) -> Iterator[tuple[Any, ...]]:
-    for row in connection.execute(statement.execution_options(yield_per=10_000)):
-        yield tuple(row)
 
 
 def _accepted() -> sa.Executable:
@@ -147,19 +141,13 @@ def _accepted() -> sa.Executable:
     return sa.select(*group, sa.func.count(), sa.func.sum(each.c.chars)).group_by(*group)
 
 
-def _group(names: list[Any]) -> _Group:
-    language, model, day = names
-    return language or "unknown", model or "unknown", str(day)
-
-
 def _readable(name: str) -> Text:
     """Return a name that clients chose, without markup and terminal codes."""
     return Text("".join(char if char.isprintable() else "\ufffd" for char in name))
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures; return 0, also without events. Raises ConfigError when settings or the database
-    fail."""
+    """Print the figures; return 0, also without events. Raises ConfigError."""
     parser = argparse.ArgumentParser(
         prog="python -m server stats",
         description=__doc__,
@@ -223,7 +211,7 @@ def _print_tables(stats: Stats) -> None:
 def _cells(figures: Figures) -> list[str]:
     latencies_ms = (figures.latency_ms(0.5), figures.latency_ms(0.95))
     return [
-        str(figures.counts.get("shown", 0)),
+        str(figures.counts["shown"]),
         _percent(figures.acceptance()),
         str(figures.accepted_chars),
         *(_percent(figures.kept(after_s)) for after_s in SURVIVAL_S),

@@ -45,13 +45,10 @@ class StoreLimits:
     """For the last writes when the server stops."""
 
 
-DEFAULT_LIMITS = StoreLimits()
-
-
 class EventStore:
     """Opens the database with the first event: a server without events creates no file."""
 
-    def __init__(self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = StoreLimits()) -> None:
         self._url = url
         self._metrics = metrics
         self._limits = limits

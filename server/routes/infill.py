@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acepilot.protocol import MAX_SNIPPETS, MAX_TOKENS, CompletionRequest, CompletionResponse, without_nulls
 from acepilot.trail import Trail
-from server.routes.access import State
 from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
+from server.state import State
 
 router = APIRouter(tags=["infill"])
 
@@ -38,8 +38,7 @@ class InfillRequest(BaseModel):
     n_predict: int = Field(
         default=DEFAULT_PREDICT,
         description="Most tokens to generate; negative: the default; 0: only read the prompt into the KV "
-        "cache. "
-        "At most half of the model's context, since the prompt needs the other half.",
+        "cache. At most half of the model's context, since the prompt needs the other half.",
     )
     t_max_predict_ms: int | None = Field(
         default=None, description="Counted from the first token; then the answer ends with a whole line."
@@ -145,20 +144,18 @@ def _timings(trail: Trail, prompt_tokens: int, predicted_tokens: int) -> Timings
     """The prompt's time ends with the first token. An answer from the cache takes no time at all."""
     prompt_ms = max(0.0, trail.first_token_ms - trail.queue_ms) if trail.first_token_ms is not None else 0.0
     predicted_ms = (trail.total_ms or 0.0) - (trail.first_token_ms or trail.total_ms or 0.0)
-    return Timings(
-        prompt_n=prompt_tokens,
-        prompt_ms=prompt_ms,
-        prompt_per_token_ms=_ratio(prompt_ms, prompt_tokens),
-        prompt_per_second=_ratio(1000 * prompt_tokens, prompt_ms),
-        predicted_n=predicted_tokens,
-        predicted_ms=predicted_ms,
-        predicted_per_token_ms=_ratio(predicted_ms, predicted_tokens),
-        predicted_per_second=_ratio(1000 * predicted_tokens, predicted_ms),
+    return Timings.model_validate(
+        _speed("prompt", prompt_tokens, prompt_ms) | _speed("predicted", predicted_tokens, predicted_ms)
     )
 
 
-def _ratio(amount: float, by: float) -> float:
-    return amount / by if by else 0.0
+def _speed(part: str, tokens: int, ms: float) -> dict[str, float]:
+    return {
+        f"{part}_n": tokens,
+        f"{part}_ms": ms,
+        f"{part}_per_token_ms": ms / tokens if tokens else 0.0,
+        f"{part}_per_second": 1000 * tokens / ms if ms else 0.0,
+    }
 
 
 def _picked(given: dict[str, Any], names: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from acepilot.protocol import ModelCard, ModelList
 from acepilot.trail import Trail
-from server.routes.access import State
+from server.state import State
 
 router = APIRouter(prefix="/v1", tags=["models"])
 STARTED = int(time.time())

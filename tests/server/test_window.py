@@ -1,8 +1,6 @@
 """How much of a file the model is shown while other requests are served."""
 
-from functools import partial
-
-from acepilot.prompt import compose
+from acepilot.prompt import ComposedPrompt, compose
 from server.window import BUSY_SEQUENCES, REMEMBERED, SHORT_SHARE, Windows
 
 BUDGET = 600
@@ -11,9 +9,17 @@ LINES = "".join(f"line {number} has five words\n" for number in range(400))
 
 def shown_tokens(windows: Windows, prefix: str, in_hand: int) -> int:
     """Return how many words of the prefix are shown."""
-    within = partial(
-        compose, prefix, "", fim=None, special_tokens=(), count_tokens=lambda text: len(text.split())
-    )
+
+    def within(budget_tokens: int) -> ComposedPrompt:
+        return compose(
+            prefix,
+            "",
+            fim=None,
+            special_tokens=(),
+            budget_tokens=budget_tokens,
+            count_tokens=lambda text: len(text.split()),
+        )
+
     return windows.choose(within, BUDGET, in_hand).report.prefix_tokens
 
 
