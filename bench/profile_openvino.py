@@ -66,7 +66,7 @@ def main() -> int:
         prepared_folder(model),
         EngineOptions(threads=options.threads),
         most_row_tokens=8192,
-        properties={"PERF_COUNT": "YES"},
+        PERF_COUNT="YES",
     )
     tokens = random.Random(0).choices(range(1000, 50_000), k=options.kept_tokens + STEPS)
     for start in range(0, options.kept_tokens, PROMPT_STEP_TOKENS):

@@ -2,9 +2,8 @@
 
 An engine turns a rendered prompt into text, token by token. It knows nothing of HTTP, editors or filters.
 
-To add an engine, write a folder beside this file with a class that implements `Engine` (an engine whose model
-runs on this machine can derive from `LocalEngine` in local.py), add its name and a case to opening.py, and
-add a fixture for it to `ENGINES` in tests/server/conftest.py.
+docs/how-to-add/engine.md has the steps to add one. An engine whose model runs on this machine can derive from
+`LocalEngine` in local.py.
 """
 
 from collections.abc import AsyncGenerator

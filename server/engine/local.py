@@ -6,6 +6,7 @@ worker computes. After a crash of the worker it starts another one, so only the 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Protocol
 
 from acepilot.errors import EngineFailed
@@ -40,11 +41,9 @@ class LocalEngine:
         options: EngineOptions,
         encoder: Callable[[str], Encode],
     ) -> None:
-        self._program = program
-        self._model = model
-        self._options = options
+        self._start_worker = partial(WorkerClient, program, model, options)
         self._restarting = asyncio.Lock()
-        self._worker = WorkerClient(program, model, options)
+        self._worker = self._start_worker()
         opened = self._worker.opened
         self.encode = encoder(opened.tokenizer)
         context_tokens = model.manifest.context_tokens if model.manifest else opened.row_tokens
@@ -94,7 +93,5 @@ class LocalEngine:
         """Return the worker. If its process has ended, start another one, once for all who wait for it."""
         async with self._restarting:
             if self._worker.end_reason:
-                self._worker = await asyncio.to_thread(
-                    WorkerClient, self._program, self._model, self._options
-                )
+                self._worker = await asyncio.to_thread(self._start_worker)
             return self._worker

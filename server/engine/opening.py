@@ -39,10 +39,7 @@ def open_engine(model: ModelFolder, name: EngineName, options: EngineOptions) ->
 
 
 def suiting(model: ModelFolder) -> Literal["openvino", "torch"]:
-    """Return the engine for this machine and model.
-
-    It is `torch` if the machine has CUDA or if OpenVINO cannot read the model's files, else `openvino`.
-    """
+    """Return `torch` if this machine has CUDA or OpenVINO cannot read the model's files, else `openvino`."""
     return "torch" if model.is_safetensors or _has_cuda() else "openvino"
 
 

@@ -10,11 +10,10 @@ and scores a text without a second pipeline.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from mmap import mmap
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,14 +55,7 @@ class OpenVinoRunner:
     settings for OpenVINO. Raises ModelBroken, and RuntimeError as OpenVINO does.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        options: EngineOptions,
-        *,
-        most_row_tokens: int,
-        properties: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, folder: Path, options: EngineOptions, most_row_tokens: int, **properties: Any) -> None:
         core = openvino.Core()
         model = core.read_model(folder / "openvino_model.xml")
         paged_attention_transformation(model)

@@ -20,8 +20,7 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Draw:
-    """How to draw one token. The random `number`, from 0 to 1, chooses among the most probable tokens that
-    together have the probability `top_p`."""
+    """A draw among the most probable tokens that together have `top_p`, by a random `number` from 0 to 1."""
 
     temperature: float
     top_p: float

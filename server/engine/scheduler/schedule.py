@@ -5,12 +5,12 @@ several where a draft was right. `plan` makes the next step; `settle` takes in t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from server.engine.base import TokenCounts
 from server.engine.scheduler.sequence import ScheduledSequence
-from server.engine.scheduler.slots import COPY_TOKENS, Copy, Row, Rows
+from server.engine.scheduler.slots import COPY_TOKENS, Place, Row, Rows
 from server.engine.scheduler.step import RowSlice
 
 READING_SHARE = 4
@@ -37,14 +37,6 @@ class Part:
     sequence: ScheduledSequence
     row_slice: RowSlice
     drafted: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """The `copies` come first, one after another, then all `parts` at once."""
-
-    copies: list[Copy] = field(default_factory=list[Copy])
-    parts: list[Part] = field(default_factory=list[Part])
 
 
 class Schedule:
@@ -83,23 +75,23 @@ class Schedule:
             self.remove(sequence)
         return failed
 
-    def plan(self) -> Step:
-        """Return the next step: a token and drafts for each sequence that generates, then prompt tokens.
+    def plan(self) -> tuple[list[Place], list[Part]]:
+        """Return the next step: new places, to be filled one after another, then parts to compute at once.
 
-        While sequences generate, only one step in STEPS_BETWEEN + 1 has prompt tokens.
+        Each sequence that generates gets a token and drafts; the other tokens are of prompts.
         """
-        copies = self._admit()
+        places = self._admit()
         generating = [sequence for sequence in self.running if sequence.is_generating]
         reading = [sequence for sequence in self.running if not sequence.is_generating]
         parts = [self._part(sequence, 1) for sequence in generating]
         self._steps_since_reading += 1
         if not reading or (generating and self._steps_since_reading <= STEPS_BETWEEN):
-            return Step(copies, parts)
+            return places, parts
         self._steps_since_reading = 0
         taken = sum(len(part.row_slice.token_ids) for part in parts)
         budget = max(self._limits.tokens - taken, self._limits.tokens // READING_SHARE)
         parts += [self._part(sequence, tokens) for sequence, tokens in _shares(reading, budget)]
-        return Step(copies, parts)
+        return places, parts
 
     def settle(self, part: Part, choices: Sequence[int]) -> list[int]:
         """Return a sequence's new tokens, given the model's choice after each position with logits."""
@@ -131,9 +123,9 @@ class Schedule:
             sequence.finish = "length"
         return new_tokens
 
-    def _admit(self) -> list[Copy]:
+    def _admit(self) -> list[Place]:
         """Give rows to waiting sequences, first come, first served."""
-        copies: list[Copy] = []
+        places: list[Place] = []
         for sequence in list(self._waiting):
             if len(self.running) == self._max_streams:
                 break
@@ -149,15 +141,13 @@ class Schedule:
             sequence.computed = place.reused
             self._waiting.remove(sequence)
             self.running[sequence] = place.row
-            if place.copy is not None:
-                copies.append(place.copy)
-        return copies
+            places.append(place)
+        return places
 
     def _is_being_read(self, sequence: ScheduledSequence) -> bool:
         """Return whether another sequence is computing the prompt tokens that `sequence` needs next.
 
-        It is better to copy them once they are there: so the candidates of one request, which all have the
-        same prompt, compute it once.
+        Waiting and copying them is better: so the candidates of one request compute their prompt once.
         """
         if not self._rows.prefix_cache:
             return False
@@ -184,8 +174,7 @@ class Schedule:
 def _shares(reading: list[ScheduledSequence], budget: int) -> list[tuple[ScheduledSequence, int]]:
     """Divide `budget` prompt tokens among sequences.
 
-    The one that came first gets half, so that it cannot starve; the rest goes to those nearest to their first
-    token.
+    The first gets half, so that it cannot starve; those nearest to their first token get the rest.
     """
     shares = dict.fromkeys(reading, 0)
     if reading:

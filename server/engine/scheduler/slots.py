@@ -26,21 +26,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """Before the next step, copy the first `tokens` positions from row `source` to row `target`."""
-
-    source: int
-    target: int
-    tokens: int
-
-
-@dataclass(frozen=True)
 class Place:
-    """The row of a new sequence. Its first `reused` tokens are in the row once `copy` is done."""
+    """The row of a new sequence, and the number of tokens that it reuses.
+
+    If there is a slot `source`, they must be copied from there before the next step.
+    """
 
     row: Row
     reused: int
-    copy: Copy | None = None
+    source: int | None = None
 
 
 class Rows:
@@ -60,10 +54,7 @@ class Rows:
         return max(self._kept(row, token_ids) for row in self.all)
 
     def take(self, token_ids: list[int]) -> Place | None:
-        """Take the free row where a sequence that begins with `token_ids` has least to compute.
-
-        Returns None if all rows are busy.
-        """
+        """Take the free row where a prompt has least to compute. Returns None if all rows are busy."""
         free = sorted((row for row in self.all if not row.busy), key=lambda row: row.used_at)
         if not free:
             return None
@@ -76,7 +67,7 @@ class Rows:
         if kept[source.slot] - kept[row.slot] < COPY_TOKENS:
             return Place(row, kept[row.slot])
         row.tokens = source.tokens[: kept[source.slot]]
-        return Place(row, len(row.tokens), Copy(source.slot, row.slot, len(row.tokens)))
+        return Place(row, len(row.tokens), source.slot)
 
     def release(self, row: Row) -> None:
         self._uses += 1

@@ -55,11 +55,15 @@ class Runner(Protocol):
         ...
 
 
-def wanted_tokens(row_slices: Sequence[RowSlice]) -> list[int]:
-    """Return which tokens of a step get logits, as indices into its tokens, slice after slice."""
+def wanted_tokens(row_slices: Sequence[RowSlice], padded_length: int | None = None) -> list[int]:
+    """Return which tokens of a step get logits, as indices into its tokens, slice after slice.
+
+    With `padded_length`, each slice is padded at its end to this number of tokens.
+    """
     wanted: list[int] = []
-    end = 0
+    start = 0
     for row_slice in row_slices:
-        end += len(row_slice.token_ids)
+        end = start + len(row_slice.token_ids)
         wanted += range(end - row_slice.logits, end)
+        start = end if padded_length is None else start + padded_length
     return wanted

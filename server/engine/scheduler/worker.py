@@ -51,16 +51,12 @@ class WorkerProgram:
 
 
 def serve(
-    pipe: messages.WorkerEnd,
-    program: WorkerProgram,
-    folder: ModelFolder,
-    options: EngineOptions,
-    log_level: int,
+    pipe: messages.WorkerEnd, program: WorkerProgram, folder: ModelFolder, options: EngineOptions, level: int
 ) -> None:
-    """Run a worker process from start to end; returns when the server closes the pipe."""
+    """Run a worker process, which logs from `level` on; returns when the server closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the server decides
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(log_level),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -112,12 +108,13 @@ class Worker:
         self.schedule.add(sequence)
 
     def step(self) -> None:
-        step = self.schedule.plan()
+        places, parts = self.schedule.plan()
         try:
-            for copy in step.copies:
-                self._model.runner.copy_prefix(copy.source, copy.target, copy.tokens)
-            logits = self._model.runner.step([part.row_slice for part in step.parts])
-            draws = [draw for part in step.parts for draw in part.sequence.draws(part.row_slice.logits)]
+            for place in places:
+                if place.source is not None:
+                    self._model.runner.copy_prefix(place.source, place.row.slot, place.reused)
+            logits = self._model.runner.step([part.row_slice for part in parts])
+            draws = [draw for part in parts for draw in part.sequence.draws(part.row_slice.logits)]
             choices = choose(logits, draws)
         except Exception as error:  # of any type: the streams must end, and other sequences go on
             self._fail(_first_line(error))
@@ -125,7 +122,7 @@ class Worker:
         self.failures = 0
         progress: list[messages.Progress] = []
         end = 0
-        for part in step.parts:
+        for part in parts:
             begin, end = end, end + part.row_slice.logits
             progress += self._settled(part, logits[begin:end], choices[begin:end])
         self._send(messages.StepDone(progress, self.rows.busy_ratio, replace(self.schedule.counts)))
@@ -150,11 +147,10 @@ class Worker:
         self.failures += 1
         _log.error("step_failed", why=reason)
         hint = " Lower max_streams or kv_cache_gb." if "memory" in reason.lower() else ""
+        message = f"The engine failed in a step: {reason}{hint}"
         for sequence in self.schedule.remove_running():
             del self.sequences[sequence.number]
-            self._send(
-                messages.SequenceFailed(sequence.number, f"The engine failed in a step: {reason}{hint}")
-            )
+            self._send(messages.SequenceFailed(sequence.number, message))
 
 
 def _first_line(error: Exception) -> str:

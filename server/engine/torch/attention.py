@@ -187,7 +187,6 @@ def row_attention_forward(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float,
-    dropout: float = 0.0,
     sliding_window: int | None = None,
     *,
     row_attention: Attention,

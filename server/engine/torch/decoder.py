@@ -34,8 +34,7 @@ class Decoder(Protocol):
 
 
 class TransformersDecoder(nn.Module):
-    """Implements `Decoder` with transformers' model of REGISTERED_FAMILIES, which it changes and moves to the
-    device."""
+    """Implements `Decoder` with a transformers model, which it changes and moves to the device."""
 
     def __init__(self, model: Any, weight_format: WeightFormat) -> None:
         super().__init__()

@@ -15,8 +15,6 @@ from server.engine.base import EngineOptions
 from server.engine.local import Encode, LocalEngine
 from server.engine.scheduler.worker import ServedModel, WorkerProgram
 
-LIBRARIES = ("torch", "transformers", "tokenizers")
-
 
 def before_torch() -> None:
     """Set the variables that torch reads at its first allocation, and tqdm when it is imported."""
@@ -42,7 +40,9 @@ class TorchEngine(LocalEngine):
     """Raises ConfigError if torch is not installed."""
 
     def __init__(self, model: ModelFolder, options: EngineOptions) -> None:
-        missing = [library for library in LIBRARIES if find_spec(library) is None]
+        missing = [
+            library for library in ("torch", "transformers", "tokenizers") if find_spec(library) is None
+        ]
         if missing:
             raise ConfigError(
                 f"The torch engine needs {' and '.join(missing)}, which this environment lacks: "

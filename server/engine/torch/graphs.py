@@ -16,11 +16,10 @@ import structlog
 import torch
 from torch import Tensor
 
-from server.engine.scheduler.step import RowSlice
-from server.engine.torch import padded_batch
+from server.engine.scheduler.step import RowSlice, wanted_tokens
 from server.engine.torch.cache import KvCache
 from server.engine.torch.decoder import Decoder
-from server.engine.torch.padded_batch import PaddedBatchAttention, PaddedBatchSize
+from server.engine.torch.padded_batch import PaddedBatchAttention, PaddedBatchSize, fill, size_for
 
 _log = structlog.get_logger()
 
@@ -64,10 +63,10 @@ class StepGraphs:
 
         After a capture has failed, no step is replayed any more.
         """
-        size = padded_batch.size_for(row_slices, self._cache.slot_tokens)
+        size = size_for(row_slices, self._cache.slot_tokens)
         if size is None or not self._works:
             return None
-        inputs = padded_batch.fill(row_slices, size)
+        inputs = fill(row_slices, size)
         if size not in self._captured:
             try:
                 self._captured[size] = self._capture(
@@ -83,7 +82,7 @@ class StepGraphs:
         captured = self._captured[size]
         captured.inputs.copy_(inputs)
         captured.graph.replay()
-        return captured.logits[padded_batch.wanted_tokens(row_slices, size)]
+        return captured.logits[wanted_tokens(row_slices, size.tokens)]
 
 
 def padded_logits(decoder: Decoder, cache: KvCache, size: PaddedBatchSize, inputs: Tensor) -> Tensor:

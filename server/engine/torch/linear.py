@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 INT8_PACK_ROWS = 16
-"""Rows of input up to which torch's kernel for int8 weights is faster on a CPU than converting the
-weights."""
+"""Rows of input up to which, on a CPU, torch's int8 kernel is faster than converting the weights."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class WeightFormat:
 
 
 class Linear(nn.Module):
-    """A linear layer as torch's own, with `weight` [out, in] and `bias` [out] or None, that can also compute
-    the next operation."""
+    """A layer with `weight` [out, in] and `bias` [out] or None. It can also compute the next operation."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()

@@ -41,15 +41,14 @@ class PaddedBatchSize:
 
 
 def size_for(row_slices: Sequence[RowSlice], slot_tokens: int) -> PaddedBatchSize | None:
-    """Return the smallest of the few sizes that hold `row_slices`, or None if a slice or the batch is too
-    long."""
+    """Return the smallest size that holds `row_slices`, or None if a slice or the batch is too long."""
     longest = max(len(row_slice.token_ids) for row_slice in row_slices)
     tokens = next((size for size in TOKEN_SIZES if size >= longest), None)
-    batch = _power_of_two(len(row_slices))
+    batch = _next_power_of_two(len(row_slices))
     if tokens is None or batch * tokens > MOST_TOKENS:
         return None
     end = max(row_slice.end for row_slice in row_slices)
-    return PaddedBatchSize(batch, tokens, min(max(_power_of_two(end), SHORTEST_LENGTH), slot_tokens))
+    return PaddedBatchSize(batch, tokens, min(max(_next_power_of_two(end), SHORTEST_LENGTH), slot_tokens))
 
 
 def fill(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> Tensor:
@@ -65,15 +64,6 @@ def fill(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> Tensor:
 def filled(items: Sequence[T], count: int) -> list[T]:
     """Return `count` items: `items`, then copies of the last one."""
     return [*items, *[items[-1]] * (count - len(items))]
-
-
-def wanted_tokens(row_slices: Sequence[RowSlice], size: PaddedBatchSize) -> list[int]:
-    """Return which tokens of the flattened padded batch get logits."""
-    wanted: list[int] = []
-    for index, row_slice in enumerate(row_slices):
-        end = index * size.tokens + len(row_slice.token_ids)
-        wanted += range(end - row_slice.logits, end)
-    return wanted
 
 
 def additive_mask(at: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
@@ -120,8 +110,7 @@ class PaddedBatchAttention:
         return out.view(grouped.shape).permute(0, 3, 1, 2, 4).reshape(query.shape)
 
     def _mask(self, groups: int, dtype: torch.dtype, window: int | None) -> Tensor:
-        """Return what is added to the scores, [batch, 1, groups * tokens, length]; the first layer makes
-        it."""
+        """Return what is added to the scores, [batch, 1, groups * tokens, length]. All layers use one."""
         if window not in self._masks:
             keys = torch.arange(self._length, device=self._positions.device)
             mask = additive_mask(self._positions[:, None, :, None], keys, window, dtype)
@@ -129,6 +118,5 @@ class PaddedBatchAttention:
         return self._masks[window]
 
 
-def _power_of_two(least: int) -> int:
-    """Return the smallest power of two that is at least `least`."""
+def _next_power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()

@@ -95,8 +95,7 @@ def load_model(model: ModelFolder, options: EngineOptions) -> ServedModel:
 def make_runner(
     decoder: Decoder, config: Any, weight_format: WeightFormat, options: EngineOptions
 ) -> TorchRunner:
-    """Make the cache for a decoder; `config` is transformers'. Raises ModelBroken if the cache does not
-    fit."""
+    """Make the cache for a decoder; `config` is transformers'. Raises ModelBroken if it does not fit."""
     # On Hopper, cuDNN's attention would build a plan for each new length of a prompt, which takes 0.1 s.
     torch.backends.cuda.enable_cudnn_sdp(False)
     shape = cache_shape(config)

@@ -25,8 +25,7 @@ DEFAULT_CONTEXT_TOKENS = 2048
 """The context length if neither the folder nor a server states it: the smallest of the models in use."""
 
 PROMPT_SLACK_TOKENS = 8
-"""Tokens by which a server's count of a prompt may exceed ours: for the mark before the prompt, and for
-sentinels that it splits in another way."""
+"""Tokens by which a server's count may exceed ours: for a mark before the prompt, and split sentinels."""
 
 FAILED_ENDS = ("abort", "error")
 """vLLM's finish reasons for an end that the model did not choose."""

@@ -10,18 +10,14 @@ REMEMBERED = 65_536
 
 
 class PrefixMemory:
-    """Hashes of prompts' beginnings, block by block, and the replica that received each last. It keeps no
-    text."""
+    """The replica that received each prompt's beginning last, by hashes of its blocks; it keeps no text."""
 
     def __init__(self, capacity: int = REMEMBERED) -> None:
         self._capacity = capacity
         self._replicas: OrderedDict[int, str] = OrderedDict()
 
     def shares(self, prompt: str) -> dict[str, float]:
-        """Return the share of the prompt, from its beginning, that each replica has: from 0 to 1.
-
-        A replica that has nothing of it is not in the result.
-        """
+        """Return the share of the prompt, from its beginning, of each replica that has some of it."""
         found: dict[str, int] = {}
         hashes = _beginnings(prompt)
         for number, beginning in enumerate(hashes, start=1):

@@ -23,8 +23,7 @@ from server.engine.base import GenerationRequest
 VLLM = "vllm"
 
 READ_OUT_S = 0.1
-"""Seconds to read on after [DONE], to the end of the body. The completion's end waits for it, and a server
-that ends the body at all ends it at once."""
+"""Seconds to read on after [DONE], while the completion waits. Servers that end the body do so at once."""
 
 EXTRAS: dict[str, dict[str, object]] = {
     # vLLM's defaults come from the model's generation_config.json; Qwen2.5-Coder's penalises repetition.
@@ -40,8 +39,7 @@ EXTRAS: dict[str, dict[str, object]] = {
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
     "acepilot": {"mode": "raw", "rendered": True},
 }
-"""Fields by kind of server. Other servers get none of them: OpenAI's own refuses fields that it does not
-know."""
+"""Fields by kind of server. Other servers get none: OpenAI's own refuses fields that it does not know."""
 
 _NOT_OPENAI = "does not stream OpenAI's completions"
 
@@ -55,8 +53,7 @@ class BadAnswer(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """The model that a server has for us: its name there, the kind of server, and the stated context
-    length."""
+    """A server's model for us: its name there, the kind of server, and the context length that it states."""
 
     name: str
     kind: str
@@ -172,8 +169,7 @@ def scoring_body(served: Served, token_ids: Sequence[int]) -> dict[str, object]:
 
 
 def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:
-    """Return the natural-log probabilities of `token_ids`, the scored prompt's last ones. Raises
-    BadAnswer."""
+    """Return the natural-log probabilities of `token_ids`, the prompt's last ones. Raises BadAnswer."""
     try:
         positions = _Answer.model_validate_json(document).choices[0].prompt_logprobs or []
         last = positions[len(positions) - len(token_ids) :]

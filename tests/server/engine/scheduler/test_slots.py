@@ -1,6 +1,6 @@
 """Which row of the KV cache a prompt gets, and how much of the prompt it finds there."""
 
-from server.engine.scheduler.slots import COPY_TOKENS, Copy, Place, Rows, common_prefix
+from server.engine.scheduler.slots import COPY_TOKENS, Place, Rows, common_prefix
 
 FIRST = list(range(100, 200))
 SECOND = list(range(300, 400))
@@ -33,7 +33,7 @@ def test_a_prompt_continues_in_the_row_that_has_most_of_it() -> None:
     fill(rows, FIRST)
     slot = fill(rows, SECOND)
     place = taken(rows, [*SECOND[:60], 7, 8])
-    assert (place.row.slot, place.reused, place.copy) == (slot, 60, None)
+    assert (place.row.slot, place.reused, place.source) == (slot, 60, None)
     assert place.row.tokens == SECOND, "nothing was computed yet"
 
 
@@ -42,7 +42,7 @@ def test_a_beginning_in_use_is_copied() -> None:
     first = taken(rows, FIRST)
     first.row.tokens = list(FIRST)
     place = taken(rows, [*FIRST[:90], 7])
-    assert place.copy == Copy(first.row.slot, place.row.slot, 90)
+    assert place.source == first.row.slot
     assert (place.reused, place.row.tokens) == (90, FIRST[:90])
 
 
@@ -51,7 +51,7 @@ def test_a_short_beginning_in_use_is_not_worth_a_copy() -> None:
     first = taken(rows, FIRST)
     first.row.tokens = list(FIRST)
     place = taken(rows, [*FIRST[: COPY_TOKENS - 1], 7])
-    assert (place.reused, place.copy) == (0, None)
+    assert (place.reused, place.source) == (0, None)
 
 
 def test_a_row_that_would_lose_most_of_its_tokens_is_spared() -> None:
@@ -60,7 +60,7 @@ def test_a_row_that_would_lose_most_of_its_tokens_is_spared() -> None:
     licence = COPY_TOKENS + 1
     place = taken(rows, [*FIRST[:licence], 7])
     assert place.row.slot != spared
-    assert place.copy == Copy(spared, place.row.slot, licence)
+    assert (place.source, place.reused) == (spared, licence)
 
 
 def test_the_row_used_longest_ago_goes_first() -> None:
@@ -86,5 +86,5 @@ def test_without_the_prefix_cache_nothing_is_reused() -> None:
     rows = Rows(2, prefix_cache=False)
     fill(rows, FIRST)
     place = taken(rows, FIRST)
-    assert (place.row.slot, place.reused, place.copy) == (1, 0, None)
+    assert (place.row.slot, place.reused, place.source) == (1, 0, None)
     assert rows.longest_kept(FIRST) == 0

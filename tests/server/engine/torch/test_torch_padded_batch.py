@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.scheduler.step import RowSlice
+from server.engine.scheduler.step import RowSlice, wanted_tokens
 from server.engine.torch.attention import StepAttention
 from server.engine.torch.cache import KvCache
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
 from server.engine.torch.graphs import Captured, StepGraphs, padded_logits
 from server.engine.torch.linear import WeightFormat
-from server.engine.torch.padded_batch import fill, size_for, wanted_tokens
+from server.engine.torch.padded_batch import fill, size_for
 from server.engine.torch.runner import TorchRunner
 from server.engine.torch.weights import read_files
 from tests.server.engine.torch.torch_models import CONFIGS, VOCABULARY, tiny_folder
@@ -56,7 +56,7 @@ def test_a_padded_batch_computes_what_its_row_slices_compute(opened: Opened) -> 
     assert size is not None
     logits = padded_logits(opened.decoder, opened.cache, size, fill(SHORT, size))
     np.testing.assert_allclose(
-        logits[wanted_tokens(SHORT, size)].numpy(), opened.plain.step(SHORT), **ROUNDING
+        logits[wanted_tokens(SHORT, size.tokens)].numpy(), opened.plain.step(SHORT), **ROUNDING
     )
     same_rows(opened)
 
@@ -121,7 +121,7 @@ def test_sizes_hold_their_row_slices_and_are_few(row_slices: list[RowSlice]) -> 
         "padding writes where nothing is"
     )
     flat = [token for row in range(size.batch) for token in range(row * size.tokens, (row + 1) * size.tokens)]
-    wanted = [flat[at] for at in wanted_tokens(row_slices, size)]
+    wanted = [flat[at] for at in wanted_tokens(row_slices, size.tokens)]
     assert len(wanted) == sum(row_slice.logits for row_slice in row_slices)
 
 
