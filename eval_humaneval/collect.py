@@ -9,7 +9,7 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.execution.judge_pool import JudgePool, run_all
-from eval_humaneval.generation.model import IsComplete, Model, ModelAnswer, SamplingOptions, has_stop
+from eval_humaneval.generation import IsComplete, Model, ModelAnswer, SamplingOptions
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.score import score
 from eval_humaneval.holes.truncation import find_end
@@ -71,8 +71,7 @@ async def collect_samples(
         sample = unsettled.get((problem.id, index))
         if sample is None:
             async with streams:
-                is_complete = _is_filled(hole) if hole else has_stop(problem)
-                answer = await model.complete(problem, index, sampling, is_complete)
+                answer = await model.complete(problem, index, sampling, _is_complete(problem, hole))
                 # The likelihood of the true text is the same for every sample of a hole.
                 log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
             last, tokens = time.monotonic(), tokens + answer.tokens
@@ -103,8 +102,10 @@ async def collect_samples(
     return CollectedSamples(samples, last - began, tokens, len(settled))
 
 
-def _is_filled(hole: Hole) -> IsComplete:
-    return lambda text: find_end(hole, text) is not None
+def _is_complete(problem: Problem, hole: Hole | None) -> IsComplete:
+    if hole:
+        return lambda text: find_end(hole, text) is not None
+    return lambda text: any(stop in text for stop in problem.stops)
 
 
 def _unjudged(problem: Problem, index: int, answer: ModelAnswer) -> Sample:

@@ -50,12 +50,14 @@ def drift_by_language(
     texts: list[BaseText], before: list[np.ndarray], after: list[np.ndarray]
 ) -> dict[str, Drift]:
     """Return the drift between two models' log-likelihoods of `texts`."""
-    lost = [
-        (one.language, was.sum() - now.sum(), len(was))
-        for one, was, now in zip(texts, before, after, strict=True)
-    ]
-    groups = {name: [row for row in lost if row[0] == name] for name in sorted({row[0] for row in lost})}
-    return {name: _mean(rows) for name, rows in {**groups, "all": lost}.items()}
+    lost = np.array([was.sum() - now.sum() for was, now in zip(before, after, strict=True)])
+    tokens = np.array([len(was) for was in before], dtype=np.float64)
+    found: dict[str, Drift] = {}
+    for name in (*sorted({one.language for one in texts}), "all"):
+        rows = [name in (one.language, "all") for one in texts]
+        interval = mean_interval(lost[rows], tokens[rows])
+        found[name] = Drift(interval.value, interval.low, interval.high, sum(rows))
+    return found
 
 
 def read_base_texts(texts: Path) -> list[BaseText]:
@@ -99,9 +101,3 @@ async def log_likelihoods(
             found.append(np.array(await engine.score(opening + newline, rest)))
             advance(len(found))
     return found
-
-
-def _mean(rows: list[tuple[str, float, int]]) -> Drift:
-    sums, counts = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
-    found = mean_interval(sums, counts)
-    return Drift(found.value, found.low, found.high, len(rows))

@@ -1,5 +1,7 @@
 """The files of a run: `samples.jsonl` grows while it runs, `results.json` is written at its end."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -168,3 +170,15 @@ def open_for_append(path: Path) -> IO[str]:
         if complete < len(data):
             path.write_bytes(data[:complete])
     return path.open("a", encoding="utf-8")
+
+
+def by_problem(samples: Iterable[Sample]) -> dict[tuple[str, str], list[Sample]]:
+    """Group `samples` by the id and language of their problem, in the order of the first samples."""
+    groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.problem, sample.language].append(sample)
+    return groups
+
+
+def count_passed(samples: Iterable[Sample]) -> int:
+    return sum(sample.outcome == "passed" for sample in samples)

@@ -29,9 +29,7 @@ from eval_humaneval.execution.judge import Spent
 from eval_humaneval.execution.judge_pool import JudgePool
 from eval_humaneval.figures import metrics
 from eval_humaneval.figures.report import write_report
-from eval_humaneval.generation.engine_model import EngineModel
-from eval_humaneval.generation.http_model import HttpModel
-from eval_humaneval.generation.model import Model
+from eval_humaneval.generation import EngineModel, HttpModel, Model
 from eval_humaneval.holes.cut import cut_holes
 from eval_humaneval.problems import problem_sets
 from eval_humaneval.results import RESULTS_FILE, Cost, EvalConfig, Results

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,7 +41,11 @@ class JudgementCache:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open_for_append(path)
-            self._load(path)
+            for line in path.read_bytes().splitlines():
+                with suppress(ValidationError):  # written by another version: the program runs again
+                    entry = _Entry.model_validate_json(line)
+                    self._judgements[entry.key] = Future()
+                    self._judgements[entry.key].set_result(entry.judgement)
 
     def __enter__(self) -> "JudgementCache":
         return self
@@ -65,26 +70,13 @@ class JudgementCache:
         if judgement.outcome == "infrastructure":
             self._forget(key)
         elif judgement.outcome != "timeout":
-            self._append(_Entry(key=key, judgement=judgement))
+            with self._lock:
+                if self._file is not None:
+                    self._file.write(_Entry(key=key, judgement=judgement).model_dump_json() + "\n")
+                    self._file.flush()
         future.set_result(judgement)
         return judgement, False
 
     def _forget(self, key: str) -> None:
         with self._lock:
             del self._judgements[key]
-
-    def _append(self, entry: _Entry) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.write(entry.model_dump_json() + "\n")
-                self._file.flush()
-
-    def _load(self, path: Path) -> None:
-        for line in path.read_bytes().splitlines():
-            try:
-                entry = _Entry.model_validate_json(line)
-            except ValidationError:
-                continue  # written by another version: the program runs again
-            future: Future[Judgement] = Future()
-            future.set_result(entry.judgement)
-            self._judgements[entry.key] = future

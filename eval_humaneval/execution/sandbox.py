@@ -141,10 +141,12 @@ class Sandbox:
             wall_s=limits.cpu_s * WALL_FACTOR,
             reports_compiled=reports_compiled,
         )
+        # Workers without a sandbox stay root: programs must not signal them.
+        user = NOBODY if self.level == BUBBLEWRAP and os.geteuid() == 0 else None
         worker, reason = self._idle.get(), ""
         try:
             for _ in range(2):
-                worker = worker or WorkerClient(self._user())
+                worker = worker or WorkerClient(user)
                 try:
                     return worker.run(job, stored.values())
                 except (EOFError, OSError):
@@ -160,10 +162,6 @@ class Sandbox:
             data = path.read_bytes()
             self._contents[path] = Content(hashlib.sha256(data).hexdigest(), data)
         return self._contents[path]
-
-    def _user(self) -> int | None:
-        """Return the user id for workers. Without a sandbox they stay root: programs must not signal them."""
-        return NOBODY if self.level == BUBBLEWRAP and os.geteuid() == 0 else None
 
     def _wrapper(self, limits: Limits, *, toolchain_etc: bool) -> Sequence[str]:
         if self.level != BUBBLEWRAP:

@@ -13,7 +13,7 @@ import numpy as np
 
 from acepilot.errors import ConfigError
 from eval_humaneval.figures.resampling import Array, Resamples, expanded, resample
-from eval_humaneval.results import Interval, LanguageScore, ProblemScore, Sample
+from eval_humaneval.results import Interval, LanguageScore, ProblemScore, Sample, by_problem, count_passed
 
 PASS_AT = (1, 10, 100)
 RESAMPLES = 10_000
@@ -46,9 +46,9 @@ def problem_scores(samples: Iterable[Sample]) -> list[ProblemScore]:
             cluster=group[0].cluster,
             language=group[0].language,
             samples=len(_judged(group)),
-            passed=_passed(group),
+            passed=count_passed(group),
         )
-        for group in _by_problem(samples)
+        for group in by_problem(samples).values()
     ]
 
 
@@ -73,11 +73,11 @@ def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
 def language_score(samples: Iterable[Sample], resamples: int = RESAMPLES) -> LanguageScore:
     """Return the score of one language, or of the pool, where a problem counts once in each language.
     `resamples` is the bootstrap's number: more make the intervals' ends more exact."""
-    groups = [judged for group in _by_problem(samples) if (judged := _judged(group))]
+    groups = [judged for group in by_problem(samples).values() if (judged := _judged(group))]
     every = [sample for group in groups for sample in group]
     fewest = min((len(group) for group in groups), default=0)
     passes = {
-        k: [(group[0].cluster, pass_at_k(len(group), _passed(group), k)) for group in groups]
+        k: [(group[0].cluster, pass_at_k(len(group), count_passed(group), k)) for group in groups]
         for k in PASS_AT
         if k <= fewest
     }
@@ -96,16 +96,11 @@ def _hole_intervals(groups: list[list[Sample]], resamples: int) -> dict[str, Int
     shares: dict[str, Values] = {"exact_match": [], "edit_similarity": [], "parses": []}
     nats: dict[str, Values] = {"log_likelihood": []}
     for group in groups:
-        holes = [sample.hole for sample in group if sample.hole is not None]
-        measured = {
-            "exact_match": [float(hole.exact_match) for hole in holes],
-            "edit_similarity": [hole.edit_similarity for hole in holes],
-            "parses": [float(hole.parses) for hole in holes if hole.parses is not None],
-            "log_likelihood": [hole.log_likelihood for hole in holes if hole.log_likelihood is not None],
-        }
-        for name, values in measured.items():
-            if values:
-                (nats if name in nats else shares)[name].append((group[0].cluster, mean(values)))
+        for name, means in (shares | nats).items():
+            values: list[float | None] = [getattr(sample.hole, name) for sample in group if sample.hole]
+            known = [float(value) for value in values if value is not None]
+            if known:
+                means.append((group[0].cluster, mean(known)))
     return _intervals(shares, resamples) | _intervals(nats, resamples, bounded=False)
 
 
@@ -152,19 +147,8 @@ def _bounds(drawn: Resamples, group: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _by_problem(samples: Iterable[Sample]) -> list[list[Sample]]:
-    groups: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample.language, sample.problem].append(sample)
-    return list(groups.values())
-
-
 def _judged(group: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in group if sample.outcome != "infrastructure"]
-
-
-def _passed(group: Sequence[Sample]) -> int:
-    return sum(sample.outcome == "passed" for sample in group)
 
 
 def _rate(hits: list[bool]) -> float:

@@ -4,7 +4,6 @@ They show bars with 95 % intervals by language, and each failed or flipped probl
 """
 
 import difflib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +14,7 @@ import jinja2
 from acepilot.models.gate_report import GateReport
 from acepilot.models.manifest import write_atomically
 from eval_humaneval.figures.table import label
-from eval_humaneval.results import Interval, LanguageScore, Results, Sample
+from eval_humaneval.results import Interval, Results, Sample, by_problem, count_passed
 
 REPORT_FILE = "report.html"
 GATE_REPORT_FILE = "gate.html"
@@ -99,7 +98,9 @@ def plot(sides: Mapping[str, Results]) -> Plot:
         for kind, results in sides.items():
             score = results.pool if name == "all" else results.languages.get(name)
             if score is not None:
-                bars.append(_bar(kind, y, score))
+                value = score.pass_at[min(score.pass_at)]
+                low, high = (_LEFT_PX + end / 100 * _PLOT_PX for end in (value.low, value.high))
+                bars.append(Bar(kind, y, value.value / 100 * _PLOT_PX, low, high, value))
                 y += _BAR_PX
         rows.append(Row("All" if name == "all" else label(name), (top + y) // 2 + 4, tuple(bars)))
         y += _GAP_PX
@@ -109,10 +110,10 @@ def plot(sides: Mapping[str, Results]) -> Plot:
 
 def flips(base: Sequence[Sample], candidate: Sequence[Sample]) -> list[Flip]:
     """Return the problems that the candidate lost, then those that it gained, each ordered by name."""
-    before, after = _by_problem(base), _by_problem(candidate)
+    before, after = by_problem(base), by_problem(candidate)
     found: list[Flip] = []
-    for problem in sorted(before.keys() & after.keys()):
-        was, now = before[problem], after[problem]
+    for key in sorted(before.keys() & after.keys()):
+        was, now = before[key], after[key]
         if _mostly_passes(was) == _mostly_passes(now):
             continue
         lost = _mostly_passes(was)
@@ -122,14 +123,9 @@ def flips(base: Sequence[Sample], candidate: Sequence[Sample]) -> list[Flip]:
         )
         failed = new if lost else old
         detail = f"{failed.outcome}: {failed.detail}"
-        found.append(Flip(problem, lost, _count(was), _count(now), tuple(diff)[2:], detail))
+        base_count, candidate_count = (f"{count_passed(side)} of {len(side)}" for side in (was, now))
+        found.append(Flip(key[0], lost, base_count, candidate_count, tuple(diff)[2:], detail))
     return sorted(found, key=lambda flip: not flip.lost)
-
-
-def _bar(kind: str, y: int, score: LanguageScore) -> Bar:
-    value = score.pass_at[min(score.pass_at)]
-    low, high = (_LEFT_PX + end / 100 * _PLOT_PX for end in (value.low, value.high))
-    return Bar(kind, y, value.value / 100 * _PLOT_PX, low, high, value)
 
 
 def _failures(samples: Sequence[Sample]) -> list[Sample]:
@@ -141,24 +137,13 @@ def _failures(samples: Sequence[Sample]) -> list[Sample]:
     return [first[problem] for problem in sorted(first)]
 
 
-def _by_problem(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    grouped: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        grouped[sample.problem].append(sample)
-    return grouped
-
-
 def _mostly_passes(samples: Sequence[Sample]) -> bool:
-    return sum(sample.outcome == "passed" for sample in samples) * 2 > len(samples)
+    return count_passed(samples) * 2 > len(samples)
 
 
 def _typical(samples: Sequence[Sample], *, passed: bool) -> Sample:
     """Return the first sample with that result; an even split may have none, then the first of all."""
     return next((one for one in samples if (one.outcome == "passed") == passed), samples[0])
-
-
-def _count(samples: Sequence[Sample]) -> str:
-    return f"{sum(sample.outcome == 'passed' for sample in samples)} of {len(samples)}"
 
 
 @cache

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from acepilot.models.gate_report import Comparison, GateReport
+from acepilot.models.gate_report import GateReport
 from eval_humaneval.drift import Drift
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Interval, LanguageScore, Results
@@ -77,7 +77,17 @@ def print_gate(report: GateReport, console: Console) -> None:
     if report.pool:
         rows.append(("All", report.pool))
     for name, row in rows:
-        table.add_row(name, *_comparison(row))
+        table.add_row(
+            name,
+            f"{row.base:.1f}",
+            f"{row.candidate:.1f}",
+            f"{row.difference:+.1f}",
+            f"{row.lower:+.1f}",
+            f"-{row.margin:.1f}",
+            f"{row.p_adjusted:.3f}",
+            f"{row.smallest_visible_drop:.1f}",
+            "unclear" if row.verdict == "INCONCLUSIVE" else row.verdict,
+        )
     if rows:
         console.print(table)
     colour = {"PASS": "green", "FAIL": "red"}.get(report.verdict, "yellow")
@@ -105,19 +115,6 @@ def print_selftest(result: Selftest, console: Console) -> None:
 def label(language: str) -> str:
     """Return a language's name for readers; some languages of hole filling have no adapter."""
     return ADAPTERS[language].label if language in ADAPTERS else language
-
-
-def _comparison(row: Comparison) -> tuple[str, ...]:
-    return (
-        f"{row.base:.1f}",
-        f"{row.candidate:.1f}",
-        f"{row.difference:+.1f}",
-        f"{row.lower:+.1f}",
-        f"-{row.margin:.1f}",
-        f"{row.p_adjusted:.3f}",
-        f"{row.smallest_visible_drop:.1f}",
-        "unclear" if row.verdict == "INCONCLUSIVE" else row.verdict,
-    )
 
 
 def _interval(value: Interval) -> str:

@@ -90,12 +90,8 @@ class HumanEvalXRecord(Record):
 
 
 def _python_calls(tests: str) -> str:
-    own, calls = re.subn(
-        r"^check\((\w+)\)\s*\Z",
-        lambda match: f"check({python_check.candidate(match[1])})",
-        tests,
-        flags=re.MULTILINE,
-    )
+    checked = "check(" + python_check.candidate(r"\1") + ")"
+    own, calls = re.subn(r"^check\((\w+)\)\s*\Z", checked, tests, flags=re.MULTILINE)
     if not calls:
         raise ValueError("the tests do not end with a call of check")
     return own

@@ -65,7 +65,8 @@ class MultiPLERecord(Record):
     def problem(self) -> Problem | None:
         match self.language_name():
             case "py":
-                called = re.sub(r"^    check\((\w+)\)$", _python_call, self.tests, flags=re.MULTILINE)
+                checked = "    check(" + python_check.candidate(r"\1") + ")"
+                called = re.sub(r"^    check\((\w+)\)$", checked, self.tests, flags=re.MULTILINE)
                 return self._problem("python", python_check.tail(called))
             case "js" | "ts" | "sh" | "php" as name:
                 return self._problem(SCRIPT_LANGUAGES[name], at_end(self.tests))
@@ -98,10 +99,6 @@ class MultiPLERecord(Record):
             stops=self.stop_tokens,
             tail=f"\n{tests}",
         )
-
-
-def _python_call(match: re.Match[str]) -> str:
-    return f"    check({python_check.candidate(match[1])})"
 
 
 def _ruby_tests(tests: str) -> str:

@@ -35,18 +35,14 @@ def compare(
         report = judge_runs(
             sides[0], sides[1], options, created=datetime.now(UTC), git_commit=git_commit(), first=report
         )
-    folder = to or home() / "gates" / _name(report)
+    # Two models may share a name, but not the hash of their files.
+    compared = canonical_hash([report.config_hash, report.base.files, report.candidate.files])[:12]
+    folder = to or home() / "gates" / f"{report.base.name}-{report.candidate.name}-{compared}"
     folder.mkdir(parents=True, exist_ok=True)
     base_samples, candidate_samples = map(_samples_of, sides)
     write_gate_report(report, (sides[0], sides[1]), (base_samples, candidate_samples), folder)
     write_atomically(folder / GATE_FILE, report.model_dump_json(indent=2) + "\n")
     return report, folder
-
-
-def _name(report: GateReport) -> str:
-    """Return the report's folder name. It holds a hash of the models' files, since two may share a name."""
-    compared = [report.config_hash, report.base.files, report.candidate.files]
-    return f"{report.base.name}-{report.candidate.name}-{canonical_hash(compared)[:12]}"
 
 
 def _results_of(side: str, settings: EvalSettings, console: Console) -> Results:

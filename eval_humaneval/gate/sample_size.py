@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 from acepilot.models.gate_report import Comparison
@@ -35,19 +36,13 @@ def size_to_show(evidence: Evidence, margin: float, alpha: float, samples: int) 
 
 def size_to_pass(evidence: Evidence, comparison: Comparison, alpha: float) -> Size:
     """Return the size for PASS, if the difference is real apart from sampling noise."""
-
-    def enough(more: float, problems: float) -> bool:
-        return evidence.passes_with(comparison.margin / 100, alpha, more, problems)
-
+    enough = partial(evidence.passes_with, comparison.margin / 100, alpha)
     return _size(evidence, comparison.samples, SECOND_LOOK, enough)
 
 
 def size_to_fail(evidence: Evidence, comparison: Comparison, alpha: float, drop_points: float) -> Size:
     """Return the size for FAIL, if the difference is real; `alpha` is that of Holm's first step."""
-
-    def enough(more: float, problems: float) -> bool:
-        return evidence.fails_with(drop_points / 100, alpha, more, problems)
-
+    enough = partial(evidence.fails_with, drop_points / 100, alpha)
     return _size(evidence, comparison.samples, SECOND_LOOK, enough)
 
 

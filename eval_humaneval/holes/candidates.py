@@ -156,9 +156,8 @@ class _Finder:
                     yield self.candidate("expression", start, end)
 
     def is_value(self, line: _Line, start: int, end: int) -> bool:
-        if not EXPRESSION_CHARS[0] <= end - start <= EXPRESSION_CHARS[1]:
-            return False
-        if not _has_words(self.code[start:end]):
+        length_fits = EXPRESSION_CHARS[0] <= end - start <= EXPRESSION_CHARS[1]
+        if not length_fits or not _has_words(self.code[start:end]):
             return False
         if self.markup:
             return True

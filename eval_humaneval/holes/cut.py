@@ -51,7 +51,9 @@ def cut_holes(source: Path, *, per_language: int, seed: int) -> list[Hole]:
     holes: list[Hole] = []
     for _, of_language in groupby(files, key=lambda file: file.language.id):
         ranked: list[_RankedCandidate] = []
-        for file, text in islice(_usable(_order(of_language, seed)), per_language):
+        shuffled = sorted(of_language, key=lambda file: _random(seed, file.name).random())
+        ordered = _interleave(shuffled, lambda file: file.repository)
+        for file, text in islice(_usable(ordered), per_language):
             ranked += _rank(file, text, seed)
         holes += [_hole(one.file, one.text, one.candidate) for one in _choose(ranked, per_language)]
     if not holes:
@@ -64,11 +66,6 @@ def cut_holes(source: Path, *, per_language: int, seed: int) -> list[Hole]:
 def _random(*words: object) -> Random:
     """Return a random generator that depends on `words` alone."""
     return Random(hashlib.sha256("\0".join(map(str, words)).encode()).digest())  # noqa: S311 - no secret
-
-
-def _order(files: Iterable[SourceFile], seed: int) -> list[SourceFile]:
-    shuffled = sorted(files, key=lambda file: _random(seed, file.name).random())
-    return _interleave(shuffled, lambda file: file.repository)
 
 
 def _interleave(items: list[T], repository_of: Callable[[T], str]) -> list[T]:

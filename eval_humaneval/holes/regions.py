@@ -31,19 +31,13 @@ def regions_of(text: str, language: Language) -> list[Region]:
     found: list[Region] = []
     for node in root.children if root else ():
         block = _VUE.get(node.type)
-        if block is None:
-            continue
-        if block == "template":
-            if b"lang=" not in (node.children[0].text or b""):  # not Pug
-                found += _region(
-                    text, _chars(data, node.start_byte), _chars(data, node.end_byte), language, block
-                )
-            continue
-        for content in node.children:
-            if content.type == "raw_text":
-                start, end = _chars(data, content.start_byte), _chars(data, content.end_byte)
-                embedded = embedded_at(text[:start], language)
-                if embedded is not None:
+        if block == "template" and b"lang=" not in (node.children[0].text or b""):  # not Pug
+            found += _region(text, *_span(data, node), language, block)
+        elif block in ("script", "style"):
+            for content in node.children:
+                start, end = _span(data, content)
+                embedded = embedded_at(text[:start], language) if content.type == "raw_text" else None
+                if embedded:
                     found += _region(text, start, end, embedded.language, block)
     return found
 
@@ -53,5 +47,6 @@ def _region(text: str, start: int, end: int, language: Language, block: str) -> 
     return [Region(start, end, language, block, root)] if root else []
 
 
-def _chars(data: bytes, offset: int) -> int:
-    return len(data[:offset].decode())
+def _span(data: bytes, node: Node) -> tuple[int, int]:
+    """Return where `node` starts and ends, in characters."""
+    return len(data[: node.start_byte].decode()), len(data[: node.end_byte].decode())

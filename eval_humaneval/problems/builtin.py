@@ -103,11 +103,8 @@ def solutions(language: str) -> dict[str, Solution]:
 
 def _spec(name: str, row: dict[str, Any]) -> Spec:
     params = tuple(Param(key, parse_type(text)) for key, text in row["params"].items())
-    cases = [_case(case, len(params)) for case in row["cases"]]
+    count = len(params)
+    # A case is a list of the arguments and the value to return. TOML has no null: a missing value is None.
+    cases = tuple(Case(tuple(case[:count]), next(iter(case[count:]), None)) for case in row["cases"])
     shown = row.get("shown", 2)
-    return Spec(name, row["text"], params, parse_type(row["returns"]), tuple(cases[:shown]), tuple(cases))
-
-
-def _case(case: list[Value], count: int) -> Case:
-    """Split a case into its `count` arguments and the value to return, which is None if it is missing."""
-    return Case(tuple(case[:count]), case[count] if len(case) > count else None)
+    return Spec(name, row["text"], params, parse_type(row["returns"]), cases[:shown], cases)

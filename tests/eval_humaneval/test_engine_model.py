@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from acepilot.prompt import SENTINEL_TOKENS
-from eval_humaneval.generation.engine_model import EngineModel
+from eval_humaneval.generation import EngineModel
 from eval_humaneval.problems.problem import Problem
 from tests.server.conftest import ScriptedEngine
 

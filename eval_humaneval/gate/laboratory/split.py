@@ -11,7 +11,7 @@ could be judged.
 
 import argparse
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ from acepilot.models.provenance import git_commit
 from eval_humaneval.figures import metrics
 from eval_humaneval.gate.decision import NOT_JUDGED, judge_runs
 from eval_humaneval.gate.options import GateOptions
-from eval_humaneval.results import Results, Sample, read_results, read_samples
+from eval_humaneval.results import Results, Sample, by_problem, read_results, read_samples
 
 REQUIRED_SHARE = 0.95  # of the splits must pass
 
@@ -31,12 +31,9 @@ REQUIRED_SHARE = 0.95  # of the splits must pass
 def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     """Give each side half of every problem's samples; one of an odd number is left out."""
     random = Random(seed)  # noqa: S311 - not a secret
-    groups: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample.problem].append(sample)
     sides: tuple[list[Sample], list[Sample]] = ([], [])
-    for problem in sorted(groups):
-        group = sorted(groups[problem], key=lambda sample: sample.index)
+    for _, unordered in sorted(by_problem(samples).items()):
+        group = sorted(unordered, key=lambda sample: sample.index)
         random.shuffle(group)
         half = len(group) // 2
         sides[0].extend(group[:half])
@@ -46,12 +43,7 @@ def halves(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]
 
 def as_run(results: Results, samples: list[Sample], per_problem: int) -> Results:
     """Return `results` with the first `per_problem` of each problem's samples."""
-    seen: Counter[str] = Counter()
-    kept: list[Sample] = []
-    for sample in samples:
-        seen[sample.problem] += 1
-        if seen[sample.problem] <= per_problem:
-            kept.append(sample)
+    kept = [sample for group in by_problem(samples).values() for sample in group[:per_problem]]
     config = results.config.model_copy(update={"samples": per_problem})
     return results.model_copy(update={"config": config, "problems": metrics.problem_scores(kept)})
 

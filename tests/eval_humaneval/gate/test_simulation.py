@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from eval_humaneval.gate.laboratory.simulate import BUILTIN, HUMANEVAL, Population
 from eval_humaneval.gate.options import GateOptions
-from eval_humaneval.gate.simulation import BUILTIN, HUMANEVAL, Population
 from eval_humaneval.gate.statistics import POOL
 
 ONE = "language0"

@@ -1,16 +1,21 @@
-"""A model behind a server that speaks OpenAI's completions protocol."""
+"""Ask a model for completions, through an engine in this process or over HTTP: Problem -> ModelAnswer."""
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 from pydantic import BaseModel
 
 from acepilot.errors import EngineFailed
-from eval_humaneval.generation.model import IsComplete, ModelAnswer, SamplingOptions, sample_seed
+from acepilot.prompt import SENTINEL_TOKENS, compose
 from eval_humaneval.problems.problem import Problem, truncate
+from server.engine.base import Engine, GenerationRequest
 
 MAX_STOPS = 4
 """OpenAI's limit on `stop`. The completion is cut at all of the problem's stops when it arrives."""
@@ -19,6 +24,104 @@ TIMEOUT_S = 600
 BUSY_STATUSES = (429, 503)
 RETRY_DELAYS_S = (0.2, 1, 3, 10)
 """Waits before the retries when the server is busy or the connection broke; 14 s in all."""
+
+IsComplete = Callable[[str], bool]
+"""Return True when more text after this completion would never be used."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """`temperature` 0 is greedy. `seed` is the run's; `sample_seed` derives one for each sample."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """`text` is cut at the problem's stops. `truncated`: max_tokens were used up before a stop came."""
+
+    text: str
+    tokens: int
+    truncated: bool
+    seconds: float
+
+
+class Model(Protocol):
+    """An evaluated model. `engine` names what runs it, for the results."""
+
+    engine: str
+
+    async def complete(
+        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
+    ) -> ModelAnswer:
+        """Return sample number `index` of `problem`. Raise EngineFailed."""
+        ...
+
+    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        """Return the natural-log probability of each token of `continuation`; None if there is none."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def sample_seed(seed: int, problem_id: str, index: int) -> int:
+    """Return a 31-bit seed for one sample, independent of the other samples and their order."""
+    digest = hashlib.sha256(f"{seed}\0{problem_id}\0{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+class EngineModel:
+    """A model in `engine`, without the server. Prompts are composed as the server composes them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.engine = engine.info.engine
+
+    async def complete(
+        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
+    ) -> ModelAnswer:
+        request = GenerationRequest(
+            prompt=self._prompt(problem, sampling.max_tokens),
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sample_seed(sampling.seed, problem.id, index),
+        )
+        began, text, tokens, ended = time.monotonic(), "", 0, False
+        async with contextlib.aclosing(self._engine.generate(request)) as stream:
+            async for delta in stream:
+                text += delta.text
+                tokens += delta.tokens
+                ended = delta.finish == "stop" or is_complete(text)
+                if ended:
+                    break
+        return ModelAnswer(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
+
+    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
+        """Return None as well for a continuation that leaves no room for a prompt in the engine's context."""
+        reserved = self._engine.count_tokens(continuation) + 1
+        if reserved + SENTINEL_TOKENS >= self._engine.info.context_tokens:
+            return None
+        return await self._engine.score(self._prompt(problem, reserved), continuation)
+
+    async def close(self) -> None:
+        """Close the engine as well."""
+        self._engine.close()
+
+    def _prompt(self, problem: Problem, reserved_tokens: int) -> str:
+        """Return the prompt that leaves `reserved_tokens` of the context free."""
+        info = self._engine.info
+        return compose(
+            problem.prompt,
+            problem.suffix,
+            fim=info.fim,
+            special_tokens=info.special_tokens,
+            budget_tokens=info.context_tokens - reserved_tokens - SENTINEL_TOKENS,
+            count_tokens=self._engine.count_tokens,
+        ).text
 
 
 class _Choice(BaseModel):
