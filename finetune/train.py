@@ -161,16 +161,10 @@ def train(config: TrainConfig, local_rank: int) -> Exported | None:
             # Randomness depends on seed, step and process alone, so that a resumed run repeats it.
             torch.manual_seed(hash((config.seed, state.step, rank)) % 2**63)
             first = state.step * samples_a_step + rank * config.micro_batch
+            starts = range(first, first + samples_a_step, config.micro_batch * world_size)
             batches = [
-                train_rows.batch(
-                    indices_of(
-                        first + number * config.micro_batch * world_size,
-                        config.micro_batch,
-                        len(train_rows),
-                        config.seed,
-                    )
-                )
-                for number in range(config.accumulation)
+                train_rows.batch(indices_of(start, config.micro_batch, len(train_rows), config.seed))
+                for start in starts
             ]
             (step_tokens,) = all_reduced([sum(batch.loss_tokens for batch in batches)], device)
             rate = learning_rate(config, state.step)
@@ -238,11 +232,8 @@ def _groups(model: LossModel, config: TrainConfig) -> list[dict[str, Any]]:
     # Under ZeRO-3 a weight is an empty placeholder; `ds_shape` is its real shape.
     matrices = [weight for weight in trained if len(getattr(weight, "ds_shape", weight.shape)) > 1]
     others = [weight for weight in trained if len(getattr(weight, "ds_shape", weight.shape)) <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    groups = (matrices, config.weight_decay), (others, 0.0)
+    return [{"params": weights, "weight_decay": decay} for weights, decay in groups if weights]
 
 
 def _flops_a_token(model: LossModel, config: TrainConfig) -> float:

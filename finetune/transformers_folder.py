@@ -16,6 +16,16 @@ from acepilot.models.registry import ModelFolder, exclusive, models_dir
 from acepilot.models.starter import STARTERS
 from acepilot.settings import home
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
+"""Files from which transformers loads a tokenizer; a folder has some of them."""
+
 
 def transformers_folder(model: ModelFolder) -> Path:
     """Return a folder with config.json, weights and tokenizer; a GGUF is converted the first time.

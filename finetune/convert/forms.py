@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acepilot.errors import ConfigError
-from acepilot.models.manifest import Manifest, ModelFormat
+from acepilot.models.manifest import Manifest
 from acepilot.models.registry import ModelFolder
 from finetune.convert.check import Comparison
 from finetune.convert.folder import check_target, write_folder
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Form = Literal["gptj", "gguf", "openvino"]
 
-FORMATS: dict[Form, ModelFormat] = {"gptj": "safetensors", "gguf": "gguf", "openvino": "openvino"}
-
 
 @dataclass(frozen=True)
 class Converted:
@@ -29,11 +27,7 @@ class Converted:
 
 
 def convert_model(
-    model: ModelFolder,
-    form: Form,
-    target: Path,
-    gguf_type: "GgufType" = "Q8_0",
-    bits: "WeightBits" = "int8",
+    model: ModelFolder, form: Form, target: Path, gguf_type: "GgufType" = "Q8_0", bits: "WeightBits" = "int8"
 ) -> Converted:
     """Write `model` in another form to the folder `target`; on failure `target` stays as it was.
 
@@ -53,7 +47,7 @@ def convert_model(
     manifest = source.manifest.model_copy(
         update={
             "id": f"{source.manifest.id}-{form}",
-            "format": FORMATS[form],
+            "format": "safetensors" if form == "gptj" else form,
             "dtype": dtype,
             "notes": f"{source.manifest.notes} {note}".strip(),
         }

@@ -4,24 +4,21 @@ CodeGen keeps queries, values and keys in one matrix of four blocks, each with i
 suited TPUs. Every other weight has the same name in GPT-J.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPTJConfig
+from transformers import AutoTokenizer, GPTJConfig
 
 from acepilot.errors import ConfigError, ModelBroken
 from acepilot.models.stored_weights import SHARD_BYTES, StoredWeights, write_shards
 from finetune.convert.check import Comparison, Tolerance, accept, check_same_tokens, compare, encoder
 from finetune.convert.probe import probe_ids
-from finetune.convert.source import TOKENIZER_FILES, Source
-from finetune.convert.streaming import streamed_logits
+from finetune.convert.source import Source
+from finetune.convert.streaming import empty_model, streamed_logits
+from finetune.transformers_folder import TOKENIZER_FILES
 
 CODEGEN_BLOCKS = 4
 """Blocks in CodeGen's `qkv_proj`, each with its queries, values and keys."""
@@ -47,12 +44,13 @@ def write_gptj(source: Source, folder: Path, shard_bytes: int = SHARD_BYTES) -> 
     config = gptj_config(source.config)
     config.save_pretrained(folder)
     write_shards(_renamed(source), folder, shard_bytes=shard_bytes)
-    if odd := sorted(StoredWeights(folder).keys() ^ _parameter_names(config)):
+    expected = {name for name, _ in empty_model(config).named_parameters()}
+    if odd := sorted(StoredWeights(folder).keys() ^ expected):
         raise ModelBroken(
             f"{source.path} does not hold the weights of a complete CodeGen; missing or not expected: "
             f"{', '.join(odd[:3])}."
         )
-    for name in TOKENIZER_FILES:
+    for name in (*TOKENIZER_FILES, "generation_config.json"):
         if (source.path / name).is_file():
             shutil.copyfile(source.path / name, folder / name)
 
@@ -94,9 +92,3 @@ def _renamed(source: Source) -> Iterator[tuple[str, Tensor]]:
                 yield f"{prefix}{letter}_proj.weight", part.contiguous()
         elif not name.endswith(BUFFERS):
             yield name, weight
-
-
-def _parameter_names(config: GPTJConfig) -> set[str]:
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)
-    return {name for name, _ in model.named_parameters()}

@@ -1,12 +1,9 @@
 """Open the source of a conversion: config, tokenizer, manifest, and weights that are read one at a time."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
@@ -17,16 +14,6 @@ from acepilot.models.registry import ModelFolder
 from acepilot.models.stored_weights import StoredWeights
 from finetune.convert.gguf.tokenizer import with_named_pre_tokenizer
 from finetune.gguf_folder import read_gguf
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "generation_config.json",
-)
 
 
 @dataclass(frozen=True)
@@ -52,8 +39,8 @@ def open_source(model: ModelFolder) -> Source:
     try:
         if model.gguf is not None:
             return _open_gguf(model, model.gguf)
-        config: Any = AutoConfig.from_pretrained(model.path)
-        tokenizer: Any = AutoTokenizer.from_pretrained(model.path) if model.has_tokenizer else None
+        config = cast(Any, AutoConfig.from_pretrained(model.path))
+        tokenizer = cast(Any, AutoTokenizer.from_pretrained(model.path)) if model.has_tokenizer else None
         weights = StoredWeights(model.path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelBroken(

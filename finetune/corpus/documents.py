@@ -1,7 +1,8 @@
-"""Build, step 8: complete the rows of the documents, and write them to tables by split."""
+"""Build, step 7: complete the rows of the documents, and write them to tables by split."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from datatrove.data import Document
@@ -9,6 +10,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from acepilot.corpus import Split
+from finetune.corpus.cleaning.vue_blocks import blocks_of
 from finetune.corpus.reading.readers import Documents
 from finetune.corpus.split import split_of
 from finetune.corpus.tables import DOCUMENT
@@ -18,7 +20,7 @@ NEAR_DUPLICATES = "near-duplicates"
 
 
 class FinishRows(PipelineStep):
-    """Add hashes, the split of records that have none, and the last counts.
+    """Add hashes, the split of records that have none, the blocks of Vue components, and the last counts.
 
     Replay from a repository that belongs to the other split here, or to both, is dropped: it would leak
     held-out code into training.
@@ -42,8 +44,10 @@ class FinishRows(PipelineStep):
             if row["kind"] == "replay" and self.splits.get(row["repository"], row["split"]) != row["split"]:
                 continue
             row["table"] = REPLAY if row["kind"] == "replay" else DOCUMENTS
-            for block in row["blocks"]:
-                words = (block["type"], "setup" if block["setup"] else "", block["lang"])
+            blocks = blocks_of(document.text) if row["language"] == "vue" else []
+            row["blocks"] = [asdict(block) for block in blocks]
+            for block in blocks:
+                words = (block.type, "setup" if block.setup else "", block.lang)
                 self.stat_update(f"block|{' '.join(filter(None, words))}")
             yield document
 

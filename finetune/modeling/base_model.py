@@ -1,8 +1,5 @@
 """The base model of a run: its folder, for training and export, and its config, for the planner."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from pathlib import Path
 from typing import Any
 
@@ -50,5 +47,5 @@ def model_config(model: str, revision: str | None) -> Any:
     if owner == "Salesforce" and name.startswith("codegen-") and name.split("-")[1] in CODEGEN_SIZES:
         return CodeGenConfig.from_dict({"vocab_size": 51200, **CODEGEN_SIZES[name.split("-")[1]]})
     if HUB_ID.fullmatch(model) and find_on_disk(model, revision) is None:
-        return AutoConfig.from_pretrained(model, revision=revision)
-    return AutoConfig.from_pretrained(base_folder(model, revision))
+        return AutoConfig.from_pretrained(model, revision=revision)  # pyright: ignore[reportUnknownVariableType]
+    return AutoConfig.from_pretrained(base_folder(model, revision))  # pyright: ignore[reportUnknownVariableType]

@@ -64,7 +64,6 @@ def add_lora(model: Any, options: LoraOptions) -> Any:
 
 
 def open_adapter(base: Any, folder: Path) -> Any:
-    """Return `base` with the adapter in `folder`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # as above
         return PeftModel.from_pretrained(base, str(folder))

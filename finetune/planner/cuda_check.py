@@ -33,7 +33,6 @@ class CudaSupport:
 
 
 def cuda_support() -> CudaSupport:
-    """Return what torch and this machine have."""
     indices = range(torch.cuda.device_count())
     cards = [Card(torch.cuda.get_device_name(i), *torch.cuda.get_device_capability(i)) for i in indices]
     return CudaSupport(torch.__version__, torch.version.cuda, tuple(torch.cuda.get_arch_list()), tuple(cards))
@@ -60,8 +59,6 @@ def cuda_notes(support: CudaSupport) -> list[str]:
 
 def _can_run(card: Card, codes: tuple[str, ...]) -> bool:
     """Return whether there is code for the card's major version, up to its minor version."""
-    for code in codes:
-        number = code.removeprefix("sm_").removeprefix("compute_").rstrip("af")
-        if number.isdigit() and int(number) // 10 == card.major and int(number) % 10 <= card.minor:
-            return True
-    return False
+    numbers = (code.removeprefix("sm_").removeprefix("compute_").rstrip("af") for code in codes)
+    versions = [divmod(int(number), 10) for number in numbers if number.isdigit()]
+    return any(major == card.major and minor <= card.minor for major, minor in versions)

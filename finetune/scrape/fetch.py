@@ -65,8 +65,8 @@ def _npm(source: Source, target: Path) -> Fetched:
     """Fetch with `npm pack`: the user's registry, proxy and certificates, and no script of the package."""
     pack = ["npm", "pack", "--json", "--ignore-scripts"]
     with TemporaryDirectory(dir=target.parent) as packed:
-        output = _run([*pack, "--pack-destination", packed, source.key[4:]], source)
         try:
+            output = _run([*pack, "--pack-destination", packed, source.key[4:]], source)
             description = json.loads(output[output.index("[") :])[0]
             dropped = _unpack(next(Path(packed).glob("*.tgz")), target)
         except (ValueError, KeyError, IndexError, StopIteration, tarfile.TarError) as error:

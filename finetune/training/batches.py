@@ -4,14 +4,11 @@ A resumed run therefore sees the same rows as an uninterrupted one. acepilot/cor
 of a packed table.
 """
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -69,7 +66,7 @@ class Rows:
                 "--model MODEL`. It needs two repositories, or two files of one, to hold something out."
             )
         try:
-            if not any(parquet.read_metadata(file).num_rows for file in files):
+            if not any(parquet.read_metadata(file).num_rows for file in files):  # pyright: ignore[reportUnknownArgumentType]
                 raise CorpusUnusable(
                     f"{corpus}/packed/{split} has no rows: the filters dropped every document."
                 )
@@ -140,8 +137,8 @@ def check_tokenizer(corpus: Path, base: Path) -> None:
     """Raise ConfigError when the corpus was packed with another model's tokenizer than that of `base`."""
     if not (corpus / TOKENIZER).is_dir():
         return
-    packed: Any = AutoTokenizer.from_pretrained(str(corpus / TOKENIZER))
-    own: Any = AutoTokenizer.from_pretrained(base)
+    packed = cast(Any, AutoTokenizer.from_pretrained(corpus / TOKENIZER))
+    own = cast(Any, AutoTokenizer.from_pretrained(base))
     if packed.encode(TOKENIZER_PROBE) != own.encode(TOKENIZER_PROBE):
         raise ConfigError(
             f"{corpus} was packed with another tokenizer than that of {base}: build it again with --model "

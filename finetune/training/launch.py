@@ -1,11 +1,8 @@
 """Join the launched processes, and translate a recipe into DeepSpeed's settings: train.py's first steps."""
 
-# torch and DeepSpeed are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import logging
 import os
-from typing import Any
+from typing import Any, cast
 
 import deepspeed
 import torch
@@ -35,8 +32,7 @@ def join_processes(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         # DeepSpeed refuses fp16 on CPUs without fast fp16. torch computes it on all CPUs, which is enough to
         # rehearse a recipe and to test.
-        accelerator: Any = get_accelerator()
-        accelerator.is_fp16_supported = lambda: True
+        cast(Any, get_accelerator()).is_fp16_supported = lambda: True
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) if local_rank < 0 else local_rank)
     torch.cuda.set_device(device)
@@ -109,4 +105,4 @@ def all_reduced(values: list[float], device: torch.device) -> list[float]:
     """Return each value summed over all processes, in float64."""
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
     comm.all_reduce(tensor)
-    return tensor.tolist()
+    return cast(list[float], tensor.tolist())

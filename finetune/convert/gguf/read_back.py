@@ -1,13 +1,10 @@
 """Check a written GGUF against its source with transformers' reader, which shares no code with the writer."""
 
-# torch and transformers are typed only in part; the tests check how they are used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
-
 import copy
 import math
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -46,7 +43,7 @@ def check_gguf(source: Source, folder: Path, kind: GgufType, available_bytes: fl
     probe = unicodedata.normalize("NFC", PROBE_TEXT) if normalizes else PROBE_TEXT
     check_same_tokens(source.tokenizer, encoder(written_tokenizer), probe)
     layers = _layers_that_fit(source.config, available_bytes)
-    written_config: Any = AutoConfig.from_pretrained(**gguf)
+    written_config = cast(Any, AutoConfig.from_pretrained(**gguf))
     for key in UNREAD_KEYS:
         if hasattr(source.config, key):
             setattr(written_config, key, getattr(source.config, key))

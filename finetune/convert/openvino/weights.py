@@ -4,9 +4,6 @@
 with the best of several scales by squared error.
 """
 
-# openvino is typed only in part; the tests check how it is used.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +24,7 @@ def compressed(weight: Tensor, bits: WeightBits) -> Any:
     """Return a node with the float32 [O, I] of `weight`; where GROUP does not divide I, int4 becomes int8."""
     rows, width = weight.shape
     if bits == "int4" and width % GROUP == 0:
-        codes, scales, zeros = quantized(weight.unflatten(1, (-1, GROUP)), 15)
+        codes, scales, zeros = quantized(weight.reshape(rows, -1, GROUP), 15)
         kind = openvino.Type.u4
     else:
         codes, scales, zeros = quantized(weight, 255)
@@ -45,7 +42,7 @@ def quantized(weight: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
     A number is `(code - zero) * scale`, with codes from 0 to `most`.
     """
     rows = max(1, PART_NUMBERS // weight[0].numel())
-    parts = [_quantized_part(part.float(), most) for part in weight.split(rows)]
+    parts = [_quantized_part(part.float(), most) for part in torch.split(weight, rows)]
     codes, scales, zeros = (torch.cat(same) for same in zip(*parts, strict=True))
     return codes, scales, zeros
 

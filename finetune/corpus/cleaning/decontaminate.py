@@ -1,4 +1,4 @@
-"""Build, step 6: find documents that overlap an evaluation problem, so that no score measures memory.
+"""Build, step 4: find documents that overlap an evaluation problem, so that no score measures memory.
 
 A document overlaps when it shares NGRAM_WORDS words in a row with a problem's prompt and solution.
 datatrove's own steps are not used, because their indexer imports lighteval and with it torch.

@@ -13,7 +13,7 @@ from tree_sitter import Node
 
 from acepilot.languages import Language
 from acepilot.syntax import parse
-from finetune.corpus.cleaning.vue_blocks import blocks_of
+from finetune.corpus.cleaning.vue_blocks import Block, blocks_of
 from finetune.corpus.reading.detect_language import HTML_LIKE
 from finetune.scrape.licences import is_allowed, tagged_licence
 
@@ -77,7 +77,6 @@ def generated(code: Code) -> str | None:
 
 
 def minified(code: Code) -> str | None:
-    """Drop files with hardly any white space, as minifiers write them."""
     if code.language.id in HTML_LIKE or len(code.text) < 2_000:  # a short file proves nothing
         return None
     spaces = sum(map(code.text.count, " \t\n"))
@@ -85,7 +84,8 @@ def minified(code: Code) -> str | None:
 
 
 def line_lengths(code: Code) -> str | None:
-    for text in _code_parts(code):
+    texts = [code.text[block.start : block.end] for block in _script_and_style(code)]
+    for text in texts if code.language.id in HTML_LIKE else [code.text]:
         lines = [len(line) for line in text.splitlines()]
         if lines and max(lines) > LONGEST_LINE_CHARS:
             return f"a line of more than {LONGEST_LINE_CHARS} characters"
@@ -113,10 +113,9 @@ def parse_errors(code: Code) -> str | None:
     """Drop files that tree-sitter cannot parse; in a Vue component each block is parsed too."""
     total = max(len(code.text.encode("utf-8", "replace")), 1)
     errors = _errors(code.text, code.language)
-    if code.language.id == "vue":
-        for block in blocks_of(code.text):
-            if block.type in ("script", "style") and block.language is not None:
-                errors += _errors(code.text[block.start : block.end], block.language)
+    for block in _script_and_style(code):
+        if block.language is not None:
+            errors += _errors(code.text[block.start : block.end], block.language)
     return f"more than {ERROR_SHARE:.0%} of it does not parse" if errors > ERROR_SHARE * total else None
 
 
@@ -145,9 +144,6 @@ def _errors(text: str, language: Language) -> int:
     return count
 
 
-def _code_parts(code: Code) -> list[str]:
-    """Return the texts with line limits: script and style of a component, none of other markup."""
-    if code.language.id not in HTML_LIKE:
-        return [code.text]
+def _script_and_style(code: Code) -> list[Block]:
     blocks = blocks_of(code.text) if code.language.id == "vue" else []
-    return [code.text[block.start : block.end] for block in blocks if block.type in ("script", "style")]
+    return [block for block in blocks if block.type in ("script", "style")]

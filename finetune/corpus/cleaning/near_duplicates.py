@@ -1,4 +1,4 @@
-"""Build, step 7: find near-duplicates across all repositories with datatrove's MinHash.
+"""Build, step 6: find near-duplicates across all repositories with datatrove's MinHash.
 
 The settings are BigCode's: 5-grams of words, 256 permutations, similarity 0.7. For these, datasketch's error
 integral is smallest with 25 bands of 10 rows (250 of the 256 permutations). One document of each cluster

@@ -1,4 +1,4 @@
-"""Build, step 4: replace secrets and personal data in a text, each value wherever it occurs in the text.
+"""Build, step 5: replace secrets and personal data in a text, each value wherever it occurs in the text.
 
 A password in a URL that looks like a plain word is replaced only there. The replacements are values reserved
 for documentation, so the text still parses and a model that learns them reveals nothing. detect-secrets
@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
+from itertools import pairwise
 from typing import cast
 
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
@@ -40,6 +40,7 @@ _ASSIGNED = re.compile(
     r"\s*(?:=>?|:|:=)\s*([\"'`])([^\"'`\s]{8,200})\1",
     re.IGNORECASE,
 )
+_JWT = re.compile(r"eyJ[\w=-]+\.[\w=-]+\.?[\w.+/=-]*")
 _QUOTED = re.compile(r"([\"'`])([A-Za-z0-9+/=_-]{20,200})\1")
 _EMAIL = re.compile(r"(?<![\w.+/-])[\w.+-]{1,64}@(?:[\w-]+\.)+([A-Za-z]{2,24})(?![\w-]|\.\w)")
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
@@ -121,21 +122,12 @@ def _secrets(text: str) -> Iterator[str]:
             yield value
 
 
-_JWT = re.compile(r"eyJ[\w=-]+\.[\w=-]+\.?[\w.+/=-]*")
-
-
 def _looks_random(value: str, least_entropy: float) -> bool:
     """Return False for names, paths, alphabets, templates and UUIDs, which are usual false alarms."""
-    if is_templated_secret(value) or is_sequential_string(value) or is_not_alphanumeric_string(value):
+    false_alarms = (is_templated_secret, is_sequential_string, is_not_alphanumeric_string, is_potential_uuid)
+    if any(is_false(value) for is_false in false_alarms):
         return False
-    if (
-        is_potential_uuid(value)
-        or "${" in value
-        or "{{" in value
-        or "\\u" in value
-        or "/" in value[:2]
-        or value.startswith("data:")
-    ):
+    if "/" in value[:2] or value.startswith("data:") or any(part in value for part in ("${", "{{", "\\u")):
         return False
     digits, letters = sum(map(str.isdigit, value)), sum(map(str.isalpha, value))
     if digits < 2 or letters < 2 or _is_alphabet(value):
@@ -148,10 +140,7 @@ def _looks_random(value: str, least_entropy: float) -> bool:
 
 def _is_alphabet(value: str) -> bool:
     """Return whether more than half of the characters follow their predecessor, as in a character table."""
-    steps = sum(
-        ord(after) - ord(before) == 1 for before, after in zip(value, islice(value, 1, None), strict=False)
-    )
-    return steps > len(value) // 2
+    return sum(ord(after) - ord(before) == 1 for before, after in pairwise(value)) > len(value) // 2
 
 
 @cache
@@ -178,19 +167,13 @@ def _emails(text: str) -> Iterator[str]:
 def _ipv4(text: str) -> Iterator[str]:
     """Yield public addresses, but not numbers of SVG paths ("1.5.5.3") or short version numbers."""
     for match in _IPV4.finditer(text):
-        value = match.group(0)
-        if (
-            len(value) >= 9
-            and _is_public(value)
-            and not _PICTURE_DATA.search(text[max(match.start() - 80, 0) : match.start()])
-        ):
+        value, before = match.group(0), text[max(match.start() - 80, 0) : match.start()]
+        if len(value) >= 9 and _is_public(value) and not _PICTURE_DATA.search(before):
             yield value
 
 
 def _ipv6(text: str) -> Iterator[str]:
-    yield from (
-        value for match in _IPV6.finditer(text) if ":" in (value := match.group(0)) and _is_public(value)
-    )
+    yield from (match.group(0) for match in _IPV6.finditer(text) if _is_public(match.group(0)))
 
 
 def _is_public(value: str) -> bool:

@@ -3,7 +3,6 @@
 Every count is a label "filter|language|reason" or "filter|language|kept" in datatrove's statistics.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from acepilot.languages import LANGUAGES
 from finetune.corpus.cleaning.decontaminate import ProblemIndex
 from finetune.corpus.cleaning.filters import FILTERS, Code, Filter
 from finetune.corpus.cleaning.redact import redact
-from finetune.corpus.cleaning.vue_blocks import blocks_of
 from finetune.corpus.reading.readers import Documents
 
 DECONTAMINATE = "decontaminate"
@@ -84,20 +82,6 @@ class Redact(PipelineStep):
             yield document
 
 
-class FindBlocks(PipelineStep):
-    """Add the blocks of Vue components, with offsets in the final text."""
-
-    type = "mapper"
-    name = "blocks"
-
-    def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for document in data or ():
-            if document.metadata["language"] == "vue":
-                blocks = blocks_of(document.text)
-                document.metadata["blocks"] = [dataclasses.asdict(block) for block in blocks]
-            yield document
-
-
 def cleaning_steps(
     allowed: tuple[str, ...], languages: Sequence[str], problems: Sequence[Path], found: Path
 ) -> list[PipelineStep]:
@@ -108,4 +92,4 @@ def cleaning_steps(
 
     filters = ((LANGUAGE_FILTER, another_language), *FILTERS) if languages else FILTERS
     steps = [CodeFilter(name, check, allowed) for name, check in filters]
-    return [*steps, Decontaminate(problems, found), Redact(), FindBlocks()]
+    return [*steps, Decontaminate(problems, found), Redact()]

@@ -1,4 +1,4 @@
-"""Build, step 5: find the blocks of a Vue single-file component, each with its kind and span.
+"""Build, step 7: find the blocks of a Vue single-file component, each with its kind and span.
 
 Tree-sitter finds the top-level blocks. The document stays one text, because editors complete components as
 one.
@@ -46,13 +46,6 @@ class Block:
     end: int
 
     @property
-    def form(self) -> str:
-        """The name in the report: "script setup ts", "template", "style scss"."""
-        default = self.lang == _DEFAULT_LANG[self.type]
-        words = [self.type, "setup" if self.setup else "", "" if default else self.lang]
-        return " ".join(word for word in words if word)
-
-    @property
     def language(self) -> Language | None:
         """The language of the content; None for pug, stylus and others without a grammar here."""
         name = _LANGUAGES.get(self.lang)
@@ -62,10 +55,9 @@ class Block:
 def blocks_of(component: str) -> list[Block]:
     """Return all top-level blocks in order, with custom ones such as `<i18n>`."""
     root = parse(component, LANGUAGES["vue"])
-    if root is None:
-        return []
     data = component.encode("utf-8", "replace")
-    return [block for node in root.children if (block := _block(node, data)) is not None]
+    nodes = root.children if root else []
+    return [block for node in nodes if (block := _block(node, data)) is not None]
 
 
 def _block(node: Node, data: bytes) -> Block | None:

@@ -7,8 +7,10 @@ tokens, so that the model also learns to continue in the middle of a word (Bavar
 import hashlib
 from random import Random
 
+from tokenizers import Encoding
+
 from acepilot.corpus import Sentinels
-from finetune.corpus.packing.tokenizer import Encoded, Vocabulary
+from finetune.corpus.packing.tokenizer import Vocabulary
 
 
 def random_for(seed: int, name: str) -> Random:
@@ -25,17 +27,11 @@ def infill(text: str, random: Random) -> tuple[str, str, str]:
 def infill_ids(text: str, random: Random, vocabulary: Vocabulary, sentinels: Sentinels) -> list[int]:
     """Return the ids of a reordered piece with its sentinels, without an end token."""
     prefix, middle, suffix = infill(text, random)
-    return [
-        sentinels.prefix[1],
-        *vocabulary.encode(prefix).ids,
-        sentinels.suffix[1],
-        *vocabulary.encode(suffix).ids,
-        sentinels.middle[1],
-        *vocabulary.encode(middle).ids,
-    ]
+    parts = (sentinels.prefix, prefix), (sentinels.suffix, suffix), (sentinels.middle, middle)
+    return [token for (_, mark), part in parts for token in (mark, *vocabulary.encode(part).ids)]
 
 
-def cut(encoded: Encoded, text: str, max_tokens: int) -> list[str]:
+def cut(encoded: Encoding, text: str, max_tokens: int) -> list[str]:
     """Cut `text` into pieces of at most `max_tokens` tokens, at the starts of tokens."""
-    starts = [0, *(encoded.spans[at][0] for at in range(max_tokens, len(encoded.ids), max_tokens))]
+    starts = [0, *(encoded.offsets[at][0] for at in range(max_tokens, len(encoded.ids), max_tokens))]
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]

@@ -9,42 +9,28 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 
 from acepilot.corpus import Sentinels
 from acepilot.errors import ConfigError
-from acepilot.fim import FORMATS, FimFormat, format_for
+from acepilot.fim import FORMATS, format_for
+from finetune.transformers_folder import TOKENIZER_FILES
 
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "</s>")
-_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """A tokenizer for packing. `special` are tokens that a document must not contain as text."""
 
-    encode: Callable[[str], "Encoded"]
+    encode: Callable[[str], Encoding]
     end: tuple[str, int]
     sentinels: Sentinels | None
     special: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids, and for each id its characters [start, end)."""
-
-    ids: list[int]
-    spans: list[tuple[int, int]]
 
 
 def prepare_tokenizer(model: Path, out: Path, fim_rate: float) -> None:
@@ -54,28 +40,26 @@ def prepare_tokenizer(model: Path, out: Path, fim_rate: float) -> None:
             f"{model} has no tokenizer.json: give the folder of a model that transformers saved."
         )
     out.mkdir(parents=True)
-    for name in _FILES:
+    for name in TOKENIZER_FILES:
         if (model / name).is_file():
             shutil.copyfile(model / name, out / name)
     tokenizer = _load(out)
     if fim_rate == 0 or format_for(_added(tokenizer)) is not None:
         return
     chosen = FORMATS[0]
-    rows = _rows(model)
+    rows = _read_json(model / "config.json").get("vocab_size")
     first = tokenizer.get_vocab_size(with_added_tokens=True)
-    if rows is None or first + 3 > rows:
+    if not isinstance(rows, int) or first + 3 > rows:
         raise ConfigError(
             f"The tokenizer of {model} has no fill-in-the-middle tokens, and its config.json shows no unused "
             f"embedding rows for them ({rows or 'unknown'} rows, {first} tokens): build with --fim-rate 0."
         )
-    tokenizer.add_special_tokens(
-        [
-            AddedToken(text, special=True, normalized=False)
-            for text in (chosen.prefix, chosen.suffix, chosen.middle)
-        ]
-    )
+    sentinels = [chosen.prefix, chosen.suffix, chosen.middle]
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in sentinels])
     tokenizer.save(str(out / "tokenizer.json"))
-    _register(out / "tokenizer_config.json", chosen)
+    if config := _read_json(out / "tokenizer_config.json"):  # where transformers looks for special tokens
+        text = json.dumps({**config, "extra_special_tokens": sentinels}, indent=2, ensure_ascii=False)
+        (out / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def load_vocabulary(folder: Path, original: Path) -> Vocabulary:
@@ -87,18 +71,12 @@ def load_vocabulary(folder: Path, original: Path) -> Vocabulary:
     fim = format_for(added)
     sentinels = None
     if fim is not None:
-        prefix, suffix, middle = (
-            (text, _id(tokenizer, text)) for text in (fim.prefix, fim.suffix, fim.middle)
-        )
+        prefix, suffix, middle = ((text, added[text]) for text in (fim.prefix, fim.suffix, fim.middle))
         had_them = _load(original).token_to_id(fim.prefix) is not None
         sentinels = Sentinels(
             format=fim.name, prefix=prefix, suffix=suffix, middle=middle, added=not had_them
         )
-
-    def encode(text: str) -> Encoded:
-        encoding = tokenizer.encode(text, add_special_tokens=False)
-        return Encoded(encoding.ids, encoding.offsets)
-
+    encode = partial(tokenizer.encode, add_special_tokens=False)
     marks = tuple(token for token in added if token.startswith("<"))
     return Vocabulary(encode, _end(folder, tokenizer), sentinels, marks)
 
@@ -110,34 +88,21 @@ def _load(folder: Path) -> Tokenizer:
         raise ConfigError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
 
 
-def _id(tokenizer: Tokenizer, text: str) -> int:
-    token = tokenizer.token_to_id(text)
-    if token is None:
-        raise ConfigError(
-            f"The tokenizer has no token {text!r}: build with --fim-rate 0, or use another model."
-        )
-    return token
+def _added(tokenizer: Tokenizer) -> dict[str, int]:
+    return {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
 
 
-def _added(tokenizer: Tokenizer) -> list[str]:
-    return [token.content for token in tokenizer.get_added_tokens_decoder().values()]
-
-
-def _rows(model: Path) -> int | None:
+def _read_json(file: Path) -> dict[str, Any]:
+    """Return the object in a configuration file; an empty one when the file cannot be read."""
     try:
-        config: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
-        return int(config["vocab_size"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
 
 
 def _end(folder: Path, tokenizer: Tokenizer) -> tuple[str, int]:
     """Return the token after each document. Known names come first: a chat model's eos_token ends a turn."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = {}
-    own: Any = config.get("eos_token")
+    own: Any = _read_json(folder / "tokenizer_config.json").get("eos_token")
     named: Any = cast(dict[str, Any], own).get("content") if isinstance(own, dict) else own
     for text in (*_ENDS, named):
         if isinstance(text, str) and (token := tokenizer.token_to_id(text)) is not None:
@@ -145,13 +110,3 @@ def _end(folder: Path, tokenizer: Tokenizer) -> tuple[str, int]:
     raise ConfigError(
         f"The tokenizer in {folder} has no token for the end of a document: use a model that has one."
     )
-
-
-def _register(config_file: Path, fim: FimFormat) -> None:
-    """List the sentinels in the configuration, where transformers looks for special tokens."""
-    try:
-        config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    config["extra_special_tokens"] = [fim.prefix, fim.suffix, fim.middle]
-    config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -15,16 +15,11 @@ HTML_LIKE = frozenset({"html", "vue", "svelte"})
 
 _SHEBANG = re.compile(r"#!\s*(?:/usr/bin/env\s+(?:-S\s+)?|\S*/)([a-z]+)")
 _INTERPRETERS = {
-    "python": "python",
-    "bash": "bash",
+    **{name: name for name in ("python", "bash", "ruby", "perl", "php", "lua")},
     "sh": "bash",
     "zsh": "bash",
     "node": "javascript",
     "deno": "typescript",
-    "ruby": "ruby",
-    "perl": "perl",
-    "php": "php",
-    "lua": "lua",
 }
 _HEAD_CHARS = 4_000  # the patterns are searched in the first characters only, for speed
 

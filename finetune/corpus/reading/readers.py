@@ -162,7 +162,6 @@ class ReadCleaned(PipelineStep):
 
 
 def empty_row(kind: Kind) -> dict[str, Any]:
-    """Return the metadata of a new row."""
     unknown = dict.fromkeys(("repository", "source", "revision", "licence", "path", "split"), "")
     numbers = {"prompt_chars": 0, "redactions": 0}
     return {"kind": kind, "language": "plaintext", **unknown, **numbers, "blocks": []}

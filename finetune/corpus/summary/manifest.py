@@ -69,17 +69,15 @@ def write_corpus_manifest(
     return manifest
 
 
-def top_reasons(counts: Counter[str], limit: int = 5) -> str:
+def top_reasons(counts: Counter[str]) -> str:
     """Return the most frequent reasons for dropped files as a phrase."""
     reasons: Counter[str] = Counter()
     for label, count in counts.items():
         name, _, reason = label.rpartition("|")
         if "|" in name and reason != "kept":
             reasons[reason] += count
-    return (
-        ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(limit))
-        or "there were no files"
-    )
+    most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(5))
+    return most or "there were no files"
 
 
 def _filter_count(name: str, counts: Counter[str]) -> FilterCount:

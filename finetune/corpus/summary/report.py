@@ -1,8 +1,9 @@
 """Build, step 10: write report.html (what was kept, what was dropped, and why) and the card README.md."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -11,39 +12,6 @@ from acepilot.corpus import SPLITS, CorpusManifest
 _LABEL_PX, _WIDTH_PX, _ROW_PX, _NUMBERS_PX = 190, 860, 24, 130
 _MAX_LISTED = 200
 """Contaminated documents that are listed. All are counted."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a bar, in pixels. `kind` is its CSS class."""
-
-    kind: str
-    count: int
-    x: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One row of a plot; `y` is in pixels."""
-
-    label: str
-    y: int
-    parts: tuple[Part, ...]
-
-    @property
-    def end(self) -> float:
-        return self.parts[-1].x + self.parts[-1].width
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Horizontal bars on one scale, in pixels."""
-
-    bars: tuple[Bar, ...]
-    height: int
-    width: int = _WIDTH_PX
-    label_end: int = _LABEL_PX - 8
 
 
 def write_card(manifest: CorpusManifest, corpus: Path) -> None:
@@ -100,27 +68,31 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _plot(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Plot:
-    """Return a plot of (label, count of each kind) rows."""
+def _plot(rows: Sequence[tuple[str, Mapping[str, int]]]) -> dict[str, Any]:
+    """Return horizontal bars on one scale, in pixels, for (label, count of each kind) rows.
+
+    The parts of a bar stand side by side; a part's kind is its CSS class.
+    """
     most = max((sum(counts.values()) for _, counts in rows), default=0) or 1
     scale = (_WIDTH_PX - _LABEL_PX - _NUMBERS_PX) / most
-    bars: list[Bar] = []
+    bars: list[dict[str, Any]] = []
     for number, (label, counts) in enumerate(rows):
-        parts: list[Part] = []
-        x = float(_LABEL_PX)
-        for kind, count in counts.items():
-            parts.append(Part(kind, count, x, count * scale))
-            x += count * scale
-        bars.append(Bar(label, number * _ROW_PX, tuple(parts)))
-    return Plot(tuple(bars), len(rows) * _ROW_PX + 4)
+        *starts, end = accumulate((count * scale for count in counts.values()), initial=float(_LABEL_PX))
+        parts = [
+            {"kind": kind, "count": count, "x": x, "width": count * scale}
+            for (kind, count), x in zip(counts.items(), starts, strict=True)
+        ]
+        bars.append({"label": label, "y": number * _ROW_PX, "parts": parts, "end": end})
+    height = len(rows) * _ROW_PX + 4
+    return {"bars": bars, "height": height, "width": _WIDTH_PX, "label_end": _LABEL_PX - 8}
 
 
-def _filters(manifest: CorpusManifest) -> Plot:
+def _filters(manifest: CorpusManifest) -> dict[str, Any]:
     sums = [(one.name, sum(one.seen.values()), sum(one.kept.values())) for one in manifest.filters]
     return _plot([(name, {"kept": kept, "dropped": seen - kept}) for name, seen, kept in sums])
 
 
-def _languages(manifest: CorpusManifest) -> Plot:
+def _languages(manifest: CorpusManifest) -> dict[str, Any]:
     train, heldout = (
         {name: one.documents for name, one in manifest.documents[split].items()} for split in SPLITS
     )

@@ -2,15 +2,19 @@
 
 import pytest
 
-from finetune.corpus.cleaning.vue_blocks import blocks_of
+from finetune.corpus.cleaning.vue_blocks import Block, blocks_of
 from tests.finetune.handmade import COUNTER
+
+
+def form(block: Block) -> str:
+    return " ".join(filter(None, (block.type, "setup" if block.setup else "", block.lang)))
 
 
 def test_blocks_keep_their_form_and_span() -> None:
     script, template, style = blocks_of(COUNTER)
-    assert [block.form for block in (script, template, style)] == [
+    assert [form(block) for block in (script, template, style)] == [
         "script setup ts",
-        "template",
+        "template html",
         "style scss",
     ]
     assert (script.setup, template.setup, style.scoped) == (True, False, True)
@@ -23,16 +27,16 @@ def test_blocks_keep_their_form_and_span() -> None:
 @pytest.mark.parametrize(
     ("component", "forms"),
     [
-        ("<script>\nexport default {}\n</script>\n", ["script"]),
+        ("<script>\nexport default {}\n</script>\n", ["script js"]),
         ("<script lang='tsx'>\nexport default {}\n</script>\n", ["script tsx"]),
-        ("<script>\nlet a\n</script>\n<script setup>\nlet b\n</script>\n", ["script", "script setup"]),
+        ("<script>\nlet a\n</script>\n<script setup>\nlet b\n</script>\n", ["script js", "script setup js"]),
         ('<template lang="pug">\ndiv\n</template>\n', ["template pug"]),
-        ("<template><p/></template>\n<i18n>\n{}\n</i18n>\n", ["template", "custom"]),
+        ("<template><p/></template>\n<i18n>\n{}\n</i18n>\n", ["template html", "custom"]),
         ("", []),
     ],
 )
 def test_every_form_has_its_name(component: str, forms: list[str]) -> None:
-    assert [block.form for block in blocks_of(component)] == forms
+    assert [form(block) for block in blocks_of(component)] == forms
 
 
 def test_a_template_inside_a_template_is_not_a_block() -> None:
