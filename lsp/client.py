@@ -15,6 +15,7 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
+from acepilot import __version__
 from acepilot.errors import Overloaded
 from acepilot.events import EventBatch
 from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, Health, ModelList, Ready
@@ -120,7 +121,6 @@ class CompletionClient:
         return _parse(Trail, await self._send("GET", f"/v1/explain/{quote(completion_id, safe='')}"))
 
     async def version(self) -> str:
-        """Return the server's version."""
         return _parse(Health, await self._send("GET", "/health", timeout=self._limits.connect_s)).version
 
     async def check(self) -> Ready:
@@ -192,6 +192,19 @@ def _unreadable() -> ServerError:
     )
 
 
+def version_advice(theirs: str, ours: str = __version__) -> str:
+    """Return what to do if the server, version `theirs`, may not understand `ours`; "" if the two agree.
+
+    Releases that differ only in their last number work together.
+    """
+    if theirs.split(".")[:2] == ours.split(".")[:2]:
+        return ""
+    return (
+        f"The completion server is version {theirs} and this language server {ours}: install the same "
+        "version of both, since one may not understand the other's messages."
+    )
+
+
 def _parse_chunk(data: str) -> CompletionResponse:
     if data.startswith('{"error"'):
         failed = _parse(ErrorResponse, data).error
@@ -202,7 +215,6 @@ def _parse_chunk(data: str) -> CompletionResponse:
 
 
 def _error_of(response: httpx.Response, url: str) -> ServerError:
-    """Return what an error status means for the user."""
     try:
         message = ErrorResponse.model_validate_json(response.content).error.message
     except ValidationError:

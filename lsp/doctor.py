@@ -15,9 +15,8 @@ from rich.text import Text
 
 from acepilot.cli import text_console
 from acepilot.protocol import CompletionRequest
-from lsp.client import CompletionClient, ServerError
+from lsp.client import CompletionClient, ServerError, version_advice
 from lsp.settings import LspSettings
-from lsp.versions import difference
 
 SAMPLE = CompletionRequest(
     prompt="def add(a: int, b: int) -> int:\n    return ",
@@ -48,14 +47,11 @@ class Check:
 
 async def examine(settings: LspSettings) -> list[Check]:
     """Run all checks in the order in which they depend on each other; stop after the first that fails."""
-    client = CompletionClient(settings)
-    try:
+    async with aclosing(CompletionClient(settings)) as client:
         checks = await _server_checks(client, settings)
         if all(check.ok for check in checks):
-            checks += await _completion_check(client, settings)
+            checks.append(await _completion_check(client, settings))
         return checks
-    finally:
-        await client.aclose()
 
 
 async def _server_checks(client: CompletionClient, settings: LspSettings) -> list[Check]:
@@ -85,10 +81,10 @@ async def _version_check(client: CompletionClient) -> Check:
         version = await client.version()
     except ServerError:
         return Check("server", True, f"{client.url} answers, but does not report its version")
-    return Check("server", True, f"{client.url} answers, version {version}", difference(version))
+    return Check("server", True, f"{client.url} answers, version {version}", version_advice(version))
 
 
-async def _completion_check(client: CompletionClient, settings: LspSettings) -> list[Check]:
+async def _completion_check(client: CompletionClient, settings: LspSettings) -> Check:
     started = time.perf_counter()
     first_ms: float | None = None
     text, reason = "", ""
@@ -101,15 +97,15 @@ async def _completion_check(client: CompletionClient, settings: LspSettings) -> 
                 if chunk.acepilot is not None and chunk.acepilot.text is not None:
                     text, reason = chunk.acepilot.text, chunk.acepilot.reason
     except ServerError as error:
-        return [Check("completion", False, error.state, error.message)]
+        return Check("completion", False, error.state, error.message)
     total_ms = (time.perf_counter() - started) * 1000
     if not text:
-        return [Check("completion", False, f"empty. {reason}".strip(), "Try a larger or code-trained model.")]
+        return Check("completion", False, f"empty. {reason}".strip(), "Try a larger or code-trained model.")
     seen = f"`return {text}` in {total_ms:.0f} ms, first token after {first_ms or total_ms:.0f} ms"
     if total_ms > settings.time_budget_ms:
         advice = "Slower than --time-budget-ms: raise it, or serve a smaller model."
-        return [Check("completion", False, seen, advice)]
-    return [Check("completion", True, seen)]
+        return Check("completion", False, seen, advice)
+    return Check("completion", True, seen)
 
 
 def editor_hints() -> dict[str, str]:

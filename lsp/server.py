@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from lsp.keystroke.suggest import Suggester
 from lsp.logs import describe
 from lsp.settings import LspSettings
 from lsp.text.documents import Documents
-from lsp.text.positions import Encoding
 
 if TYPE_CHECKING:
     from pygls.server import ServerErrors  # which exists for type checkers only
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("acepilot.lsp")
 
 FLUSH_S = 1.0  # for sending the last events: the editor waits for the program to end
-
-_ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
 
 
 class AcepilotLanguageServer(LanguageServer):
@@ -39,7 +37,8 @@ class AcepilotLanguageServer(LanguageServer):
         super().__init__("acepilot", version("acepilot"))
         self.documents = Documents()
         self._client = CompletionClient(settings)
-        self._status = status.Status(self._client, self._send_status, self._log_to_editor)
+        notify = partial(self.protocol.notify, status.METHOD)
+        self._status = status.Status(self._client, notify, self._log_to_editor)
         self._outbox = Outbox(self._client.send_events, lambda message: self._log_to_editor(message, True))
         self._outcomes = Outcomes(self.documents, self._outbox.put)
         self._tasks: list[asyncio.Task[None]] = []
@@ -75,7 +74,7 @@ class AcepilotLanguageServer(LanguageServer):
         @self.feature(types.INITIALIZE)
         def initialize(params: types.InitializeParams) -> None:  # pyright: ignore[reportUnusedFunction]
             encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
-            self.documents.encoding = _ENCODINGS[types.PositionEncodingKind(encoding).value]
+            self.documents.encoding = types.PositionEncodingKind(encoding).value
             if (client := params.client_info) is not None:
                 self._outcomes.client = f"{client.name} {client.version or ''}".strip()
             text_document = params.capabilities.text_document
@@ -108,7 +107,7 @@ class AcepilotLanguageServer(LanguageServer):
         def closed(params: types.DidCloseTextDocumentParams) -> None:
             if (document := self.documents.get(params.text_document.uri)) is not None:
                 self._outcomes.closed(document)
-            self.documents.close(params.text_document.uri)
+            self.documents.pop(params.text_document.uri, None)
             self.suggester.forget(params.text_document.uri)
 
         self.protocol.fm.add_builtin_feature(types.TEXT_DOCUMENT_DID_OPEN, opened)
@@ -119,9 +118,6 @@ class AcepilotLanguageServer(LanguageServer):
         folders = list(self.workspace.folders)
         root = self.workspace.root_uri
         return folders or ([root] if root else [])
-
-    def _send_status(self, params: dict[str, str]) -> None:
-        self.protocol.notify(status.METHOD, params)
 
     def _log_to_editor(self, message: str, is_problem: bool) -> None:
         kind = types.MessageType.Warning if is_problem else types.MessageType.Info

@@ -9,8 +9,7 @@ In the state `ready`, `message` is empty, or says that the completion server has
 import asyncio
 from collections.abc import Callable
 
-from lsp.client import CompletionClient, ServerError, State
-from lsp.versions import difference
+from lsp.client import CompletionClient, ServerError, State, version_advice
 
 METHOD = "acepilot/status"
 FIRST_CHECK_S = 0.5  # the pause between checks grows by half each time, up to SLOWEST_CHECK_S
@@ -52,7 +51,6 @@ class Status:
         self._set(error)
 
     def explain(self, reason: str) -> None:
-        """Send the reason for the last answer."""
         self.reason = reason
         self._send()
 
@@ -86,7 +84,7 @@ class Status:
 
     async def _compare_versions(self) -> None:
         try:
-            found = difference(await self._client.version())
+            found = version_advice(await self._client.version())
         except ServerError:
             return  # an older server, or another kind of server: its completions will show
         if found and found != self._difference:

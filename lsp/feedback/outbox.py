@@ -55,9 +55,13 @@ class Outbox:
             async with asyncio.timeout(within_s):
                 await self._send()
         except TimeoutError:
-            self._drop_all("The completion server did not take them in time.")
+            why = "The completion server did not take them in time."
         except ServerError as error:
-            self._drop_all(error.message)
+            why = error.message
+        else:
+            return
+        self._drop(len(self._waiting), why, is_last=True)
+        self._waiting.clear()
 
     async def _send(self) -> None:
         while self._waiting:
@@ -66,21 +70,15 @@ class Outbox:
                 self._waiting.popleft()
             try:
                 await self._post(EventBatch(events=batch))
-            except ServerError as error:
-                if error.refused:
+            except BaseException as error:  # the server fails, or the program ends: try again later
+                if isinstance(error, ServerError) and error.refused:
                     self._drop(len(batch), error.message)
                     continue
-                self._put_back(batch)
-                raise
-            except BaseException:  # the program ends: `flush` tries once more
-                self._put_back(batch)
+                self._waiting.extendleft(reversed(batch))
+                self._trim()
                 raise
             self._pause_s = FIRST_RETRY_S
         self._has_events.clear()
-
-    def _put_back(self, batch: list[CompletionEvent]) -> None:
-        self._waiting.extendleft(reversed(batch))
-        self._trim()
 
     def _trim(self) -> None:
         over = len(self._waiting) - CAPACITY
@@ -89,17 +87,9 @@ class Outbox:
         if over > 0:
             self._drop(over, "The completion server has been unreachable for too long.")
 
-    def _drop_all(self, why: str) -> None:
-        self.dropped += len(self._waiting)
-        self._waiting.clear()
-        self._log_dropped(why)
-
-    def _drop(self, events: int, why: str) -> None:
-        """Count dropped events, and log the count at 1, 10, 100, ... so that the log is not flooded."""
+    def _drop(self, events: int, why: str, *, is_last: bool = False) -> None:
+        """Count dropped events; log the count at 1, 10, 100, ... and at last, so that the log stays short."""
         self.dropped += events
-        if self.dropped >= 10 * self._logged_dropped:
-            self._log_dropped(why)
-
-    def _log_dropped(self, why: str) -> None:
-        self._logged_dropped = self.dropped
-        self._log(f"Events about completions (counts, no code) dropped so far: {self.dropped}. {why}")
+        if is_last or self.dropped >= 10 * self._logged_dropped:
+            self._logged_dropped = self.dropped
+            self._log(f"Events about completions (counts, no code) dropped so far: {self.dropped}. {why}")

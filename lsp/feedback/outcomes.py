@@ -63,7 +63,7 @@ class Outcomes:
 
     def finish(self) -> None:
         """Emit what is known by now: the editor disconnects."""
-        for document in self._documents:
+        for document in self._documents.values():
             self.closed(document)
         if self._timer is not None:
             self._timer.cancel()

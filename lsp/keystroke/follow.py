@@ -6,8 +6,7 @@ the rest is in the cache by the time that the user has accepted those lines.
 
 import time
 
-from lsp.keystroke.answer import NOTHING_TO_ADD, SUPERSEDED, Nothing
-from lsp.keystroke.editor_request import EditorRequest
+from lsp.keystroke.editor_request import NOTHING_TO_ADD, SUPERSEDED, EditorRequest, Nothing
 from lsp.keystroke.shared_stream import SharedStream
 from lsp.suggestion import Suggestion
 from lsp.text.documents import Snapshot

@@ -79,7 +79,7 @@ class OpenFileSnippets:
         return now - self._asked_at > IDLE_S and versions != self._seen_versions
 
     def _others(self, snapshot: Snapshot) -> list[Document]:
-        return [document for document in self._documents if document.uri != snapshot.uri]
+        return [document for document in self._documents.values() if document.uri != snapshot.uri]
 
     def _renew(self, snapshot: Snapshot, now: float) -> None:
         before, after = snapshot.prefix.split("\n")[-CHUNK_LINES:], snapshot.suffix.split("\n")[:SUFFIX_LINES]

@@ -15,14 +15,12 @@ from acepilot.completion_cache import CompletionCache
 from acepilot.protocol import CompletionRequest
 from acepilot.trail import Trail
 from lsp.client import CompletionClient, ServerError
-from lsp.keystroke import trigger
-from lsp.keystroke.answer import NOTHING_TO_ADD, STALE, SUPERSEDED, Nothing, rebased
 from lsp.keystroke.candidates import Candidates
-from lsp.keystroke.debounce import Debounce
-from lsp.keystroke.editor_request import EditorRequest
+from lsp.keystroke.editor_request import NOTHING_TO_ADD, STALE, SUPERSEDED, EditorRequest, Nothing, rebased
 from lsp.keystroke.follow import DivergedError, follow
 from lsp.keystroke.shared_stream import SharedStream
 from lsp.keystroke.snippets import OpenFileSnippets
+from lsp.keystroke.trigger import Debounce, refusal
 from lsp.suggestion import Suggestion
 from lsp.text.documents import Documents, Snapshot
 
@@ -107,8 +105,9 @@ class Suggester:
             return None
 
     def forget(self, uri: str) -> None:
-        """Cancel what is in flight for a document that was closed."""
-        self._drop_stream(uri)
+        """Cancel what is in flight for a document that was closed, or whose text has changed."""
+        if (stream := self._streams.pop(uri, None)) is not None:
+            stream.cancel()
 
     async def aclose(self) -> None:
         """Cancel everything in flight, and wait until the connections are closed."""
@@ -149,9 +148,9 @@ class Suggester:
     async def _answer(
         self, snapshot: Snapshot, editor_request: EditorRequest, deadline_s: float, *, invoked: bool
     ) -> Suggestion | Nothing:
-        refused = trigger.refusal(snapshot, invoked=invoked)
+        refused = refusal(snapshot, invoked=invoked)
         if refused is not None:
-            self._drop_stream(snapshot.uri)
+            self.forget(snapshot.uri)
             return Nothing(refused)
         known = self._cache.get(snapshot.prefix, snapshot.suffix, self._salt(snapshot))
         if known is not None and (known.text or not invoked):
@@ -166,7 +165,7 @@ class Suggester:
             except DivergedError:
                 pass  # ask the server again at once, without a debounce
         else:
-            self._drop_stream(snapshot.uri)
+            self.forget(snapshot.uri)
             if not invoked and time.monotonic() < self._busy_until_s:
                 return Nothing(
                     "The completion server is busy; automatic requests wait for as long as it asked them to."
@@ -175,7 +174,10 @@ class Suggester:
             await editor_request.sleep(wait_s)
         if editor_request.superseded:
             return SUPERSEDED
-        stream = self._start(snapshot)
+        self.forget(snapshot.uri)
+        self._on_step("request_sent")
+        stream = SharedStream(self._client, self._request(snapshot), snapshot, self._keep)
+        self._streams[snapshot.uri] = stream
         try:
             return await self._follow(stream, snapshot, editor_request, deadline_s)
         except DivergedError:
@@ -206,13 +208,6 @@ class Suggester:
         self._report(error)
         return Nothing(error.message)
 
-    def _start(self, snapshot: Snapshot) -> SharedStream:
-        self._drop_stream(snapshot.uri)
-        self._on_step("request_sent")
-        stream = SharedStream(self._client, self._request(snapshot), snapshot, self._keep)
-        self._streams[snapshot.uri] = stream
-        return stream
-
     def _request(self, snapshot: Snapshot) -> CompletionRequest:
         return CompletionRequest.model_validate(
             {
@@ -234,10 +229,6 @@ class Suggester:
         self._cache.put(there.prefix, there.suffix, self._salt(there), final, stream.completion_id)
         self._debounce.answered(stream.elapsed_ms)
         self._report(None)
-
-    def _drop_stream(self, uri: str) -> None:
-        if (stream := self._streams.pop(uri, None)) is not None:
-            stream.cancel()
 
     def _salt(self, snapshot: Snapshot) -> str:
         return f"{self._model}\n{snapshot.language}\n{snapshot.uri}"

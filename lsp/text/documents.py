@@ -10,7 +10,7 @@ cache is valid only as long as the prompt begins with the same characters.
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -69,15 +69,6 @@ class Snapshot:
     """From the cursor to the end of its line."""
     eol: str
     selected: Selected | None = None
-
-    def with_selected(self, item: Selected) -> "Snapshot":
-        return replace(
-            self,
-            prefix=self.prefix[: len(self.prefix) - item.left] + item.text,
-            suffix=self.suffix[item.right :],
-            line_after=self.line_after[item.right :],
-            selected=item,
-        )
 
     @property
     def line_before(self) -> str:
@@ -146,7 +137,13 @@ class Document:
         if not (line, 0) <= start <= (line, index) <= end < (line + 1, 0):
             return snapshot  # the cursor has moved since
         item = Selected(readable(selected.text), selected.range, index - start[1], end[1] - index)
-        return snapshot.with_selected(item)
+        return replace(
+            snapshot,
+            prefix=snapshot.prefix[: len(snapshot.prefix) - item.left] + item.text,
+            suffix=snapshot.suffix[item.right :],
+            line_after=snapshot.line_after[item.right :],
+            selected=item,
+        )
 
     def snapshot_at(self, line: int, index: int, encoding: Encoding) -> Snapshot:
         """Return the window around the code point at `index` of `line`."""
@@ -167,34 +164,23 @@ class Document:
         )
 
 
-class Documents:
-    """All open documents, by URI."""
+class Documents(dict[str, Document]):
+    """All open documents, by URI. `encoding` is that of the editor's positions."""
 
-    def __init__(self) -> None:
-        self._open: dict[str, Document] = {}
-        self.encoding: Encoding = "utf-16"
-
-    def __iter__(self) -> Iterator[Document]:
-        return iter(self._open.values())
-
-    def get(self, uri: str) -> Document | None:
-        return self._open.get(uri)
+    encoding: Encoding = "utf-16"
 
     def open(self, item: types.TextDocumentItem) -> None:
         lines = split_lines(join_surrogates(item.text))
-        self._open[item.uri] = Document(item.uri, item.language_id, item.version, lines)
+        self[item.uri] = Document(item.uri, item.language_id, item.version, lines)
 
     def change(
         self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]
     ) -> list[Edit]:
-        document = self._open.get(uri)
+        document = self.get(uri)
         if document is None:
             return []  # the client never opened this document
         document.version = version
         return [document.apply(change, self.encoding) for change in changes]
-
-    def close(self, uri: str) -> None:
-        self._open.pop(uri, None)
 
 
 def relative_path(uri: str, roots: Sequence[str]) -> str:

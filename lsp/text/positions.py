@@ -35,17 +35,13 @@ def index_from_units(line: str, units: int, encoding: Encoding) -> int:
 
     A column inside a character counts as its start. A column beyond the end counts as the end, as LSP says.
     """
-    if units >= len(line) and (line.isascii() or encoding == "utf-32"):
-        return len(line)
     head = line[:units]
     if encoding == "utf-32" or head.isascii():
         return len(head)
     codec, width = _CODECS[encoding]
-    encoded = head.encode(codec, "surrogatepass")
-    cut = min(units * width, len(encoded))
-    while cut < len(encoded) and _is_inside_character(encoded, cut, encoding):
-        cut -= width
-    return len(encoded[:cut].decode(codec, "surrogatepass"))
+    # A lone surrogate has the width of U+FFFD; `ignore` drops a character that the cut broke.
+    encoded = _LONE_SURROGATE.sub("\ufffd", head).encode(codec)
+    return len(encoded[: units * width].decode(codec, "ignore"))
 
 
 def units_from_index(line: str, index: int, encoding: Encoding) -> int:
@@ -72,10 +68,3 @@ def readable(text: str) -> str:
     """Return `text` with LF line ends and without lone surrogates, which no JSON encoder accepts."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
-
-
-def _is_inside_character(encoded: bytes, cut: int, encoding: Encoding) -> bool:
-    if encoding == "utf-8":
-        return 0x80 <= encoded[cut] < 0xC0
-    # The high byte of a low surrogate, after that of a high one: a lone surrogate is a character here.
-    return 0xDC <= encoded[cut + 1] < 0xE0 and cut >= 2 and 0xD8 <= encoded[cut - 1] < 0xDC

@@ -12,7 +12,7 @@ _QUOTES = frozenset(opener for opener, closer in CLOSER_OF.items() if opener == 
 
 def reach(text: str, line_after: str) -> int:
     """Return how many characters right of the cursor `text` replaces."""
-    leading = _leading_closers(line_after)
+    leading = line_after[: len(line_after) - len(line_after.lstrip("".join(_OPENER_OF)))]
     closed = _closed_by(text, leading)
     if closed < len(leading):
         return closed
@@ -23,13 +23,6 @@ def reach(text: str, line_after: str) -> int:
         if text.endswith(tail) and (whole or not any(char.isalnum() or char == "_" for char in tail)):
             return end
     return closed
-
-
-def _leading_closers(line_after: str) -> str:
-    count = 0
-    while count < len(line_after) and line_after[count] in _OPENER_OF:
-        count += 1
-    return line_after[:count]
 
 
 def _closed_by(text: str, closers: str) -> int:

@@ -7,7 +7,7 @@ import pytest
 from lsprotocol import types
 
 from acepilot import __version__
-from lsp.versions import difference
+from lsp.client import version_advice
 from tests.lsp.conftest import Connect
 from tests.lsp.editor import AUTOMATIC, Editor
 from tests.lsp.fake_server import FakeServer
@@ -199,7 +199,7 @@ async def test_different_versions_are_logged_once_and_refuse_nothing(
     ],
 )
 def test_the_last_number_of_a_version_may_differ(theirs: str, ours: str, differ: bool) -> None:
-    assert bool(difference(theirs, ours)) == differ
+    assert bool(version_advice(theirs, ours)) == differ
 
 
 @pytest.mark.asyncio
