@@ -1,7 +1,7 @@
 """Show the progress of long work: a bar on a terminal, a line per quarter elsewhere."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -20,19 +20,18 @@ Advance = Callable[[float], None]
 """To be called with the amount done so far, in the unit of the total."""
 
 
-@contextmanager
-def byte_progress(description: str, total_bytes: int, console: Console | None = None) -> Generator[Advance]:
-    """Yield a function to be called with the number of bytes done so far."""
-    size = f"{total_bytes / 1e6:.0f} MB"
-    with _progress(description, total_bytes, size, DownloadColumn(), console) as advance:
-        yield advance
+def byte_progress(
+    description: str, total_bytes: int, console: Console | None = None
+) -> AbstractContextManager[Advance]:
+    """Enter a function to be called with the number of bytes done so far."""
+    return _progress(description, total_bytes, f"{total_bytes / 1e6:.0f} MB", DownloadColumn(), console)
 
 
-@contextmanager
-def count_progress(description: str, total: int, console: Console | None = None) -> Generator[Advance]:
-    """Yield a function to be called with the number of items done so far."""
-    with _progress(description, total, str(total), MofNCompleteColumn(), console) as advance:
-        yield advance
+def count_progress(
+    description: str, total: int, console: Console | None = None
+) -> AbstractContextManager[Advance]:
+    """Enter a function to be called with the number of items done so far."""
+    return _progress(description, total, str(total), MofNCompleteColumn(), console)
 
 
 @contextmanager

@@ -79,7 +79,10 @@ def compose(
         fim = None
     if fim is None:
         suffix = ""
-    suffix_kept, suffix_tokens = _clip_right(suffix, int(budget_tokens * SUFFIX_SHARE), count_tokens)
+    suffix_budget = int(budget_tokens * SUFFIX_SHARE)
+    suffix_kept, suffix_tokens = _largest_that_fits(
+        suffix[: suffix_budget * MAX_CHARS_PER_TOKEN], suffix_budget, count_tokens, from_left=False
+    )
     prefix_kept, prefix_tokens = _clip_left(prefix, max(1, budget_tokens - suffix_tokens), count_tokens)
     room = min(snippet_budget, budget_tokens - suffix_tokens - prefix_tokens)
     name_tokens = count_tokens(render_own_path(fim, path)) if cleaned else 0
@@ -122,12 +125,6 @@ def _line_steps(text: str, at_least: int) -> list[int]:
         if line % CLIP_STEP_LINES == 0 and offset >= at_least and offset < len(text):
             offsets.append(offset)
     return offsets
-
-
-def _clip_right(text: str, budget: int, count_tokens: CountTokens) -> tuple[str, int]:
-    if budget < 1:
-        return "", 0
-    return _largest_that_fits(text[: budget * MAX_CHARS_PER_TOKEN], budget, count_tokens, from_left=False)
 
 
 def _largest_that_fits(

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from acepilot.errors import ConfigError
 
@@ -40,33 +39,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class _TomlTable(PydanticBaseSettingsSource):
-    """One table of one `acepilot.toml`; it is empty if the file does not exist."""
-
-    def __init__(self, settings_cls: type[BaseSettings], path: Path, table: str) -> None:
-        super().__init__(settings_cls)
-        self._path = path
-        self._table = table
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # abstract in the base class; `__call__` returns all values at once
-
-    def __call__(self) -> dict[str, Any]:
-        path = self._path.resolve()
-        try:
-            document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from error
-        unknown = [name for name in document if name not in TABLES]
-        if unknown:
-            tables = ", ".join(f"[{name}]" for name in TABLES)
-            raise ConfigError(f"{path}: unknown: {', '.join(unknown)}. The tables are {tables}.")
-        table: dict[str, Any] = document.get(self._table, {})
-        if not isinstance(table, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"{path}: `{self._table}` must be a table: write [{self._table}].")
-        return table
+def _toml_table(path: Path, table: str) -> dict[str, Any]:
+    """Return one table of one `acepilot.toml`; it is empty if the file does not exist."""
+    try:
+        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    unknown = [name for name in document if name not in TABLES]
+    if unknown:
+        tables = ", ".join(f"[{name}]" for name in TABLES)
+        raise ConfigError(f"{path}: unknown: {', '.join(unknown)}. The tables are {tables}.")
+    values: dict[str, Any] = document.get(table, {})
+    if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{path}: `{table}` must be a table: write [{table}].")
+    return values
 
 
 class ProgramSettings(BaseSettings):
@@ -86,8 +74,8 @@ class ProgramSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         folders = [Path.cwd(), home()] if cls.reads_working_directory else [home()]
-        files = [_TomlTable(settings_cls, folder / CONFIG_NAME, cls.table) for folder in folders]
-        return init_settings, env_settings, *files
+        tables = [_toml_table((folder / CONFIG_NAME).resolve(), cls.table) for folder in folders]
+        return init_settings, env_settings, *(InitSettingsSource(settings_cls, table) for table in tables)
 
     @classmethod
     def load(cls, flags: dict[str, Any] | None = None) -> Self:

@@ -71,16 +71,21 @@ def models_dir() -> Path:
     return home() / "models"
 
 
+def find_registered(name: str) -> ModelFolder | None:
+    path = models_dir() / name
+    if "/" in name or name.startswith(".") or not (path / MANIFEST_FILE).is_file():
+        return None
+    return ModelFolder(name, path, read_manifest(path))
+
+
 def registered(name: str) -> ModelFolder:
     """Return the model with this name in the registry. Raises ModelNotFound."""
-    path = models_dir() / name
-    if not (_NAME.fullmatch(name) and (path / MANIFEST_FILE).is_file()):
-        known = ", ".join(registered_names())
-        raise ModelNotFound(
-            f"`{name}` is not in the registry {models_dir()} (there: {known or 'nothing'}): "
-            "`python -m acepilot.models add FOLDER` adds a model."
-        )
-    return ModelFolder(name, path, read_manifest(path))
+    if model := find_registered(name):
+        return model
+    raise ModelNotFound(
+        f"`{name}` is not in the registry {models_dir()} (there: {', '.join(registered_names()) or 'nothing'}"
+        "): `python -m acepilot.models add FOLDER` adds a model."
+    )
 
 
 def registered_names() -> list[str]:

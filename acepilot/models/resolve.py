@@ -11,7 +11,7 @@ from acepilot.models.hub.fetch import fetched, find_fetched
 from acepilot.models.manifest import MANIFEST_FILE, read_manifest
 from acepilot.models.model_card import HUB_ID
 from acepilot.models.promotion_history import read_history
-from acepilot.models.registry import CURRENT, ModelFolder, models_dir, registered_names
+from acepilot.models.registry import CURRENT, ModelFolder, find_registered, models_dir, registered_names
 
 
 def resolve(model: str, revision: str | None = None) -> ModelFolder:
@@ -21,8 +21,7 @@ def resolve(model: str, revision: str | None = None) -> ModelFolder:
     `current` is returned under its own name. `revision` is a commit, branch or tag of a hub id; other models
     have none, and ignore it. Raises ModelNotFound, whose message says what to do, and what `fetched` raises.
     """
-    found = find_on_disk(model, revision)
-    if found:
+    if found := find_on_disk(model, revision):
         return found
     if _is_hub_id(model):
         return fetched(model, revision)
@@ -38,9 +37,8 @@ def find_on_disk(model: str, revision: str | None = None) -> ModelFolder | None:
     """Return what `resolve` returns, or None when the model would have to be fetched from a hub."""
     if model == CURRENT:
         return _current()
-    registered = models_dir() / model
-    if "/" not in model and (registered / MANIFEST_FILE).is_file():
-        return ModelFolder(model, registered, read_manifest(registered))
+    if found := find_registered(model):
+        return found
     path = Path(model).expanduser()
     if path.is_dir():
         has_manifest = (path / MANIFEST_FILE).is_file()
@@ -61,10 +59,9 @@ def _current() -> ModelFolder:
             "No model has been promoted yet, so `current` means nothing: `python -m acepilot.models promote "
             "NAME --report GATE_JSON` promotes one. Until then give a model's own name, such as starter."
         )
-    path = models_dir() / served.name
-    if not (path / MANIFEST_FILE).is_file():
+    if (current := find_registered(served.name)) is None:
         raise ModelNotFound(
             f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or go back to "
             "the model before it with `python -m acepilot.models rollback`."
         )
-    return ModelFolder(served.name, path, read_manifest(path))
+    return current

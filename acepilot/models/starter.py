@@ -1,7 +1,4 @@
-"""The starter models: what each one is, its hash, and where it is published.
-
-starter_download.py fetches them.
-"""
+"""The starter models that starter_download.py fetches: what each is, its hash, and where it is published."""
 
 from dataclasses import dataclass
 

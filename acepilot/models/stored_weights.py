@@ -157,13 +157,12 @@ def write_shards(
         total_bytes += tensor.nbytes
     save()
     count = len(shards)
-    files = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
     if count == 1:
-        files = ["model.safetensors"]
+        (folder / "0.part").rename(folder / "model.safetensors")
+        return ["model.safetensors"]
+    files = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
     for number, file in enumerate(files):
         (folder / f"{number}.part").rename(folder / file)
-    if count == 1:
-        return files
     places = {name: file for file, names in zip(files, shards, strict=True) for name in names}
     index = {"metadata": {"total_size": total_bytes}, "weight_map": places}
     (folder / f"model.safetensors{INDEX}").write_text(json.dumps(index, indent=2), encoding="utf-8")
@@ -187,20 +186,15 @@ def rewrite_pickled(folder: Path, names: list[str], shard_bytes: int = SHARD_BYT
     pickled = [name for name in names if PICKLED.fullmatch(name)]
     if not pickled:
         return names
-    tensors = _read_all([folder / name for name in pickled])
+    tensors: dict[str, Tensor] = {}
+    for name in pickled:
+        found = _read_pickled(folder / name)
+        if twice := tensors.keys() & found.keys():
+            raise _unreadable(folder / name, f"another file has its tensor {min(twice)}, too")
+        tensors |= found
     # safetensors takes neither transposed views nor two tensors that share memory: write copies.
     copies = ((name, tensor.detach().contiguous().clone()) for name, tensor in tensors.items())
     total_bytes = sum(tensor.nbytes for tensor in tensors.values())
     with byte_progress("rewriting pickled weights as safetensors", total_bytes) as on_progress:
         written = write_shards(copies, folder, shard_bytes=shard_bytes, on_progress=on_progress)
     return [*(name for name in names if name not in pickled), *written]
-
-
-def _read_all(paths: list[Path]) -> "dict[str, Tensor]":
-    tensors: dict[str, Tensor] = {}
-    for path in paths:
-        found = _read_pickled(path)
-        if twice := tensors.keys() & found.keys():
-            raise _unreadable(path, f"another file has its tensor {min(twice)}, too")
-        tensors.update(found)
-    return tensors

@@ -26,7 +26,7 @@ from acepilot.models.manifest import (
     sha256_of,
     verified_hashes,
 )
-from acepilot.models.registry import ModelFolder, add, exclusive, models_dir
+from acepilot.models.registry import ModelFolder, add, exclusive, find_registered, models_dir
 from acepilot.models.stored_weights import PICKLED, check_torch, rewrite_pickled
 from acepilot.progress import byte_progress
 from acepilot.settings import home
@@ -60,9 +60,9 @@ def fetched(hub_id: str, revision: str | None = None) -> ModelFolder:
 def find_fetched(hub_id: str, revision: str | None = None) -> ModelFolder | None:
     """Return the model with this hub id if it is in the registry; ask no hub."""
     name = _registry_name(hub_id, revision)
+    if found := find_registered(name):
+        return found
     folder = models_dir() / name
-    if (folder / MANIFEST_FILE).is_file():
-        return ModelFolder(name, folder, read_manifest(folder))
     if (folder / CONFIG_FILE).is_file():  # a user put it there by hand, as the message for offline use says
         return ModelFolder(name, folder, None)
     return None
