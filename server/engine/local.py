@@ -19,10 +19,7 @@ from server.engine.scheduler.worker import WorkerProgram
 
 
 class Encode(Protocol):
-    """A function from text to token ids.
-
-    With `begin`, the ids start with the mark that some tokenizers, such as Llama's, put before a prompt.
-    """
+    """A function from text to token ids, with `begin` after the mark that some tokenizers prepend."""
 
     def __call__(self, text: str, *, begin: bool) -> list[int]: ...
 

@@ -22,17 +22,13 @@ CONVERSION = 2
 """The version of the conversion. A new number makes every kept conversion invalid."""
 
 FREE_FACTOR = 5
-"""Free disk needed, in sizes of the GGUF. The conversion is about as large as the GGUF, but a GGUF with 4
-bits is first rewritten with 8."""
+"""Free disk needed, in sizes of the GGUF: the conversion is as large, but 4 bits are first rewritten as 8."""
 
 _log = structlog.get_logger()
 
 
 def prepared_folder(model: ModelFolder) -> Path:
-    """Return a folder with openvino_model.xml and the tokenizer.
-
-    Raises NotEnoughDisk, and RuntimeError as OpenVINO does.
-    """
+    """Return a folder with openvino_model.xml and the tokenizer. Raises NotEnoughDisk and RuntimeError."""
     if model.path.is_dir() and (model.path / MODEL_FILE).is_file():
         return model.path
     gguf = model.gguf

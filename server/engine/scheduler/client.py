@@ -92,9 +92,7 @@ class WorkerClient:
             )
         if isinstance(answer, messages.Opened):
             return answer
-        reason = (
-            answer.reason if isinstance(answer, messages.OpeningFailed) else "it sent an unexpected message."
-        )
+        reason = answer.reason if isinstance(answer, messages.OpeningFailed) else "it answered unexpectedly."
         raise ModelBroken(
             f"The engine {program.name} cannot open {model.path}: {reason} It reads {program.reads}."
         )

@@ -19,11 +19,7 @@ tokens took 10 steps, with 19 drafted tokens of which 14 were right."""
 
 
 class PromptLookup:
-    """The text of one sequence so far, and where each of its n-grams occurred last.
-
-    A draft's length follows the drafts before it: longer after a draft that was right to its end, else one
-    token longer than the part that was right.
-    """
+    """The text of one sequence so far, and where each of its n-grams occurred last."""
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
@@ -55,7 +51,7 @@ class PromptLookup:
         return draft
 
     def judge(self, drafted: int, accepted: int) -> None:
-        """Adapt the draft length: `accepted` of the last draft's `drafted` tokens were right."""
+        """Adapt the length of drafts: longer if all `drafted` tokens were right, else `accepted` + 1."""
         if accepted == drafted:
             self._length = min(max(self._length, drafted + GROWTH_TOKENS), LONGEST_DRAFT_TOKENS)
         else:

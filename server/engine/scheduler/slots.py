@@ -27,10 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Place:
-    """The row of a new sequence, and the number of tokens that it reuses.
-
-    If there is a slot `source`, they must be copied from there before the next step.
-    """
+    """A new sequence's row. Its first `reused` tokens are in it, or to be copied from row `source` if set."""
 
     row: Row
     reused: int

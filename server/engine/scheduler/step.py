@@ -1,9 +1,7 @@
 """One step of a local engine: what the scheduler asks for and a runner computes.
 
 The KV cache is a fixed number of rows ("slots"), each contiguous and `slot_tokens` long. So attention on a
-CPU reads a row without gathering blocks, and a CUDA graph finds each row at a fixed address. A row keeps its
-keys and values after its sequence has ended, until another sequence needs the row; a new prompt with the same
-beginning can continue from them.
+CPU reads a row without gathering blocks, and a CUDA graph finds each row at a fixed address.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,6 @@ Models of transformers find `row_attention_forward` in transformers' registry, u
 it `StepAttention` as the argument `row_attention`.
 """
 
-# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Generator, Sequence

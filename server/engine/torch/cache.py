@@ -59,10 +59,7 @@ class KvCache:
 def affordable_slots(
     shape: CacheShape, dtype: torch.dtype, options: EngineOptions, free_gpu_bytes: int | None
 ) -> int:
-    """Return how many rows fit `kv_cache_gb` and, on a GPU, its free memory (None: the cache is on a CPU).
-
-    Raises ModelBroken if not even one fits.
-    """
+    """Return how many rows fit `kv_cache_gb` and free GPU memory (None: CPU). Raises ModelBroken for none."""
     allowed_gb = options.kv_cache_gb or (CPU_KV_CACHE_GB if free_gpu_bytes is None else None)
     row = shape.row_bytes(dtype)
     budget = row * ROWS_PER_STREAM * options.max_streams

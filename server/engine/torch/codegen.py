@@ -5,7 +5,6 @@ read the same normalised input, and both results are added to the layer's input.
 values are put into GPT-J's order; then the two families are the same.
 """
 
-# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Mapping
@@ -76,9 +75,8 @@ class _Parts:
         return self.weights[name].detach().to(self.weight_format.device, self.weight_format.dtype)
 
     def linear(self, name: str, *, bias: bool = True) -> Linear:
-        return linear(
-            self.read(f"{name}.weight"), self.read(f"{name}.bias") if bias else None, self.weight_format
-        )
+        bias_values = self.read(f"{name}.bias") if bias else None
+        return linear(self.read(f"{name}.weight"), bias_values, self.weight_format)
 
     def norm(self, name: str) -> nn.LayerNorm:
         norm = nn.LayerNorm(self.config.n_embd, eps=self.config.layer_norm_epsilon)

@@ -4,7 +4,6 @@ CodeGen and GPT-J have our own layers (codegen.py), which compute the same in fe
 families have transformers' layers with our attention and our linear layers.
 """
 
-# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from typing import Any, Protocol

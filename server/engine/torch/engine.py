@@ -1,9 +1,5 @@
-"""The engine for CUDA, and for models on a CPU that OpenVINO cannot read.
+"""Starts the torch engine. The server's process never imports torch; it encodes with `tokenizers`."""
 
-Only the worker process imports torch and transformers; the server's process encodes with `tokenizers`.
-"""
-
-# tokenizers and transformers are only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import os

@@ -4,7 +4,6 @@ A graph is captured when its size first occurs, and kept. All graphs share one p
 one runs at a time and its result is read before the next one runs.
 """
 
-# torch is only partly typed; the tests know what it returns.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable, Sequence
@@ -59,21 +58,15 @@ class StepGraphs:
         self._works = True
 
     def step(self, row_slices: Sequence[RowSlice]) -> Tensor | None:
-        """Return logits [wanted, V], or None if this step cannot be replayed.
-
-        After a capture has failed, no step is replayed any more.
-        """
+        """Return logits [wanted, V], or None if this step cannot be replayed, or a capture has failed."""
         size = size_for(row_slices, self._cache.slot_tokens)
         if size is None or not self._works:
             return None
         inputs = fill(row_slices, size)
         if size not in self._captured:
+            compute = partial(padded_logits, self._decoder, self._cache, size)
             try:
-                self._captured[size] = self._capture(
-                    partial(padded_logits, self._decoder, self._cache, size),
-                    inputs.to(self._cache.device),
-                    self._pool,
-                )
+                self._captured[size] = self._capture(compute, inputs.to(self._cache.device), self._pool)
             except RuntimeError as error:
                 self._works = False
                 _log.warning("cuda_graphs_failed", why=str(error), effect="each token takes longer")

@@ -5,7 +5,6 @@ are there: a copy computes the same as its original and writes it to the same pl
 steps.
 """
 
-# torch is only partly typed; the tests know what it returns.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence

@@ -3,7 +3,6 @@
 `load_model` reads the files (weights.py), and makes the layers (decoder.py) and the rows (cache.py).
 """
 
-# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence

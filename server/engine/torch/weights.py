@@ -1,6 +1,5 @@
 """Reads a model's files with transformers, and chooses the dtype that is fastest on this machine."""
 
-# torch and transformers are only partly typed; the tests know what they return.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Generator, Mapping
@@ -38,16 +37,11 @@ def this_machine() -> Machine:
 
 
 def best_format(dtype: Dtype, machine: Machine) -> WeightFormat:
-    """Return the device to compute on, and the type of the weights.
-
-    With int8 only the weights are stored so; the model computes in the same type as with `auto`.
-    """
+    """Return the device and type to compute in: with int8, which only stores weights, the type of `auto`."""
     device = torch.device("cpu" if machine.cuda_capability is None else "cuda")
-    match dtype:
-        case "float32" | "bfloat16" | "float16":
-            return WeightFormat(device, getattr(torch, dtype))
-        case "auto" | "int8":
-            return WeightFormat(device, _fastest(machine), int8=dtype == "int8")
+    if dtype in ("auto", "int8"):
+        return WeightFormat(device, _fastest(machine), int8=dtype == "int8")
+    return WeightFormat(device, getattr(torch, dtype))
 
 
 def _fastest(machine: Machine) -> torch.dtype:

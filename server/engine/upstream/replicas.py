@@ -7,13 +7,13 @@ is not: another attempt could produce a different text.
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 
 from acepilot.errors import AcepilotError, ConfigError, EngineFailed, Overloaded, ServerNotReady
-from server.engine.upstream.prefixes import PrefixMemory
 from server.engine.upstream.protocol import Served
 from server.engine.upstream.replica import Body, Read, Replica, RequestFailed, TimeLimits, make_client
 
@@ -28,6 +28,12 @@ BUSY_RETRY_AFTER_S = 1
 
 AFFINITY = 4.0
 """A replica that has the whole beginning of a prompt gets it even with this many more requests in flight."""
+
+BLOCK_CHARS = 256
+"""Characters in a remembered block of a prompt: about five of vLLM's cache blocks, so little is lost."""
+
+REMEMBERED = 65_536
+"""Blocks to remember: some 4,000 documents at the default prompt budget, in a few megabytes."""
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -137,3 +143,39 @@ class Replicas:
             replica.check_now.clear()
             with contextlib.suppress(ConfigError):  # `trouble` has its message
                 await replica.check()
+
+
+class PrefixMemory:
+    """The replica that received each prompt's beginning last, by hashes of its blocks; it keeps no text."""
+
+    def __init__(self, capacity: int = REMEMBERED) -> None:
+        self._capacity = capacity
+        self._replicas: OrderedDict[int, str] = OrderedDict()
+
+    def shares(self, prompt: str) -> dict[str, float]:
+        """Return the share of the prompt, from its beginning, of each replica that has some of it."""
+        found: dict[str, int] = {}
+        hashes = _beginnings(prompt)
+        for number, beginning in enumerate(hashes, start=1):
+            replica = self._replicas.get(beginning)
+            if replica is None:
+                break
+            found[replica] = number
+        return {replica: blocks / len(hashes) for replica, blocks in found.items()}
+
+    def remember(self, prompt: str, replica: str) -> None:
+        for beginning in _beginnings(prompt):
+            self._replicas[beginning] = replica
+            self._replicas.move_to_end(beginning)
+        while len(self._replicas) > self._capacity:
+            self._replicas.popitem(last=False)
+
+
+def _beginnings(prompt: str) -> list[int]:
+    """Return a hash of the prompt's first block, of its first two, and so on. A partial block has none."""
+    hashes: list[int] = []
+    known = 0
+    for end in range(BLOCK_CHARS, len(prompt) + 1, BLOCK_CHARS):
+        known = hash((known, prompt[end - BLOCK_CHARS : end]))
+        hashes.append(known)
+    return hashes

@@ -9,8 +9,7 @@ _TAG = re.compile(r"</?[a-z]+>")
 
 
 class CleanText:
-    """The text of one stream. `ended` is true once a sentinel has come: no text after it is part of the
-    completion.
+    """The text of one stream up to its first sentinel. `ended` is true once a sentinel has come.
 
     Servers leave out most special tokens of a model, but not always all. A special token that reads like a
     tag passes: Vue has a `<s>` too, and from the text nobody can tell which of the two it was.

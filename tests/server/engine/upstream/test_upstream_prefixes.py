@@ -1,6 +1,6 @@
 """The memory of which replica has which prompt's beginning."""
 
-from server.engine.upstream.prefixes import BLOCK_CHARS, PrefixMemory
+from server.engine.upstream.replicas import BLOCK_CHARS, PrefixMemory
 
 
 def test_prefixes_are_kept_by_blocks_and_the_longest_wins() -> None:

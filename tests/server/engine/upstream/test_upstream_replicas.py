@@ -12,8 +12,8 @@ from acepilot.errors import ConfigError, EngineFailed, Overloaded, ServerNotRead
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, Engine, EngineOptions, GenerationRequest
 from server.engine.upstream.engine import UpstreamEngine
-from server.engine.upstream.prefixes import BLOCK_CHARS
 from server.engine.upstream.replica import TimeLimits
+from server.engine.upstream.replicas import BLOCK_CHARS
 from server.options import ServiceOptions
 from server.settings import ServerSettings
 from server.state import ServerState
