@@ -12,7 +12,7 @@ from acepilot import __version__
 from acepilot.protocol import ErrorResponse
 from server.engine.base import Engine
 from server.options import DEFAULT_OPTIONS, ServiceOptions
-from server.routes import chat, engines, events, health, infill, models, openai, playground, tabby
+from server.routes import chat, engines, events, infill, openai, playground, status, tabby
 from server.routes.errors import ERROR_HANDLERS
 from server.routes.guard import Guard
 from server.settings import ServerSettings
@@ -62,6 +62,6 @@ def create_app(
     if token is None:
         # Else a web page could reach this server under a host name of its own (DNS rebinding).
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
-    for routes in (health, models, openai, tabby, infill, engines, chat, events, playground):
+    for routes in (status, openai, tabby, infill, engines, chat, events, playground):
         app.include_router(routes.router)
     return app

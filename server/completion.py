@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from acepilot.errors import AcepilotError
 from acepilot.events import utf16
@@ -16,20 +15,16 @@ T = TypeVar("T")
 
 
 class CompletionTooSlow(AcepilotError):
-    code: ClassVar[str] = "completion_too_slow"
-    status: ClassVar[int] = 500  # not 504, which says that a proxy does not reach the server
+    code = "completion_too_slow"
+    status = 500  # not 504, which says that a proxy does not reach the server
 
 
-@dataclass(frozen=True)
-class Piece:
-    """New text of one choice."""
-
-    index: int
-    text: str
+Emit = Callable[[Choice], Awaitable[None]]
+"""Takes each new piece of a choice's text, without a `finish_reason`, and then the finished choice."""
 
 
-Emit = Callable[[Piece | Choice], Awaitable[None]]
-"""Takes a choice's text as it grows, piece by piece, and then the finished choice, after the filters."""
+async def discard(item: object) -> None:
+    """Emit nothing: the text is wanted whole, or not at all."""
 
 
 class ActiveCompletion:
@@ -89,9 +84,8 @@ class ActiveCompletion:
     def info(self, text: str | None = None) -> AcepilotInfo:
         """Return Acepilot's part of the response; a stream's has the final `text`."""
         trail = self.trail
-        return AcepilotInfo(
-            clipped=self.plan.report.clipped, text=text, cache=trail.cache, reason=trail.reason
-        )
+        clipped = self.plan.report.clipped
+        return AcepilotInfo(clipped=clipped, text=text, cache=trail.cache, reason=trail.reason)
 
 
 def offered(text: str, trail: Trail) -> str:

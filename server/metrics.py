@@ -9,8 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from acepilot.languages import language_for
 
 MODELS = 50
-"""Limit on model names as labels. Clients choose the names, and each one costs memory: further ones count as
-`other`."""
+"""Model names kept as labels. Clients choose them, and each costs memory: further ones count as `other`."""
 
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
 
@@ -45,8 +44,7 @@ class Metrics:
 
 
 class EventMetrics:
-    """Counts each completion event once, since the start; `python -m server stats` counts all that are
-    stored."""
+    """Counts each completion event once, since the start; `python -m server stats` counts all stored ones."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)

@@ -16,15 +16,13 @@ class ServiceOptions:
     """Stops that end generation early. The filters of the finished text use their own."""
 
     body_timeout_s: float = 30.0
-    """For the whole request body. Without a limit, a client that stops midway would hold its partial body
-    for ever."""
+    """For the whole request body: else a client that stops midway would hold its partial body for ever."""
 
     queue_timeout_s: float = 300.0
     """For a place in the engine. No editor waits that long; a program that sends many long requests may."""
 
     completion_timeout_s: float = 900.0
-    """From a request's arrival to its end: enough for 4,096 tokens at 5 tokens a second. An engine that hangs
-    is given up after it."""
+    """From a request's arrival to its end, in case the engine hangs: 4,096 tokens at 5 tokens a second."""
 
     last_event_timeout_s: float = 10.0
     """After `completion_timeout_s`, for a streaming client to read why its stream ends."""

@@ -16,7 +16,7 @@ from acepilot.errors import AcepilotError
 from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, Choice, CompletionRequest
 from server.admission import Admission
-from server.completion import ActiveCompletion, Emit, Piece, offered
+from server.completion import ActiveCompletion, Emit, discard, offered
 from server.engine.base import Engine, GenerationRequest
 from server.log_probs import log_probs
 from server.metrics import Metrics
@@ -94,7 +94,7 @@ class CompletionService:
         elif not plan.prompt:  # a new file: the editor made no mistake, and the engine has no work
             known = completion.nothing("stop", "Nothing: there is nothing to go on from yet.")
         elif request.max_tokens == 0:
-            await self._run(completion, GenerationRequest(plan.prompt, max_tokens=1), _discard)
+            await self._run(completion, GenerationRequest(plan.prompt, max_tokens=1), discard)
             completion.completion_tokens = 0  # engines read by generating; nobody gets that token
             known = completion.nothing(
                 "length", "Nothing: the prompt was only read ahead, as requested (max_tokens is 0)."
@@ -106,7 +106,7 @@ class CompletionService:
             return
         for choice in known:
             if choice.text:
-                await emit(Piece(choice.index, choice.text))
+                await emit(Choice(index=choice.index, text=choice.text))
             completion.add(choice)
             await emit(choice)
 
@@ -134,7 +134,7 @@ class CompletionService:
             top_p=request.top_p,
             seed=(seed + index) % 2**31,
         )
-        generated = await self._run(completion, generation, lambda text: emit(Piece(index, text)))
+        generated = await self._run(completion, generation, lambda text: emit(Choice(index=index, text=text)))
         choice = self._finished(completion, index, generated)
         if request.logprobs is not None:
             async with self._admission.place():
@@ -147,7 +147,7 @@ class CompletionService:
         """Generate several drafts and choose one when all are finished: see suffix_choice.py."""
         plan, trail = completion.plan, completion.trail
         generations = candidates(plan.prompt, gap, completion.request.max_tokens, plan.sequences)
-        drafts = await together(self._run(completion, generation, _discard) for generation in generations)
+        drafts = await together(self._run(completion, generation, discard) for generation in generations)
         async with self._admission.place():
             chosen = await completion.in_time(choose(self.engine, gap, drafts, plan.context))
         trail.suffix_choice = chosen.report
@@ -225,7 +225,3 @@ class CompletionService:
             first_token_ms=round(trail.first_token_ms) if trail.first_token_ms is not None else None,
             total_ms=round(trail.total_ms),
         )
-
-
-async def _discard(text: str) -> None:
-    """Show nothing: the text is wanted whole, or not at all."""

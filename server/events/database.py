@@ -46,8 +46,7 @@ events = sa.Table(
 
 
 def database_url(given: str | None) -> sa.URL:
-    """Return the URL for `given`, or for events.sqlite3 in `ACEPILOT_HOME`. Its own time-outs take
-    precedence."""
+    """Return the URL for `given`, whose own time-outs take precedence, or that of events.sqlite3."""
     if given is None:
         return sa.URL.create("sqlite", database=str(home() / "events.sqlite3"))
     url = sa.make_url(given)

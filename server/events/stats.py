@@ -30,7 +30,6 @@ from server.events.store import ACCEPTED_KINDS
 from server.settings import EventsSettings
 
 GROUPS = ("language", "model", "day")
-KEPT_COLUMNS = ("30 s", "2 min", "6 min")
 DAYS_SHOWN = 31
 """Newest days in the table, about a screenful; `--json` has all days."""
 
@@ -192,7 +191,7 @@ def _print_tables(stats: Stats) -> None:
         title = f"by {name}" + (" (UTC)" if name == "day" else "")
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
         table.add_column(name, min_width=10, overflow="fold")
-        for column in ("shown", "accepted", "chars", *KEPT_COLUMNS, "p50", "p95"):
+        for column in ("shown", "accepted", "chars", "30 s", "2 min", "6 min", "p50", "p95"):
             table.add_column(column, justify="right", no_wrap=True)
         newest = sorted(groups.items())[-DAYS_SHOWN:] if name == "day" else sorted(groups.items())
         for key, figures in newest:

@@ -177,21 +177,18 @@ class EventStore:
 
 def _stored_chars(connection: sa.Connection, completion_ids: set[str]) -> dict[_Key, int]:
     """Return the `chars` of all stored events of these completions."""
-    columns = events.c
-    found = connection.execute(
-        sa.select(columns.completion_id, columns.choice, columns.kind, columns.after_s, columns.chars).where(
-            columns.completion_id.in_(completion_ids)
-        )
-    )
+    of = events.c
+    stored = sa.select(of.completion_id, of.choice, of.kind, of.after_s, of.chars)
+    found = connection.execute(stored.where(of.completion_id.in_(completion_ids)))
     return {(one[0], one[1], one[2], one[3]): one[4] for one in found}
 
 
 def _grow(values: _Row) -> sa.Executable:
-    columns = events.c
-    same = (columns.completion_id == values["completion_id"], columns.choice == values["choice"])
+    of = events.c
+    same = (of.completion_id == values["completion_id"], of.choice == values["choice"])
     return (
         sa.update(events)
-        .where(*same, columns.kind == values["kind"], columns.chars < values["chars"])
+        .where(*same, of.kind == values["kind"], of.chars < values["chars"])
         .values(chars=values["chars"], at=values["at"])
     )
 

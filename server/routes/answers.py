@@ -5,7 +5,7 @@ A client that leaves cancels its completion, which frees the engine.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from fastapi import Request
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from acepilot.errors import AcepilotError
 from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Usage
-from server.completion import ActiveCompletion, Piece
+from server.completion import ActiveCompletion, discard
 from server.routes.errors import error_response
 from server.state import ServerState
 
@@ -27,9 +27,6 @@ STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 """The OpenAPI response of a route that can stream."""
-
-ToProtocol = Callable[[CompletionResponse], BaseModel]
-_Result = TypeVar("_Result")
 
 
 def translated(**fields: Any) -> CompletionRequest:
@@ -44,7 +41,7 @@ def translated(**fields: Any) -> CompletionRequest:
 async def whole(body: CompletionRequest, request: Request, state: ServerState) -> CompletionResponse:
     service = state.service
     with service.accept(body) as completion:
-        await _unless_client_leaves(request.receive, service.complete(completion, _discard))
+        await _unless_client_leaves(request.receive, service.complete(completion, discard))
     for choice in completion.choices:
         choice.text = _echoed(body) + choice.text
     choices = sorted(completion.choices, key=lambda choice: choice.index)
@@ -63,7 +60,7 @@ class EventStream(StreamingResponse):
         body: CompletionRequest,
         state: ServerState,
         *,
-        to_protocol: ToProtocol = lambda chunk: chunk,
+        to_protocol: Callable[[CompletionResponse], BaseModel] = lambda chunk: chunk,
         as_it_grows: bool = True,
     ) -> None:
         super().__init__((), media_type="text/event-stream", headers=STREAM_HEADERS)
@@ -89,14 +86,13 @@ class EventStream(StreamingResponse):
                     raise
 
     async def _stream(self, completion: ActiveCompletion, send: Send) -> None:
-        async def emit(item: Piece | Choice) -> None:
+        async def emit(choice: Choice) -> None:
             async with self._sending:
                 if not self._has_begun:
                     await self._begin(completion, send)
-                if isinstance(item, Choice):
-                    await self._end_choice(completion, item, send)
+                if choice.finish_reason is not None:
+                    await self._end_choice(completion, choice, send)
                 elif self._as_it_grows:
-                    choice = Choice(index=item.index, text=item.text)
                     await self._send_event(_response(completion, [choice]), send)
 
         try:
@@ -159,19 +155,15 @@ def _echoed(body: CompletionRequest) -> str:
     return body.prompt if body.echo else ""
 
 
-async def _discard(item: Piece | Choice) -> None:
-    """Emit nothing: the completion keeps its choices."""
-
-
-async def _unless_client_leaves(receive: Receive, work: Awaitable[_Result]) -> _Result:
-    """Return the work's result. When the client leaves first, cancel the work and raise ClientDisconnect."""
+async def _unless_client_leaves(receive: Receive, work: Awaitable[None]) -> None:
+    """Await the work. When the client leaves first, cancel the work and raise ClientDisconnect."""
     task = asyncio.ensure_future(work)
     leaving = asyncio.create_task(_client_left(receive))
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientDisconnect
-        return task.result()
+        task.result()
     finally:
         for pending in (task, leaving):
             pending.cancel()

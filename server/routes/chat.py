@@ -12,7 +12,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from acepilot.errors import BadRequest
-from acepilot.protocol import AcepilotInfo, CompletionRequest, CompletionResponse, StreamOptions, Usage
+from acepilot.protocol import (
+    AcepilotInfo,
+    Choice,
+    CompletionRequest,
+    CompletionResponse,
+    StreamOptions,
+    Usage,
+)
 from server.routes.answers import STREAMED, EventStream, translated, whole
 from server.state import State
 
@@ -136,17 +143,12 @@ def _to_chunks() -> Callable[[CompletionResponse], ChatChunk]:
     """Return a translator for one stream. It sends a choice's role once, because clients join all deltas."""
     begun: set[int] = set()
 
-    def to_chunk(chunk: CompletionResponse) -> ChatChunk:
-        choices: list[ChatChunkChoice] = []
-        for choice in chunk.choices:
-            delta = ChatDelta(role=None if choice.index in begun else "assistant", content=choice.text)
-            begun.add(choice.index)
-            choices.append(
-                ChatChunkChoice(index=choice.index, delta=delta, finish_reason=choice.finish_reason)
-            )
-        return ChatChunk(**_head(chunk), choices=choices)
+    def to_choice(choice: Choice) -> ChatChunkChoice:
+        delta = ChatDelta(role=None if choice.index in begun else "assistant", content=choice.text)
+        begun.add(choice.index)
+        return ChatChunkChoice(index=choice.index, delta=delta, finish_reason=choice.finish_reason)
 
-    return to_chunk
+    return lambda chunk: ChatChunk(**_head(chunk), choices=[to_choice(choice) for choice in chunk.choices])
 
 
 def _head(answer: CompletionResponse) -> dict[str, Any]:

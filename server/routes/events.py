@@ -18,7 +18,6 @@ router = APIRouter(prefix="/v1", tags=["events"])
 
 TABBY_KINDS: dict[str, Kind] = {"view": "shown", "select": "accepted", "dismiss": "rejected"}
 
-
 SelectKind = Annotated[
     str | None, Field(max_length=16, description="With `select`: `line` when only a part was accepted.")
 ]
@@ -38,9 +37,8 @@ class EventsTaken(BaseModel):
 
 
 def _shape(body: Any) -> str:
-    return (
-        "batch" if isinstance(body, EventBatch) or (isinstance(body, dict) and "events" in body) else "tabby"
-    )
+    is_batch = isinstance(body, EventBatch) or (isinstance(body, dict) and "events" in body)
+    return "batch" if is_batch else "tabby"
 
 
 Events = Annotated[

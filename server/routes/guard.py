@@ -5,7 +5,6 @@ It is an ASGI middleware, because a framework's own checks run after it has read
 
 import asyncio
 import secrets
-from typing import ClassVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,8 +16,8 @@ MAX_BODY_BYTES = 32_000_000
 
 
 class BodyTooSlow(AcepilotError):
-    code: ClassVar[str] = "body_too_slow"
-    status: ClassVar[int] = 408
+    code = "body_too_slow"
+    status = 408
 
 
 class Guard:
