@@ -104,8 +104,8 @@ def run_server(arguments: list[str], without: Sequence[str], counts: Counts) -> 
 def run_language_server(arguments: list[str], without: Sequence[str], counts: Counts) -> int:
     from acepilot.completion_cache import CompletionCache
     from lsp.__main__ import main as run_lsp
+    from lsp.keystroke.debounce import Debounce
     from lsp.keystroke.suggest import Suggester
-    from lsp.keystroke.trigger import Debounce
     from lsp.server import AcepilotLanguageServer
     from lsp.suggestion import Suggestion
 

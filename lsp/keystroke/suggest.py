@@ -16,11 +16,11 @@ from acepilot.protocol import CompletionRequest
 from acepilot.trail import Trail
 from lsp.client import CompletionClient, ServerError
 from lsp.keystroke.candidates import Candidates
+from lsp.keystroke.debounce import Debounce
 from lsp.keystroke.editor_request import NOTHING_TO_ADD, STALE, SUPERSEDED, EditorRequest, Nothing, rebased
-from lsp.keystroke.follow import DivergedError, follow
-from lsp.keystroke.shared_stream import SharedStream
+from lsp.keystroke.shared_stream import DivergedError, SharedStream, follow
 from lsp.keystroke.snippets import OpenFileSnippets
-from lsp.keystroke.trigger import Debounce, refusal
+from lsp.keystroke.trigger import refusal
 from lsp.suggestion import Suggestion
 from lsp.text.documents import Documents, Snapshot
 

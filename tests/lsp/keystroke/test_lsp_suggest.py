@@ -5,9 +5,9 @@ from lsprotocol import types
 
 from acepilot.completion_cache import CompletionCache
 from lsp.client import CompletionClient
+from lsp.keystroke.debounce import Debounce
 from lsp.keystroke.snippets import OpenFileSnippets
 from lsp.keystroke.suggest import Step, Suggester
-from lsp.keystroke.trigger import Debounce
 from lsp.settings import LspSettings
 from lsp.text.documents import Documents
 from tests.lsp.fake_server import FakeServer

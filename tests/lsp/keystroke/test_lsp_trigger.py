@@ -2,7 +2,8 @@
 
 import pytest
 
-from lsp.keystroke.trigger import MAX_WAIT_MS, MIN_WAIT_MS, Debounce, refusal
+from lsp.keystroke.debounce import MAX_WAIT_MS, MIN_WAIT_MS, Debounce
+from lsp.keystroke.trigger import refusal
 from tests.lsp.snapshots import snapshot
 
 
