@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ def _drift(given: dict[str, Any], progress: Console, out: Console) -> int:
     base, tuned, texts, target = (given.pop(name) for name in ("base", "tuned", "texts", "json"))
     found = drift(base, tuned, Path(texts).expanduser(), EvalSettings.load(given), progress)
     if target:
-        _write(target, json.dumps({name: asdict(one) for name, one in found.items()}, indent=2) + "\n")
+        _write(target, json.dumps({name: one.model_dump() for name, one in found.items()}, indent=2) + "\n")
     print_drift(base, tuned, found, out)
     return 0
 

@@ -9,10 +9,9 @@ from rich.console import Console
 
 from acepilot.progress import count_progress
 from eval_humaneval.execution.judge_pool import JudgePool, run_all
-from eval_humaneval.generation import IsComplete, Model, ModelAnswer, SamplingOptions
+from eval_humaneval.generation import IsComplete, Model, ModelAnswer
 from eval_humaneval.holes.hole import Hole
-from eval_humaneval.holes.score import score
-from eval_humaneval.holes.truncation import find_end
+from eval_humaneval.holes.score import find_end, score
 from eval_humaneval.problems.problem import Problem, program_of
 from eval_humaneval.results import SAMPLES_FILE, Sample, open_for_append, read_samples
 from eval_humaneval.settings import EvalSettings
@@ -51,9 +50,7 @@ async def collect_samples(
     console: Console,
 ) -> CollectedSamples:
     """Generate and judge the samples that samples.jsonl in `folder` lacks. A sample there that timed out or
-    was not judged is judged again, since a busy machine may have been the reason. Holes need no
-    `judge_pool`."""
-    sampling = SamplingOptions(settings.temperature, settings.top_p, settings.max_tokens, settings.seed)
+    was not judged is judged again: the machine may have been busy. Holes need no `judge_pool`."""
     wanted = {(problem.id, index) for problem in workload.problems for index in range(settings.samples)}
     found = {
         (one.problem, one.index): one for one in read_samples(folder) if (one.problem, one.index) in wanted
@@ -71,7 +68,7 @@ async def collect_samples(
         sample = unsettled.get((problem.id, index))
         if sample is None:
             async with streams:
-                answer = await model.complete(problem, index, sampling, _is_complete(problem, hole))
+                answer = await model.complete(problem, index, settings, _is_complete(problem, hole))
                 # The likelihood of the true text is the same for every sample of a hole.
                 log_probs = await model.score(problem, hole.truth) if hole and index == 0 else None
             last, tokens = time.monotonic(), tokens + answer.tokens

@@ -6,7 +6,6 @@ docs/evaluation.md explains why other people's code does not show what a tuned m
 """
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from acepilot.errors import ConfigError
 from acepilot.models.resolve import resolve
 from acepilot.progress import count_progress
 from eval_humaneval.figures.metrics import mean_interval
+from eval_humaneval.results import Interval
 from eval_humaneval.settings import EvalSettings
 from server.engine.base import Engine, EngineOptions
 from server.engine.opening import open_engine
@@ -29,13 +29,9 @@ class BaseText(BaseModel):
     language: str
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(Interval):
     """Lost log-likelihood in nats per token, with a two-sided 95 % interval clustered by text."""
 
-    value: float
-    low: float
-    high: float
     texts: int
 
 
@@ -55,8 +51,7 @@ def drift_by_language(
     found: dict[str, Drift] = {}
     for name in (*sorted({one.language for one in texts}), "all"):
         rows = [name in (one.language, "all") for one in texts]
-        interval = mean_interval(lost[rows], tokens[rows])
-        found[name] = Drift(interval.value, interval.low, interval.high, sum(rows))
+        found[name] = Drift(**dict(mean_interval(lost[rows], tokens[rows])), texts=sum(rows))
     return found
 
 

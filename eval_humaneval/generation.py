@@ -1,4 +1,7 @@
-"""Ask a model for completions, through an engine in this process or over HTTP: Problem -> ModelAnswer."""
+"""Ask a model for completions, through an engine in this process or over HTTP: Problem -> ModelAnswer.
+
+Both kinds of model have the same methods, and `engine`: what runs them, for the results.
+"""
 
 import asyncio
 import contextlib
@@ -7,7 +10,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import httpx
 from pydantic import BaseModel
@@ -15,6 +17,7 @@ from pydantic import BaseModel
 from acepilot.errors import EngineFailed
 from acepilot.prompt import SENTINEL_TOKENS, compose
 from eval_humaneval.problems.problem import Problem, truncate
+from eval_humaneval.settings import EvalSettings
 from server.engine.base import Engine, GenerationRequest
 
 MAX_STOPS = 4
@@ -30,16 +33,6 @@ IsComplete = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class SamplingOptions:
-    """`temperature` 0 is greedy. `seed` is the run's; `sample_seed` derives one for each sample."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    seed: int
-
-
-@dataclass(frozen=True)
 class ModelAnswer:
     """`text` is cut at the problem's stops. `truncated`: max_tokens were used up before a stop came."""
 
@@ -47,24 +40,6 @@ class ModelAnswer:
     tokens: int
     truncated: bool
     seconds: float
-
-
-class Model(Protocol):
-    """An evaluated model. `engine` names what runs it, for the results."""
-
-    engine: str
-
-    async def complete(
-        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
-    ) -> ModelAnswer:
-        """Return sample number `index` of `problem`. Raise EngineFailed."""
-        ...
-
-    async def score(self, problem: Problem, continuation: str) -> list[float] | None:
-        """Return the natural-log probability of each token of `continuation`; None if there is none."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 def sample_seed(seed: int, problem_id: str, index: int) -> int:
@@ -81,14 +56,15 @@ class EngineModel:
         self.engine = engine.info.engine
 
     async def complete(
-        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
+        self, problem: Problem, index: int, settings: EvalSettings, is_complete: IsComplete
     ) -> ModelAnswer:
+        """Return sample number `index` of `problem`. Raise EngineFailed."""
         request = GenerationRequest(
-            prompt=self._prompt(problem, sampling.max_tokens),
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sample_seed(sampling.seed, problem.id, index),
+            prompt=self._prompt(problem, settings.max_tokens),
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=sample_seed(settings.seed, problem.id, index),
         )
         began, text, tokens, ended = time.monotonic(), "", 0, False
         async with contextlib.aclosing(self._engine.generate(request)) as stream:
@@ -101,7 +77,8 @@ class EngineModel:
         return ModelAnswer(truncate(text, problem.stops), tokens, not ended, time.monotonic() - began)
 
     async def score(self, problem: Problem, continuation: str) -> list[float] | None:
-        """Return None as well for a continuation that leaves no room for a prompt in the engine's context."""
+        """Return the natural-log probability of each token of `continuation`; None if the engine has none, or
+        if it leaves no room for a prompt in the engine's context."""
         reserved = self._engine.count_tokens(continuation) + 1
         if reserved + SENTINEL_TOKENS >= self._engine.info.context_tokens:
             return None
@@ -151,15 +128,15 @@ class HttpModel:
         self._model = model
 
     async def complete(
-        self, problem: Problem, index: int, sampling: SamplingOptions, is_complete: IsComplete
+        self, problem: Problem, index: int, settings: EvalSettings, is_complete: IsComplete
     ) -> ModelAnswer:
         body: dict[str, object] = {
             "model": self._model,
             "prompt": problem.prompt,
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": sample_seed(sampling.seed, problem.id, index),
+            "max_tokens": settings.max_tokens,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "seed": sample_seed(settings.seed, problem.id, index),
             "stop": list(problem.stops[:MAX_STOPS]),
         }
         if problem.suffix:
@@ -207,3 +184,6 @@ class HttpModel:
             return await self._client.post("/v1/completions", json=body)
         except httpx.TransportError as error:
             raise EngineFailed(f"{where} does not answer: {error!r}. Check that the server runs.") from error
+
+
+Model = EngineModel | HttpModel

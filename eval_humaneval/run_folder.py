@@ -16,8 +16,7 @@ INPUTS_FILE = "asked.json"
 @contextmanager
 def locked(folder: Path, inputs: dict[str, Any]) -> Generator[None]:
     """Create `folder` and lock it. `inputs` is everything that the samples in it depend on. Raise ConfigError
-    when another run writes there, when its samples were made from other inputs, and when the folder is not
-    writable."""
+    if another run writes there, if its samples were made from other inputs, or if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

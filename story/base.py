@@ -13,7 +13,7 @@ from acepilot.models.manifest import MANIFEST_FILE, Manifest
 from acepilot.models.registry import models_dir
 from acepilot.models.resolve import resolve
 from acepilot.models.starter import STARTERS
-from eval_humaneval.problems import vue_problems
+from eval_humaneval.problems.builtin import vue_problems
 from finetune.scrape.source_records import read_source_records
 from finetune.scrape.sources import parse_source
 from story.programs import ROOT
@@ -78,9 +78,7 @@ def check_sources(folder: Path, wanted: Sequence[str]) -> None:
 def write_own_repositories(target: Path) -> None:
     """Write the sources of `tiny`: built-in Vue problems, Python of this repository, and six problems."""
     shutil.rmtree(target, ignore_errors=True)
-    texts = [
-        f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems.problems()
-    ]
+    texts = [f"{one.prompt}{one.canonical}{one.tail}".split("// @acepilot")[0] for one in vue_problems()]
     for place, name in enumerate(VUE_REPOSITORIES):
         for number, text in enumerate(texts[place :: len(VUE_REPOSITORIES)][:6]):
             _write(target / name / f"src/Component{number}.vue", text)

@@ -23,13 +23,10 @@ CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Job:
-    """A program to run.
-
-    `wrapper` is bubblewrap with its arguments; without one, only limits apply. `files` maps names to
-    contents, `stored` maps names to digests of contents that the worker has already. `rlimits` are by their
-    names in the module `resource`. With `reports_compiled`, the command writes to its standard input when it
-    has compiled.
-    """
+    """A program to run. `wrapper` is bubblewrap with its arguments; without one, only limits apply. `files`
+    maps names to contents, `stored` names to digests of contents that the worker has already. `rlimits` are
+    by their names in the module `resource`. With `reports_compiled`, the command writes to its standard input
+    when it has compiled."""
 
     wrapper: Sequence[str]
     command: Sequence[str]
@@ -44,13 +41,10 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """The end of a job.
-
-    `exit_code` is 128 plus the signal for a killed program. `stopped` is the limit for which the worker
-    ended it, "wall" or "output", otherwise "". `cpu_s` is user and system time of the whole process tree,
-    bubblewrap included, without processes that were still running at the end. `error` says why nothing
-    could be run; it is "" otherwise.
-    """
+    """The end of a job. `exit_code` is 128 plus the signal for a killed program. `stopped` is the limit for
+    which the worker ended it, "wall" or "output", otherwise "". `cpu_s` is user and system time of the whole
+    process tree, bubblewrap included, without processes that were still running at the end. `error` says why
+    nothing could be run; it is "" otherwise."""
 
     exit_code: int
     stdout: str

@@ -8,9 +8,8 @@ from typing import Any, Self
 
 from acepilot.corpus import canonical_hash
 from acepilot.settings import home
-from eval_humaneval.execution.cache import Judgement, JudgementCache
 from eval_humaneval.execution.detect import detect_sandbox
-from eval_humaneval.execution.judge import Judge, Spent
+from eval_humaneval.execution.judge import Judge, Judgement, JudgementCache, Spent
 from eval_humaneval.execution.sandbox import Sandbox
 from eval_humaneval.execution.toolchains import FoundToolchains, find_toolchains
 from eval_humaneval.languages import ADAPTERS
@@ -18,9 +17,8 @@ from eval_humaneval.problems.problem import Program
 
 
 class JudgePool:
-    """Judges programs in parallel; use it as a context manager. Judgements are cached in ACEPILOT_HOME/eval,
-    one file for each set of tool versions. Entering raises SandboxUnavailable when this machine cannot
-    contain programs."""
+    """A context that judges programs in parallel. Judgements are cached in ACEPILOT_HOME/eval, one file for
+    each set of tool versions. Entering raises SandboxUnavailable if this machine cannot contain programs."""
 
     def __init__(self, *, unsafe: bool) -> None:
         self._unsafe = unsafe

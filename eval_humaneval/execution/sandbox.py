@@ -130,8 +130,10 @@ class Sandbox:
         """Run `command` in a free worker, in a folder with `files`: texts, or paths to copy. Return when all
         its processes have ended. If the worker dies, a new one tries the command once more."""
         stored = {name: self.content(path) for name, path in files.items() if isinstance(path, Path)}
+        bwrap = shutil.which("bwrap", path=SYSTEM_PATH) or "bwrap"
+        mounts = wrapper(bwrap, limits.file_mb << 20, toolchain_etc=toolchain_etc)
         job = Job(
-            wrapper=self._wrapper(limits, toolchain_etc=toolchain_etc),
+            wrapper=mounts if self.level == BUBBLEWRAP else (),
             command=command,
             files={name: text for name, text in files.items() if isinstance(text, str)},
             stored={name: content.digest for name, content in stored.items()},
@@ -162,12 +164,6 @@ class Sandbox:
             data = path.read_bytes()
             self._contents[path] = Content(hashlib.sha256(data).hexdigest(), data)
         return self._contents[path]
-
-    def _wrapper(self, limits: Limits, *, toolchain_etc: bool) -> Sequence[str]:
-        if self.level != BUBBLEWRAP:
-            return ()
-        bwrap = shutil.which("bwrap", path=SYSTEM_PATH)
-        return wrapper(bwrap or "bwrap", limits.file_mb << 20, toolchain_etc=toolchain_etc)
 
     def _rlimits(self, limits: Limits) -> dict[str, int]:
         processes = limits.processes

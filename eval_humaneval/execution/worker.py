@@ -38,8 +38,7 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 def run(job: Job, stored: Mapping[str, int], connection: int) -> JobResult:
     """Run `job`; return when all its processes have ended. `stored` holds file descriptors of contents by
-    digest. The file descriptor `connection` becomes readable when the evaluation has gone and nobody needs
-    the result any more."""
+    digest. The file descriptor `connection` becomes readable when the evaluation has gone."""
     began, cpu_before = time.monotonic(), _cpu_of_children()
     with ExitStack() as stack:
         (report, report_end), (stdout, stdout_end), (stderr, stderr_end) = (

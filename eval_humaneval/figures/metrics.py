@@ -27,9 +27,8 @@ Values = list[tuple[str, float]]
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:
-    """Return the unbiased chance that one of `k` completions passes (Chen et al. 2021). It is 1 - C(samples -
-    passed, k) / C(samples, k), computed as a product because the binomials overflow. Raise ConfigError for a
-    `k` above `samples`."""
+    """Return the unbiased chance that one of `k` completions passes (Chen et al. 2021), 1 - C(samples -
+    passed, k) / C(samples, k), without overflow. Raise ConfigError for a `k` above `samples`."""
     if not 1 <= k <= samples:
         raise ConfigError(f"pass@{k} needs k from 1 to the number of samples, {samples}: use --samples {k}.")
     if samples - passed < k:

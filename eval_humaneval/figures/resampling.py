@@ -24,9 +24,8 @@ BLOCK = 2_000_000
 
 @dataclass(frozen=True)
 class Resamples:
-    """The resamples of G groups, which are languages or measures. `totals` [resamples, G] are weighted sums
-    of the values, `weights` [resamples, G] weighted numbers of problems. `clusters` [G] counts the clusters
-    with a problem of the group."""
+    """The resamples of G groups, which are languages or measures: weighted sums of values [resamples, G],
+    weighted numbers of problems [resamples, G], and the clusters with a problem of the group [G]."""
 
     totals: Array
     weights: Array

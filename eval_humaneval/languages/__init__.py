@@ -38,7 +38,7 @@ ADAPTERS: Mapping[str, LanguageAdapter] = {
 
 @cache
 def builtin_problems(language: str) -> tuple[Problem, ...]:
-    """Return the built-in problems that have solutions in `language`; vue_problems.py has those of Vue."""
+    """Return the problems of data/problems.toml that have solutions in `language`."""
     render, solved = ADAPTERS[language].render, solutions(language)
     if render is None:
         return ()

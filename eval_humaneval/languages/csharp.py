@@ -101,14 +101,9 @@ def example(spec: Spec, case: Case) -> str:
     )
 
 
-def reference(name: str) -> str:
-    return f'<paramref\N{NO-BREAK SPACE}name="{camel(name)}"/>'
-
-
 def render(spec: Spec) -> Rendered:
-    text = [
-        line.replace("\N{NO-BREAK SPACE}", " ") for line in prose(escape(spec.text, quote=False), reference)
-    ]
+    mark = '<paramref\N{NO-BREAK SPACE}name="{}"/>'
+    text = prose(escape(spec.text, quote=False), lambda name: mark.format(camel(name)))
     examples = [example(spec, case) for case in spec.examples]
     lines = ["<summary>", *text, "</summary>", "<example>", "<code>", *examples, "</code>", "</example>"]
     doc = "".join(f"    /// {line}\n" for line in lines)

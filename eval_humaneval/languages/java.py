@@ -104,14 +104,8 @@ def example(spec: Spec, case: Case) -> str:
     return f"{call(spec, case, *shown)} // {literal(case.returns, spec.returns, *shown)}"
 
 
-def code_mark(name: str) -> str:
-    return f"{{@code\N{NO-BREAK SPACE}{camel(name)}}}"
-
-
 def render(spec: Spec) -> Rendered:
-    text = [
-        line.replace("\N{NO-BREAK SPACE}", " ") for line in prose(escape(spec.text, quote=False), code_mark)
-    ]
+    text = prose(escape(spec.text, quote=False), lambda name: f"{{@code\N{NO-BREAK SPACE}{camel(name)}}}")
     lines = [*text, "", "<pre>{@code", *(example(spec, case) for case in spec.examples), "}</pre>"]
     doc = "".join(f"     * {line}".rstrip() + "\n" for line in lines)
     parameters = ", ".join(f"{type_name(param.type)} {camel(param.name)}" for param in spec.params)

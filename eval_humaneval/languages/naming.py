@@ -24,10 +24,12 @@ def octal_literal(text: str) -> str:
     return '"' + "".join(char if char.isprintable() else f"\\{ord(char):03o}" for char in escaped) + '"'
 
 
-def prose(text: str, mark: Callable[[str], str], width: int = 88) -> list[str]:
-    """Wrap `text` for a doc comment; `mark` writes the parameters, which `text` has in backquotes."""
+def prose(text: str, mark: Callable[[str], str]) -> list[str]:
+    """Wrap `text` for a doc comment; `mark` writes the parameters, which `text` has in backquotes. A NO-BREAK
+    SPACE in a mark keeps it on one line, and becomes a space."""
     marked = re.sub(r"`(\w+)`", lambda match: mark(match[1]), text)
-    return textwrap.wrap(marked, width, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(marked, 88, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def type_names(scalars: Mapping[str, str], collections: Mapping[str, str]) -> Callable[[Type], str]:

@@ -1,4 +1,4 @@
-"""Run a Vue component and its test. The Vue problems are not rendered: vue_problems.py loads them."""
+"""Run a Vue component and its test. The Vue problems are not rendered: problems/builtin.py loads them."""
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
 from eval_humaneval.runtime import DIST

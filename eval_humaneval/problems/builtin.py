@@ -4,6 +4,10 @@ data/problems.toml                texts, parameters, examples and tests, in no l
 data/solutions/<language>.toml    a canonical and a wrong completion for each problem; a problem without them
                                   is not asked in that language
 languages/<language>.py           renders prompt and tests in that language
+
+The Vue problems are judged by mounting the finished component. Each is a file, data/vue/<name>.toml: `text`
+(the task in one line), `prompt`, `stops`, `tail` (the rest of the component), `test` (runtime/src/vue.ts
+defines what it may use), `canonical` and `wrong`.
 """
 
 import re
@@ -13,7 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from eval_humaneval.problems.problem import VERDICT_MARK, Problem
+
 DATA = Path(__file__).parents[1] / "data"
+
+TEST_MARK = "// @acepilot:test"
+"""The line between component and test, where runtime/src/vue-compile.ts splits them."""
 
 Value = Any
 """A neutral value: bool, int, float, str, list, dict with text keys, or None for a missing optional."""
@@ -108,3 +117,26 @@ def _spec(name: str, row: dict[str, Any]) -> Spec:
     cases = tuple(Case(tuple(case[:count]), next(iter(case[count:]), None)) for case in row["cases"])
     shown = row.get("shown", 2)
     return Spec(name, row["text"], params, parse_type(row["returns"]), cases[:shown], cases)
+
+
+@cache
+def vue_problems() -> tuple[Problem, ...]:
+    """Return all Vue problems, in the order of their names."""
+    return tuple(
+        _vue_problem(path.stem, path.read_text(encoding="utf-8"))
+        for path in sorted((DATA / "vue").glob("*.toml"))
+    )
+
+
+def _vue_problem(name: str, document: str) -> Problem:
+    row = tomllib.loads(document)
+    return Problem(
+        id=f"builtin/vue/{name}",
+        cluster=f"vue/{name}",
+        language="vue",
+        prompt=row["prompt"],
+        stops=tuple(row["stops"]),
+        tail=f"{row['tail']}\n{TEST_MARK}\n{row['test']}{VERDICT_MARK}\n",
+        canonical=row["canonical"],
+        wrong=row["wrong"],
+    )

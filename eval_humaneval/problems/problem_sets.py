@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from acepilot.errors import ConfigError
 from eval_humaneval import formats
 from eval_humaneval.languages import ADAPTERS, builtin_problems
-from eval_humaneval.problems import vue_problems
+from eval_humaneval.problems.builtin import vue_problems
 from eval_humaneval.problems.problem import Problem, ProblemSet
 
 
@@ -21,7 +21,7 @@ def load(sources: Sequence[str], languages: Sequence[str] = ()) -> ProblemSet:
     for source in sources:
         if source == "builtin":
             problems += [problem for language in ADAPTERS for problem in builtin_problems(language)]
-            problems += vue_problems.problems()
+            problems += vue_problems()
         else:
             loaded = formats.load(source)
             problems += loaded.problems

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from eval_humaneval.execution.cache import Judgement
-from eval_humaneval.execution.judge import Judge
+from eval_humaneval.execution.judge import Judge, Judgement
 from eval_humaneval.execution.sandbox import Sandbox
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
 from eval_humaneval.problems.problem import VERDICT_MARK, Program

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eval_humaneval.execution.cache import Judgement, JudgementCache
-from eval_humaneval.execution.judge import Judge
+from eval_humaneval.execution.judge import Judge, Judgement, JudgementCache
 from eval_humaneval.execution.sandbox import LIMITS_ONLY, Sandbox
 from eval_humaneval.languages.base import Limits, Tool, Toolchain
 from eval_humaneval.problems.problem import VERDICT_MARK, Program

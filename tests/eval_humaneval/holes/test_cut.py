@@ -11,7 +11,7 @@ from pyarrow import parquet
 from acepilot.errors import ConfigError
 from eval_humaneval.holes.cut import HOLE_PREFIX_CHARS, HOLE_SUFFIX_CHARS, cut_holes
 from eval_humaneval.holes.hole import Hole
-from eval_humaneval.holes.truncation import extract_answer
+from eval_humaneval.holes.score import extract_answer
 from tests.eval_humaneval.holes.holes_code import COUNTER, QUEUE, STOCK, module, repository
 
 ALL = 1_000

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from acepilot.languages import LANGUAGES
 from eval_humaneval.holes.hole import Hole, Kind
-from eval_humaneval.holes.truncation import extract_answer, find_end, stops_for
+from eval_humaneval.holes.score import extract_answer, find_end, stops_for
 from eval_humaneval.problems.problem import Problem
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from eval_humaneval.execution.cache import Judgement
-from eval_humaneval.execution.judge import Judge
+from eval_humaneval.execution.judge import Judge, Judgement
 from eval_humaneval.execution.sandbox import SYSTEM_PATH, Sandbox
 from eval_humaneval.execution.toolchains import find_toolchains
 from eval_humaneval.languages import bash, builtin_problems, go, rust

@@ -8,8 +8,8 @@ import pytest
 
 from eval_humaneval.languages.javascript import NODE
 from eval_humaneval.languages.vue import VUE
+from eval_humaneval.problems.builtin import TEST_MARK, vue_problems
 from eval_humaneval.problems.problem import VERDICT_MARK, Problem, program_of, truncate
-from eval_humaneval.problems.vue_problems import TEST_MARK, problems
 from tests.needs import reason
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason=reason(NODE.name, NODE.install))
@@ -45,7 +45,7 @@ def component(folder: Path, source: str, test: str) -> tuple[str, str]:
 
 
 def test_every_problem_is_whole():
-    found = problems()
+    found = vue_problems()
     assert len(found) >= 32
     assert len({problem.id for problem in found}) == len(found)
     for problem in found:
@@ -61,7 +61,7 @@ def test_every_problem_is_whole():
 
 
 def test_problems_are_of_every_kind():
-    prompts = [problem.prompt for problem in problems()]
+    prompts = [problem.prompt for problem in vue_problems()]
     assert sum(prompt.endswith("<template>\n") for prompt in prompts) >= 8
     assert sum("</template>" in prompt for prompt in prompts) >= 8
     assert sum('lang="ts"' in prompt for prompt in prompts) >= 5
@@ -69,7 +69,7 @@ def test_problems_are_of_every_kind():
 
 
 def by_name(name: str) -> Problem:
-    return next(problem for problem in problems() if problem.cluster == f"vue/{name}")
+    return next(problem for problem in vue_problems() if problem.cluster == f"vue/{name}")
 
 
 @needs_node
@@ -80,7 +80,7 @@ def test_solutions_of_a_sample_of_problems(tmp_path: Path, name: str):
 
 @needs_node
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", problems(), ids=lambda problem: problem.cluster)
+@pytest.mark.parametrize("problem", vue_problems(), ids=lambda problem: problem.cluster)
 def test_every_problem_tells_right_from_wrong_and_from_nothing(tmp_path: Path, problem: Problem):
     check(tmp_path, problem)
     (tmp_path / "empty").mkdir()
