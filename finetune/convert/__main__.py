@@ -16,7 +16,9 @@ from acepilot.errors import ConfigError
 from acepilot.models.resolve import resolve
 
 
-def _parser() -> ArgumentParser:
+@program()
+def main() -> int:
+    """Return 1 when the model cannot be read or fails its check, 2 for a wrong command line or form."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("model", help="a name in the registry, current, a folder, a .gguf file or a hub id (OWNER/NAME)")
@@ -24,13 +26,7 @@ def _parser() -> ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="the folder to write")
     add("--type", choices=("F16", "Q8_0"), help="with --to gguf (default: Q8_0)")
     add("--weights", choices=("int8", "int4"), help="with --to openvino (default: int8)")
-    return parser
-
-
-@program()
-def main() -> int:
-    """Return 1 when the model cannot be read or fails its check, 2 for a wrong command line or form."""
-    given = _parser().parse_args()
+    given = parser.parse_args()
     if (given.type and given.to != "gguf") or (given.weights and given.to != "openvino"):
         raise ConfigError("--type goes with --to gguf, and --weights with --to openvino.")
     model = resolve(given.model)

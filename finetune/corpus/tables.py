@@ -50,9 +50,9 @@ def read_rows(
                     yield row
 
 
-def write_rows(path: Path, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
-    """Write `rows` and return their number. Without rows, no file is made."""
-    count, batch = 0, list[dict[str, Any]]()
+def write_rows(path: Path, schema: Any, rows: Iterable[dict[str, Any]]) -> None:
+    """Write `rows`. Without rows, no file is made."""
+    batch: list[dict[str, Any]] = []
     writer: Any = None
     try:
         for row in rows:
@@ -60,7 +60,6 @@ def write_rows(path: Path, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 writer = _parquet.ParquetWriter(path, schema)
             batch.append(row)
-            count += 1
             if len(batch) == _BATCH:
                 writer.write_batch(_pa.RecordBatch.from_pylist(batch, schema=schema))
                 batch.clear()
@@ -69,4 +68,3 @@ def write_rows(path: Path, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
     finally:
         if writer is not None:
             writer.close()
-    return count

@@ -36,12 +36,10 @@ def check_gguf(source: Source, folder: Path, kind: GgufType, available_bytes: fl
     layers are compared.
     """
     gguf = {"pretrained_model_name_or_path": folder, "gguf_file": GGUF_FILE}
-    written_tokenizer: Any = with_named_pre_tokenizer(
-        AutoTokenizer.from_pretrained(**gguf), folder / GGUF_FILE
-    )
+    tokenizer = with_named_pre_tokenizer(AutoTokenizer.from_pretrained(**gguf), folder / GGUF_FILE)
     normalizes = source.tokenizer.backend_tokenizer.normalizer is not None
     probe = unicodedata.normalize("NFC", PROBE_TEXT) if normalizes else PROBE_TEXT
-    check_same_tokens(source.tokenizer, encoder(written_tokenizer), probe)
+    check_same_tokens(source.tokenizer, encoder(tokenizer), probe)
     layers = _layers_that_fit(source.config, available_bytes)
     written_config = cast(Any, AutoConfig.from_pretrained(**gguf))
     for key in UNREAD_KEYS:

@@ -51,8 +51,7 @@ _GENERATED = re.compile(
 _COMPILED = re.compile(
     r"webpackBootstrap|__webpack_require__|__esModule|_interopRequire|__vitePreload"
     r"|\(function \(global, factory\)|\(function\(\w,\w\)\{|createElementVNode as _|openBlock as _"
-    r"|_sfc_main\b"
-    r"|regeneratorRuntime|__awaiter\b|System\.register\("
+    r"|_sfc_main\b|regeneratorRuntime|__awaiter\b|System\.register\("
 )
 _SOURCE_MAP = re.compile(r"^(//|/\*)[#@] ?sourceMappingURL=", re.MULTILINE)
 

@@ -28,6 +28,7 @@ from finetune.corpus.reading.readers import READ, ScrapedFolder
 from finetune.corpus.tables import read_rows
 
 _FILTER_NAMES = (*(name for name, _ in FILTERS), DECONTAMINATE)
+_BySplit = dict[Split, dict[str, Amount]]
 _LIBRARIES = ("datatrove", "detect-secrets", "tree-sitter-language-pack", "pyarrow", "tokenizers")
 
 
@@ -112,12 +113,10 @@ def _entry(number: int, folder: ScrapedFolder, digests: Path) -> RepositoryEntry
     )
 
 
-def _amounts(
-    corpus: Path,
-) -> tuple[dict[Split, dict[str, Amount]], dict[Split, dict[str, Amount]], dict[str, Amount]]:
+def _amounts(corpus: Path) -> tuple[_BySplit, _BySplit, dict[str, Amount]]:
     """Return the amounts by split and language, by split and kind, and by licence."""
-    languages: dict[Split, dict[str, Amount]] = {split: defaultdict(Amount) for split in SPLITS}
-    kinds: dict[Split, dict[str, Amount]] = {split: defaultdict(Amount) for split in SPLITS}
+    languages: _BySplit = {split: defaultdict(Amount) for split in SPLITS}
+    kinds: _BySplit = {split: defaultdict(Amount) for split in SPLITS}
     licences: dict[str, Amount] = defaultdict(Amount)
     for split in SPLITS:
         for path in sorted((corpus / DOCUMENTS / split).glob("*.parquet")):
