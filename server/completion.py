@@ -1,17 +1,21 @@
-"""One accepted request while service.py answers it: its choices so far, its token count, its time limit."""
+"""One accepted request while service.py answers it, and the trails of the last ones."""
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
-from acepilot.errors import AcepilotError
+from acepilot.errors import AcepilotError, NotFound
 from acepilot.events import utf16
 from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, Usage
 from acepilot.trail import Trail
 from server.plan import RequestPlan
 
 T = TypeVar("T")
+
+TRAILS = 1024
+"""Trails kept, some 1 kB each: enough to ask about any completion of the last minutes."""
 
 
 class CompletionTooSlow(AcepilotError):
@@ -99,3 +103,25 @@ def offered(text: str, trail: Trail) -> str:
     else:
         how = "ended by the model itself"
     return f"{'Offered' if text else 'Nothing to offer'}: {len(text)} characters, {how}."
+
+
+class Trails:
+    """The trails of the last completions, in memory only: `GET /v1/explain/{id}` reads them."""
+
+    def __init__(self) -> None:
+        self._trails: OrderedDict[str, Trail] = OrderedDict()
+
+    def put(self, trail: Trail) -> None:
+        self._trails[trail.id] = trail
+        while len(self._trails) > TRAILS:
+            self._trails.popitem(last=False)
+
+    def get(self, completion_id: str) -> Trail:
+        """Return the trail of a completion. Raises NotFound."""
+        trail = self._trails.get(completion_id)
+        if trail is None:
+            raise NotFound(
+                f"There is no completion `{completion_id}` in memory. The server remembers the last "
+                f"{TRAILS} completions since its start."
+            )
+        return trail

@@ -16,7 +16,7 @@ from acepilot.errors import AcepilotError
 from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, Choice, CompletionRequest
 from server.admission import Admission
-from server.completion import ActiveCompletion, Emit, discard, offered
+from server.completion import ActiveCompletion, Emit, Trails, discard, offered
 from server.engine.base import Engine, GenerationRequest
 from server.log_probs import log_probs
 from server.metrics import Metrics
@@ -25,7 +25,6 @@ from server.plan import plan
 from server.settings import ServerSettings
 from server.stop_monitor import GeneratedText, StopMonitor
 from server.suffix_choice import Gap, candidates, choose, together
-from server.trails import Trails
 from server.window import Windows
 
 UNEXPECTED = "Nothing: an unexpected error ended this completion. The server's log has it."

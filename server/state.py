@@ -11,13 +11,13 @@ from acepilot.errors import AcepilotError, Overloaded, ServerNotReady
 from acepilot.events import MAX_NAME_CHARS
 from acepilot.protocol import Ready
 from server.admission import Admission
+from server.completion import Trails
 from server.engine.base import Engine, GenerationRequest
 from server.events.store import EventStore
 from server.metrics import Metrics
 from server.options import ServiceOptions
 from server.service import CompletionService
 from server.settings import ServerSettings
-from server.trails import Trails
 
 RETRY_S = 1.0
 """Seconds between attempts to open an engine whose model runs in another server that is not ready."""

@@ -30,7 +30,7 @@ LEAD_NATS = 4.0
 draft. With a smaller lead the greedy draft is better on average (docs/suffix.md)."""
 
 STOPS = 3
-"""Line ends of a draft that are tried, from the first one on, besides its own end. More did not help."""
+"""Line ends with code before them at which a draft may be cut, from the first one on. More did not help."""
 
 PARALLEL_SCORES = 4
 """Texts scored at the same time. They share the engine's steps, but each takes a row of its KV cache, where
@@ -156,7 +156,8 @@ def _offers(drafts: Sequence[GeneratedText], context: Context | None) -> list[_O
     """Return the different texts that could be offered, those of the greedy draft first."""
     offers: dict[str, _Offer] = {}
     for number, draft in enumerate(drafts):
-        for end in (len(draft.text), *_line_ends(draft.text)):
+        line_ends = [at for at, char in enumerate(draft.text) if char == "\n" and draft.text[:at].strip()]
+        for end in (len(draft.text), *line_ends[:STOPS]):
             cut = draft.until(end)
             text = cut.text
             if context is not None:
@@ -164,12 +165,6 @@ def _offers(drafts: Sequence[GeneratedText], context: Context | None) -> list[_O
             if text.strip():
                 offers.setdefault(text, _Offer(number, cut, text))
     return list(offers.values())
-
-
-def _line_ends(text: str) -> list[int]:
-    """Return the offsets of the first `STOPS` line ends that have code before them."""
-    ends = [at for at, char in enumerate(text) if char == "\n" and text[:at].strip()]
-    return ends[:STOPS]
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
