@@ -48,9 +48,7 @@ class CompletionEvent(BaseModel):
     language: ShortName = Field(default="", description="Acepilot's own id (acepilot/languages.toml).")
     client: ShortName = Field(default="", description="The editor or plugin, with its version.")
     shown_chars: Chars = 0
-    chars: Chars = Field(
-        default=0, description="Characters of the text that were accepted so far, or typed by hand."
-    )
+    chars: Chars = Field(default=0, description="Characters accepted so far, or typed by hand.")
     latency_ms: float | None = Field(
         default=None, ge=0, le=3_600_000, description="`shown`: time since the editor's request."
     )

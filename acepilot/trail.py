@@ -16,9 +16,7 @@ class PromptReport(BaseModel):
     snippets_used: int
     clipped: bool = Field(description="True if prefix or suffix was too long, and was cut at its far end.")
     dropped_chars: int = Field(description="Characters of prefix and suffix that did not fit.")
-    fim: str | None = Field(
-        description="Name of the fill-in-the-middle format; null if the prompt had no suffix."
-    )
+    fim: str | None = Field(description="Fill-in-the-middle format; null if the prompt had no suffix.")
 
 
 class FilterReport(BaseModel):
@@ -37,9 +35,7 @@ class SuffixChoice(BaseModel):
 
     drafts: int
     texts: int = Field(description="Texts compared: drafts, and drafts cut at the end of a line.")
-    chosen: int | None = Field(
-        default=0, description="Number of the draft; 0 is the greedy one; null: no draft."
-    )
+    chosen: int | None = Field(default=0, description="Draft number; 0 is the greedy one; null: no draft.")
     chosen_nats: float | None = Field(default=None, description="Null if there was nothing to compare.")
     greedy_nats: float | None = Field(default=None, description="`nats` of the whole greedy draft.")
     scored_tokens: int = 0

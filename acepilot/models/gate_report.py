@@ -31,21 +31,15 @@ class Comparison(FilePart):
     base: float = Field(description="Mean pass rate, 0 to 100.")
     candidate: float
     difference: float
-    lower: float = Field(
-        description="One-sided lower bound of `difference`, wrong with probability alpha; PASS needs it."
-    )
+    lower: float = Field(description="One-sided lower bound of `difference`, wrong with probability alpha.")
     upper: float = Field(description="One-sided upper bound of `difference`; FAIL needs it.")
     p_value: float = Field(description="One-sided p-value of a drop larger than `drop_points`.")
-    p_adjusted: float = Field(
-        description="`p_value` after Holm's correction over languages; the pool's is not corrected."
-    )
+    p_adjusted: float = Field(description="Holm's correction of `p_value` over languages; the pool has none.")
     margin: float = Field(description="PASS needs `lower` to be above minus this.")
     smallest_visible_drop: float = Field(
         description="In points: the smallest drop that a run of this size detects (one-sided 5 %, power 0.8)."
     )
-    smallest_failed_drop: float = Field(
-        description="In points: the smallest drop that this comparison fails with power 0.8."
-    )
+    smallest_failed_drop: float = Field(description="In points: a drop that fails here with power 0.8.")
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -53,18 +47,12 @@ class GateReport(FilePart):
     """The verdict on a candidate compared with its base, and the figures behind it."""
 
     verdict: Verdict
-    reasons: list[str] = Field(
-        description="One sentence each, the worst first, with what to do if there is something to do."
-    )
+    reasons: list[str] = Field(description="One sentence each, the worst first, with what to do.")
     base: JudgedModel
     candidate: JudgedModel
-    config_hash: str = Field(
-        description="Hash of problems, prompts, stops, limits and sampling: the same on both sides."
-    )
+    config_hash: str = Field(description="Of problems, prompts, stops, limits, sampling: the same on both.")
     sandbox: str
-    alpha: float = Field(
-        description="Error probability of this look; if a second look may follow, each has half of the total."
-    )
+    alpha: float = Field(description="Error probability of this look; of two looks, each has half.")
     drop_points: float
     enlarged: bool = Field(description="Whether this is the second look, after samples were added.")
     samples_to_decide: int | None = Field(

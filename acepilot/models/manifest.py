@@ -54,15 +54,11 @@ class Manifest(FilePart):
     format: ModelFormat
     files: dict[str, StoredFile] = Field(description="The files by their names inside the folder.")
     base: str = Field(description="The published model that this one is, or was tuned from.")
-    source_sha256: str | None = Field(
-        default=None, description="Hash of the published file, before rewriting."
-    )
+    source_sha256: str | None = Field(default=None, description="Hash of the published file, if rewritten.")
     licence: str
     dtype: str
     context_tokens: int
-    data_hash: str | None = Field(
-        default=None, description="Hash of the corpus it was tuned on; null: not tuned."
-    )
+    data_hash: str | None = Field(default=None, description="Hash of its corpus; null: not tuned.")
     tuning: Tuning | None = Field(default=None, description="null: not tuned.")
     notes: str = ""
 

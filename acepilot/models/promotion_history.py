@@ -28,13 +28,9 @@ class Promotion(FilePart):
     at: datetime
     who: str
     action: Literal["promote", "rollback"]
-    previous: ServedModel | None = Field(
-        description="The model before; at the first promotion, the base of its report, or null without one."
-    )
+    previous: ServedModel | None = Field(description="The model before; at first the report's base, or null.")
     model: ServedModel
-    report_sha256: str | None = Field(
-        default=None, description="Hash of the gate report, which is kept under reports/."
-    )
+    report_sha256: str | None = Field(default=None, description="Hash of the gate report, kept in reports/.")
     verdict: Verdict | None = None
     forced: str | None = Field(default=None, description="The reason given with --force.")
     overruled: list[str] = Field(default=[], description="The objections that --force overruled.")

@@ -1,8 +1,4 @@
-"""Turn a user's word for a model into files on this disk. Every program that takes a model calls `resolve`.
-
-Training and packing need a folder that transformers opens: finetune/transformers_folder.py makes one of the
-`ModelFolder` that `resolve` returns.
-"""
+"""Turn a user's word for a model into files on this disk, for every program that takes a model."""
 
 from pathlib import Path
 

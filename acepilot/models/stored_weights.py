@@ -99,24 +99,18 @@ def _read_pickled(path: Path) -> "dict[str, Tensor]":
     except Exception as error:  # damaged pickles raise nearly anything
         # torch's message stays out of ours: it says how to open the file without this check.
         raise _unreadable(path, "it is damaged, or asks for more than tensors") from error
-    if not isinstance(found, dict) or not found or not all(map(_is_named_tensor, found.items())):
-        raise _unreadable(path, "it is not a plain table of tensors")
-    return dict(found)
-
-
-def _is_named_tensor(item: tuple[Any, Any]) -> bool:
-    """Return True for a name and a tensor that safetensors can hold."""
-    import torch
-
-    name, value = item
-    return (
+    is_table = isinstance(found, dict) and all(  # of tensors that safetensors can hold
         isinstance(name, str)
         and isinstance(value, torch.Tensor)
         and value.layout == torch.strided
         and value.device.type == "cpu"  # a tensor on "meta" has no values
         and not value.is_quantized
         and not value.is_complex()
+        for name, value in found.items()
     )
+    if not is_table or not found:
+        raise _unreadable(path, "it is not a plain table of tensors")
+    return dict(found)
 
 
 def _unreadable(path: Path, why: str) -> ModelBroken:

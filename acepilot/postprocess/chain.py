@@ -7,35 +7,31 @@ cut here? When generation has ended, `finish` runs in this order:
 2. STOPS, from the start of the text, and again until none of them cuts;
 3. FILTERS, in order.
 
-Each stop and filter is a file in this folder, of pure functions on text: it may import context.py, scan.py,
-mode.py, acepilot/languages.py and acepilot/syntax.py, but nothing of models (a contract in pyproject.toml).
+Each stop is a file in stops/, each filter a file in filters/: pure functions on text. They may import context.py,
+scan.py, mode.py, acepilot/languages.py and acepilot/syntax.py, but nothing of models (a contract in pyproject.toml).
 To add one, write the file, put it into STOPS or FILTERS, and add tests/golden/NAME.toml.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from acepilot.postprocess import (
+from acepilot.postprocess.context import Context, FilterInput
+from acepilot.postprocess.filters import junk, leading_space, scope, trailing_space, unfinished_line
+from acepilot.postprocess.scan import Scan, scan
+from acepilot.postprocess.stops import (
     attribute,
     block_closed,
     closers,
     dedent,
     file_block,
-    junk,
-    leading_space,
     line_loop,
     next_line,
     repetition,
-    scope,
     sentinels,
     single_line,
     suffix_start,
     top_level,
-    trailing_space,
-    unfinished_line,
 )
-from acepilot.postprocess.context import Context, FilterInput
-from acepilot.postprocess.scan import Scan, scan
 from acepilot.trail import FilterReport
 
 

@@ -1,7 +1,7 @@
 """Cut at a new definition, or at a line without indentation, that follows a blank line."""
 
 from acepilot.postprocess.context import FilterInput, indent_of, width
-from acepilot.postprocess.dedent import block_column
+from acepilot.postprocess.stops.dedent import block_column
 
 
 def cut(given: FilterInput) -> int | None:
