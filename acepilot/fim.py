@@ -74,13 +74,7 @@ def render_own_path(fim: FimFormat | None, path: str) -> str:
 
 
 def render(
-    fim: FimFormat | None,
-    prefix: str,
-    suffix: str,
-    snippets: Sequence[Snippet],
-    *,
-    path: str,
-    comment: str,
+    fim: FimFormat | None, prefix: str, suffix: str, snippets: Sequence[Snippet], *, path: str, comment: str
 ) -> str:
     """Return the model's prompt. Snippets come first, the oldest at the top, where the KV cache keeps them.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acepilot.cli import program
-from bench import plots
+from bench import drawing
 
 
 @program()
@@ -29,12 +29,12 @@ def main() -> int:
     for file in options.files:
         document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if "measured" in document:
-            plots.draw_server(document, options.out / f"{file.stem}.svg")
+            drawing.draw_server(document, options.out / f"{file.stem}.svg")
         elif any(" without " in replay["name"] for replay in document["replays"]):
-            plots.draw_levers(document, options.out / f"{file.stem}.svg")
+            drawing.draw_levers(document, options.out / f"{file.stem}.svg")
         else:
-            plots.draw_replay(document, options.out / f"{file.stem}.svg")
-            plots.draw_tokens(document, options.out / f"{file.stem}-cost.svg")
+            drawing.draw_replay(document, options.out / f"{file.stem}.svg")
+            drawing.draw_tokens(document, options.out / f"{file.stem}-cost.svg")
     return 0
 
 

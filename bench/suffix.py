@@ -29,7 +29,7 @@ from acepilot.cli import program, text_console
 from acepilot.models.resolve import resolve
 from acepilot.progress import count_progress
 from bench.figures import describe, leave, setting
-from bench.peers.peers import HERE, Contestant, serving
+from bench.peers.servers import HERE, Contestant, serving
 from bench.sources import ROOT, package
 from eval_humaneval.figures.resampling import resample
 from eval_humaneval.holes.cut import cut_holes

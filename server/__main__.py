@@ -81,9 +81,7 @@ def serve(
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line: a flag for each setting except the secrets."""
     parser = argparse.ArgumentParser(
-        prog="python -m server",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, field in ServerSettings.model_fields.items():
         if name in SECRETS:

@@ -12,7 +12,7 @@ from acepilot import __version__
 from acepilot.protocol import ErrorResponse
 from server.engine.base import Engine
 from server.options import DEFAULT_OPTIONS, ServiceOptions
-from server.routes import chat, engines, events, infill, openai, playground, status, tabby
+from server.routes import chat, copilot, events, infill, openai, playground, status, tabby
 from server.routes.errors import ERROR_HANDLERS
 from server.routes.guard import Guard
 from server.settings import ServerSettings
@@ -22,10 +22,7 @@ OPEN_PATHS = frozenset({"/health", "/ready", *playground.FILES})
 """Paths that need no token: probes have none, and the playground's page asks for it."""
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "model": ErrorResponse,
-        "description": "The request was refused; the message says what to do.",
-    },
+    "4XX": {"model": ErrorResponse, "description": "The request was refused; the message says what to do."},
     "5XX": {"model": ErrorResponse, "description": "The model is not ready, or failed."},
     422: {"model": ErrorResponse, "description": "The message names each wrong field."},
 }
@@ -33,9 +30,7 @@ LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
 def create_app(
-    settings: ServerSettings,
-    load_engine: Callable[[], Engine],
-    options: ServiceOptions = DEFAULT_OPTIONS,
+    settings: ServerSettings, load_engine: Callable[[], Engine], options: ServiceOptions = DEFAULT_OPTIONS
 ) -> FastAPI:
     """Return an app that calls `load_engine` in a thread when it has started."""
     state = ServerState(settings, load_engine, options)
@@ -62,6 +57,6 @@ def create_app(
     if token is None:
         # Else a web page could reach this server under a host name of its own (DNS rebinding).
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, settings.host])
-    for routes in (status, openai, tabby, infill, engines, chat, events, playground):
+    for routes in (status, openai, tabby, infill, copilot, chat, events, playground):
         app.include_router(routes.router)
     return app

@@ -15,9 +15,9 @@ from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, compose
 from acepilot.protocol import CompletionRequest, Snippet
 from acepilot.trail import PromptReport, Trail
 from server.engine.base import Engine
+from server.prompt_window import Windows
 from server.settings import ServerSettings
 from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
-from server.window import Windows
 
 MIN_PROMPT_TOKENS = 32
 """The least room, in tokens, that `max_tokens` must leave for the prompt: about three lines of code."""

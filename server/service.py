@@ -22,10 +22,10 @@ from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.options import ServiceOptions
 from server.plan import plan
+from server.prompt_window import Windows
 from server.settings import ServerSettings
 from server.stop_monitor import GeneratedText, StopMonitor
 from server.suffix_choice import Gap, candidates, choose, together
-from server.window import Windows
 
 UNEXPECTED = "Nothing: an unexpected error ended this completion. The server's log has it."
 """A trail never quotes an error that is not our own: its text may hold the user's code."""

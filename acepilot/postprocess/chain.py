@@ -7,8 +7,9 @@ cut here? When generation has ended, `finish` runs in this order:
 2. STOPS, from the start of the text, and again until none of them cuts;
 3. FILTERS, in order.
 
-Each stop is a file in stops/, each filter a file in filters/: pure functions on text. They may import context.py,
-scan.py, mode.py, acepilot/languages.py and acepilot/syntax.py, but nothing of models (a contract in pyproject.toml).
+Each stop is a file in stops/, each filter a file in filters/: pure functions on text. They may import
+context.py, scan.py, mode.py, acepilot/languages.py and acepilot/syntax.py, and nothing of models: a contract in
+pyproject.toml.
 To add one, write the file, put it into STOPS or FILTERS, and add tests/golden/NAME.toml.
 """
 

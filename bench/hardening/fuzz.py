@@ -20,7 +20,7 @@ from pathlib import Path
 from acepilot.cli import program, text_console
 from bench.figures import leave
 from bench.hardening.lsp_fuzz import fuzz_language_server
-from bench.peers.peers import Contestant, serving
+from bench.peers.servers import Contestant, serving
 from finetune.modeling.tiny import make_tiny_model
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"

@@ -29,8 +29,8 @@ from bench.load import server_tables
 from bench.load.load import Load, Prompts
 from bench.load.server_tables import Measured
 from bench.peers import contestants
-from bench.peers.peers import Contestant, gguf_of, serving
 from bench.peers.processes import PeerFailed
+from bench.peers.servers import Contestant, gguf_of, serving
 from bench.sources import source_files
 from finetune.modeling.base_model import base_folder
 

@@ -16,8 +16,8 @@ import httpx
 from httpx_sse import EventSource
 from tokenizers import Tokenizer
 
-from bench.peers.peers import Contestant
 from bench.peers.processes import PeerFailed
+from bench.peers.servers import Contestant
 from bench.sources import SourceFile
 
 NEW_TOKENS = 64

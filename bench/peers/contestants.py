@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from acepilot.models.resolve import resolve
-from bench.peers import peers
-from bench.peers.peers import Contestant
-from bench.peers.without import LEVERS
+from bench.peers import servers
+from bench.peers.levers import LEVERS
+from bench.peers.servers import Contestant
 from server.engine.opening import suiting
 
 
@@ -42,13 +42,13 @@ def contestants(
     if options.upstream:
         yield _own(options.model, "upstream", folder, without, ("--upstream", options.upstream))
     if options.llama_server:
-        yield peers.llama(options.llama_server, options.model, streams, None)
+        yield servers.llama(options.llama_server, options.model, streams, None)
         if options.llama_model:
-            yield peers.llama(options.llama_server, options.model, streams, options.llama_model)
+            yield servers.llama(options.llama_server, options.model, streams, options.llama_model)
     if options.vllm:
-        yield peers.vllm(options.vllm, options.model, streams)
+        yield servers.vllm(options.vllm, options.model, streams)
     if options.naive:
-        yield peers.naive(options.model)
+        yield servers.naive(options.model)
 
 
 def _own(
@@ -58,4 +58,4 @@ def _own(
         engine = suiting(resolve(model))
     counts = folder / "-".join(["counts", engine, *without])
     counts.mkdir()
-    return peers.acepilot(model, engine, counts, without, flags)
+    return servers.acepilot(model, engine, counts, without, flags)

@@ -22,8 +22,8 @@ from pathlib import Path
 from acepilot.cli import print_error, program, text_console
 from bench.figures import describe, leave, setting
 from bench.peers import contestants
+from bench.peers.levers import LEVERS
 from bench.peers.processes import PeerFailed
-from bench.peers.without import LEVERS
 from bench.sources import source_files
 from bench.typing import tables
 from bench.typing.replay import Replay, replay

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 from tokenizers import Tokenizer
 
-from bench.peers.peers import Contestant, Running, growth, language_server_command, serving
+from bench.peers.levers import read_counts
 from bench.peers.processes import PeerFailed, cpu_seconds
-from bench.peers.without import read_counts
+from bench.peers.servers import Contestant, Running, growth, language_server_command, serving
 from bench.typing.editor import PATIENCE_S, Assistant, Developer, NoAnswer, Pause, Session
 from bench.typing.language_server import LanguageServer
 from bench.typing.plain_client import PlainClient

@@ -111,9 +111,7 @@ async def chat_completions(
     answer = await whole(_our_request(body), request, state)
     choices = [
         ChatChoice(
-            index=choice.index,
-            message=AnswerMessage(content=choice.text),
-            finish_reason=choice.finish_reason,
+            index=choice.index, message=AnswerMessage(content=choice.text), finish_reason=choice.finish_reason
         )
         for choice in answer.choices
     ]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from server.engine.base import TokenCounts
+from server.engine.scheduler.kv_rows import COPY_TOKENS, Place, Row, Rows
 from server.engine.scheduler.sequence import ScheduledSequence
-from server.engine.scheduler.slots import COPY_TOKENS, Place, Row, Rows
 from server.engine.scheduler.step import RowSlice
 
 READING_SHARE = 4

@@ -17,10 +17,10 @@ from acepilot.errors import EngineFailed
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineOptions
 from server.engine.scheduler import messages
+from server.engine.scheduler.kv_rows import Rows
 from server.engine.scheduler.sampling import Logits, choose
 from server.engine.scheduler.schedule import Part, Schedule, StepLimits
 from server.engine.scheduler.sequence import ScheduledSequence, new_sequence
-from server.engine.scheduler.slots import Rows
 from server.engine.scheduler.step import Runner
 
 _log = structlog.get_logger()

@@ -6,7 +6,7 @@ import json
 import httpx
 
 from bench.load.load import Load
-from bench.peers.peers import Contestant
+from bench.peers.servers import Contestant
 from tests.event_stream import SEPARATORS, cut_answers
 
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from bench.peers.peers import Running, growth
+from bench.peers.servers import Running, growth
 
 
 def test_metrics_grow_by_name_and_outcome(monkeypatch: pytest.MonkeyPatch) -> None:

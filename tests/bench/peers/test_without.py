@@ -5,15 +5,15 @@ import sys
 import time
 from pathlib import Path
 
-from bench.peers.peers import HERE
-from bench.peers.without import FIXED_DEBOUNCE_MS, read_counts
+from bench.peers.levers import FIXED_DEBOUNCE_MS, read_counts
+from bench.peers.servers import HERE
 from bench.typing.language_server import LanguageServer
 from tests.lsp.fake_server import FakeServer, wait_for
 
 
 def lsp_command(fake: FakeServer, counts: Path, *without: str) -> list[str]:
     levers = [part for lever in without for part in ("--without", lever)]
-    script = str(HERE / "without.py")
+    script = str(HERE / "levers.py")
     return [sys.executable, script, "--counts", str(counts), *levers, "lsp", "--server-url", fake.url]
 
 

@@ -1,6 +1,6 @@
 """Run `python -m server` or `python -m lsp` with levers off and with counters, for the benchmarks.
 
-    python bench/peers/without.py --counts FOLDER [--without LEVER] server --model starter --port 8020
+    python bench/peers/levers.py --counts FOLDER [--without LEVER] server --model starter --port 8020
 
 A lever is a part of the product that makes completions faster. Levers are switched off, and counters are put
 in, by the arguments of public constructors. Each process writes its counts to a file in FOLDER.

@@ -1,6 +1,6 @@
 """Which row of the KV cache a prompt gets, and how much of the prompt it finds there."""
 
-from server.engine.scheduler.slots import COPY_TOKENS, Place, Rows, common_prefix
+from server.engine.scheduler.kv_rows import COPY_TOKENS, Place, Rows, common_prefix
 
 FIRST = list(range(100, 200))
 SECOND = list(range(300, 400))

@@ -1,7 +1,7 @@
 """How much of a file the model is shown while other requests are served."""
 
 from acepilot.prompt import ComposedPrompt, compose
-from server.window import BUSY_SEQUENCES, REMEMBERED, SHORT_SHARE, Windows
+from server.prompt_window import BUSY_SEQUENCES, REMEMBERED, SHORT_SHARE, Windows
 
 BUDGET = 600
 LINES = "".join(f"line {number} has five words\n" for number in range(400))

@@ -21,8 +21,8 @@ from prometheus_client.samples import Sample
 
 from acepilot.errors import ConfigError
 from acepilot.models.resolve import resolve
+from bench.peers.levers import LEVERS
 from bench.peers.processes import PeerFailed, free_port, running
-from bench.peers.without import LEVERS
 from finetune.modeling.base_model import base_folder
 
 HERE = Path(__file__).resolve().parent
@@ -109,7 +109,7 @@ def growth(
 def acepilot(
     model: str, engine: str, counts: Path, without: tuple[str, ...] = (), flags: tuple[str, ...] = ()
 ) -> Contestant:
-    """Return our own server, started through without.py. The benchmark starts its language servers."""
+    """Return our own server, started through levers.py. The benchmark starts its language servers."""
     file = quantisation_of(gguf_of(model))
     weights = {"openvino": file, "torch": f"its dtype, from {file}", "upstream": "as served there"}
     levers = "any lever" if len(without) == len(LEVERS) else ", ".join(without)
@@ -200,7 +200,7 @@ def quantisation_of(gguf: Path) -> str:
 
 def _without(without: tuple[str, ...], counts: Path) -> tuple[str, ...]:
     levers = [part for lever in without for part in ("--without", lever)]
-    return (sys.executable, str(HERE / "without.py"), "--counts", str(counts), *levers)
+    return (sys.executable, str(HERE / "levers.py"), "--counts", str(counts), *levers)
 
 
 def _first_number(command: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""Rules for the finished text. chain.py has their order."""
