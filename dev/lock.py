@@ -51,7 +51,7 @@ class LockFailed(AcepilotError):
 def main() -> int:
     """Exit code 1 when no versions fit together; requirements/ is unchanged then."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m dev.lock", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--upgrade", action="store_true", help="move every package")
     parser.add_argument(

@@ -52,7 +52,9 @@ class Change:
 def main() -> int:
     """Exit code 0 when every test passes, 1 when a library broke one."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m dev.try_versions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("which", choices=("newest", "lowest"))
     parser.add_argument("tests", nargs="*", help="arguments for pytest, after `--`; all tests if left out")

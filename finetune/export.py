@@ -163,7 +163,9 @@ def _published_base(config: TrainConfig) -> tuple[str, str]:
 
 @program()
 def main() -> int:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog="python -m finetune.export", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="the output folder of a training run")
     parser.add_argument("--weights", choices=("best", "last"), help="default: as the run's recipe says")
     parser.add_argument("--alpha", type=float, help="share of the way from base to tuned, above 0, at most 1")

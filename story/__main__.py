@@ -36,7 +36,7 @@ def end(number: int, _: object) -> NoReturn:
 @program(resumes=True)
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m story", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--model", choices=sorted(SIZES), default="starter", help="the model to tune (default: starter)"

@@ -19,7 +19,9 @@ from acepilot.models.resolve import resolve
 @program()
 def main() -> int:
     """Return 1 when the model cannot be read or fails its check, 2 for a wrong command line or form."""
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog="python -m finetune.convert", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("model", help="a name in the registry, current, a folder, a .gguf file or a hub id (OWNER/NAME)")
     add("--to", required=True, choices=("gptj", "gguf", "openvino"), help="the form to write")

@@ -25,7 +25,9 @@ from finetune.transformers_folder import transformers_folder
 
 
 def arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog="python -m finetune.corpus", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     default = BuildOptions(scraped=())
 

@@ -151,7 +151,11 @@ def _read_existing(out: Path) -> set[tuple[str, int]]:
 
 @program(resumes=True)
 def main() -> int:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog="python -m finetune.corpus.sample_replay",
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("--out", type=Path, required=True, help="JSONL of {text, language, seed}")
     add("--languages", nargs="+", required=True, choices=sorted(LANGUAGES), metavar="ID")

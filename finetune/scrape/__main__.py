@@ -39,7 +39,9 @@ def requested_sources(given: Namespace, allowed: tuple[str, ...], console: Conso
 
 
 def arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog="python -m finetune.scrape", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     forms = "npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER"
     add("sources", nargs="*", help=forms)

@@ -74,18 +74,14 @@ def damage(source: Path, target: Path, tokens: list[int], noise: float, seed: in
 @program()
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m eval_humaneval.gate.laboratory.damage",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", nargs="?", default="starter", help="in the registry (default: %(default)s)")
     parser.add_argument("--languages", default="go,rust", help="comma-separated (default: %(default)s)")
-    parser.add_argument(
-        "--noise", type=float, default=0.5, help="in standard deviations of each row (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--name",
-        default="starter-damaged",
-        help="of the damaged model in the registry (default: %(default)s)",
-    )
+    parser.add_argument("--noise", type=float, default=0.5, help="standard deviations of a row (%(default)s)")
+    parser.add_argument("--name", default="starter-damaged", help="of the damaged model (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
     given = parser.parse_args()
     model = resolve(given.model)

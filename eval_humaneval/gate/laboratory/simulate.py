@@ -81,10 +81,8 @@ class Population:
     def _rates(self, rng: np.random.Generator, cluster: Ints) -> Array:
         shared = rng.standard_normal(int(cluster.max()) + 1)[cluster]
         own = rng.standard_normal(len(cluster))
-        return _beta(
-            self.rates,
-            special.ndtr(LANGUAGE_CORRELATION**0.5 * shared + (1 - LANGUAGE_CORRELATION) ** 0.5 * own),
-        )
+        mixed = LANGUAGE_CORRELATION**0.5 * shared + (1 - LANGUAGE_CORRELATION) ** 0.5 * own
+        return _beta(self.rates, special.ndtr(mixed))
 
     def _damaged(self, rng: np.random.Generator, base: Array, language: Ints, cluster: Ints) -> Array:
         candidate = base.copy()
@@ -134,6 +132,7 @@ def rows() -> list[tuple[str, Population, GateOptions]]:
         ("the same, margins 18 and pool 5", churn, GateOptions(pool_margin=5, language_margin=18)),
     ]
     for damage in ("spread", "broken"):
+        in_one = Population(BUILTIN, 10, damage, {ONE: 11})
         eleven = GateOptions(language_margins={ONE: 11})
         four = GateOptions(pool_margin=4, language_margin=4)
         three = dict.fromkeys((ONE, TWO, THREE), 8.0)
@@ -141,11 +140,7 @@ def rows() -> list[tuple[str, Population, GateOptions]]:
             (f"-1 everywhere, {damage}", Population(BUILTIN, 10, damage, _everywhere(1)), DEFAULT),
             (f"-2 everywhere, {damage}", Population(BUILTIN, 10, damage, _everywhere(2)), DEFAULT),
             (f"-5 everywhere, {damage}", Population(BUILTIN, 10, damage, _everywhere(5)), DEFAULT),
-            (
-                f"-11 in one language, its margin 11, {damage}",
-                Population(BUILTIN, 10, damage, {ONE: 11}),
-                eleven,
-            ),
+            (f"-11 in one language, its margin 11, {damage}", in_one, eleven),
             (f"-4, margins 4, {damage}", Population(HUMANEVAL, 10, damage, {"python": 4}), four),
             *((f"-8 in three, {damage}", Population(BUILTIN, n, damage, three), DEFAULT) for n in (10, 20)),
             (f"-15 in one language, {damage}", Population(BUILTIN, 10, damage, {ONE: 15}), DEFAULT),
@@ -191,11 +186,11 @@ def print_sizes() -> None:
 @program()
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m eval_humaneval.gate.laboratory.simulate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--draws", type=int, default=1000, help="simulated candidates for each row (default: %(default)s)"
-    )
+    parser.add_argument("--draws", type=int, default=1000, help="candidates for each row (%(default)s)")
     arguments = parser.parse_args()
     print_sizes()
     print_head("problems", "samples", "truth", "PASS", "FAIL", "INCONCLUSIVE", "enlarged")

@@ -65,12 +65,12 @@ def judge_split(results: Results, sides: tuple[list[Sample], list[Sample]], seed
 @program(error_code=NOT_JUDGED)
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m eval_humaneval.gate.laboratory.split",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="folder of a run with at least 4 samples per problem")
-    parser.add_argument(
-        "--splits", type=int, default=20, help="number of random splits (default: %(default)s)"
-    )
+    parser.add_argument("--splits", type=int, default=20, help="number of random splits (%(default)s)")
     given = parser.parse_args()
     results = read_results(given.run)
     if results.config.samples < 4:
