@@ -8,8 +8,8 @@ cut here? When generation has ended, `finish` runs in this order:
 3. FILTERS, in order.
 
 Each stop is a file in stops/, each filter a file in filters/: pure functions on text. They may import
-context.py, scan.py, mode.py, acepilot/languages.py and acepilot/syntax.py, and nothing of models: a contract in
-pyproject.toml.
+context.py, scan.py, mode.py, acepilot/languages.py and acepilot/syntax.py, and nothing of models: there is an
+import contract in pyproject.toml.
 To add one, write the file, put it into STOPS or FILTERS, and add tests/golden/NAME.toml.
 """
 
