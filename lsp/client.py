@@ -91,10 +91,7 @@ class CompletionClient:
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompletionResponse]:
         """Yield the chunks of one completion. Closing the iterator cancels the generation."""
         body = {**request.model_dump(mode="json", exclude_none=True), "stream": True}
-        async with (
-            self._server_errors(),
-            self._http.stream("POST", "/v1/completions", json=body) as response,
-        ):
+        async with self._server_errors(), self._http.stream("POST", "/v1/completions", json=body) as response:
             if response.status_code != HTTPStatus.OK:
                 await response.aread()
                 raise _error_of(response, self.url)

@@ -55,9 +55,7 @@ class GateReport(FilePart):
     alpha: float = Field(description="Error probability of this look; of two looks, each has half.")
     drop_points: float
     enlarged: bool = Field(description="Whether this is the second look, after samples were added.")
-    samples_to_decide: int | None = Field(
-        description="Estimate per problem; null if it is decided already, or no number would decide."
-    )
+    samples_to_decide: int | None = Field(description="Estimate per problem; null if more would not help.")
     seed: int
     created: datetime
     git_commit: str | None

@@ -1,7 +1,6 @@
 """A model folder's `manifest.json`: what the model is, where it comes from, and its files' hashes."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -39,9 +38,7 @@ class Tuning(FilePart):
     weights: Literal["best", "last"]
     step: int
     tokens: int = Field(description="Tokens of the whole run that counted for the loss.")
-    heldout_loss_before: dict[str, float] = Field(
-        description="By language, in nats a token; `all` is the mean."
-    )
+    heldout_loss_before: dict[str, float] = Field(description="Nats a token by language; `all`: the mean.")
     heldout_loss_after: dict[str, float] = Field(description="The same after the run, with alpha 1.")
     config: dict[str, Any] = Field(description="The recipe of the run.")
     git_commit: str | None = Field(description="Commit of the training code; null outside a git checkout.")
@@ -76,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write the folder's manifest, as a whole or not at all."""
-    write_atomically(folder / MANIFEST_FILE, json.dumps(manifest.model_dump(), indent=2) + "\n")
+    write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:

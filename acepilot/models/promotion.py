@@ -80,11 +80,7 @@ def rollback() -> Promotion:
                 "promote it like a new model, with a report or with --force."
             )
         promotion = Promotion(
-            at=datetime.now(UTC),
-            who=_who(),
-            action="rollback",
-            previous=history.current,
-            model=target,
+            at=datetime.now(UTC), who=_who(), action="rollback", previous=history.current, model=target
         )
         append(promotion)
     return promotion

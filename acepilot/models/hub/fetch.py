@@ -82,7 +82,11 @@ def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
             wanted = _named_in(manifest, published)
             _download_all(published, wanted, folder)
             files = [file.name for file in wanted]
-            _verify(folder)
+            try:
+                verified_hashes(folder)
+            except ModelBroken:
+                shutil.rmtree(folder)  # otherwise the next try would find the bad files again
+                raise
         else:
             wanted = _wanted(published)
             if any(PICKLED.fullmatch(file.name) for file in wanted):
@@ -119,14 +123,6 @@ def _own_manifest(published: Published, folder: Path) -> Manifest | None:
         return read_manifest(folder)
     except ModelBroken:
         return None
-
-
-def _verify(folder: Path) -> None:
-    try:
-        verified_hashes(folder)
-    except ModelBroken:
-        shutil.rmtree(folder)  # otherwise the next try would find the bad files again
-        raise
 
 
 def _named_in(manifest: Manifest, published: Published) -> list[HubFile]:
