@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from acepilot.errors import ConfigError
 from acepilot.models.gate_report import JudgedModel
@@ -133,7 +133,7 @@ def read_results(path: Path) -> Results:
         raise ConfigError(
             f"{file} cannot be read ({error.strerror}): `python -m eval_humaneval run` writes it at its end."
         ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{file} is damaged, or of another version of Acepilot: run again.\n{error}"
         ) from error
@@ -155,7 +155,7 @@ def read_samples(folder: Path) -> list[Sample]:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}): make it readable, or run again with another --to."
         ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{path} is damaged, or of another version of Acepilot: remove it and run again."
         ) from error

@@ -51,12 +51,11 @@ class Selftest:
 
 async def check_all(problem_set: ProblemSet, judge_pool: JudgePool, console: Console) -> Selftest:
     """Check all solutions of a set. Languages whose tools are missing are skipped, with the reason."""
-    missing = judge_pool.missing({problem.language for problem in problem_set.problems})
-    runnable = [problem for problem in problem_set.problems if problem.language not in missing]
+    problems = problem_set.problems
+    missing = judge_pool.missing({problem.language for problem in problems})
+    runnable = [problem for problem in problems if problem.language not in missing]
     result = await check(runnable, judge_pool, console, wrong=True)
-    for problem in problem_set.problems:
-        if problem.language in missing:
-            result.skipped[problem.id] = missing[problem.language]
+    result.skipped |= {one.id: missing[one.language] for one in problems if one.language in missing}
     for language, count in problem_set.skipped.items():
         result.skipped[f"{count} problems in {language}"] = "the evaluation does not run this language"
     return result

@@ -53,13 +53,11 @@ def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ..
 
 
 def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStack) -> RunningProgram:
-    """Start `job` in a sandbox of its own. Raise OSError when that is not possible.
-
-    The program is process 1 of its namespace. When it ends, the kernel kills the others before bubblewrap
-    ends, so no process outlives the wait, and the CPU time of every process that ended by itself is counted.
-    Bubblewrap waits (`--block-fd`) until the limits are set on the process inside the namespace: outside,
-    RLIMIT_NPROC would count the processes of all sandboxes together.
-    """
+    """Start `job` in a sandbox of its own. Raise OSError when that is not possible. The program is process
+    1 of its namespace. When it ends, the kernel kills the others before bubblewrap ends: no process outlives
+    the wait, and the CPU time of every process that ended by itself counts. Bubblewrap waits (`--block-fd`)
+    until the limits are set on the process inside the namespace: outside, RLIMIT_NPROC would count the
+    processes of all sandboxes together."""
     status, status_end = open_pipe(stack)
     unblock_end, unblock = open_pipe(stack)
     contents = {name: stored[digest] for name, digest in job.stored.items()}

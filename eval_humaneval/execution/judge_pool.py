@@ -27,6 +27,7 @@ class JudgePool:
         self._judge: Judge
         self._threads: ThreadPoolExecutor
         self.sandbox: str
+        self.spent: Spent
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -36,7 +37,7 @@ class JudgePool:
             cache = JudgementCache(home() / "eval" / f"judgements-{tools}.jsonl")
             self._judge = Judge(sandbox, opened.enter_context(cache))
             self._threads = opened.enter_context(ThreadPoolExecutor(sandbox.workers))
-            self.sandbox = sandbox.level.name
+            self.sandbox, self.spent = sandbox.level.name, self._judge.spent
             self._opened = opened.pop_all()
         return self
 
@@ -44,10 +45,6 @@ class JudgePool:
         if error is not None:  # drop the programs that wait: their judgements are not needed any more
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._opened.close()
-
-    @property
-    def spent(self) -> Spent:
-        return self._judge.spent
 
     def missing(self, languages: Iterable[str]) -> dict[str, str]:
         """Return those of `languages` that cannot be run here, each with the reason and the remedy."""

@@ -131,9 +131,10 @@ class Sandbox:
         its processes have ended. If the worker dies, a new one tries the command once more."""
         stored = {name: self.content(path) for name, path in files.items() if isinstance(path, Path)}
         bwrap = shutil.which("bwrap", path=SYSTEM_PATH) or "bwrap"
-        mounts = wrapper(bwrap, limits.file_mb << 20, toolchain_etc=toolchain_etc)
+        in_bubblewrap = self.level == BUBBLEWRAP
+        mounts = wrapper(bwrap, limits.file_mb << 20, toolchain_etc=toolchain_etc) if in_bubblewrap else ()
         job = Job(
-            wrapper=mounts if self.level == BUBBLEWRAP else (),
+            wrapper=mounts,
             command=command,
             files={name: text for name, text in files.items() if isinstance(text, str)},
             stored={name: content.digest for name, content in stored.items()},
@@ -144,7 +145,7 @@ class Sandbox:
             reports_compiled=reports_compiled,
         )
         # Workers without a sandbox stay root: programs must not signal them.
-        user = NOBODY if self.level == BUBBLEWRAP and os.geteuid() == 0 else None
+        user = NOBODY if in_bubblewrap and os.geteuid() == 0 else None
         worker, reason = self._idle.get(), ""
         try:
             for _ in range(2):

@@ -51,11 +51,9 @@ def problem_scores(samples: Iterable[Sample]) -> list[ProblemScore]:
     ]
 
 
-def scores_by_language(samples: Iterable[Sample]) -> dict[str, LanguageScore]:
-    by_language: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_language[sample.language].append(sample)
-    return {language: language_score(group) for language, group in by_language.items()}
+def scores_by_language(samples: Sequence[Sample]) -> dict[str, LanguageScore]:
+    languages = dict.fromkeys(sample.language for sample in samples)
+    return {name: language_score([one for one in samples if one.language == name]) for name in languages}
 
 
 def scores_by_hole(samples: Iterable[Sample]) -> dict[str, LanguageScore]:

@@ -130,11 +130,8 @@ def flips(base: Sequence[Sample], candidate: Sequence[Sample]) -> list[Flip]:
 
 def _failures(samples: Sequence[Sample]) -> list[Sample]:
     """Return the first failing sample of each problem that has one."""
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        if sample.outcome != "passed":
-            first.setdefault(sample.problem, sample)
-    return [first[problem] for problem in sorted(first)]
+    failed = by_problem(sample for sample in samples if sample.outcome != "passed")
+    return [failed[key][0] for key in sorted(failed)]
 
 
 def _mostly_passes(samples: Sequence[Sample]) -> bool:

@@ -27,6 +27,8 @@ class Main {{
 }}
 """
 
+JAVA_TUPLES = ("Unit", "Pair", "Triplet", "Quartet", "Quintet")
+
 # Hides the Debug of System.Diagnostics, whose calls a release build omits.
 CSHARP_DEBUG = """
 static class Debug {
@@ -83,7 +85,8 @@ class MultiPLERecord(Record):
             case "java":
                 prompt = self.prompt.replace("import org.javatuples.*;\n", "")
                 tests = re.sub(r"^    assert\(", "    Main.check(", self.tests, flags=re.MULTILINE)
-                return self._problem("java", f"{tests}{_java_tuples()}{JAVA_MAIN}", prompt)
+                tuples = "".join(_java_tuple(name, size) for size, name in enumerate(JAVA_TUPLES, 1))
+                return self._problem("java", f"{tests}{tuples}{JAVA_MAIN}", prompt)
             case _:
                 return None
 
@@ -108,15 +111,8 @@ def _ruby_tests(tests: str) -> str:
     return at_end(f"{own}\nTestHumanEval.new.{name[1]}")
 
 
-def _java_tuples() -> str:
-    """Return the classes of org.javatuples that problems use, with `with`, `getValue0` and so on."""
-    return "".join(
-        _java_tuple(name, size)
-        for size, name in enumerate(("Unit", "Pair", "Triplet", "Quartet", "Quintet"), 1)
-    )
-
-
 def _java_tuple(name: str, size: int) -> str:
+    """Return a class of org.javatuples, with `with`, `getValue0` and so on."""
     types = ", ".join(f"T{at}" for at in range(size))
     parameters = ", ".join(f"T{at} value{at}" for at in range(size))
     values = ", ".join(f"value{at}" for at in range(size))

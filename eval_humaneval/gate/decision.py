@@ -13,14 +13,8 @@ import numpy as np
 
 from acepilot.errors import ConfigError
 from acepilot.models.gate_report import Comparison, GateReport, Verdict
+from eval_humaneval.gate import reasons
 from eval_humaneval.gate.options import GateOptions
-from eval_humaneval.gate.reasons import (
-    invalid_reasons,
-    margin_reasons,
-    margin_too_small,
-    unjudged_languages,
-    verdict_reasons,
-)
 from eval_humaneval.gate.sample_size import samples_to_decide, size_to_fail, size_to_pass
 from eval_humaneval.gate.statistics import POOL, POWER, Evidence, PairedCounts, gather_evidence, holm
 from eval_humaneval.results import Results
@@ -60,14 +54,14 @@ def judge_runs(
 ) -> GateReport:
     """Judge two runs. `first` is the report of the first look if these runs enlarge it; its margins stay.
     Raise ConfigError for a given margin that runs of this size cannot show."""
-    invalid = invalid_reasons(base, candidate)
+    invalid = list(reasons.invalid_reasons(base, candidate))
     if invalid:
         found = Analysis("INFRASTRUCTURE", {}, invalid, None)
     else:
         found = analyze(_paired_counts(base, candidate), options, _margins_of(first) if first else None)
     return GateReport(
         verdict=found.verdict,
-        reasons=found.reasons + unjudged_languages(candidate),
+        reasons=[*found.reasons, *reasons.unjudged_languages(candidate)],
         base=base.model,
         candidate=candidate.model,
         config_hash=candidate.config_hash,
@@ -98,10 +92,10 @@ def analyze(counts: PairedCounts, options: GateOptions, margins: Mapping[str, fl
         name: size_to_fail(evidence[name], row, first_holm_alpha(alpha, name, evidence), options.drop_points)
         for name, row in undecided.items()
     }
-    reasons = verdict_reasons(verdict, compared, to_pass, to_fail, options.drop_points)
+    sentences = reasons.verdict_reasons(verdict, compared, to_pass, to_fail, options.drop_points)
     defaults = {name: row.margin for name, row in compared.items() if options.given_margin(name) is None}
-    reasons += margin_reasons(defaults, SMALLEST_MARGIN)
-    return Analysis(verdict, compared, reasons, samples_to_decide(to_pass, to_fail))
+    sentences = [*sentences, *reasons.margin_reasons(defaults, SMALLEST_MARGIN)]
+    return Analysis(verdict, compared, sentences, samples_to_decide(to_pass, to_fail))
 
 
 def choose_margins(
@@ -119,7 +113,7 @@ def choose_margins(
         smallest = floor(1000 * found.showable(alpha, power) + 1) / 10
         margins[name] = max(SMALLEST_MARGIN, smallest) if given is None else given
         if given is not None and 100 * found.showable(alpha, POWER) >= given:
-            wrong.append(margin_too_small(name, given, found, alpha, samples))
+            wrong.append(reasons.margin_too_small(name, given, found, alpha, samples))
     if wrong:
         raise ConfigError(" ".join(wrong))
     return margins

@@ -1,6 +1,6 @@
 """The gate's reasons as sentences: why two runs cannot be compared, and what led to the verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from acepilot.models.gate_report import Comparison, Verdict
 from eval_humaneval.gate.sample_size import Size, size_to_show
@@ -9,69 +9,59 @@ from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Results
 
 
-def invalid_reasons(base: Results, candidate: Results) -> list[str]:
-    """Return why the two runs cannot be compared; empty if they can."""
-    found: list[str] = []
+def invalid_reasons(base: Results, candidate: Results) -> Iterator[str]:
+    """Yield why the two runs cannot be compared, or nothing if they can."""
     for side, run in (("base", base), ("candidate", candidate)):
         if run.selftest_failed:
-            found.append(
+            yield (
                 f"On the {side}'s machine the canonical solutions of {_some(run.selftest_failed)} fail, "
                 "so its judgements cannot be trusted. Run `python -m eval_humaneval selftest` there, "
                 "repair what it names, and run again."
             )
         if not run.problems:
-            found.append(
-                f"The {side}'s run has no problems: run it again with --languages that this machine can run."
-            )
+            yield f"The {side}'s run has no problems: run again with --languages that this machine can run."
         short = [row.id for row in run.problems if row.samples != run.config.samples]
         if short:
-            found.append(
+            yield (
                 f"The harness failed on {_some(short)} of the {side}: fewer than {run.config.samples} "
                 "samples were judged. Give the same `run` command again; it resumes."
             )
     if base.config_hash != candidate.config_hash:
         ours, theirs = base.config.model_dump(), candidate.config.model_dump()
         unequal = [name for name in ours if ours[name] != theirs[name]]
-        found.append(
+        yield (
             f"The configurations differ ({', '.join(unequal) or 'config_hash'}): run both with the same "
             "options."
         )
     if base.sandbox != candidate.sandbox:
-        found.append(
-            f"The sandboxes differ, {base.sandbox} and {candidate.sandbox}: run both on the same machine."
-        )
+        yield f"The sandboxes differ, {base.sandbox} and {candidate.sandbox}: run both on the same machine."
     if base.engine != candidate.engine:
-        found.append(
-            f"The engines differ, {base.engine} and {candidate.engine}, and round differently: use one."
-        )
+        yield f"The engines differ, {base.engine} and {candidate.engine}, and round differently: use one."
     newer = sorted(
         name
         for name in base.versions.keys() | candidate.versions.keys()
         if base.versions.get(name) != candidate.versions.get(name)
     )
     if newer:
-        found.append(f"The runs used different versions of {', '.join(newer)}: repeat the older one.")
+        yield f"The runs used different versions of {', '.join(newer)}: repeat the older one."
     asked, answered = ({(row.language, row.id) for row in run.problems} for run in (base, candidate))
     if base.problems and candidate.problems and asked != answered:
         languages = {language for language, _ in asked} ^ {language for language, _ in answered}
         what = f"languages ({', '.join(sorted(languages))})" if languages else "problems"
         only = sorted(problem for _, problem in asked ^ answered)
-        found.append(
+        yield (
             f"The runs hold different {what}: {_some(only)} on one side only. Install the tools that "
             "`selftest` reports as missing, and run both again."
         )
-    return found
 
 
-def unjudged_languages(run: Results) -> list[str]:
-    """Return sentences on the languages that the verdict does not cover."""
+def unjudged_languages(run: Results) -> Iterator[str]:
+    """Yield sentences on the languages that the verdict does not cover."""
     absent = [name for name in ADAPTERS if name not in run.config.languages and name not in run.missing]
-    found: list[str] = []
     if run.missing:
-        found.append(f"Not judged, because their tools are missing: {', '.join(sorted(run.missing))}.")
+        yield f"Not judged, because their tools are missing: {', '.join(sorted(run.missing))}."
     if absent:
-        found.append(f"Not judged, because the runs have no problems in them: {', '.join(absent)}.")
-    return found
+        yield f"Not judged, because the runs have no problems in them: {', '.join(absent)}."
 
 
 def verdict_reasons(
@@ -80,37 +70,34 @@ def verdict_reasons(
     to_pass: Mapping[str, Size],
     to_fail: Mapping[str, Size],
     drop_points: float,
-) -> list[str]:
-    """Return the reasons, largest drop first. `to_pass` and `to_fail` hold the sizes for open comparisons."""
-    found: list[str] = []
+) -> Iterator[str]:
+    """Yield the reasons, largest drop first. `to_pass` and `to_fail` hold the sizes for open comparisons."""
     ranked = sorted(compared.items(), key=lambda item: item[1].difference)
     for name, row in ranked:
         if row.verdict == "FAIL":
-            found.append(
+            yield (
                 f"{name}: dropped by {-row.difference:.1f} points, from {row.base:.1f} to "
                 f"{row.candidate:.1f} (by more than {drop_points:g}: p = {row.p_adjusted:.2g})."
             )
     for name, row in ranked:
         if name in to_pass:
-            found.append(
+            yield (
                 f"{name}: the difference is {row.difference:+.1f} points, lower bound {row.lower:+.1f}; "
                 f"PASS needs one above {-row.margin:.1f}. {_advice(to_pass[name], to_fail[name], row)}"
             )
     if verdict == "PASS":
         worst, row = min(compared.items(), key=lambda item: item[1].lower + item[1].margin)
-        found.append(
+        yield (
             f"Nothing dropped beyond its margin. Closest to it: {worst}, {row.difference:+.1f} points, lower "
             f"bound {row.lower:+.1f}, margin {row.margin:.1f}."
         )
-    return found
 
 
-def margin_reasons(margins: Mapping[str, float], smallest: float) -> list[str]:
-    """Return a sentence on the default margins (in points) above the `smallest`."""
+def margin_reasons(margins: Mapping[str, float], smallest: float) -> Iterator[str]:
+    """Yield a sentence on the default margins (in points) above the `smallest`."""
     larger = ", ".join(f"{name} {margin:.1f}" for name, margin in margins.items() if margin > smallest)
-    if not larger:
-        return []
-    return [f"Margins above {smallest:g} points, because a run of this size cannot show less: {larger}."]
+    if larger:
+        yield f"Margins above {smallest:g} points, because a run of this size cannot show less: {larger}."
 
 
 def margin_too_small(name: str, margin: float, evidence: Evidence, alpha: float, samples: int) -> str:

@@ -5,6 +5,7 @@ All figures are shares from 0 to 1, candidate minus base: a drop is negative.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -159,9 +160,6 @@ def _variance(counts: PairedCounts, passed: Array, rows: npt.NDArray[np.bool_]) 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values adjusted by Holm's step-down method (1979)."""
-    adjusted: dict[str, float] = {}
-    largest = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
-        adjusted[name] = largest
-    return adjusted
+    ranked = sorted(p_values, key=lambda name: p_values[name])
+    steps = (min(1.0, (len(ranked) - rank) * p_values[name]) for rank, name in enumerate(ranked))
+    return dict(zip(ranked, accumulate(steps, max), strict=True))

@@ -15,7 +15,6 @@ from acepilot.postprocess.context import indent_of, width
 from acepilot.postprocess.mode import opens_block
 from eval_humaneval.holes.hole import Kind
 from eval_humaneval.holes.regions import Region
-from eval_humaneval.holes.syntax_tree import SyntaxTree
 
 # Shorter holes are trivial; longer ones nobody can guess.
 LINE_CHARS = (8, 120)
@@ -67,8 +66,7 @@ def find_candidates(text: str, regions: list[Region]) -> list[Candidate]:
     seen = Counter(line.strip() for line in text.split("\n"))
     found: list[Candidate] = []
     for region in regions:
-        code = text[region.start : region.end]
-        finder = _Finder(text, code, region, SyntaxTree(region.root, code, region.language), seen)
+        finder = _Finder(text, region, seen)
         found += [*finder.lines(), *finder.blocks(), *finder.expressions()]
     return found
 
@@ -76,14 +74,14 @@ def find_candidates(text: str, regions: list[Region]) -> list[Candidate]:
 class _Finder:
     """Finds the candidates of one region. Offsets are in its code; `candidate` turns them into the file's."""
 
-    def __init__(self, text: str, code: str, region: Region, tree: SyntaxTree, seen: Counter[str]) -> None:
+    def __init__(self, text: str, region: Region, seen: Counter[str]) -> None:
         self.text = text
-        self.code = code
+        self.code = text[region.start : region.end]
         self.region = region
-        self.tree = tree
+        self.tree = region.tree
         self.seen = seen
         self.markup = region.language.block_style == "tags"
-        self.code_lines = list(_lines(code))
+        self.code_lines = list(_lines(self.code))
 
     def candidate(self, kind: Kind, start: int, end: int) -> Candidate:
         at, region = self.region.start, self.region
@@ -112,13 +110,13 @@ class _Finder:
         for at, header in enumerate(self.code_lines):
             if not self.opens(header):
                 continue
-            body = list(self.below(at, header))
-            if BLOCK_LINES[0] <= len(body) <= BLOCK_LINES[1] and body[0].width == min(
-                line.width for line in body
-            ):
-                start, end = body[0].start, body[-1].end
-                if self.is_block(start, end):
-                    yield self.candidate("block", start, end)
+            below = self.code_lines[at + 1 : at + 2 + BLOCK_LINES[1]]  # one more than a block may have
+            end = next((n for n, line in enumerate(below) if line.width <= header.width), len(below))
+            body = below[:end]
+            least_width = min((line.width for line in body), default=0)
+            fits = BLOCK_LINES[0] <= len(body) <= BLOCK_LINES[1] and body[0].width == least_width
+            if fits and self.is_block(body[0].start, body[-1].end):
+                yield self.candidate("block", body[0].start, body[-1].end)
 
     def opens(self, line: _Line) -> bool:
         """Return True if `line` opens a block; lists of arguments and of data do not count."""
@@ -132,13 +130,6 @@ class _Finder:
                 opener = opens_block(line.text, language)
         return opener and not line.text.endswith(("(", "["))
 
-    def below(self, at: int, header: _Line) -> Iterator[_Line]:
-        """Yield the lines indented more than `header`, up to one more than a block may have."""
-        for line in self.code_lines[at + 1 : at + 2 + BLOCK_LINES[1]]:
-            if line.width <= header.width:
-                return
-            yield line
-
     def is_block(self, start: int, end: int) -> bool:
         text = self.code[start:end]
         if len(text) > MAX_BLOCK_CHARS or _holds_prose(text) or self.text.count(text) > 1:
@@ -148,9 +139,7 @@ class _Finder:
     def expressions(self) -> Iterator[Candidate]:
         """Yield the values within a line: arguments, operands, assigned and returned values; in a style
         properties' values; in a template whole directive values and contents of `{{ }}`."""
-        for line in self.code_lines:
-            if not self.is_informative(line):
-                continue
+        for line in filter(self.is_informative, self.code_lines):
             for start, end in self.tree.values_within(line.start, line.end):
                 if self.is_value(line, start, end):
                     yield self.candidate("expression", start, end)

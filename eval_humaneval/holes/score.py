@@ -121,9 +121,8 @@ def _parses_with(hole: Hole, answer: str) -> bool:
     inner = before[hole.inner_start :] + answer + after[: hole.inner_end]
     if not parses(inner, LANGUAGES[hole.inner]):
         return False
-    return hole.inner == hole.problem.language or parses(
-        before + answer + after, LANGUAGES[hole.problem.language]
-    )
+    whole, language = before + answer + after, hole.problem.language
+    return hole.inner == language or parses(whole, LANGUAGES[language])
 
 
 def _without_line_ends(text: str) -> str:

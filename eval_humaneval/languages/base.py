@@ -35,8 +35,9 @@ class Tool:
 class Toolchain:
     """How to run a program of one language. The program is written to the file `source_name`. `compile`
     (empty for no such step) and `run` are argument lists, run in the folder of that file; their first word
-    may be one of `tools`. `files` maps names to files that are copied beside the program. `verdict` is a statement
-    that prints a word, given in two halves `{0}` and `{1}`: the source never holds the whole word."""
+    may be one of `tools`. `files` maps names to files that are copied beside the program. `verdict` is a
+    statement that prints a word, given in two halves `{0}` and `{1}`: the source never holds the whole word.
+    """
 
     source_name: str
     run: tuple[str, ...]

@@ -7,7 +7,7 @@ completion cannot add an include, so the prompt has the usual ones: 0.6 s of CPU
 import json
 
 from eval_humaneval.languages.base import LanguageAdapter, Tool
-from eval_humaneval.languages.naming import octal_literal, prose, type_names
+from eval_humaneval.languages.naming import arguments, octal_literal, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -96,8 +96,7 @@ def literal(value: Value, declared: Type) -> str:
 
 
 def call(spec: Spec, case: Case) -> str:
-    arguments = (literal(value, param.type) for value, param in zip(case.arguments, spec.params, strict=True))
-    return f"{spec.name}({', '.join(arguments)})"
+    return f"{spec.name}({arguments(spec, case, literal)})"
 
 
 def render(spec: Spec) -> Rendered:

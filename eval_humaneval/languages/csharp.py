@@ -9,7 +9,7 @@ import json
 from html import escape
 
 from eval_humaneval.languages.base import LanguageAdapter, Tool
-from eval_humaneval.languages.naming import camel, pascal, prose
+from eval_humaneval.languages.naming import arguments, camel, pascal, prose
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -89,10 +89,8 @@ def _new(declared: Type, items: str) -> str:
 
 
 def call(spec: Spec, case: Case, short: bool = False) -> str:
-    arguments = (
-        literal(value, param.type, short) for value, param in zip(case.arguments, spec.params, strict=True)
-    )
-    return f"{pascal(spec.name)}({', '.join(arguments)})"
+    written = arguments(spec, case, lambda value, declared: literal(value, declared, short))
+    return f"{pascal(spec.name)}({written})"
 
 
 def example(spec: Spec, case: Case) -> str:

@@ -7,7 +7,7 @@ cannot add an import, so the prompt has the usual ones.
 from itertools import groupby
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
-from eval_humaneval.languages.naming import camel, octal_literal, prose, type_names
+from eval_humaneval.languages.naming import arguments, camel, octal_literal, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -105,8 +105,7 @@ def returned(value: Value, declared: Type) -> str:
 
 
 def call(spec: Spec, case: Case) -> str:
-    arguments = (literal(value, param.type) for value, param in zip(case.arguments, spec.params, strict=True))
-    return f"{camel(spec.name)}({', '.join(arguments)})"
+    return f"{camel(spec.name)}({arguments(spec, case, literal)})"
 
 
 def same(declared: Type) -> str:

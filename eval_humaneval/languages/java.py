@@ -7,7 +7,7 @@ Collections are `List` and `Map`; arguments can be changed in place.
 from html import escape
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
-from eval_humaneval.languages.naming import camel, octal_literal, prose, type_names
+from eval_humaneval.languages.naming import arguments, camel, octal_literal, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -92,11 +92,8 @@ def literal(value: Value, declared: Type, list_of: str = "list", map_of: str = "
 
 
 def call(spec: Spec, case: Case, *collections: str) -> str:
-    arguments = (
-        literal(value, param.type, *collections)
-        for value, param in zip(case.arguments, spec.params, strict=True)
-    )
-    return f"{camel(spec.name)}({', '.join(arguments)})"
+    written = arguments(spec, case, lambda value, declared: literal(value, declared, *collections))
+    return f"{camel(spec.name)}({written})"
 
 
 def example(spec: Spec, case: Case) -> str:

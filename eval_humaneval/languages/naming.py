@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 
-from eval_humaneval.problems.builtin import Type
+from eval_humaneval.problems.builtin import Case, Spec, Type, Value
 
 
 def camel(name: str) -> str:
@@ -30,6 +30,12 @@ def prose(text: str, mark: Callable[[str], str]) -> list[str]:
     marked = re.sub(r"`(\w+)`", lambda match: mark(match[1]), text)
     lines = textwrap.wrap(marked, 88, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def arguments(spec: Spec, case: Case, literal: Callable[[Value, Type], str]) -> str:
+    """Return the arguments of a call of the tested function; `literal` writes a value of a type."""
+    pairs = zip(case.arguments, spec.params, strict=True)
+    return ", ".join(literal(value, param.type) for value, param in pairs)
 
 
 def type_names(scalars: Mapping[str, str], collections: Mapping[str, str]) -> Callable[[Type], str]:

@@ -6,7 +6,7 @@ Strings and collections are borrowed as arguments (`&str`, `&[i32]`, `&[&str]`) 
 import json
 
 from eval_humaneval.languages.base import LanguageAdapter, Limits, Tool
-from eval_humaneval.languages.naming import prose, type_names
+from eval_humaneval.languages.naming import arguments, prose, type_names
 from eval_humaneval.problems.builtin import Case, Rendered, Spec, Type, Value
 from eval_humaneval.problems.problem import VERDICT_MARK
 
@@ -117,10 +117,7 @@ def argument(value: Value, declared: Type) -> str:
 
 
 def call(spec: Spec, case: Case) -> str:
-    arguments = (
-        argument(value, param.type) for value, param in zip(case.arguments, spec.params, strict=True)
-    )
-    return f"{spec.name}({', '.join(arguments)})"
+    return f"{spec.name}({arguments(spec, case, argument)})"
 
 
 def example(spec: Spec, case: Case) -> list[str]:
