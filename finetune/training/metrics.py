@@ -9,7 +9,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Self
 
 import torch
@@ -132,10 +131,10 @@ def _writer(config: TrainConfig) -> _Writer | None:
         return None
     if config.report == "wandb":
         try:
-            wandb: Any = import_module("wandb")
+            import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ConfigError("report=wandb needs the package: pip install wandb", field="report") from error
-        run = wandb.init(name=config.name or config.output.name, config=config.model_dump(mode="json"))
+        run: Any = wandb.init(name=config.name or config.output.name, config=config.model_dump(mode="json"))
         return _Writer(lambda values, step: run.log(values, step=step), run.finish)
     from torch.utils.tensorboard.writer import SummaryWriter
 
