@@ -9,7 +9,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -134,7 +134,8 @@ def _writer(config: TrainConfig) -> _Writer | None:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ConfigError("report=wandb needs the package: pip install wandb", field="report") from error
-        run: Any = wandb.init(name=config.name or config.output.name, config=config.model_dump(mode="json"))
+        settings = config.model_dump(mode="json")
+        run = cast("Any", wandb).init(name=config.name or config.output.name, config=settings)
         return _Writer(lambda values, step: run.log(values, step=step), run.finish)
     from torch.utils.tensorboard.writer import SummaryWriter
 
