@@ -78,11 +78,11 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", default="starter", help="in the registry (default: %(default)s)")
-    parser.add_argument("--languages", default="go,rust", help="comma-separated (default: %(default)s)")
+    parser.add_argument("model", nargs="?", default="starter", help="in the registry (%(default)s)")
+    parser.add_argument("--languages", default="go,rust", help="comma-separated (%(default)s)")
     parser.add_argument("--noise", type=float, default=0.5, help="standard deviations of a row (%(default)s)")
     parser.add_argument("--name", default="starter-damaged", help="of the damaged model (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (%(default)s)")
     given = parser.parse_args()
     model = resolve(given.model)
     if model.gguf is None or model.manifest is None:
