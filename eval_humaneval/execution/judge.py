@@ -182,7 +182,7 @@ def _command(toolchain: Toolchain) -> tuple[str, ...]:
 def _read(ran: JobResult, word: str, toolchain: Toolchain) -> tuple[Outcome, str]:
     limits = toolchain.limits
     if ran.error:
-        return "infrastructure", f"{ran.error}. {_end(ran.stderr)}".strip()
+        return "infrastructure", f"{ran.error}. {ran.stderr.strip()[-_DETAIL_CHARS:]}".strip()
     if ran.stopped == "output":
         return "failed", f"more than {limits.output_bytes} bytes of output"
     if not ran.stopped and ran.exit_code == 0 and ran.stdout.rstrip().endswith(word):
@@ -193,14 +193,10 @@ def _read(ran: JobResult, word: str, toolchain: Toolchain) -> tuple[Outcome, str
     # program that was killed with hardly any CPU time ran out of the machine's memory instead.
     if ran.cpu_s >= limits.cpu_s * (0.5 if ran.exit_code == _KILLED else 0.9):
         return "timeout", f"more than {limits.cpu_s} s of CPU time"
-    output = _end(ran.stdout + ran.stderr)
+    output = (ran.stdout + ran.stderr).strip()[-_DETAIL_CHARS:]
     if toolchain.compile and not ran.compiled:
         return "compile_error", output
     return "failed", output or f"exit status {ran.exit_code}, and no verdict"
-
-
-def _end(text: str) -> str:
-    return text.strip()[-_DETAIL_CHARS:]
 
 
 @cache
