@@ -51,12 +51,8 @@ def language_for(lsp_id: str | None = None, path: str | None = None) -> Language
         return known
     name = (path or "").replace("\\", "/").rpartition("/")[2]
     extension = "." + name.rpartition(".")[2] if "." in name else ""
-    return (
-        _BY_EXTENSION.get(name)
-        or _BY_EXTENSION.get(extension)
-        or _BY_EXTENSION.get(extension.lower())
-        or plain
-    )
+    keys = (name, extension, extension.lower())
+    return next((_BY_EXTENSION[key] for key in keys if key in _BY_EXTENSION), plain)
 
 
 @cache

@@ -70,9 +70,7 @@ def compose(
 
     # Tokenising a whole repository would be slow: snippets that cannot fit are left out by their length.
     snippet_budget = int(budget_tokens * SNIPPET_SHARE)
-    recent, _ = _newest_within(
-        snippets, snippet_budget * MAX_CHARS_PER_TOKEN, lambda snippet: len(snippet.text)
-    )
+    recent, _ = _newest_within(snippets, snippet_budget * MAX_CHARS_PER_TOKEN, lambda item: len(item.text))
     cleaned = [Snippet(path=clean(snippet.path), text=clean(snippet.text)) for snippet in recent]
     prefix, suffix, path = clean(prefix), clean(suffix), clean(path)
     if not suffix.strip():

@@ -41,9 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--server-url", help="where `python -m server` listens (default http://127.0.0.1:8010)"
-    )
+    parser.add_argument("--server-url", help="where the server listens (default http://127.0.0.1:8010)")
     parser.add_argument(
         "--time-budget-ms",
         type=int,
@@ -61,9 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let --tcp listen on other than loopback addresses; only on a network you trust",
     )
-    parser.add_argument(
-        "--doctor", action="store_true", help="check the server, the token, the model and one completion"
-    )
+    parser.add_argument("--doctor", action="store_true", help="check server, token, model and one completion")
     parser.add_argument("--json", action="store_true", help="with --doctor: print the checks as JSON")
     return parser
 

@@ -101,9 +101,7 @@ class CompletionClient:
                         await self._drain(events)
                         return
                     yield _parse_chunk(event.data)
-            raise ServerError(
-                "off", "The completion server broke off in the middle of an answer; see its log."
-            )
+            raise ServerError("off", "The completion server broke off within an answer; see its log.")
 
     async def complete(self, request: CompletionRequest) -> CompletionResponse:
         """Return a complete answer with all its choices. Cancelling the task cancels the generation."""

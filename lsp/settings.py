@@ -11,12 +11,8 @@ class LspSettings(ProgramSettings):
     table: ClassVar[str] = "lsp"
     reads_working_directory: ClassVar[bool] = False
 
-    server_url: HttpUrl = Field(
-        HttpUrl("http://127.0.0.1:8010"), description="Where `python -m server` listens."
-    )
-    token: SecretStr | None = Field(
-        None, description="Sent to the server: the value of the server's ACEPILOT_TOKEN."
-    )
+    server_url: HttpUrl = Field(HttpUrl("http://127.0.0.1:8010"), description="Where the server listens.")
+    token: SecretStr | None = Field(None, description="The value of the server's ACEPILOT_TOKEN.")
     time_budget_ms: int = Field(
         5000,
         ge=50,

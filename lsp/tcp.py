@@ -40,7 +40,6 @@ async def serve_tcp(new_server: Callable[[], AcepilotLanguageServer], host: str,
     listener = await asyncio.start_server(connected, host, port)
     for socket in listener.sockets:
         address = socket.getsockname()
-        message = f"Acepilot's language server listens on {address[0]}:{address[1]}"
-        print(message, file=sys.stderr, flush=True)
+        print(f"Acepilot's language server listens on {address[0]}:{address[1]}", file=sys.stderr, flush=True)
     async with listener:
         await listener.serve_forever()

@@ -17,9 +17,7 @@ class JudgedModel(FilePart):
     """A model as it was when the gate judged it."""
 
     name: str
-    files: dict[str, str] = Field(
-        description="sha256 by name inside the folder, without the manifest; empty if judged over HTTP."
-    )
+    files: dict[str, str] = Field(description="sha256 by name, without the manifest; empty if over HTTP.")
     run: str = Field(description="The folder of its results.")
 
 

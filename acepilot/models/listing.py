@@ -59,9 +59,7 @@ def _print_models(models: dict[str, Manifest | None], history: History, console:
     if current is None:
         console.print("No model has been promoted yet.")
     elif current not in models:
-        console.print(
-            f"The current model, {current}, is no longer in the registry: add it again, or roll back."
-        )
+        console.print(f"The current model, {current}, is no longer in the registry: add it, or roll back.")
 
 
 def _history_table(history: History) -> Table:

@@ -89,14 +89,10 @@ def rollback() -> Promotion:
 def _objections(candidate: ServedModel, report: GateReport | None, current: ServedModel | None) -> list[str]:
     """Return what forbids the promotion of `candidate`: one sentence each, with what to do."""
     if report is None:
-        return [
-            "There is no gate report: `python -m eval_humaneval compare` writes one; give it with --report."
-        ]
+        return ["There is no gate report: `python -m eval_humaneval compare` writes one for --report."]
     found = [_verdict_objection(report)] if report.verdict != "PASS" else []
     if report.verdict == "PASS" and not _is_borne_out(report):
-        found.append(
-            "The report says PASS, but its own figures do not: it was edited or damaged. Compare again."
-        )
+        found.append("The report says PASS, but its figures do not: it was edited or damaged. Compare again.")
     over_http = [side.name for side in (report.base, report.candidate) if not side.files]
     if over_http:
         found.append(
@@ -125,13 +121,9 @@ def _verdict_objection(report: GateReport) -> str:
     reasons = " ".join(report.reasons[:FIRST_REASONS])
     match report.verdict:
         case "FAIL":
-            advice = (
-                "Tune again so that the model forgets less: adapters, more replay, a smaller export.alpha."
-            )
+            advice = "Tune again so that it forgets less: adapters, more replay, a smaller export.alpha."
         case "INCONCLUSIVE" if report.samples_to_decide:
-            advice = (
-                f"Compare again with {report.samples_to_decide} samples a problem, which should decide it."
-            )
+            advice = f"Compare again with {report.samples_to_decide} samples a problem, to decide it."
         case "INCONCLUSIVE":
             advice = "More samples would not decide it: compare again on more problems."
         case _:

@@ -51,9 +51,7 @@ class ModelFolder:
         found = sorted(self.path.glob("*.gguf"))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise ModelBroken(
-                f"{self.path} holds several GGUF files ({names}): give the path of one of them."
-            )
+            raise ModelBroken(f"{self.path} holds several GGUF files ({names}): give the path of one.")
         return found[0] if found else None
 
     @property
@@ -123,7 +121,7 @@ def register(
         if target.exists():
             if read_manifest(target) != manifest:
                 raise ConfigError(
-                    f"{models_dir()} has another model called {name}: give another name with --name."
+                    f"{models_dir()} has another model called {name}: choose another with --name."
                 )
             verified_hashes(target)
             return ModelFolder(name, target, manifest)

