@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from acepilot.models.provenance import git_commit
 from eval_humaneval.figures.report import plot
 from eval_humaneval.figures.table import label
 from eval_humaneval.results import Results, read_results, read_samples
-from story.curves import curve
 from story.difference import MEASURES, Difference, differences
 from story.findings import findings
 from story.programs import ROOT
@@ -29,6 +28,8 @@ from story.sizes import Size
 SIDES = ("base", "eager", "careful")
 TABLES = ("problems", "vue", "others")
 TUNED = SIDES[1:]
+WIDTH, HEIGHT = 720, 140  # of a loss curve, in SVG units
+SMOOTHED_STEPS = 10
 
 
 def write(folder: Path, size: Size, steps: Sequence[str]) -> None:
@@ -155,3 +156,28 @@ def _taken(folder: Path, name: str) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A polyline of WIDTH by HEIGHT. `first` and `last` are smoothed losses in nats."""
+
+    points: str
+    first: float
+    last: float
+    steps: int
+
+
+def curve(losses: Sequence[float]) -> Curve:
+    """Smooth each loss over the last SMOOTHED_STEPS steps, since one batch's loss is noisy."""
+    smooth = [
+        sum(losses[max(0, at - SMOOTHED_STEPS + 1) : at + 1]) / min(at + 1, SMOOTHED_STEPS)
+        for at in range(len(losses))
+    ]
+    low, high = min(smooth), max(smooth)
+    spread = (high - low) or 1.0
+    across = WIDTH / max(len(smooth) - 1, 1)
+    points = " ".join(
+        f"{at * across:.1f},{HEIGHT - (loss - low) / spread * HEIGHT:.1f}" for at, loss in enumerate(smooth)
+    )
+    return Curve(points, smooth[0], smooth[-1], len(smooth))

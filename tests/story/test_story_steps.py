@@ -17,11 +17,11 @@ from bench.peers.processes import running
 from eval_humaneval.results import HoleMeasures, Sample
 from story import harness, promotion
 from story.choice import TOLERATED_DRIFT, Candidate, best_of
-from story.curves import curve
 from story.difference import Difference, differences
 from story.findings import findings
 from story.pipeline import Call, Command, Step, StepFailed, Story
 from story.progress import in_words, pace
+from story.report import curve
 from story.sizes import SIZES, STARTER
 from story.steps import steps_of
 
