@@ -18,10 +18,13 @@ CLIP_STEP_LINES = 32
 """Shorter steps would discard the KV cache more often; longer ones would cut more of the prefix."""
 
 SUFFIX_SHARE = 0.1
-"""Of the budget. The suffix follows the prefix, so the KV cache never keeps it: each request reads it."""
+"""The suffix's share of the budget.
+
+The suffix follows the prefix, so the KV cache never keeps it: each request reads it.
+"""
 
 SNIPPET_SHARE = 0.25
-"""Of the budget, and only what the prefix leaves over."""
+"""The snippets' share of the budget. They get only what the prefix leaves over."""
 
 MAX_CHARS_PER_TOKEN = 16
 """Real code has fewer characters in a token; this limits how much is tokenised before the first cut."""

@@ -6,10 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from acepilot.errors import ConfigError
 from acepilot.models.gate_report import JudgedModel
+from acepilot.models.manifest import FilePart
 
 RESULTS_FILE = "results.json"
 SAMPLES_FILE = "samples.jsonl"
@@ -18,11 +19,7 @@ Outcome = Literal["passed", "failed", "compile_error", "timeout", "infrastructur
 """`timeout`: the CPU or wall time was used up. `infrastructure`: judging failed, not the model."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class HoleMeasures(_Part):
+class HoleMeasures(FilePart):
     """How close a completion is to the true text. `parses` is null if the original does not parse."""
 
     kind: Literal["line", "block", "expression"]
@@ -33,7 +30,7 @@ class HoleMeasures(_Part):
     log_likelihood: float | None = Field(description="Of the true text, nats per token; null: no scores.")
 
 
-class Sample(_Part):
+class Sample(FilePart):
     """One completion and its judgement; a line of samples.jsonl."""
 
     problem: str
@@ -49,7 +46,7 @@ class Sample(_Part):
     hole: HoleMeasures | None = None
 
 
-class EvalConfig(_Part):
+class EvalConfig(FilePart):
     """Everything that must be equal on both sides of a comparison; seeds may differ."""
 
     problem_sets: list[str]
@@ -61,7 +58,7 @@ class EvalConfig(_Part):
     max_tokens: int
 
 
-class Interval(_Part):
+class Interval(FilePart):
     """Points of 100 with a two-sided 95 % interval, clustered by problem."""
 
     value: float
@@ -69,7 +66,7 @@ class Interval(_Part):
     high: float
 
 
-class LanguageScore(_Part):
+class LanguageScore(FilePart):
     problems: int
     samples: int
     pass_at: dict[int, Interval] = Field(description="By k; unbiased.")
@@ -82,7 +79,7 @@ class LanguageScore(_Part):
     )
 
 
-class ProblemScore(_Part):
+class ProblemScore(FilePart):
     id: str
     cluster: str
     language: str
@@ -90,7 +87,7 @@ class ProblemScore(_Part):
     passed: int
 
 
-class Cost(_Part):
+class Cost(FilePart):
     seconds: float
     generation_seconds: float
     execution_cpu_seconds: float
@@ -101,7 +98,7 @@ class Cost(_Part):
     samples_resumed: int = Field(description="From an earlier start of the run; their cost is not counted.")
 
 
-class Results(_Part):
+class Results(FilePart):
     schema_version: Literal[1] = 1
     model: JudgedModel
     engine: str

@@ -19,7 +19,7 @@ ModelFormat = Literal["gguf", "openvino", "safetensors"]
 
 
 class FilePart(BaseModel):
-    """A JSON file that Acepilot writes and reads, or a part of one. A field that it lacks is an error."""
+    """A JSON file that Acepilot writes and reads, or a part of one. An unknown field in it is an error."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -111,7 +111,7 @@ def _objections(candidate: ServedModel, report: GateReport | None, current: Serv
 
 
 def _is_borne_out(report: GateReport) -> bool:
-    """Whether the figures of the report amount to a PASS."""
+    """Return whether the figures of the report amount to a PASS."""
     compared = [*report.languages.values(), *([report.pool] if report.pool else [])]
     sound = all(it.verdict == "PASS" and it.lower > -it.margin for it in compared)
     return sound and report.pool is not None and bool(report.languages)

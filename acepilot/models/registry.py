@@ -56,12 +56,12 @@ class ModelFolder:
 
     @property
     def is_safetensors(self) -> bool:
-        """Whether the folder holds safetensors, which torch reads, but neither OpenVINO nor llama.cpp."""
+        """Return whether the folder holds safetensors. OpenVINO and llama.cpp cannot read them."""
         return self.path.is_dir() and any(self.path.glob("*.safetensors"))
 
     @property
     def has_tokenizer(self) -> bool:
-        """Whether a tokenizer is here. Without its files, transformers would invent an empty one."""
+        """Return whether a tokenizer is here. Without its files, transformers would invent an empty one."""
         return self.gguf is not None or any((self.path / name).is_file() for name in VOCABULARY_FILES)
 
 

@@ -19,7 +19,7 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 
 
 def has_word(text: str) -> bool:
-    """Whether the text has two letters side by side. Lines without a word, such as closers, often repeat."""
+    """Return whether two letters stand side by side. Lines without a word, such as closers, often repeat."""
     return _WORD.search(text) is not None
 
 
@@ -102,7 +102,7 @@ class FilterInput:
 
     @property
     def in_code(self) -> bool:
-        """Whether the line starts as code, outside of strings and brackets that a line above opened."""
+        """Return whether the line starts as code, outside strings and brackets opened on a line above."""
         return not self.above.opened and not mode_of(self.above.stack, self.context.cursor.language)
 
 
@@ -165,7 +165,7 @@ def _closed_below(stack: tuple[Opener, ...], window: str) -> list[bool]:
 
 
 def _mode_closes(mark: str, after: str, language: Language) -> bool:
-    """Whether `after` closes the string or comment at the cursor, rather than opening another one."""
+    """Return whether `after` closes the string or comment at the cursor, rather than opening another one."""
     if language.line_comment == mark or mark == "<":
         return True
     if language.block_comment and mark == language.block_comment[0]:

@@ -19,12 +19,12 @@ _OPENS = {
 
 
 def only_closers(rest: str) -> bool:
-    """Whether `rest`, right of the cursor, holds only closers: brackets, quotes, `;`, `,`, ends of tags."""
+    """Return whether the text right of the cursor is only closers: brackets, quotes, `;`, `,`, tag ends."""
     return _CLOSERS.fullmatch(rest) is not None
 
 
 def opens_block(line: str, language: Language) -> bool:
-    """Whether `line` ends with something that opens a block: `{`, `=>`, Python's `:`, `<ul>`."""
+    """Return whether `line` ends with something that opens a block: `{`, `=>`, Python's `:`, `<ul>`."""
     return _OPENS[language.block_style].search(line.rstrip()) is not None
 
 

@@ -76,7 +76,7 @@ class Snapshot:
 
     @property
     def looks_binary(self) -> bool:
-        """Whether the window has a NUL, or more than a tenth of it are characters that no keyboard types."""
+        """Return whether the window has a NUL, or over a tenth of characters that no keyboard types."""
         window = self.prefix + self.suffix
         return "\0" in window or len(_UNTYPED.findall(window)) * 10 > len(window)
 

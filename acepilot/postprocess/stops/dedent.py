@@ -44,7 +44,7 @@ def _leaves(given: FilterInput) -> bool:
 
 
 def _stands_below(word: str, given: FilterInput) -> bool:
-    """Whether the first line below with this indentation, or less, already is the closing word."""
+    """Return whether the first line below that is indented this far or less is the closing word."""
     column = width(given.line)
     for line in given.context.cursor.after.partition("\n")[2].split("\n"):
         if line.strip() and width(line) <= column:

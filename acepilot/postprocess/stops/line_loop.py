@@ -6,7 +6,7 @@ MAX_LINE_CHARS = 1_000
 """A longer line counts as a loop: hardly any line of code that is written by hand is as long."""
 
 REPEATS = 5
-"""So often does a piece of text stand at the line's end for a loop: `very very very very very`."""
+"""A piece of text that ends the line this many times is a loop: `very very very very very`."""
 
 _UNIT_CHARS = range(3, 41)
 """Lengths of the repeated piece that are tried, in characters."""

@@ -30,5 +30,5 @@ def hold(given: FilterInput) -> int:
 
 
 def _opens(given: FilterInput) -> bool:
-    """Whether the line leaves a bracket open; an open string does not count, for it ends with the line."""
+    """Return whether the line leaves a bracket open. A string ends with its line and does not count."""
     return bool(given.now.opened) and given.now.opened[-1].mark in "([{"
