@@ -32,7 +32,10 @@ _ETC_OF_TOOLCHAINS = ("alternatives", "java-*", "mono", "php")
 def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ...]:
     """Return bubblewrap with the mounts of every program: /usr, a few files of /etc, /proc, four devices, and
     a private /tmp that holds `tmp_bytes`. Each mount takes 0.1 ms. Therefore /etc/alternatives and the
-    settings of compilers and virtual machines are mounted only with `toolchain_etc`."""
+    settings of compilers and virtual machines are mounted only with `toolchain_etc`.
+
+    /proc can only be read: a program could exempt itself there from being ended first when memory runs out.
+    Its lists of keys are empty, because keyrings belong to no namespace."""
     devices = ("null", "zero", "urandom")
     return (
         bwrap,
@@ -40,6 +43,8 @@ def wrapper(bwrap: str, tmp_bytes: int, *, toolchain_etc: bool) -> tuple[str, ..
         *_system(),
         *_etc(_ETC + (_ETC_OF_TOOLCHAINS if toolchain_etc else ())),
         *("--proc", "/proc"),
+        *(word for name in ("keys", "key-users") for word in ("--ro-bind-try", "/dev/null", f"/proc/{name}")),
+        *("--remount-ro", "/proc"),
         *(word for name in devices for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")),
         *("--symlink", "urandom", "/dev/random"),
         *("--symlink", "/proc/self/fd", "/dev/fd"),
@@ -60,10 +65,13 @@ def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStac
     processes of all sandboxes together."""
     status, status_end = open_pipe(stack)
     unblock_end, unblock = open_pipe(stack)
+    seccomp = stored[job.seccomp]
+    os.lseek(seccomp, 0, os.SEEK_SET)
     contents = {name: stored[digest] for name, digest in job.stored.items()}
     for name, text in job.files.items():
         contents[name] = stack.enter_context(memory_file(text.encode(errors="replace"))).fileno()
     arguments = ["--json-status-fd", str(status_end.fileno()), "--block-fd", str(unblock_end.fileno())]
+    arguments += ["--seccomp", str(seccomp)]
     for name, value in job.environment.items():
         arguments += ["--setenv", name, value]
     for name, content in contents.items():
@@ -75,7 +83,7 @@ def start(job: Job, stored: Mapping[str, int], streams: Streams, stack: ExitStac
         stdin=streams.stdin,
         stdout=streams.stdout,
         stderr=streams.stderr,
-        pass_fds=(status_end.fileno(), unblock_end.fileno(), *contents.values()),
+        pass_fds=(status_end.fileno(), unblock_end.fileno(), seccomp, *contents.values()),
     )
     stack.enter_context(process)
     status_end.close()

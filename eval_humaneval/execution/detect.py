@@ -18,6 +18,7 @@ from eval_humaneval.execution.sandbox import (
 )
 from eval_humaneval.languages.base import Limits
 
+_FILTERED = "2"  # SECCOMP_MODE_FILTER, as /proc/PID/status has it
 _INSTALL = "`apt-get install bubblewrap` (0.8 or newer; `dnf install bubblewrap` on Fedora)"
 _SETTINGS = {
     "kernel/apparmor_restrict_unprivileged_userns": ("1", "0", "AppArmor denies bubblewrap user namespaces"),
@@ -68,10 +69,13 @@ def _bubblewrap_problem(path: str) -> str:
     options = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False).stdout
     if "--disable-userns" not in options:
         return f"{bwrap} is too old; {_INSTALL}"
-    with Sandbox(BUBBLEWRAP, workers=1) as sandbox:
-        ran = sandbox.run(("/usr/bin/true",), Limits(), {}, {})
+    try:
+        with Sandbox(BUBBLEWRAP, workers=1) as sandbox:
+            ran = sandbox.run(("/usr/bin/grep", "Seccomp:", "/proc/self/status"), Limits(), {}, {})
+    except SandboxUnavailable as error:
+        return error.message
     if not ran.error and ran.exit_code == 0:
-        return ""
+        return "" if ran.stdout.split()[-1] == _FILTERED else "the kernel filters no system calls"
     if WORKER_ENDED in ran.error:
         return (
             f"this root process cannot start a process as user {NOBODY} ({ran.error}); run the evaluation as "

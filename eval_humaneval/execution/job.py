@@ -24,14 +24,15 @@ CHUNK_BYTES = 1 << 16
 @dataclass(frozen=True)
 class Job:
     """A program to run. `wrapper` is bubblewrap with its arguments; without one, only limits apply. `files`
-    maps names to contents, `stored` names to digests of contents that the worker has already. `rlimits` are
-    by their names in the module `resource`. With `reports_compiled`, the command writes to its standard input
-    when it has compiled."""
+    maps names to contents, `stored` names to digests of contents that the worker has already; `seccomp` is
+    the digest of bubblewrap's filter of system calls. `rlimits` are by their names in the module `resource`.
+    With `reports_compiled`, the command writes to its standard input when it has compiled."""
 
     wrapper: Sequence[str]
     command: Sequence[str]
     files: Mapping[str, str]
     stored: Mapping[str, str]
+    seccomp: str
     environment: Mapping[str, str]
     rlimits: Mapping[str, int]
     output_bytes: int

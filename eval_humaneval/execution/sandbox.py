@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import LifoQueue
 
 from eval_humaneval.execution.bubblewrap import wrapper
 from eval_humaneval.execution.job import NOBODY, Job, JobResult
+from eval_humaneval.execution.system_calls import denying_filter
 from eval_humaneval.languages.base import Limits
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -41,7 +43,7 @@ class SandboxLevel:
     lacks: str
 
 
-BUBBLEWRAP = SandboxLevel("bubblewrap", "")
+BUBBLEWRAP = SandboxLevel("bubblewrap+seccomp", "")
 LIMITS_ONLY = SandboxLevel(
     "limits-only",
     "A program can then read every file that its user may read, reach the network, see and signal other "
@@ -51,10 +53,13 @@ LIMITS_ONLY = SandboxLevel(
 
 @dataclass(frozen=True)
 class Content:
-    """A file that is placed beside programs; a worker receives it once."""
+    """A file that is placed beside programs, or bubblewrap's filter; a worker receives it once."""
 
-    digest: str
     data: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
 
 
 class WorkerClient:
@@ -97,13 +102,16 @@ class WorkerClient:
 
 
 class Sandbox:
-    """A context that runs up to `workers` programs at once (default: one per core). Thread-safe."""
+    """A context that runs up to `workers` programs at once (default: one per core). Thread-safe.
+
+    Raises SandboxUnavailable when `level` needs what this machine lacks."""
 
     def __init__(self, level: SandboxLevel, workers: int | None = None) -> None:
         self.level = level
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: LifoQueue[WorkerClient | None] = LifoQueue()
         self._contents: dict[Path, Content] = {}
+        self._seccomp = Content(denying_filter()) if level == BUBBLEWRAP else None
         for _ in range(self.workers):
             self._idle.put(None)
 
@@ -138,6 +146,7 @@ class Sandbox:
             command=command,
             files={name: text for name, text in files.items() if isinstance(text, str)},
             stored={name: content.digest for name, content in stored.items()},
+            seccomp=self._seccomp.digest if self._seccomp else "",
             environment={"PATH": SYSTEM_PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **environment},  # noqa: S108
             rlimits=self._rlimits(limits),
             output_bytes=limits.output_bytes,
@@ -146,12 +155,13 @@ class Sandbox:
         )
         # Workers without a sandbox stay root: programs must not signal them.
         user = NOBODY if in_bubblewrap and os.geteuid() == 0 else None
+        contents = [*stored.values(), *([self._seccomp] if self._seccomp else [])]
         worker, reason = self._idle.get(), ""
         try:
             for _ in range(2):
                 worker = worker or WorkerClient(user)
                 try:
-                    return worker.run(job, stored.values())
+                    return worker.run(job, contents)
                 except (EOFError, OSError):
                     reason = worker.close()
                     worker = None
@@ -162,8 +172,7 @@ class Sandbox:
     def content(self, path: Path) -> Content:
         """Return the content of the file `path`, which is read once. Raise OSError."""
         if path not in self._contents:
-            data = path.read_bytes()
-            self._contents[path] = Content(hashlib.sha256(data).hexdigest(), data)
+            self._contents[path] = Content(path.read_bytes())
         return self._contents[path]
 
     def _rlimits(self, limits: Limits) -> dict[str, int]:

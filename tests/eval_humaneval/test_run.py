@@ -239,7 +239,7 @@ def test_selftest_finds_a_wrong_canonical_solution(problems, command, tmp_path):
     report = json.loads((tmp_path / "out.json").read_text())
     assert (report["passed"], report["failed"], report["skipped"]) == (23, 1, 0)
     assert report["tasks"]["failed"][0]["which"] == "canonical"
-    assert report["sandbox"] == "bubblewrap"
+    assert report["sandbox"] == "bubblewrap+seccomp"
 
 
 def test_a_problem_whose_own_solution_fails_is_not_asked(problems, server, command, tmp_path):

@@ -36,7 +36,7 @@ def workers() -> list[int]:
 
 
 def test_levels_have_stable_names() -> None:
-    assert (BUBBLEWRAP.name, LIMITS_ONLY.name) == ("bubblewrap", "limits-only")
+    assert (BUBBLEWRAP.name, LIMITS_ONLY.name) == ("bubblewrap+seccomp", "limits-only")
     assert LIMITS_ONLY.lacks
 
 
