@@ -19,6 +19,7 @@ _WORDS = (
     "StorageFull",  # Rust's name for it, in safetensors' errors
     "unexpected pos",  # torch.save notices only that its file is too short
     "PytorchStreamWriter failed",
+    "iostream error",  # all that OpenVINO says when it cannot write
 )
 
 

@@ -4,15 +4,15 @@ Most models are such a folder already. A GGUF file, such as the starter, is writ
 ACEPILOT_HOME/cache/training. Training, exporting a run and packing a corpus start from this folder.
 """
 
-import shutil
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import mkdtemp
 
 from acepilot.errors import ConfigError
-from acepilot.models.manifest import sha256_of
-from acepilot.models.registry import ModelFolder, exclusive, models_dir
+from acepilot.models.conversions import make_once
+from acepilot.models.known_hashes import known_hashes
+from acepilot.models.registry import ModelFolder, models_dir
 from acepilot.models.starter import STARTERS
 from acepilot.settings import home
 
@@ -25,6 +25,9 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 """Files from which transformers loads a tokenizer; a folder has some of them."""
+
+CONVERSION = 1
+"""The version of the conversion. A new number makes every kept folder invalid."""
 
 
 def transformers_folder(model: ModelFolder) -> Path:
@@ -47,21 +50,17 @@ def transformers_folder(model: ModelFolder) -> Path:
         write_gguf_as_safetensors(gguf, folder)
 
     is_starter = model.name in STARTERS and model.path == models_dir() / model.name
-    name = model.name if is_starter else f"{model.name}-{sha256_of(gguf)[:12]}"
-    return made_once(name, convert)
+    sha256 = known_hashes(gguf)[gguf.name]
+    name = model.name if is_starter else f"{model.name}-{sha256[:12]}"
+    return training_folder(name, f"{sha256} form {CONVERSION}", convert)
 
 
-def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return ACEPILOT_HOME/cache/training/NAME; if it is missing, `make` fills it first."""
-    target = home() / "cache" / "training" / name
-    with exclusive(f"training-{name}"):
-        if not target.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(mkdtemp(prefix=f".{name}.", dir=target.parent))
-            try:
-                make(staging)
-                staging.chmod(0o755)
-                staging.rename(target)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    return target
+def training_folder(name: str, made_from: str, make: Callable[[Path], object]) -> Path:
+    """Return ACEPILOT_HOME/cache/training/NAME, which `make` fills unless it is whole and of `made_from`."""
+    folder = home() / "cache" / "training" / name
+
+    def note(why: str) -> None:
+        print(f"{folder} is made again: {why}.", file=sys.stderr)
+
+    make_once(folder, made_from, make, on_fault=note)
+    return folder

@@ -2,18 +2,24 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from acepilot.disk import explain_full_disk
 from acepilot.errors import ModelBroken
 
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 INDEX = ".index.json"
 """End of the name of the file that says which of several weight files holds which tensor."""
+
+MIN_CONTEXT_TOKENS = 64
+"""Tokens. A model with less has no room for a prompt and an answer: every completion would be refused."""
+MAX_CONTEXT_TOKENS = 100_000_000
+"""Tokens. Ten times the longest context of a published model; a larger number is a mistake."""
 
 ModelFormat = Literal["gguf", "openvino", "safetensors"]
 
@@ -26,7 +32,7 @@ class FilePart(BaseModel):
 
 class StoredFile(FilePart):
     sha256: str
-    size_bytes: int
+    size_bytes: int = Field(ge=0)
 
 
 class Tuning(FilePart):
@@ -34,10 +40,10 @@ class Tuning(FilePart):
 
     method: Literal["full", "lora"]
     base_revision: str | None
-    alpha: float = Field(description="base + alpha * (tuned - base).")
+    alpha: float = Field(gt=0, le=1, description="base + alpha * (tuned - base).")
     weights: Literal["best", "last"]
-    step: int
-    tokens: int = Field(description="Tokens of the whole run that counted for the loss.")
+    step: int = Field(ge=0)
+    tokens: int = Field(ge=0, description="Tokens of the whole run that counted for the loss.")
     heldout_loss_before: dict[str, float] = Field(description="Nats a token by language; `all`: the mean.")
     heldout_loss_after: dict[str, float] = Field(description="The same after the run, with alpha 1.")
     config: dict[str, Any] = Field(description="The recipe of the run.")
@@ -54,10 +60,15 @@ class Manifest(FilePart):
     source_sha256: str | None = Field(default=None, description="Hash of the published file, if rewritten.")
     licence: str
     dtype: str
-    context_tokens: int
+    context_tokens: int = Field(ge=MIN_CONTEXT_TOKENS, le=MAX_CONTEXT_TOKENS)
     data_hash: str | None = Field(default=None, description="Hash of its corpus; null: not tuned.")
     tuning: Tuning | None = Field(default=None, description="null: not tuned.")
     notes: str = ""
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 that `file_hashes` must find, by name: the card is not compared."""
+        return {name: file.sha256 for name, file in self.files.items() if name != CARD_FILE}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -79,14 +90,19 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Replace `path` in one step: a reader sees the old text or the new one, never a part of it.
 
-    The bytes reach the disk before the rename, so that this holds even if the power fails.
+    The bytes reach the disk before the rename, so that this holds even if the power fails. Raises
+    NotEnoughDisk.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with explain_full_disk(path.parent, f"{path.name} stays as it was. Free some space and try again."):
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def file_hashes(model: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
@@ -110,7 +126,7 @@ def file_hashes(model: Path, on_progress: Callable[[int], None] = lambda _: None
 
 def verified_hashes(folder: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """Return `file_hashes` of a folder. Raises ModelBroken when its manifest states other hashes."""
-    stated = {name: file.sha256 for name, file in read_manifest(folder).files.items() if name != CARD_FILE}
+    stated = read_manifest(folder).hashes
     computed = file_hashes(folder, on_progress)
     if computed != stated:
         raise ModelBroken(
@@ -120,7 +136,7 @@ def verified_hashes(folder: Path, on_progress: Callable[[int], None] = lambda _:
     return computed
 
 
-def difference(expected: dict[str, str], found: dict[str, str]) -> str:
+def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
     """Describe how `found`, hashes by name, differs from `expected`; empty if it does not."""
     differences = [f"{name} is missing" for name in expected if name not in found]
     differences += [f"{name} is unexpected" for name in found if name not in expected]

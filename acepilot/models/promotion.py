@@ -10,14 +10,17 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
+from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError
 from acepilot.models.gate_report import GATE_FILE, GateReport, read_gate_report
 from acepilot.models.manifest import difference, file_hashes, verified_hashes, write_atomically
 from acepilot.models.promotion_history import Promotion, ServedModel, append, read_history, report_path
 from acepilot.models.registry import CURRENT, exclusive, registered
 from acepilot.models.resolve import resolve
+from acepilot.settings import home
 
 LOCK = "promotion"
+DISK_ADVICE = "`current` stays as it was. Free some space and run this again."
 FIRST_REASONS = 3
 """The report's reasons that a refusal repeats; the report has them all."""
 
@@ -40,7 +43,7 @@ def promote(name: str, report: Path | None, *, force_reason: str | None = None) 
             "--force needs a reason, which the history keeps: --reason 'why the gate is overruled'."
         )
     judged = read_gate_report(report) if report else None
-    with exclusive(LOCK):
+    with explain_full_disk(home(), DISK_ADVICE), exclusive(LOCK):
         history = read_history()
         candidate = ServedModel(name=name, files=verified_hashes(registered(name).path))
         if history.current and candidate == history.current:
@@ -65,7 +68,7 @@ def promote(name: str, report: Path | None, *, force_reason: str | None = None) 
 
 def rollback() -> Promotion:
     """Make the model before the current one current again. Raises PromotionRefused if there is none."""
-    with exclusive(LOCK):
+    with explain_full_disk(home(), DISK_ADVICE), exclusive(LOCK):
         history = read_history()
         target = history.before_current
         if target is None:

@@ -6,15 +6,15 @@ resolve.py finds a model in the registry or elsewhere; promotion.py decides whic
 
 import re
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from tempfile import mkdtemp
 
-from acepilot.disk import check_room, explain_full_disk
-from acepilot.errors import ConfigError, ModelBroken, ModelNotFound
+from acepilot.disk import HOME_ADVICE, check_room, explain_full_disk, is_full_disk
+from acepilot.errors import ConfigError, ModelBroken, ModelNotFound, NotEnoughDisk
 from acepilot.models.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
@@ -32,16 +32,27 @@ CURRENT = "current"
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 """A folder whose tokenizer can be read has at least one of these files."""
 
+FULL_DISK_ADVICE = "free some space, then fetch or add again."
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model on this disk: a folder, or one GGUF file. `manifest` is None if the files came without one."""
+    """A model on this disk: a folder, or one GGUF file. `manifest` is None if the files came without one.
+
+    `promoted` has the sha256 of each file by name, as the model was promoted, if it is meant as `current`.
+    """
 
     name: str
     path: Path
     manifest: Manifest | None
+    promoted: Mapping[str, str] | None = None
+
+    @property
+    def stated_hashes(self) -> Mapping[str, str] | None:
+        """The sha256 that each file must have, by name; None if nothing states them."""
+        return self.promoted if self.promoted is not None else self.manifest and self.manifest.hashes
 
     @property
     def gguf(self) -> Path | None:
@@ -146,25 +157,26 @@ def _copy_model(folder: Path, staging: Path) -> None:
         if (folder / beside).is_file():
             files[beside] = folder / beside
     needed = sum(path.stat().st_size for path in files.values())
-    advice = "free some space and add again."
-    check_room(models_dir(), needed, str(folder), advice)
+    check_room(models_dir(), needed, str(folder), FULL_DISK_ADVICE)
     try:
-        with explain_full_disk(models_dir(), advice):
-            for name, path in files.items():
-                (staging / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, staging / name)
+        for name, path in files.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, staging / name)
     except OSError as error:
+        if is_full_disk(error):
+            raise
         raise ModelBroken(f"{folder} could not be copied to {models_dir()}: {error}") from error
 
 
 @contextmanager
 def _staging(name: str) -> Generator[Path]:
-    """An empty folder beside the models, gone at the end unless it was renamed."""
+    """An empty folder beside the models, gone at the end unless it was renamed. Raises NotEnoughDisk."""
     models_dir().mkdir(parents=True, exist_ok=True)
     staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir()))
     staging.chmod(0o755)
     try:
-        yield staging
+        with explain_full_disk(models_dir(), FULL_DISK_ADVICE):
+            yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -185,13 +197,15 @@ def exclusive(name: str) -> Generator[None]:
     """Hold a lock called `name` that only one process can hold; others wait.
 
     Check again inside the block: another process may have done the work meanwhile. Raises ConfigError when
-    ACEPILOT_HOME cannot be written.
+    ACEPILOT_HOME cannot be written, and NotEnoughDisk.
     """
     lock = home() / "locks" / f"{name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
     except OSError as error:
+        if is_full_disk(error):
+            raise NotEnoughDisk(f"The disk of {home()} is full: {HOME_ADVICE}") from error
         raise ConfigError(
             f"{home()} cannot be written ({error.strerror}): set ACEPILOT_HOME to a writable folder."
         ) from error

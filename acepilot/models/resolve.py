@@ -1,5 +1,6 @@
 """Turn a user's word for a model into files on this disk, for every program that takes a model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from acepilot.errors import ModelNotFound
@@ -14,8 +15,9 @@ def resolve(model: str, revision: str | None = None) -> ModelFolder:
     """Return the model that `model` means; a hub id (OWNER/NAME) is fetched the first time.
 
     `model` is a name in the registry, `current`, a folder, a .gguf file, or a hub id. The model behind
-    `current` is returned under its own name. `revision` is a commit, branch or tag of a hub id; other models
-    have none, and ignore it. Raises ModelNotFound, whose message says what to do, and what `fetched` raises.
+    `current` is returned under its own name, with the hashes that it was promoted with. `revision` is a
+    commit, branch or tag of a hub id; other models have none, and ignore it. Raises ModelNotFound, whose
+    message says what to do, and what `fetched` raises.
     """
     if found := find_on_disk(model, revision):
         return found
@@ -60,4 +62,4 @@ def _current() -> ModelFolder:
             f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or go back to "
             "the model before it with `python -m acepilot.models rollback`."
         )
-    return current
+    return replace(current, promoted=served.files)

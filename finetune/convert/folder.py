@@ -37,11 +37,11 @@ def write_folder(target: Path, manifest: Manifest, fill: Callable[[Path], Filled
     """
     staging = target.with_name(f".{target.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
     try:
         with explain_full_disk(
             staging.parent, f"{target.name} was not written. Free some space and run this again."
         ):
+            staging.mkdir(parents=True)
             filled = fill(staging)
             (staging / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")
             for path in staging.iterdir():

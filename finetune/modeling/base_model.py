@@ -9,7 +9,7 @@ from acepilot.errors import ModelNotFound
 from acepilot.models.model_card import HUB_ID
 from acepilot.models.resolve import find_on_disk, resolve
 from finetune.modeling.tiny import make_tiny_model
-from finetune.transformers_folder import made_once, transformers_folder
+from finetune.transformers_folder import training_folder, transformers_folder
 
 TINY = "tiny"
 
@@ -29,7 +29,7 @@ def base_folder(model: str, revision: str | None = None) -> Path:
     `transformers_folder` raise.
     """
     if model == TINY:
-        return made_once(TINY, make_tiny_model)
+        return training_folder(TINY, TINY, make_tiny_model)
     folder = transformers_folder(resolve(model, revision))
     try:
         AutoConfig.from_pretrained(folder)

@@ -3,17 +3,17 @@
 # openvino_genai is only partly typed.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from pathlib import Path
 from typing import Any
 
 import openvino_genai as genai
 
-from acepilot.errors import ModelBroken
 from acepilot.fim import SENTINELS
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.local import Encode, LocalEngine
-from server.engine.openvino.model_files import prepared_folder
-from server.engine.openvino.runner import OpenVinoRunner, last_line
+from server.engine.openvino.model_files import open_prepared
+from server.engine.openvino.runner import OpenVinoRunner
 from server.engine.scheduler.messages import Opened
 from server.engine.scheduler.schedule import StepLimits
 from server.engine.scheduler.worker import ServedModel, WorkerProgram
@@ -28,20 +28,20 @@ LONGEST_ENCODING = 8192
 
 def open_model(model: ModelFolder, options: EngineOptions) -> ServedModel:
     """Open a model, in the worker process."""
-    try:
-        folder = prepared_folder(model)
+
+    def open_folder(folder: Path) -> ServedModel:
         tokenizer = genai.Tokenizer(str(folder))
         runner = OpenVinoRunner(folder, options, most_row_tokens=LONGEST_ENCODING)
-    except RuntimeError as error:
-        raise ModelBroken(last_line(error)) from error
-    specials = special_tokens(tokenizer)
-    return ServedModel(
-        runner=runner,
-        decode=tokenizer.decode,
-        ends=frozenset(specials),
-        limits=LIMITS,
-        opened=Opened(str(folder), runner.slot_tokens, frozenset(specials.values())),
-    )
+        specials = special_tokens(tokenizer)
+        return ServedModel(
+            runner=runner,
+            decode=tokenizer.decode,
+            ends=frozenset(specials),
+            limits=LIMITS,
+            opened=Opened(str(folder), runner.slot_tokens, frozenset(specials.values())),
+        )
+
+    return open_prepared(model, open_folder)
 
 
 PROGRAM = WorkerProgram("openvino", open_model, "OpenVINO folders, and Llama- and Qwen-family GGUF files")
