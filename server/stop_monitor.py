@@ -2,28 +2,36 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from acepilot.postprocess.chain import EarlyStop, Stop
 from acepilot.postprocess.context import Context
+from acepilot.untrusted_text import HiddenCharacters
 from server.engine.base import Delta
 
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """One sequence's text before the filters. `stopped_by` names the stop that ended it; None: the model."""
+    """One sequence's text before the filters. `stopped_by` names the stop that ended it; None: the model.
+
+    `hidden_chars` counts the characters that HIDDEN dropped from it.
+    """
 
     text: str
     finish_reason: Literal["stop", "length"]
     stopped_by: str | None
+    hidden_chars: int = 0
 
     def until(self, end: int) -> "GeneratedText":
-        return self if end >= len(self.text) else GeneratedText(self.text[:end], "stop", self.stopped_by)
+        return self if end >= len(self.text) else replace(self, text=self.text[:end], finish_reason="stop")
 
 
 class StopMonitor:
     """Combines stop strings, the early stops where there is a `context`, and a time limit.
+
+    Where there is a `context`, hidden characters are dropped as the text arrives: what a stream has shown
+    cannot be taken back.
 
     `over`: generation must end. The time limit counts from the first token; when it has passed, the text ends
     with its last whole line, as soon as there is one.
@@ -42,6 +50,8 @@ class StopMonitor:
         self._stopped_by: str | None = None
         self._strings = StopStrings(stop_strings)
         self._early = EarlyStop(context, early_stops) if context is not None else None
+        self._hidden = HiddenCharacters(context.prefix, context.suffix) if context is not None else None
+        self._hidden_chars = 0
         self._time_limit_ms = time_limit_ms
         self._began: float | None = None
 
@@ -51,11 +61,14 @@ class StopMonitor:
 
     @property
     def generated(self) -> GeneratedText:
-        return GeneratedText(self._text[: self._shown], self._finish_reason, self._stopped_by)
+        text = self._text[: self._shown]
+        return GeneratedText(text, self._finish_reason, self._stopped_by, self._hidden_chars)
 
     def feed(self, delta: Delta) -> str:
         """Return the text that may be shown now: all of it when the model ends and no stop has fired."""
-        self._text += delta.text
+        new = delta.text if self._hidden is None else self._hidden.visible(delta.text)
+        self._hidden_chars += len(delta.text) - len(new)
+        self._text += new
         visible, stopped = self._strings.feed(self._text)
         if stopped:
             self._stopped_by = "stop_string"

@@ -3,9 +3,10 @@
 While the model generates, the server feeds `EarlyStop`, which asks each of STOPS in order: is the text to be
 cut here? When generation has ended, `finish` runs in this order:
 
-1. UNFINISHED, if generation ran out of tokens;
-2. STOPS, from the start of the text, and again until none of them cuts;
-3. FILTERS, in order.
+1. HIDDEN, which the server also applies to each piece before it is shown;
+2. UNFINISHED, if generation ran out of tokens;
+3. STOPS, from the start of the text, and again until none of them cuts;
+4. FILTERS, in order.
 
 Each stop is a file in stops/, each filter a file in filters/: pure functions on text. They may import
 context.py, scan.py, mode.py, acepilot/languages.py and acepilot/syntax.py, and nothing of models: there is an
@@ -17,7 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from acepilot.postprocess.context import Context, FilterInput
-from acepilot.postprocess.filters import junk, leading_space, scope, trailing_space, unfinished_line
+from acepilot.postprocess.filters import (
+    hidden_characters,
+    junk,
+    leading_space,
+    scope,
+    trailing_space,
+    unfinished_line,
+)
 from acepilot.postprocess.scan import Scan, scan
 from acepilot.postprocess.stops import (
     attribute,
@@ -90,6 +98,9 @@ FILTERS = (
 )
 """In order, after the stops: filters that cut, filters that tidy, and `junk`, which judges the result."""
 
+HIDDEN = Filter("hidden_characters", "The model wrote nothing visible.", hidden_characters.drop)
+"""Runs first. Stops and filters see no hidden character that the document does not have."""
+
 UNFINISHED = Filter("unfinished_line", "The model did not finish a line.", unfinished_line.drop)
 """Runs before the stops, and only if generation ran out of tokens."""
 
@@ -104,6 +115,8 @@ class Progress:
 
 class EarlyStop:
     """Judge a completion while it is generated. Without `stops`, everything is shown and nothing ends early.
+
+    The text has no hidden characters: HIDDEN has been applied to it.
 
     It looks at every character in turn, so that the result does not depend on how the text arrives in pieces.
     """
@@ -184,17 +197,23 @@ def finish(
     context: Context,
     *,
     truncated: bool,
+    hidden_chars: int = 0,
     stops: Sequence[Stop] = STOPS,
     filters: Sequence[Filter] = FILTERS,
 ) -> Outcome:
     """Filter a finished text. With `truncated`, generation ran out of tokens, perhaps within a line.
 
+    `hidden_chars` is the number of characters that HIDDEN has already dropped while the text was generated.
+
     The stops judge the whole text again, and its last line for the first time, since no newline ended it. So
     a streamed text and one that was not streamed give the same outcome.
     """
-    if not text:
-        return Outcome("", (), "The model generated nothing.")
     reports: list[FilterReport] = []
+    if hidden_chars:
+        reports.append(FilterReport(name=HIDDEN.name, removed_chars=hidden_chars, dropped=not text))
+    if not text:
+        reason = HIDDEN.reason if hidden_chars else "The model generated nothing."
+        return Outcome("", tuple(reports), reason)
     for kept, by in _filtered(text, context, truncated, stops, filters):
         if kept != text:
             reports.append(FilterReport(name=by.name, removed_chars=len(text) - len(kept), dropped=not kept))
@@ -208,6 +227,8 @@ def _filtered(
     text: str, context: Context, truncated: bool, stops: Sequence[Stop], filters: Sequence[Filter]
 ) -> Iterator[tuple[str, Stop | Filter]]:
     """Yield the text after each step, and the stop or filter that made the step."""
+    text = HIDDEN.apply(text, context)
+    yield text, HIDDEN
     if truncated:
         text = UNFINISHED.apply(text, context)
         yield text, UNFINISHED
