@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from acepilot.logs import describe
 from lsp.client import CompletionClient
 from lsp.features import completion, explain, feedback, inline_completion, status
 from lsp.feedback.outbox import Outbox
 from lsp.feedback.outcomes import Outcomes
 from lsp.keystroke.snippets import OpenFileSnippets
 from lsp.keystroke.suggest import Suggester
-from lsp.logs import describe
 from lsp.settings import LspSettings
 from lsp.text.documents import Documents
 

@@ -17,13 +17,14 @@ import contextlib
 import sys
 from collections.abc import Callable
 
-import structlog
 import uvicorn
 
 from acepilot.cli import program
 from acepilot.models.registry import ModelFolder
 from acepilot.models.resolve import resolve
+from server import logs
 from server.app import create_app
+from server.connections import BACKLOG, ConnectionLimits, connection_class
 from server.engine.base import Engine, EngineOptions
 from server.engine.opening import EngineName, open_engine
 from server.options import DEFAULT_OPTIONS, ServiceOptions
@@ -58,7 +59,7 @@ def serve(
     open_engine: Callable[[ModelFolder, EngineName, EngineOptions], Engine] = open_engine,
 ) -> int:
     """Serve until Ctrl-C; return the exit code. `open_engine` runs in a thread, as loading is slow."""
-    _configure_logging(settings.log_level)
+    logs.set_up(settings.log_level)
     model = resolve(settings.model)
     settings = settings.model_copy(update={"model": model.name})  # `/ready` shows it during loading
     app = create_app(
@@ -68,6 +69,10 @@ def serve(
         app,
         host=settings.host,
         port=settings.port,
+        http=connection_class(ConnectionLimits.of(settings.host, options.header_timeout_s)),
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,  # `logs` prints no exception's text
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
@@ -89,19 +94,6 @@ def parser() -> argparse.ArgumentParser:
         described = f"{field.description} (default: {field.default})"
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper(), help=described)
     return parser
-
-
-def _configure_logging(level: str) -> None:
-    """Log to standard error, one line for each event. No event contains code."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

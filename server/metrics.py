@@ -1,15 +1,19 @@
 """The metrics for Prometheus: counts and times, never code, paths or prompts. Each server has a registry."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from acepilot.languages import language_for
+from server import logs
 
-MODELS = 50
-"""Model names kept as labels. Clients choose them, and each costs memory: further ones count as `other`."""
+OTHER = "other"
+"""Model and language of events about a model that this server does not serve: clients choose these names, and
+each would cost memory and time at every scrape."""
 
 SECONDS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
 
@@ -41,6 +45,18 @@ class Metrics:
         self.waiting = gauge("acepilot_waiting_requests", "Sequences that wait for a place in the engine")
         self.kv_used = gauge("acepilot_kv_cache_used_ratio", "Used part of the KV cache, 0 to 1")
         self.events = EventMetrics(registry)
+        registry.register(LogMetrics())
+
+
+class LogMetrics(Collector):
+    """Reads the log's count of dropped lines, which belongs to the process and not to one server."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "acepilot_log_lines_dropped",
+            "Log lines that could not be written (full disk, no reader), or of an event that came too often",
+            value=logs.lines_dropped(),
+        )
 
 
 class EventMetrics:
@@ -80,11 +96,11 @@ class EventMetrics:
             registry=registry,
         )
         self.lost = counter("acepilot_events_lost", "Events that were dropped before they were written")
-        self._models: set[str] = set()
+        self._served: str | None = None
 
     def keep_label(self, model: str) -> None:
-        """Give this model a label of its own, however many names clients invent."""
-        self._models.add(model)
+        """Give the events of this model labels of their own, by language."""
+        self._served = model
 
     def count(self, event: Mapping[str, Any]) -> None:
         """Count an event that is new in the database."""
@@ -101,8 +117,7 @@ class EventMetrics:
             self._accepted_chars.labels(*self._labels(event)).inc(chars)
 
     def _labels(self, event: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the event's language and model, or `other` for a model beyond the first `MODELS`."""
-        model = event["model"]
-        if model not in self._models and len(self._models) < MODELS:
-            self._models.add(model)
-        return language_for(event["language"]).id, model if model in self._models else "other"
+        """Return the labels for the event's language and model."""
+        if event["model"] != self._served:
+            return OTHER, OTHER
+        return language_for(event["language"]).id, event["model"]

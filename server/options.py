@@ -15,6 +15,10 @@ class ServiceOptions:
     early_stops: tuple[Stop, ...] = STOPS
     """Stops that end generation early. The filters of the finished text use their own."""
 
+    header_timeout_s: float = 10.0
+    """For a request's whole header, and for a client to read what the server has sent: else a connection that
+    does nothing would hold its place for ever. Longer than a connection is kept between requests (5 s)."""
+
     body_timeout_s: float = 30.0
     """For the whole request body: else a client that stops midway would hold its partial body for ever."""
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from lsp.logs import NoPayload
+from acepilot.logs import NoPayload
 
 
 def test_logs_hold_no_payload() -> None:

@@ -81,7 +81,9 @@ def test_two_servers_share_a_database(postgresql: str) -> None:
     name = uuid.uuid4().hex
     registries = [CollectorRegistry(), CollectorRegistry()]
     for registry in registries:
-        store = EventStore(database_url(postgresql), EventMetrics(registry))
+        metrics = EventMetrics(registry)
+        metrics.keep_label("m")
+        store = EventStore(database_url(postgresql), metrics)
         store.put([event(name, latency_ms=10), event(name, "partly_accepted", chars=3), event(f"{name}\0b")])
         time.sleep(0.6)
         store.put([event(name, "partly_accepted", chars=5), event(name, "accepted", chars=9)])
