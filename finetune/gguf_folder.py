@@ -7,10 +7,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from acepilot.errors import ModelBroken
+from acepilot.models.gguf_file import check_gguf
 
 
 def read_gguf(gguf: Path) -> tuple[Any, Any]:
-    """Return the model, in float32, and the tokenizer of a GGUF."""
+    """Return the model, in float32, and the tokenizer of a GGUF.
+
+    Raises ModelBroken, and what transformers raises for a model that it does not know.
+    """
+    check_gguf(gguf)
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tokenizer = cast(Any, AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name))
     del model.config.quantization_config  # it no longer holds, and with it transformers refuses to save

@@ -79,6 +79,12 @@ CUTS = (
         PICKLES,
     ),
     Cut(
+        ("server", "postgres", "upstream", "eval", "data"),
+        "acepilot.models.pickled_weights",
+        "torch",
+        PICKLES,
+    ),
+    Cut(
         ("data",),
         "finetune.transformers_folder",
         "finetune.gguf_folder",

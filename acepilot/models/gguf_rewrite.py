@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType as Quant
-from gguf import GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, ReaderTensor, quants
+from gguf import GGUFValueType, GGUFWriter, LlamaFileType, ReaderTensor, quants
 from numpy.typing import NDArray
+
+from acepilot.models.gguf_file import open_gguf, text_field
 
 Convert = Callable[[ReaderTensor], tuple[NDArray[Any], Quant]]
 """Returns what replaces a tensor: data, and the quantization type that gives its layout."""
@@ -21,8 +23,11 @@ READABLE = frozenset({Quant.F32, Quant.F16, Quant.Q8_0, Quant.Q4_0})
 
 
 def needs_rewriting(source: Path) -> bool:
-    """Return True when `source` has a tensor that OpenVINO's reader refuses or reads inexactly."""
-    return any(tensor.tensor_type not in READABLE for tensor in GGUFReader(source).tensors)
+    """Return True when `source` has a tensor that OpenVINO's reader refuses or reads inexactly.
+
+    Raises ModelBroken for a damaged file.
+    """
+    return any(tensor.tensor_type not in READABLE for tensor in open_gguf(source).tensors)
 
 
 def rewrite_as_q8_0(source: Path, target: Path, on_progress: Callable[[float], None]) -> None:
@@ -38,8 +43,8 @@ def rewrite_as_q8_0(source: Path, target: Path, on_progress: Callable[[float], N
 
 def rewrite(source: Path, target: Path, convert: Convert, on_progress: Callable[[float], None]) -> None:
     """Write `target` with the metadata of `source`, and each tensor as `convert` returns it."""
-    reader = GGUFReader(source)
-    architecture = str(reader.fields["general.architecture"].contents())
+    reader = open_gguf(source)
+    architecture = text_field(reader, "general.architecture")
     writer = GGUFWriter(target, architecture)
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":

@@ -1,28 +1,24 @@
 """A model's weights in their files: read tensor by tensor, written in shards, and rewritten if pickled.
 
-Fetching, the torch engine and every conversion use this module. Of the core, only this module imports torch,
-and only when weights are read or written.
+Fetching, the torch engine and every conversion use this module. They import torch only when
+weights are read or written.
 """
 
 # safetensors and torch are typed in part: what they give is known by the tests
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 
 import json
-import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acepilot.errors import ConfigError, ModelBroken
+from acepilot.errors import ModelBroken
 from acepilot.models.manifest import INDEX
+from acepilot.models.pickled_weights import PICKLED, read_pickled, unreadable
 from acepilot.progress import byte_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PICKLED = re.compile(r"pytorch_model[\w.-]*\.bin")
 
 SHARD_BYTES = 1_000_000_000
 """Size limit of one written file, unless a single tensor is larger. A shard is in memory while it is written;
@@ -46,7 +42,7 @@ class StoredWeights(Mapping[str, "Tensor"]):
                     reader: Any = safe_open(path, "pt")
                     self._readers |= dict.fromkeys(reader.keys(), reader.get_tensor)
                 else:
-                    stored = _read_pickled(path)
+                    stored = read_pickled(path)
                     self._readers |= dict.fromkeys(stored, stored.__getitem__)
             except (OSError, SafetensorError) as error:
                 raise ModelBroken(
@@ -82,42 +78,6 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / stem).is_file():
             return [folder / stem]
     raise ModelBroken(f"{folder} holds neither model.safetensors nor pytorch_model.bin.")
-
-
-def _read_pickled(path: Path) -> "dict[str, Tensor]":
-    """Read one of torch's own files. Raises ModelBroken when it holds anything but named tensors.
-
-    Opening a pickle can run any program; `weights_only` refuses everything but data.
-    """
-    import torch
-
-    try:
-        # A zip archive is memory-mapped. Files of torch before 1.6 are not archives.
-        found: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # damaged pickles raise nearly anything
-        # torch's message stays out of ours: it says how to open the file without this check.
-        raise _unreadable(path, "it is damaged, or asks for more than tensors") from error
-    is_table = isinstance(found, dict) and all(  # of tensors that safetensors can hold
-        isinstance(name, str)
-        and isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"  # a tensor on "meta" has no values
-        and not value.is_quantized
-        and not value.is_complex()
-        for name, value in found.items()
-    )
-    if not is_table or not found:
-        raise _unreadable(path, "it is not a plain table of tensors")
-    return dict(found)
-
-
-def _unreadable(path: Path, why: str) -> ModelBroken:
-    return ModelBroken(
-        f"{path.name} holds no weights that can be read safely ({why}). Take a model that is published as "
-        "safetensors; or, if you trust this one, convert it to safetensors yourself and give the folder."
-    )
 
 
 def write_shards(
@@ -163,15 +123,6 @@ def write_shards(
     return [f"model.safetensors{INDEX}", *files]
 
 
-def check_torch(model: str) -> None:
-    """Raise ConfigError when torch, which reads the pickled weights of `model`, is missing."""
-    if find_spec("torch") is None or find_spec("safetensors") is None:
-        raise ConfigError(
-            f"The weights of {model} are published as pickles only, and reading pickles needs torch: pip "
-            "install 'acepilot[torch]', or take a model that is published as safetensors."
-        )
-
-
 def rewrite_pickled(folder: Path, names: list[str], shard_bytes: int = SHARD_BYTES) -> list[str]:
     """Rewrite the pickled files among a model's files `names`; return the names of its files afterwards.
 
@@ -182,9 +133,9 @@ def rewrite_pickled(folder: Path, names: list[str], shard_bytes: int = SHARD_BYT
         return names
     tensors: dict[str, Tensor] = {}
     for name in pickled:
-        found = _read_pickled(folder / name)
+        found = read_pickled(folder / name)
         if twice := tensors.keys() & found.keys():
-            raise _unreadable(folder / name, f"another file has its tensor {min(twice)}, too")
+            raise unreadable(folder / name, f"another file has its tensor {min(twice)}, too")
         tensors |= found
     # safetensors takes neither transposed views nor two tensors that share memory: write copies.
     copies = ((name, tensor.detach().contiguous().clone()) for name, tensor in tensors.items())

@@ -26,8 +26,9 @@ from acepilot.models.manifest import (
     sha256_of,
     verified_hashes,
 )
+from acepilot.models.pickled_weights import PICKLED, check_torch
 from acepilot.models.registry import ModelFolder, add, exclusive, find_registered, models_dir
-from acepilot.models.stored_weights import PICKLED, check_torch, rewrite_pickled
+from acepilot.models.stored_weights import rewrite_pickled
 from acepilot.progress import byte_progress
 from acepilot.settings import home
 

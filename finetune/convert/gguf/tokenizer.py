@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gguf import GGUFReader, GGUFWriter, TokenType
+from gguf import GGUFWriter, TokenType
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
 
 from acepilot.errors import ConfigError
 from acepilot.fim import format_for
+from acepilot.models.gguf_file import open_gguf, text_field
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -144,12 +145,12 @@ def _tokens(state: dict[str, Any], vocabulary: int) -> tuple[list[str], list[int
 def with_named_pre_tokenizer(tokenizer: Any, gguf: Path) -> Any:
     """Give `tokenizer`, as transformers read it from `gguf`, the pre-tokenizer that the file names.
 
-    Return `tokenizer`. Raises ConfigError for an unknown name.
+    Return `tokenizer`. Raises ConfigError for an unknown name, and ModelBroken.
     """
-    fields = GGUFReader(gguf).fields
-    if fields["tokenizer.ggml.model"].contents() != "gpt2":
+    reader = open_gguf(gguf)
+    if text_field(reader, "tokenizer.ggml.model") != "gpt2":
         return tokenizer
-    name = str(fields["tokenizer.ggml.pre"].contents())
+    name = text_field(reader, "tokenizer.ggml.pre")
     known = PRE_TOKENIZERS.get(_ALIASES.get(name, name))
     if known is None:
         raise ConfigError(
