@@ -128,7 +128,7 @@ def _json(path: Path) -> object:
 def _parsed(place: str, text: bytes) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{place} is damaged: {error}. Download the file again.") from error
 
 

@@ -6,6 +6,7 @@ so every executor and every number of workers gives the same files.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -115,7 +116,7 @@ class Runner:
             workers=self.workers,
             job_name=f"acepilot-{name}",
             logging_dir=str(logs),
-            env_command=f"export PATH={Path(sys.executable).parent}:$PATH",
+            env_command=f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
         )
 
     def _wait(self, executor: PipelineExecutor, name: str) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from acepilot.corpus import Split
+from finetune.scrape.source_files import files_below
 
 
 def hash_fraction(name: str, seed: int) -> float:
     """Return a number in [0, 1) that depends on `name` and `seed` alone; names are spread evenly."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()  # of any file name
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -22,8 +23,7 @@ def split_of(name: str, heldout_share: float, seed: int) -> Split:
 
 def split_files(folder: Path, heldout_share: float, seed: int) -> dict[str, Split]:
     """Split the files below `folder` by their paths: for a corpus of one repository."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return split_names((path.relative_to(folder).as_posix() for path in files), heldout_share, seed)
+    return split_names(files_below(folder), heldout_share, seed)
 
 
 def split_names(ids: Iterable[str], heldout_share: float, seed: int) -> dict[str, Split]:

@@ -6,7 +6,8 @@ python -m finetune.scrape --out data/others pypi:rich@15.0.0 npm:rxjs@7.8.2
 python -m finetune.scrape --out data/ours --own path:/src/shop git:https://git.example.com/web.git@main
 python -m finetune.scrape --out data/go --search go --stars 2000 --pushed-after 2025-01-01 --limit 40
 
-After an interruption, the same command continues.
+After an interruption, the same command continues. When a source was not fetched, the exit code is 1, and the
+others are kept.
 """
 
 import os
@@ -72,10 +73,12 @@ def main() -> int:
         records = collect_sources(sources, given.out, allowed, on_progress, console.print, own=given.own)
     kept = [record for record in records if record.status == "kept"]
     megabytes = sum(record.size_bytes for record in kept) / 1e6
+    failed = {source.key for source in sources} - {record.key for record in records}
     console.print(
-        f"{given.out}: {len(kept)} sources kept ({megabytes:.0f} MB), {len(records) - len(kept)} refused"
+        f"{given.out}: {len(kept)} sources kept ({megabytes:.0f} MB), {len(records) - len(kept)} refused, "
+        f"{len(failed)} not fetched; {sum(record.dropped_files for record in kept)} files left out"
     )
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from finetune.scrape.fetch import fetch
 from finetune.scrape.licences import OWN, Licence, is_allowed, licence_of, nested_licences
 from finetune.scrape.source_records import SourceRecord, append_source_record, read_source_records
 from finetune.scrape.sources import Source
+from finetune.scrape.unreadable import UNREADABLE, why_unreadable
 
 _REPOSITORIES = "repos"
 _PARTIAL = ".fetching"
@@ -35,8 +36,8 @@ def collect_sources(
     `on_progress` receives the number of finished sources, `log` one line for each. With `own` the sources are
     the user's own code, which needs no licence; subfolders with a licence text of their own are still judged.
 
-    A source that cannot be fetched does not stop the others. Raises DownloadFailed when no source can be
-    fetched, and CorpusUnusable when none has an allowed licence.
+    A source that cannot be fetched or read does not stop the others, and has no record. Raises DownloadFailed
+    when no source can be fetched, and CorpusUnusable when none has an allowed licence.
     """
     if not sources:
         raise ConfigError("No source was named: give sources, --list, --recipe or --search.")
@@ -83,19 +84,23 @@ def _collect_missing(
     for count, source in enumerate(dict.fromkeys(sources), 1):
         if source.key not in done:
             try:
-                record = _collect(source, out, allowed, own)
+                record, left_out = _collect(source, out, allowed, own)
                 append_source_record(out, record)
                 done.add(source.key)
-                details = f" ({record.reason})" if record.reason else f", {record.files} files"
-                log(f"{source.key}: {record.status}, {record.licence}{details}")
+                details = [record.reason or f"{record.files} files", *filter(None, [left_out])]
+                log(f"{source.key}: {record.status}, {record.licence}, {'; '.join(details)}")
             except AcepilotError as error:
                 failures.append(error.message)
                 log(error.message)
+            except UNREADABLE as error:  # its licence texts
+                failures.append(f"{source.key} cannot be read: {why_unreadable(error)}")
+                log(failures[-1])
         on_progress(count)
     return failures
 
 
-def _collect(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> SourceRecord:
+def _collect(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> tuple[SourceRecord, str]:
+    """Return the record, and a description of the files that were left out."""
     partial = out / _PARTIAL / "files"
     shutil.rmtree(partial.parent, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -112,15 +117,14 @@ def _collect(source: Source, out: Path, allowed: tuple[str, ...], own: bool) -> 
         status="kept" if is_allowed(licence.spdx, allowed) else "refused",
         licence=licence.spdx,
         licence_evidence=licence.evidence,
-        dropped_files=fetched.dropped,
+        dropped_files=len(fetched.files.left_out),
     )
     if record.status == "refused":
         shutil.rmtree(partial)
         record.reason = "this licence is not allowed; for your own code, add --own"
-        return record
-    sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file() and not path.is_symlink()]
+        return record, ""
     record.nested_licences = nested_licences(partial)
-    record.files, record.size_bytes = len(sizes), sum(sizes)
+    record.files, record.size_bytes = fetched.files.files, fetched.files.size_bytes
     shutil.rmtree(out / folder, ignore_errors=True)  # from a run that was killed before it wrote the record
     partial.replace(out / folder)
-    return record
+    return record, fetched.files.describe_left_out()

@@ -8,7 +8,7 @@ from typing import Any, cast
 import httpx
 
 from acepilot.errors import DownloadFailed
-from finetune.scrape.sources import Source
+from finetune.scrape.sources import Source, parse_source
 
 API_URL = "https://api.github.com"
 _PAGE = 100  # results in one answer; GitHub's maximum
@@ -52,12 +52,12 @@ def search(
             if wanted.pushed_after:
                 query += f" pushed:>={wanted.pushed_after}"
             for count, item in enumerate(api.items(query), 1):
-                stars[item["full_name"]] = item["stargazers_count"]
+                stars[str(item["full_name"])] = int(item["stargazers_count"])
                 # Sorted by stars: a later result cannot be among the first `limit`.
                 if count >= min(wanted.limit, _MAX_RESULTS):
                     break
     ranked = sorted(stars, key=lambda name: (-stars[name], name))
-    return [Source("github", name) for name in ranked[: wanted.limit]]
+    return [parse_source(f"github:{name}") for name in ranked[: wanted.limit]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _Api:
             except httpx.TransportError as error:
                 if attempt + 1 == _TRIES:
                     raise DownloadFailed(
-                        f"GitHub ({self.client.base_url}) cannot be reached: {error}. If only a package "
+                        f"GitHub ({self.client.base_url.host}) cannot be reached: {error}. If only a package "
                         "mirror is reachable, use npm: sources instead."
                     ) from error
                 self.sleep(2**attempt)

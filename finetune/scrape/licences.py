@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from finetune.scrape.source_files import files_below
+
 ALLOWED = ("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0")
 """Permissive licences: code under them may be learnt from and redistributed. --allow adds others."""
 UNKNOWN = "unknown"
@@ -38,7 +40,6 @@ _PHRASES = (
     ("Apache-2.0", r"apache license,? version 2\.0"),
     ("Unlicense", r"this is free and unencumbered software released into the public domain"),
     ("CC0-1.0", r"cc0 1\.0 universal"),
-    ("BSD-3-Clause", r"redistribution and use in source and binary forms.*neither the names?"),
     ("BSD-2-Clause", r"redistribution and use in source and binary forms"),
     ("ISC", _ISC + r"is hereby granted, provided"),
     ("0BSD", _ISC),
@@ -49,6 +50,8 @@ LICENCE_FILE = re.compile(
 )
 _SPDX_TAG = re.compile(r"SPDX-License-Identifier:\s*([\w.+-]+(?:\s+(?:OR|AND|WITH)\s+[\w.+-]+)*)")
 _MAX_TEXT_CHARS = 200_000  # of a licence file; the project's own licence comes first
+_MAX_PACKAGE_JSON_BYTES = 1_000_000  # npm's largest have some 100 kB
+_MAX_EXPRESSION_CHARS = 1_000  # of an SPDX expression; real ones name a few licences
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,17 @@ def licence_of_text(text: str) -> str:
         return restricted
     matches = [(match.start(), name) for name, phrase in _PHRASES if (match := re.search(phrase, plain))]
     first = min((start for start, _ in matches), default=-1)
-    return next((name for start, name in matches if start == first), UNKNOWN)
+    name = next((name for start, name in matches if start == first), UNKNOWN)
+    # Not a pattern with `.*`, which would read to the end of the text again for each time the phrase occurs.
+    is_bsd3 = name == "BSD-2-Clause" and "neither the name" in plain[first:]
+    return "BSD-3-Clause" if is_bsd3 else name
 
 
 def nested_licences(folder: Path) -> dict[str, str]:
     """Return the licence of each subfolder with a licence text of its own, by path."""
-    found: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.parent != folder and LICENCE_FILE.fullmatch(path.name) and path.is_file():
-            found[path.parent.relative_to(folder).as_posix()] = licence_of(path.parent).spdx
-    return found
+    places = [name.rpartition("/") for name in files_below(folder)]
+    inner = dict.fromkeys(inside for inside, _, name in places if inside and LICENCE_FILE.fullmatch(name))
+    return {inside: licence_of(folder / inside).spdx for inside in inner}
 
 
 def tagged_licence(head: str) -> str | None:
@@ -108,6 +112,8 @@ def is_allowed(spdx: str, allowed: tuple[str, ...] = ALLOWED) -> bool:
     """Return whether an SPDX expression permits use of the code under allowed licences only."""
     if spdx == OWN:
         return True
+    if len(spdx) > _MAX_EXPRESSION_CHARS:  # the time below grows with the square of the length
+        return False
     while (inner := re.search(r"\(([^()]*)\)", spdx)) is not None:
         verdict = allowed[0] if _permits(inner.group(1), allowed) else "refused"
         spdx = f"{spdx[: inner.start()]} {verdict} {spdx[inner.end() :]}"
@@ -123,10 +129,12 @@ def _permits(choices: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _declared(package_json: Path) -> str | None:
-    """Return the SPDX expression in a package.json; None if it has none or refers to a file."""
+    """Return the SPDX expression in a package.json; None if it has none, or it cannot be read."""
     try:
+        if package_json.stat().st_size > _MAX_PACKAGE_JSON_BYTES:
+            return None
         document: Any = json.loads(package_json.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict):
         return None
@@ -135,4 +143,4 @@ def _declared(package_json: Path) -> str | None:
         value = cast(dict[str, Any], value).get("type")
     if not isinstance(value, str) or value in ("UNLICENSED", OWN) or value.upper().startswith("SEE LICENSE"):
         return None
-    return value
+    return value if value.isprintable() and len(value) <= _MAX_EXPRESSION_CHARS else None

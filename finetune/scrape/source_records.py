@@ -19,7 +19,7 @@ class SourceRecord(BaseModel):
     """One source that was fetched and judged. `key` is the source as the user named it.
 
     `nested_licences` has the licence of subfolders with a licence text of their own, such as vendored code.
-    `dropped_files` counts the files left out because of their size.
+    `dropped_files` counts the files left out because of their size or name, or because they cannot be read.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,7 +44,7 @@ def read_source_records(out: Path) -> list[SourceRecord]:
     path = out / SOURCES_FILE
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     records: dict[str, SourceRecord] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

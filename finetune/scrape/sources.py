@@ -3,47 +3,54 @@
 npm:buefy@3.1.0                  a package; without a version, the newest one
 pypi:rich@15.0.0                 a package, from its wheel for all platforms
 github:vuejs/pinia@<commit>      a repository; without a commit, the head of its default branch
-git:https://host/x.git@<ref>     any URL that git understands
+git:https://host/x.git@<ref>     a URL that git_url.py allows
 path:/some/folder                a folder; the last commit of a git repository
 """
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from acepilot.errors import ConfigError
+from finetune.scrape.git_url import Credentials, parse_git_url
+from finetune.scrape.unreadable import printable
 
 SourceKind = Literal["npm", "pypi", "github", "git", "path"]
 VUE40 = Path(__file__).with_name("vue40.toml")
 
-_GITHUB = re.compile(r"[\w.-]+/[\w.-]+")
-_NPM = re.compile(r"(@[\w.~-]+/)?[\w.~-]+")
-_PYPI = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?")
+# Names and refs are arguments of git, npm and pip: none may begin like an option or a path.
+_SHAPES = {
+    "npm": re.compile(r"(@[\w~][\w.~-]*/)?\w[\w.~-]*", re.ASCII),
+    "pypi": re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII),
+    "github": re.compile(r"\w[\w.-]*/[\w.][\w.-]*", re.ASCII),
+}
+_VERSION = re.compile(r"\w[\w.+-]*", re.ASCII)  # no `/`: npm would take it for a folder or a repository
+_REF = re.compile(r"\w[\w.+/-]*")
 
 
 @dataclass(frozen=True)
 class Source:
-    """`name` is a package, an owner/repository, a URL or a path; `ref` is a version, commit or branch."""
+    """`name` is a package, an owner/repository, a URL or a path; `ref` is a version, commit or branch.
+
+    The credentials of a git URL are kept apart, because all else is printed and stored.
+    """
 
     kind: SourceKind
     name: str
     ref: str | None = None
+    credentials: Credentials | None = field(default=None, repr=False, compare=False)
 
     @property
     def key(self) -> str:
-        """The source as a user writes it, but without a password, because it is printed and stored."""
-        return f"{self.kind}:{self.plain_name}" + (f"@{self.ref}" if self.ref else "")
-
-    @property
-    def plain_name(self) -> str:
-        return re.sub(r"^(https?://)[^/]*@", r"\1", self.name)
+        """The source as a user writes it, without credentials."""
+        return f"{self.kind}:{self.name}" + (f"@{self.ref}" if self.ref else "")
 
     @property
     def id(self) -> str:
         """The id of the project: all versions have the same id, so that a split keeps them together."""
-        name = self.plain_name
+        name = self.name
         if self.kind == "git":
             name = re.sub(r"^\w+://([^@/]+@)?", "", name).removesuffix(".git")
         if self.kind == "path":
@@ -62,20 +69,42 @@ def parse_source(text: str) -> Source:
     kind, _, rest = text.strip().partition(":")
     if kind not in get_args(SourceKind) or not rest:
         raise ConfigError(
-            f"{text!r} is not a source: write npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, "
-            "git:URL@REF or path:FOLDER."
+            f"{_shown(text)} is not a source: write npm:NAME@VERSION, pypi:NAME@VERSION, "
+            "github:OWNER/NAME@COMMIT, git:URL@REF or path:FOLDER."
         )
     if kind == "path":
-        return Source("path", str(Path(rest).expanduser().resolve()))
+        path = str(Path(rest).expanduser().resolve())
+        if printable(path) != path:
+            raise ConfigError(
+                f"path:{printable(path)} is not a source: its name is not UTF-8, or has control characters. "
+                "Rename the folder."
+            )
+        return Source("path", path)
     if kind == "git":
-        match = re.fullmatch(r"(.*[^@/:]/[^@]*?)(?:@([^@/:]+))?", rest)  # not the @ of git@host
-        url, ref = match.groups() if match else (rest, None)
-        return Source("git", url, ref)
+        return _git(rest)
     name, at, ref = rest.rpartition("@") if rest.rfind("@") > 0 else (rest, "", "")
-    shape = {"npm": _NPM, "pypi": _PYPI}.get(kind, _GITHUB)
-    if not shape.fullmatch(name) or (at and not re.fullmatch(r"[\w.+/-]+", ref)):
-        raise ConfigError(f"{text!r} is not a source: {name!r} is not a valid name for {kind}.")
+    ref_shape = _REF if kind == "github" else _VERSION
+    if not _SHAPES[kind].fullmatch(name) or (at and (not ref_shape.fullmatch(ref) or ".." in ref)):
+        raise ConfigError(f"{_shown(text)} is not a source: its name or version is not valid for {kind}.")
     return Source("npm" if kind == "npm" else "pypi" if kind == "pypi" else "github", name, ref or None)
+
+
+def _git(rest: str) -> Source:
+    match = re.fullmatch(r"(.*[^@/:]/[^@]*?)(?:@([^@/:]+))?", rest)  # not the @ of git@host
+    url, ref = match.groups() if match else (rest, None)
+    if ref is not None and not _REF.fullmatch(ref):
+        raise ConfigError("A git source is not valid: its branch, tag or commit is no name that git allows.")
+    try:
+        name, credentials = parse_git_url(url)
+    except ConfigError as error:
+        raise ConfigError(f"A git source is not valid: {error.message}.") from None
+    return Source("git", name, ref, credentials)
+
+
+def _shown(text: str) -> str:
+    """Return what a message may show of a mistyped source: behind `://` there may be a token."""
+    scheme, marked, _ = text.partition("://")
+    return repr(f"{scheme}{marked}..." if marked else text)
 
 
 def read_list(path: Path) -> list[Source]:
@@ -83,11 +112,14 @@ def read_list(path: Path) -> list[Source]:
     try:
         text = path.read_text(encoding="utf-8")
         document: dict[str, Any] = tomllib.loads(text) if path.suffix == ".toml" else {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"The list {path} cannot be read: {error}") from error
-    lines: list[str] = document.get("sources", []) if document else text.splitlines()
+    lines: Any = document.get("sources", []) if path.suffix == ".toml" else text.splitlines()
+    if not isinstance(lines, list):
+        raise ConfigError(f"The list {path} cannot be read: `sources` is not a list.")
+    texts = [str(line) for line in cast(list[object], lines)]
     sources = [
-        parse_source(line.split(" #")[0]) for line in lines if line.strip() and not line.startswith("#")
+        parse_source(line.split(" #")[0]) for line in texts if line.strip() and not line.startswith("#")
     ]
     if not sources:
         raise ConfigError(f"The list {path} has no source: write one on each line.")

@@ -46,7 +46,7 @@ def _problems(file: Path) -> Iterator[tuple[str, str]]:
         try:
             record = cast(dict[str, Any], json.loads(line))
             text = "\n".join(str(record[key]) for key in _TEXTS if key in record)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigError(f"{file}, line {number} is not a JSON object: {error}") from error
         if not text:
             raise ConfigError(f"{file}, line {number} has none of the fields {', '.join(_TEXTS)}.")

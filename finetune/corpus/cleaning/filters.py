@@ -53,6 +53,8 @@ _COMPILED = re.compile(
     r"|\(function \(global, factory\)|\(function\(\w,\w\)\{|createElementVNode as _|openBlock as _"
     r"|_sfc_main\b|regeneratorRuntime|__awaiter\b|System\.register\("
 )
+_OPENING = re.compile(r"<!--|<(?:script|style)\b")
+_ENDS = {"<!--": "-->", "<script": r"</script\s*>", "<style": r"</style\s*>"}
 _SOURCE_MAP = re.compile(r"^(//|/\*)[#@] ?sourceMappingURL=", re.MULTILINE)
 
 
@@ -102,8 +104,7 @@ def visible_text(code: Code) -> str | None:
     """Drop HTML pages that show hardly any text (BigCode's filter)."""
     if code.language.id != "html":
         return None
-    shown = re.sub(r"(?s)<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", " ", code.text)
-    visible = len(re.sub(r"\s+", " ", shown).strip())
+    visible = len(re.sub(r"\s+", " ", _without_markup(code.text)).strip())
     enough = visible >= VISIBLE_CHARS and visible >= VISIBLE_SHARE * len(code.text)
     return None if enough else "a page with hardly any visible text"
 
@@ -128,6 +129,28 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
     ("visible text", visible_text),
     ("parse", parse_errors),
 )
+
+
+def _without_markup(html: str) -> str:
+    """Return `html` with a space for each tag and comment, and for scripts and styles with their content.
+
+    The time is linear: an end that is missing once is not searched again. (A pattern with `.*?` would be.)
+    """
+    shown: list[str] = []
+    missing: set[str] = set()
+    here = 0
+    while (start := html.find("<", here)) >= 0:
+        shown += [html[here:start], " "]
+        here = start + 1
+        opening = _OPENING.match(html, start)
+        for end in (_ENDS[opening[0]], ">") if opening else (">",):
+            if end not in missing:
+                found = re.compile(end).search(html, here)
+                if found is not None:
+                    here = found.end()
+                    break
+                missing.add(end)
+    return "".join([*shown, html[here:]])
 
 
 def _errors(text: str, language: Language) -> int:

@@ -15,6 +15,7 @@ from finetune.corpus.cleaning.decontaminate import ProblemIndex
 from finetune.corpus.cleaning.filters import FILTERS, Code, Filter
 from finetune.corpus.cleaning.redact import redact
 from finetune.corpus.reading.readers import Documents
+from finetune.scrape.unreadable import UNREADABLE
 
 DECONTAMINATE = "decontaminate"
 LANGUAGE_FILTER = "language"
@@ -33,7 +34,10 @@ class CodeFilter(BaseFilter):
         row = doc.metadata
         if row["kind"] != "code":
             return True
-        reason = self.check(Code(doc.text, LANGUAGES[row["language"]], row["licence"], self.allowed))
+        try:
+            reason = self.check(Code(doc.text, LANGUAGES[row["language"]], row["licence"], self.allowed))
+        except UNREADABLE as error:  # one odd file must not end the build
+            reason = f"cannot be checked ({type(error).__name__})"
         self.stat_update(f"{self.name}|{row['language']}|{reason or 'kept'}")
         return reason is None
 

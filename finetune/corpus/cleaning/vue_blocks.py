@@ -4,6 +4,7 @@ Tree-sitter finds the top-level blocks. The document stays one text, because edi
 one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,12 +56,27 @@ class Block:
 def blocks_of(component: str) -> list[Block]:
     """Return all top-level blocks in order, with custom ones such as `<i18n>`."""
     root = parse(component, LANGUAGES["vue"])
-    data = component.encode("utf-8", "replace")
     nodes = root.children if root else []
-    return [block for node in nodes if (block := _block(node, data)) is not None]
+    position = _positions(component.encode("utf-8", "replace"))
+    return [block for node in nodes if (block := _block(node, position)) is not None]
 
 
-def _block(node: Node, data: bytes) -> Block | None:
+def _positions(data: bytes) -> Callable[[int], int]:
+    """Return a function from byte offsets to character offsets. Ascending calls read `data` once in all."""
+    at_byte = at_character = 0
+
+    def position(byte: int) -> int:
+        nonlocal at_byte, at_character
+        if byte < at_byte:
+            at_byte = at_character = 0
+        at_character += len(data[at_byte:byte].decode("utf-8", "replace"))
+        at_byte = byte
+        return at_character
+
+    return position
+
+
+def _block(node: Node, position: Callable[[int], int]) -> Block | None:
     start_tag = next((child for child in node.children if child.type == "start_tag"), None)
     if start_tag is None or node.type not in (*_TYPES, "element"):
         return None
@@ -72,8 +88,8 @@ def _block(node: Node, data: bytes) -> Block | None:
         lang=attributes.get("lang") or _DEFAULT_LANG[block_type],
         setup="setup" in attributes,
         scoped="scoped" in attributes,
-        start=len(data[: start_tag.end_byte].decode("utf-8", "replace")),
-        end=len(data[: end_tag.start_byte if end_tag else node.end_byte].decode("utf-8", "replace")),
+        start=position(start_tag.end_byte),
+        end=position(end_tag.start_byte if end_tag else node.end_byte),
     )
 
 

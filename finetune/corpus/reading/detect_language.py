@@ -23,19 +23,20 @@ _INTERPRETERS = {
 }
 _HEAD_CHARS = 4_000  # the patterns are searched in the first characters only, for speed
 
-# Extension -> patterns of another language that uses the same extension.
+# Extension -> patterns of another language that uses the same extension. None begins with `^\s*`: from each of
+# many empty lines, that reads to the last one.
 _AMBIGUOUS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
     ".h": (
-        (re.compile(r"^\s*(@interface|@protocol|@property|#import)\b", re.MULTILINE), "objc"),
-        (re.compile(r"^\s*(class|namespace|template\s*<|using)\b|\bstd::", re.MULTILINE), "cpp"),
+        (re.compile(r"^[ \t]*(@interface|@protocol|@property|#import)\b", re.MULTILINE), "objc"),
+        (re.compile(r"^[ \t]*(class|namespace|template\s*<|using)\b|\bstd::", re.MULTILINE), "cpp"),
     ),
-    ".m": ((re.compile(r"^\s*(function\b|%|end\s*$)", re.MULTILINE), "plaintext"),),  # MATLAB
+    ".m": ((re.compile(r"^[ \t]*(function\b|%|end\s*$)", re.MULTILINE), "plaintext"),),  # MATLAB
     ".ts": ((re.compile(r"\A\s*<(\?xml|!DOCTYPE TS)"), "xml"),),  # Qt's translations
     ".js": ((re.compile(r"@flow\b"), "plaintext"),),  # neither JavaScript nor TypeScript
-    ".pl": ((re.compile(r"^\s*:-\s", re.MULTILINE), "plaintext"),),  # Prolog
-    ".r": ((re.compile(r"^\s*REBOL\b", re.MULTILINE), "plaintext"),),
+    ".pl": ((re.compile(r"^[ \t]*:-\s", re.MULTILINE), "plaintext"),),  # Prolog
+    ".r": ((re.compile(r"^[ \t]*REBOL\b", re.MULTILINE), "plaintext"),),
 }
-_COMPONENT_BLOCK = re.compile(r"^\s*<(template|script|style)\b", re.MULTILINE)
+_COMPONENT_BLOCK = re.compile(r"^[ \t]*<(template|script|style)\b", re.MULTILINE)
 
 
 def language_of(path: str, text: str) -> Language:

@@ -5,7 +5,7 @@ A document's metadata is its row in the final table; the later steps fill it in.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,11 +16,12 @@ from datatrove.pipeline.base import PipelineStep
 from acepilot.corpus import Kind, Split, canonical_hash
 from acepilot.errors import ConfigError
 from acepilot.languages import language_for
-from acepilot.models.manifest import sha256_of
 from finetune.corpus.reading.detect_language import DATA, language_of, may_be_code
 from finetune.corpus.reading.excluded_paths import exclusion_reason
 from finetune.corpus.tables import read_rows
+from finetune.scrape.source_files import bad_name, files_below
 from finetune.scrape.source_records import SourceRecord
+from finetune.scrape.unreadable import UNREADABLE, why_unreadable
 
 READ = "read"
 Documents = Iterator[Document] | None
@@ -69,24 +70,36 @@ class ReadRepositories(PipelineStep):
         for number in numbers:
             folder = self.folders[number]
             digest = hashlib.sha256()
-            for path in sorted(folder.path.rglob("*")):
-                if path.is_symlink() or not path.is_file():
-                    continue
-                inside = path.relative_to(folder.path).as_posix()
-                size = path.stat().st_size
-                reason = self._reason(inside, size)
-                digest.update(f"{inside}\0{size}\0{'' if reason else sha256_of(path)}\n".encode())
-                document = None if reason else self._document(folder, inside, path.read_bytes())
+            for inside in files_below(folder.path):
+                document = self._read(folder, inside, digest.update)
                 if isinstance(document, Document):
                     self.stat_update(f"{READ}|{document.metadata['language']}|kept")
                     yield document
                 else:
-                    self.stat_update(f"{READ}|{language_for(path=inside).id}|{reason or document}")
+                    self.stat_update(f"{READ}|{language_for(path=inside).id}|{document}")
             self.digests.mkdir(parents=True, exist_ok=True)
             (self.digests / f"{number:05d}").write_text(digest.hexdigest(), encoding="ascii")
 
+    def _read(
+        self, folder: ScrapedFolder, inside: str, update_digest: Callable[[bytes], None]
+    ) -> Document | str:
+        """Return the document, or the reason to skip the file."""
+        path = folder.path / inside
+        try:
+            size = path.stat().st_size
+            reason = self._reason(inside, size)
+            content = b"" if reason else path.read_bytes()
+            sha256 = "" if reason else hashlib.sha256(content).hexdigest()
+            update_digest(f"{inside}\0{size}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+            return reason or self._document(folder, inside, content)
+        except UNREADABLE as error:
+            why_unreadable(error)  # a full disk ends the build
+            return f"cannot be read ({type(error).__name__})"
+
     def _reason(self, inside: str, size: int) -> str | None:
         """Return why a file is skipped unread, or None."""
+        if bad_name(inside) is not None:
+            return "its name is not a valid path in UTF-8"
         if (reason := exclusion_reason(inside)) is not None:
             return reason
         if not may_be_code(inside):
@@ -168,26 +181,37 @@ def empty_row(kind: Kind) -> dict[str, Any]:
 
 
 def read_records(file: RecordFile) -> Iterator[Document]:
-    """Yield the documents of a file. Raises ConfigError with the line of a record that lacks a field."""
+    """Yield the documents of a file. Raises ConfigError with the line of a record that lacks a field.
+
+    Unlike a file of a repository, a bad record is not skipped: the user wrote it and can repair it.
+    """
     if file.path.suffix == ".parquet":
-        for row in read_rows(file.path):
-            fields = {key: row[key] for key in empty_row("replay") if key in row}
-            kept = empty_row("replay") | fields | {"kind": "replay", "split": file.split}
-            yield Document(text=row["text"], id=f"replay:{row['id']}", metadata=kept)
+        try:
+            for row in read_rows(file.path):
+                fields = {key: row[key] for key in empty_row("replay") if key in row}
+                kept = empty_row("replay") | fields | {"kind": "replay", "split": file.split}
+                yield Document(text=row["text"], id=f"replay:{row['id']}", metadata=kept)
+        except (ValueError, LookupError, OSError) as error:
+            raise ConfigError(
+                f"{file.path} cannot be read ({why_unreadable(error)}): build that corpus again."
+            ) from error
         return
-    with file.path.open(encoding="utf-8") as lines:
+    with file.path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _record(file, number, line)
 
 
-def _record(file: RecordFile, number: int, line: str) -> Document:
+def _record(file: RecordFile, number: int, line: bytes) -> Document:
     try:
         record: dict[str, Any] = json.loads(line)
         prompt = str(record["prompt"]) if file.kind == "instruction" else ""
         body = str(record["completion" if file.kind == "instruction" else "text"])
         language = str(record.get("language", "plaintext"))
-    except (ValueError, KeyError, TypeError) as error:
+        "".join(
+            (prompt, body, language, str(record.get("licence")))
+        ).encode()  # JSON may hold half a character
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
         fields = "prompt and completion" if file.kind == "instruction" else "text"
         raise ConfigError(
             f"{file.path}, line {number}: not a JSON object with {fields} ({error!r})."

@@ -142,7 +142,7 @@ def test_a_source_that_cannot_be_fetched_does_not_stop_the_others(tmp_path: Path
         lines.append,
     )
     assert [record.key for record in records] == [good.key]
-    assert any("missing is not a folder" in line for line in lines)
+    assert any("missing: it is not a folder" in line for line in lines)
 
 
 def test_without_a_network_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

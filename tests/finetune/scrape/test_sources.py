@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from acepilot.errors import ConfigError
+from finetune.scrape.git_url import Credentials
 from finetune.scrape.sources import VUE40, Source, parse_source, read_list
 
 
@@ -31,9 +32,11 @@ def test_a_source_is_read_as_it_is_written(text: str, source: Source, project: s
     assert project is None or source.id == project
 
 
-def test_a_password_in_a_url_reaches_git_alone() -> None:
+def test_a_password_is_kept_apart_from_the_url() -> None:
     source = parse_source("git:https://ci:glpat-s3cret@git.example.com/team/shop.git@main")
-    assert source.clone_url == "https://ci:glpat-s3cret@git.example.com/team/shop.git"
+    assert source.clone_url == "https://git.example.com/team/shop.git"
+    assert source.credentials == Credentials("https://git.example.com", "ci", "glpat-s3cret")
+    assert "s3cret" not in repr(source)
     assert source.ref == "main"
     assert source.key == "git:https://git.example.com/team/shop.git@main"
     assert source.id == "git:git.example.com/team/shop"
