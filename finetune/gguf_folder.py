@@ -26,7 +26,7 @@ def write_gguf_as_safetensors(gguf: Path, folder: Path) -> None:
     """Write config, weights (float32) and tokenizer of `gguf` into `folder`. Raises ModelBroken."""
     try:
         read, tokenizer = read_gguf(gguf)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
         raise ModelBroken(f"{gguf} cannot be read: fetch or export the model again. {error}") from error
     # transformers refuses to save a model that it read from a GGUF, but not one built from the config.
     with torch.device("meta"):

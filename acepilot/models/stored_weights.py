@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acepilot.errors import ModelBroken
+from acepilot.models.json_file import read_object
 from acepilot.models.manifest import INDEX
 from acepilot.models.pickled_weights import PICKLED, read_pickled, unreadable
 from acepilot.progress import byte_progress
@@ -73,8 +74,11 @@ def _weight_files(folder: Path) -> list[Path]:
     for stem in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{stem}{INDEX}"
         if index.is_file():
-            places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            return [folder / name for name in sorted(set(places.values()))]
+            places: Any = read_object(index).get("weight_map")
+            files: set[Any] = set(places.values()) if isinstance(places, dict) else {None}
+            if not all(isinstance(file, str) and file == Path(file).name for file in files):
+                raise ModelBroken(f"{index} does not name files beside it. Fetch or export the model again.")
+            return [folder / file for file in sorted(files)]
         if (folder / stem).is_file():
             return [folder / stem]
     raise ModelBroken(f"{folder} holds neither model.safetensors nor pytorch_model.bin.")

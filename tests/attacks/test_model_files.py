@@ -15,7 +15,7 @@ from gguf import GGUFWriter
 from acepilot.errors import ModelBroken
 from acepilot.models.gguf_file import open_gguf
 from acepilot.models.gguf_rewrite import needs_rewriting
-from acepilot.models.stored_weights import rewrite_pickled
+from acepilot.models.stored_weights import StoredWeights, rewrite_pickled
 
 HUGE = 1 << 60
 UINT8, STRING, ARRAY = 0, 8, 9  # GGUF's numbers for types of values
@@ -145,3 +145,22 @@ def test_tied_weights_are_no_trap(tmp_path: Path) -> None:
     embedding = torch.ones(1000, 10)
     torch.save({"embedding": embedding, "head": embedding}, tmp_path / "pytorch_model.bin")
     assert rewrite_pickled(tmp_path, ["pytorch_model.bin"]) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"weight_map": {"a": "../other/model.safetensors"}}',
+        '{"weight_map": {"a": "/etc/passwd"}}',
+        '{"weight_map": {"a": 1}}',
+        '{"weight_map": []}',
+        "{}",
+        "[" * 100_000,
+        "\x00",
+    ],
+    ids=lambda index: index[:40],
+)
+def test_an_index_of_tensors_names_files_beside_it(tmp_path: Path, index: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ModelBroken, match="Fetch or export the model again"):
+        StoredWeights(tmp_path)

@@ -16,6 +16,7 @@ from typing import Any
 from acepilot.disk import HOME_ADVICE, check_room
 from acepilot.errors import ConfigError, ModelBroken
 from acepilot.models.hub.client import HubFile, Published, ask_for, download, hub_troubles
+from acepilot.models.json_file import MAX_BYTES, read_object
 from acepilot.models.manifest import (
     CARD_FILE,
     INDEX,
@@ -159,7 +160,7 @@ def _wanted(published: Published) -> list[HubFile]:
 
 def _manifest(name: str, published: Published, folder: Path, files: list[str]) -> Manifest:
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = read_object(folder / CONFIG_FILE)
         known = (config[key] for key in CONTEXT_KEYS if config.get(key))
         context_tokens = int(next(known, DEFAULT_CONTEXT_TOKENS))
     except (ValueError, TypeError, AttributeError) as error:
@@ -187,9 +188,10 @@ def _dtype(folder: Path, files: list[str]) -> str:
     weights = next(file for file in files if file.endswith(".safetensors"))
     try:
         with (folder / weights).open("rb") as file:
-            header: dict[str, Any] = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+            header_bytes = min(struct.unpack("<Q", file.read(8))[0], MAX_BYTES)
+            header: dict[str, Any] = json.loads(file.read(header_bytes))
         kinds = Counter(str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__")
         most = kinds.most_common(1)[0][0]
         return DTYPES.get(most, most)
-    except (ValueError, LookupError, TypeError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise ModelBroken(f"{weights} is not a safetensors file: its publisher has to correct it.") from error

@@ -96,7 +96,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     """Return the object in a configuration file; an empty one when the file cannot be read."""
     try:
         return cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

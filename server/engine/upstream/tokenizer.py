@@ -7,12 +7,13 @@ needs torch only to read a GGUF.
 # transformers is only partly typed; the tests know what it returns.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import json
 from typing import Any
 
 from acepilot.errors import ConfigError, ModelBroken
 from acepilot.fim import is_sentinel
+from acepilot.models.gguf_file import check_gguf
 from acepilot.models.hub.fetch import CONTEXT_KEYS
+from acepilot.models.json_file import read_object
 from acepilot.models.registry import ModelFolder
 
 
@@ -27,6 +28,8 @@ class FolderTokenizer:
             raise _unreadable(model)
         path = None if (model.path / "config.json").is_file() else model.gguf
         folder, gguf = (model.path, None) if path is None else (path.parent, path.name)
+        if path is not None:
+            check_gguf(path)
         try:
             from transformers import AutoTokenizer  # takes seconds, so only after the servers were checked
 
@@ -64,7 +67,7 @@ def _context_tokens(model: ModelFolder) -> int | None:
     if not config.is_file():
         return None
     try:
-        values = json.loads(config.read_text(encoding="utf-8"))
+        values = read_object(config)
         return next((int(values[key]) for key in CONTEXT_KEYS if values.get(key)), None)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ModelBroken(f"{config} is damaged: fetch or export the model again.") from error
