@@ -1,6 +1,9 @@
 """The language server's HTTP client for the completion server.
 
 Every failure becomes a `ServerError`: a state for the status, and a sentence that says what to do.
+
+The server may be of any make, broken or hostile. Every answer is limited in bytes and time. Completions lose
+hidden characters that the document does not have; all other texts become one line of printable characters.
 """
 
 import asyncio
@@ -8,23 +11,22 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
-from pydantic import BaseModel, ValidationError
 
-from acepilot import __version__
-from acepilot.errors import Overloaded
 from acepilot.events import EventBatch
-from acepilot.protocol import CompletionRequest, CompletionResponse, ErrorResponse, Health, ModelList, Ready
+from acepilot.http_answers import AnswerTooLarge, limit_answers
+from acepilot.protocol import CompletionRequest, CompletionResponse, Health, ModelList, Ready
 from acepilot.settings import is_loopback
 from acepilot.trail import Trail
+from acepilot.untrusted_text import HiddenCharacters, printable
+from lsp.answers import ServerError, error_of, parse, parse_chunk, parse_message, unreadable
 from lsp.settings import LspSettings
 
-State = Literal["ready", "loading", "busy", "slow", "off", "unauthorized", "error"]
-_Body = TypeVar("_Body", bound=BaseModel)
+MAX_ANSWER_BYTES = 1_000_000  # a stream of 96 tokens has some 30 kB
 
 
 @dataclass(frozen=True)
@@ -32,27 +34,13 @@ class ClientLimits:
     """Time limits, in seconds."""
 
     connect_s: float = 2.0
-    """For opening a connection, and for each answer to a health check."""
+    """For opening a connection, and for each whole answer to a health check."""
+    answer_s: float = 120.0
+    """For every other answer as a whole: the longest time budget that a user can set."""
     silence_s: float = 30.0
     """Without any data of an answer. A server that hangs would otherwise hold the request for ever."""
     drain_s: float = 0.5
     """For the end of a response's body after its last event. A connection that takes longer is closed."""
-
-
-class ServerError(Exception):
-    """The server cannot complete now. `message` is a sentence for the user; it never holds code.
-
-    `refused` means that the server rejected this very request, and would reject it again.
-    """
-
-    def __init__(
-        self, state: State, message: str, *, retry_after_s: float | None = None, refused: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.state: State = state
-        self.message = message
-        self.retry_after_s = retry_after_s
-        self.refused = refused
 
 
 class CompletionClient:
@@ -82,6 +70,7 @@ class CompletionClient:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=2),
             # A company's HTTP_PROXY must not be used for this machine itself.
             trust_env=not is_loopback(address.host),
+            event_hooks=limit_answers(MAX_ANSWER_BYTES),
             transport=transport,
         )
 
@@ -91,54 +80,80 @@ class CompletionClient:
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompletionResponse]:
         """Yield the chunks of one completion. Closing the iterator cancels the generation."""
         body = {**request.model_dump(mode="json", exclude_none=True), "stream": True}
-        async with self._server_errors(), self._http.stream("POST", "/v1/completions", json=body) as response:
-            if response.status_code != HTTPStatus.OK:
-                await response.aread()
-                raise _error_of(response, self.url)
+        deadline_s = asyncio.get_running_loop().time() + self._limits.answer_s
+        text = HiddenCharacters(request.prompt, request.suffix or "")
+        async with self._server_errors(), self._opened_stream(body, deadline_s) as response:
             async with aclosing(EventSource(response).aiter_sse()) as events:
-                async for event in events:
+                while (event := await _next(events, deadline_s)) is not None:
                     if event.data == "[DONE]":
                         await self._drain(events)
                         return
-                    yield _parse_chunk(event.data)
+                    chunk = parse_chunk(event.data)
+                    for choice in chunk.choices[:1]:  # a request for a stream asks for one choice
+                        choice.text = text.visible(choice.text)
+                    if chunk.acepilot is not None:
+                        chunk.acepilot.reason = printable(chunk.acepilot.reason)
+                        chunk.acepilot.text = _visible(chunk.acepilot.text, request)
+                    yield chunk
             raise ServerError("off", "The completion server broke off within an answer; see its log.")
 
     async def complete(self, request: CompletionRequest) -> CompletionResponse:
         """Return a complete answer with all its choices. Cancelling the task cancels the generation."""
         body = request.model_dump(mode="json", exclude_none=True)
-        return _parse(CompletionResponse, await self._send("POST", "/v1/completions", json=body))
+        response = parse(CompletionResponse, await self._send("POST", "/v1/completions", json=body))
+        for choice in response.choices:
+            choice.text = _visible(choice.text, request) or ""
+        return response
 
     async def send_events(self, batch: EventBatch) -> None:
         await self._send("POST", "/v1/events", json=batch.model_dump(mode="json"))
 
     async def explain(self, completion_id: str) -> Trail:
         """Return the server's record of why it gave this completion, or none."""
-        return _parse(Trail, await self._send("GET", f"/v1/explain/{quote(completion_id, safe='')}"))
+        return parse_message(Trail, await self._send("GET", f"/v1/explain/{quote(completion_id, safe='')}"))
 
     async def version(self) -> str:
-        return _parse(Health, await self._send("GET", "/health", timeout=self._limits.connect_s)).version
+        return parse_message(Health, await self._send("GET", "/health", self._limits.connect_s)).version
 
     async def check(self) -> Ready:
         """Return the server's own report on whether it can complete, after trying the token."""
-        async with self._server_errors():
-            response = await self._http.get("/ready", timeout=self._limits.connect_s)
-            if response.status_code not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
-                raise _error_of(response, self.url)
-            ready = _parse(Ready, response.content)
-            models = await self._http.get("/v1/models", timeout=self._limits.connect_s)
-            if models.status_code == HTTPStatus.OK:
-                _parse(ModelList, models.content)
-            elif models.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-                raise _error_of(models, self.url)
+        response = await self._ask("GET", "/ready", self._limits.connect_s)
+        if response.status_code not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise error_of(response, self.url)
+        ready = parse_message(Ready, response.content)
+        models = await self._ask("GET", "/v1/models", self._limits.connect_s)
+        if models.status_code == HTTPStatus.OK:
+            parse(ModelList, models.content)
+        elif models.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise error_of(models, self.url)
         return ready
 
-    async def _send(self, method: str, path: str, **options: Any) -> bytes:
+    async def _send(self, method: str, path: str, within_s: float | None = None, **options: Any) -> bytes:
         """Return the body of an answer with status 200. `options` are httpx's."""
-        async with self._server_errors():
-            response = await self._http.request(method, path, **options)
+        response = await self._ask(method, path, within_s or self._limits.answer_s, **options)
         if response.status_code != HTTPStatus.OK:
-            raise _error_of(response, self.url)
+            raise error_of(response, self.url)
         return response.content
+
+    async def _ask(self, method: str, path: str, within_s: float, **options: Any) -> httpx.Response:
+        """Return a whole answer of any status."""
+        async with self._server_errors(), asyncio.timeout(within_s):
+            return await self._http.request(method, path, **options)
+
+    @asynccontextmanager
+    async def _opened_stream(self, body: dict[str, Any], deadline_s: float) -> AsyncGenerator[httpx.Response]:
+        """Ask for a completion and open its stream. Raise ServerError for an answer of another status."""
+        request = self._http.build_request("POST", "/v1/completions", json=body)
+        async with asyncio.timeout_at(deadline_s):
+            response = await self._http.send(request, stream=True)
+        try:
+            if response.status_code != HTTPStatus.OK:
+                async with asyncio.timeout_at(deadline_s):
+                    await response.aread()
+                raise error_of(response, self.url)
+            yield response
+        finally:
+            await response.aclose()
 
     async def _drain(self, events: AsyncGenerator[ServerSentEvent]) -> None:
         """Read to the end of the body: only then does httpx keep the connection for the next request."""
@@ -158,12 +173,18 @@ class CompletionClient:
                 f"No completion server at {self.url}: start it with `python -m server`, or give its address "
                 "with --server-url or ACEPILOT_SERVER_URL.",
             ) from error
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise ServerError(
                 "off", f"The completion server at {self.url} does not answer; see its log."
             ) from error
         except SSEError as error:
-            raise _unreadable() from error
+            raise unreadable() from error
+        except AnswerTooLarge as error:
+            raise ServerError(
+                "error",
+                f"The completion server at {self.url} sends over {MAX_ANSWER_BYTES // 1000} kB at once, or "
+                "compressed data: check that --server-url is an Acepilot server.",
+            ) from error
         except httpx.HTTPError as error:
             raise ServerError(
                 "off",
@@ -171,72 +192,10 @@ class CompletionClient:
             ) from error
 
 
-def _parse(model: type[_Body], data: str | bytes) -> _Body:
-    try:
-        return model.model_validate_json(data)
-    except ValidationError:
-        # Without a cause: pydantic's message quotes the data, which may be code.
-        raise _unreadable() from None
+async def _next(events: AsyncGenerator[ServerSentEvent], deadline_s: float) -> ServerSentEvent | None:
+    async with asyncio.timeout_at(deadline_s):
+        return await anext(events, None)
 
 
-def _unreadable() -> ServerError:
-    return ServerError(
-        "error",
-        "The completion server's answer cannot be read: check that --server-url is an Acepilot server of the "
-        "same version as this language server.",
-    )
-
-
-def version_advice(theirs: str, ours: str = __version__) -> str:
-    """Return what to do if the server, version `theirs`, may not understand `ours`; "" if the two agree.
-
-    Releases that differ only in their last number work together.
-    """
-    if theirs.split(".")[:2] == ours.split(".")[:2]:
-        return ""
-    return (
-        f"The completion server is version {theirs} and this language server {ours}: install the same "
-        "version of both, since one may not understand the other's messages."
-    )
-
-
-def _parse_chunk(data: str) -> CompletionResponse:
-    if data.startswith('{"error"'):
-        failed = _parse(ErrorResponse, data).error
-        if failed.code == Overloaded.code:
-            raise ServerError("busy", f"The completion server is busy: {failed.message}", retry_after_s=1.0)
-        raise ServerError("error", f"The completion server failed: {failed.message}")
-    return _parse(CompletionResponse, data)
-
-
-def _error_of(response: httpx.Response, url: str) -> ServerError:
-    try:
-        message = ErrorResponse.model_validate_json(response.content).error.message
-    except ValidationError:
-        message = f"HTTP {response.status_code}"
-    match response.status_code:
-        case 401 | 403:
-            return ServerError(
-                "unauthorized",
-                f"The completion server at {url} refuses the token: set ACEPILOT_TOKEN to the server's.",
-            )
-        case 429:
-            retry_after = response.headers.get("Retry-After", "1")
-            seconds = float(retry_after) if retry_after.isdigit() else 1.0
-            return ServerError("busy", f"The completion server is busy: {message}", retry_after_s=seconds)
-        case 502 | 504:
-            return ServerError(
-                "off", f"The proxy at {url} cannot reach the completion server ({message}): is it running?"
-            )
-        case 503:
-            return ServerError("loading", f"The completion server is not ready: {message}")
-        case 422:
-            return ServerError(
-                "error",
-                "The completion server does not understand this language server: install the same version of "
-                "both.",
-                refused=True,
-            )
-        case status:
-            refused = 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT
-            return ServerError("error", f"The completion server failed: {message}", refused=refused)
+def _visible(text: str | None, request: CompletionRequest) -> str | None:
+    return text and HiddenCharacters(request.prompt, request.suffix or "").visible(text)

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from acepilot.cli import text_console
 from acepilot.protocol import CompletionRequest
-from lsp.client import CompletionClient, ServerError, version_advice
+from lsp.answers import ServerError, version_advice
+from lsp.client import CompletionClient
 from lsp.settings import LspSettings
 
 SAMPLE = CompletionRequest(

@@ -18,6 +18,7 @@ from lsp.feedback.outbox import Outbox
 from lsp.feedback.outcomes import Outcomes
 from lsp.keystroke.snippets import OpenFileSnippets
 from lsp.keystroke.suggest import Suggester
+from lsp.protocol import Protocol
 from lsp.settings import LspSettings
 from lsp.text.documents import Documents
 
@@ -34,7 +35,8 @@ class AcepilotLanguageServer(LanguageServer):
 
     def __init__(self, settings: LspSettings, new_suggester: Callable[..., Suggester] = Suggester) -> None:
         """`new_suggester` takes the arguments of `Suggester` that have no default."""
-        super().__init__("acepilot", version("acepilot"))
+        super().__init__("acepilot", version("acepilot"), protocol_cls=Protocol)
+        self.on_initialize: Callable[[], None] = lambda: None
         self.documents = Documents()
         self._client = CompletionClient(settings)
         notify = partial(self.protocol.notify, status.METHOD)
@@ -79,7 +81,9 @@ class AcepilotLanguageServer(LanguageServer):
                 self._outcomes.client = f"{client.name} {client.version or ''}".strip()
             text_document = params.capabilities.text_document
             if text_document is None or text_document.inline_completion is None:
-                completion.register(self, self.documents, self.suggester, self._outcomes)
+                menu = text_document and text_document.completion
+                completion.register(self, self.documents, self.suggester, self._outcomes, menu)
+            self.on_initialize()
 
         @self.feature(types.INITIALIZED)
         async def initialized(_: types.InitializedParams) -> None:  # pyright: ignore[reportUnusedFunction]

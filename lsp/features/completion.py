@@ -19,9 +19,19 @@ TRIGGERS = [".", ":", "=", "(", "[", "{", "<", ",", '"', "'", "@"]
 LABEL_CHARS = 60  # a longer label is cut: menus are narrow
 
 _WORD_END = re.compile(r"\w*\Z")
+_FENCES = re.compile("`{3,}")
 
 
-def register(server: LanguageServer, documents: Documents, suggester: Suggester, outcomes: Outcomes) -> None:
+def register(
+    server: LanguageServer,
+    documents: Documents,
+    suggester: Suggester,
+    outcomes: Outcomes,
+    client: types.CompletionClientCapabilities | None,
+) -> None:
+    formats = client.completion_item and client.completion_item.documentation_format if client else None
+    in_markdown = types.MarkupKind.Markdown in (formats or ())
+
     @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
     async def completion(  # pyright: ignore[reportUnusedFunction]
         params: types.CompletionParams,
@@ -47,9 +57,7 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
             label_details=types.CompletionItemLabelDetails(description="Acepilot"),
             kind=types.CompletionItemKind.Text,
             detail="Acepilot",
-            documentation=types.MarkupContent(
-                types.MarkupKind.Markdown, f"```{suggestion.snapshot.language}\n{text}\n```"
-            ),
+            documentation=_documentation(text, suggestion.snapshot.language, in_markdown=in_markdown),
             preselect=False,
             sort_text="\U0010ffff",  # after the items of real language servers
             filter_text=text.split("\n")[0].rstrip() or first_line,
@@ -60,3 +68,12 @@ def register(server: LanguageServer, documents: Documents, suggester: Suggester,
             command=when_accepted(suggestion),
         )
         return types.CompletionList(is_incomplete=True, items=[item])
+
+
+def _documentation(text: str, language: str, *, in_markdown: bool) -> types.MarkupContent:
+    """Return `text` as code: in Markdown, between fences that the text itself cannot end."""
+    if not in_markdown:
+        return types.MarkupContent(types.MarkupKind.PlainText, text)
+    fence = "`" * max([3, *(len(run) + 1 for run in _FENCES.findall(text))])
+    word = language if re.fullmatch(r"[\w+#.-]*", language) else ""
+    return types.MarkupContent(types.MarkupKind.Markdown, f"{fence}{word}\n{text}\n{fence}")

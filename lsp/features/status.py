@@ -9,7 +9,8 @@ In the state `ready`, `message` is empty, or says that the completion server has
 import asyncio
 from collections.abc import Callable
 
-from lsp.client import CompletionClient, ServerError, State, version_advice
+from lsp.answers import ServerError, State, version_advice
+from lsp.client import CompletionClient
 
 METHOD = "acepilot/status"
 FIRST_CHECK_S = 0.5  # the pause between checks grows by half each time, up to SLOWEST_CHECK_S

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 
 from acepilot.events import MAX_EVENTS, CompletionEvent, EventBatch
-from lsp.client import ServerError
+from lsp.answers import ServerError
 
 GATHER_S = 0.2  # an event waits this long for others to share its batch
 CAPACITY = 5_000  # events: about two days of one developer's work

@@ -11,7 +11,8 @@ import logging
 import time
 
 from acepilot.protocol import CompletionRequest
-from lsp.client import CompletionClient, ServerError
+from lsp.answers import ServerError
+from lsp.client import CompletionClient
 from lsp.keystroke.editor_request import EditorRequest
 from lsp.suggestion import Suggestion
 

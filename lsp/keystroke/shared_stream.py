@@ -16,7 +16,8 @@ from contextlib import aclosing
 
 from acepilot.completion_cache import same_suffix
 from acepilot.protocol import CompletionRequest
-from lsp.client import CompletionClient, ServerError
+from lsp.answers import ServerError
+from lsp.client import CompletionClient
 from lsp.keystroke.editor_request import NOTHING_TO_ADD, SUPERSEDED, EditorRequest, Nothing
 from lsp.suggestion import Suggestion
 from lsp.text.documents import Snapshot

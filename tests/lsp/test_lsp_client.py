@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from acepilot.protocol import Choice, CompletionRequest, CompletionResponse
-from lsp.client import ClientLimits, CompletionClient, ServerError
+from lsp.answers import ServerError
+from lsp.client import ClientLimits, CompletionClient
 from lsp.doctor import examine
 from lsp.keystroke.shared_stream import SharedStream
 from lsp.settings import LspSettings
@@ -91,7 +92,8 @@ async def test_the_sizes_of_network_reads_change_nothing() -> None:
     raw = f": hello\r\n\r\ndata:{first}\r\n\r\ndata: {second}\n\ndata: [DONE]\n\n".encode()
     for response in cut_answers(raw):
         client = client_that_gets(response)
-        assert [chunk.choices[0].text async for chunk in client.stream(REQUEST)] == texts
+        request = CompletionRequest(prompt=f"# {SEPARATORS}\nx = ")  # a document that has them too
+        assert [chunk.choices[0].text async for chunk in client.stream(request)] == texts
         assert response.is_closed
         await client.aclose()
 

@@ -7,7 +7,7 @@ import pytest
 from lsprotocol import types
 
 from acepilot import __version__
-from lsp.client import version_advice
+from lsp.answers import version_advice
 from tests.lsp.conftest import Connect
 from tests.lsp.editor import AUTOMATIC, Editor
 from tests.lsp.fake_server import FakeServer

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from acepilot.events import MAX_EVENTS, CompletionEvent, EventBatch
-from lsp.client import CompletionClient, ServerError
+from lsp.answers import ServerError
+from lsp.client import CompletionClient
 from lsp.feedback.outbox import CAPACITY, Outbox
 from lsp.settings import LspSettings
 from tests.lsp.fake_server import FakeServer
