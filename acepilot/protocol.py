@@ -92,6 +92,13 @@ class CompletionRequest(BaseModel):
         description="Counted from the first token. After it, the text ends with its last complete line, as "
         "soon as there is one.",
     )
+    cache_salt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="As in vLLM: only requests with the same salt, token and address share the caches. A "
+        "proxy gives each of its users another one, so that none can test by timing what another one sent.",
+    )
     echo: bool = Field(default=False, description="Put the prompt before the text; `raw` mode only.")
     logprobs: int | None = Field(
         default=None,

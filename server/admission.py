@@ -1,15 +1,37 @@
-"""Limits how many sequences run in the engine and how many wait; refuses more with a time to try again."""
+"""Limits how many sequences run in the engine and how many wait; refuses more with a time to try again.
+
+Clients share the places fairly. A client that holds some leaves a few free for those that hold none, in the
+engine and in the queue: so a client that floods the server delays its own requests. A place that comes free
+goes to an editor's request before a program's, then to the client with fewest running sequences, in turn.
+"""
 
 import asyncio
 import contextlib
+import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass, field
 
 from acepilot.errors import BadRequest, Overloaded
+from server.client import Client
+
+RESERVE_SHARE = 8
+"""1/RESERVE_SHARE of the places, rounded, is for clients that hold none: 2 of 16, and nothing of 3."""
 
 SMOOTHING = 0.1
 """Weight of the newest duration in the running mean that Retry-After is estimated from."""
+
+MAX_RETRY_AFTER_S = 60
+"""Seconds. An editor is silent for as long as it is told, and the estimate is rough."""
+
+
+@dataclass(eq=False)
+class _Waiter:
+    client: Client
+    is_editor: bool
+    has_place: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Admission:
@@ -19,17 +41,28 @@ class Admission:
         self._max_streams = max_streams
         self._capacity = max_streams + max_waiting
         self._queue_timeout_s = queue_timeout_s
-        self._places = asyncio.Semaphore(max_streams)
+        self._reserved: Counter[Client] = Counter()
+        self._running: Counter[Client] = Counter()
+        self._line: list[_Waiter] = []
+        self._turns = itertools.count(1)
+        self._last_turn: dict[Client, int] = {}
+        self._starts: dict[_Waiter, float] = {}
         self._mean_held_s = 1.0
-        self.in_hand = 0
-        self.active = 0
+
+    @property
+    def in_hand(self) -> int:
+        return self._reserved.total()
+
+    @property
+    def active(self) -> int:
+        return self._running.total()
 
     @property
     def waiting(self) -> int:
         return self.in_hand - self.active
 
     @contextlib.contextmanager
-    def reserved(self, sequences: int) -> Generator[None]:
+    def reserved(self, client: Client, sequences: int) -> Generator[None]:
         """Hold room in the queue for a request's `sequences` until the block ends.
 
         Raises Overloaded when the queue is full, BadRequest when it could never hold that many.
@@ -40,39 +73,76 @@ class Admission:
                 "Ask for fewer choices.",
                 field="n",
             )
-        if self.in_hand + sequences > self._capacity:
-            rounds = math.ceil((self.waiting + sequences) / self._max_streams)
-            retry_after_s = max(1, math.ceil(rounds * self._mean_held_s))
+        held, free = self._reserved[client], self._capacity - self.in_hand
+        if not _may_take(held, free, self._capacity, sequences):
+            retry_after_s = self._retry_after_s(self.waiting + sequences)
             raise Overloaded(
-                f"{self.active} completions are running and {self.waiting} wait: try again in "
-                f"{retry_after_s} s, or raise max_waiting or max_streams.",
+                f"{self.active} completions are running and {self.waiting} wait, {held} of them yours: try "
+                f"again in {retry_after_s} s, or raise max_waiting or max_streams.",
                 retry_after_s=retry_after_s,
             )
-        self.in_hand += sequences
+        self._reserved[client] += sequences
         try:
             yield
         finally:
-            self.in_hand -= sequences
+            self._reserved -= Counter({client: sequences})
+            if not self._reserved[client]:
+                self._last_turn.pop(client, None)
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncGenerator[float]:
+    async def place(self, client: Client, *, is_editor: bool) -> AsyncGenerator[float]:
         """Hold one place in the engine; yield the seconds waited for it. Raises Overloaded."""
         asked = time.perf_counter()
+        waiter = _Waiter(client, is_editor)
+        self._line.append(waiter)
+        self._give_places()
         try:
-            async with asyncio.timeout(self._queue_timeout_s):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Overloaded(
-                f"No place in the engine came free in {self._queue_timeout_s:.0f} s. Ask for fewer or "
-                "shorter completions at a time, or raise max_streams.",
-                retry_after_s=max(1, math.ceil(self._mean_held_s)),
-            ) from None
-        began = time.perf_counter()
-        self.active += 1
-        try:
-            yield began - asked
+            try:
+                async with asyncio.timeout(self._queue_timeout_s):
+                    await waiter.has_place.wait()
+            except TimeoutError:
+                raise Overloaded(
+                    f"No place in the engine came free in {self._queue_timeout_s:.0f} s. Ask for fewer or "
+                    "shorter completions at a time, or raise max_streams.",
+                    retry_after_s=self._retry_after_s(1),
+                ) from None
+            yield time.perf_counter() - asked
         finally:
-            self.active -= 1
-            self._places.release()
-            held_s = time.perf_counter() - began
-            self._mean_held_s += SMOOTHING * (held_s - self._mean_held_s)
+            if waiter.has_place.is_set():
+                self._running -= Counter({client: 1})
+                held_s = time.perf_counter() - self._starts.pop(waiter)
+                self._mean_held_s += SMOOTHING * (held_s - self._mean_held_s)
+                self._give_places()
+            else:
+                self._line.remove(waiter)
+
+    def _give_places(self) -> None:
+        while waiter := self._next():
+            self._line.remove(waiter)
+            self._running[waiter.client] += 1
+            self._last_turn[waiter.client] = next(self._turns)
+            self._starts[waiter] = time.perf_counter()
+            waiter.has_place.set()
+
+    def _next(self) -> _Waiter | None:
+        """Return who gets a place now, or None. Among equals it is the one that waits longest."""
+        free = self._max_streams - self.active
+        able = [one for one in self._line if _may_take(self._running[one.client], free, self._max_streams, 1)]
+
+        def rank(one: _Waiter) -> tuple[bool, int, int]:
+            return not one.is_editor, self._running[one.client], self._last_turn.get(one.client, 0)
+
+        return min(able, key=rank, default=None)
+
+    def _retry_after_s(self, ahead: int) -> int:
+        """Estimate when `ahead` sequences have a place. Running ones that are late count as typical."""
+        now = time.perf_counter()
+        late_s = sum(now - start for start in self._starts.values()) / max(1, len(self._starts))
+        rounds = math.ceil(ahead / self._max_streams)
+        return min(MAX_RETRY_AFTER_S, math.ceil(rounds * max(self._mean_held_s, late_s, 1.0)))
+
+
+def _may_take(held: int, free: int, places: int, wanted: int) -> bool:
+    """Return whether a client that holds `held` of `places` may take `wanted` of those that are `free`."""
+    reserve = (places + RESERVE_SHARE // 2) // RESERVE_SHARE if held else 0
+    return wanted + reserve <= free

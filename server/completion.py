@@ -10,6 +10,7 @@ from acepilot.errors import AcepilotError, NotFound
 from acepilot.events import utf16
 from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, Usage
 from acepilot.trail import Trail
+from server.client import Client
 from server.plan import RequestPlan
 
 T = TypeVar("T")
@@ -34,9 +35,12 @@ async def discard(item: object) -> None:
 class ActiveCompletion:
     """One accepted request. `choices` are the finished ones."""
 
-    def __init__(self, request: CompletionRequest, plan: RequestPlan, timeout_s: float) -> None:
+    def __init__(
+        self, request: CompletionRequest, plan: RequestPlan, client: Client, timeout_s: float
+    ) -> None:
         self.request = request
         self.plan = plan
+        self.client = client
         self.trail = plan.trail
         self.created = int(time.time())
         self.completion_tokens = 0

@@ -14,9 +14,9 @@ WINDOW_CHARS = 160
 """Longer than any token: text beyond it does not change where the next token ends."""
 
 
-async def log_probs(engine: Engine, prompt: str, text: str) -> LogProbs:
+async def log_probs(engine: Engine, prompt: str, text: str, cache_salt: str) -> LogProbs:
     """Return those of `text` after `prompt`. Raises EngineFailed, also when the engine cannot score."""
-    values = await engine.score(prompt, text) if text else []
+    values = await engine.score(prompt, text, cache_salt=cache_salt) if text else []
     pieces = await _pieces(text, engine.count_tokens)
     if sum(count for _, count in pieces) != len(values):
         pieces = [(text, len(values))]  # the cuts are wrong: return the whole text, with its sum

@@ -1,11 +1,12 @@
 """From a request to what the engine gets: mode, language, token budget, fill-in-the-middle."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acepilot.completion_cache import PREFIX_LINES
+from acepilot.completion_cache import CacheKey, whole_text_key
 from acepilot.errors import BadRequest
 from acepilot.fim import break_special_tokens
 from acepilot.languages import language_for
@@ -22,6 +23,11 @@ from server.suffix_choice import ROOM_TOKENS, Gap, gap_of
 MIN_PROMPT_TOKENS = 32
 """The least room, in tokens, that `max_tokens` must leave for the prompt: about three lines of code."""
 
+COUNTED_ELSEWHERE = {"prompt", "suffix", "snippets", "mode", "cache_salt"}
+WITHOUT_EFFECT = {"model", "stream", "stream_options", "seed"}
+"""Fields that the rest of a cache key contains, and fields that change no greedy answer. All others, also
+those added later, are part of the key."""
+
 
 @dataclass(frozen=True)
 class RequestPlan:
@@ -29,15 +35,17 @@ class RequestPlan:
 
     `trail` explains the plan, and later the completion. `context` is None in raw mode: no early stop, no
     filter. An editor's `prompt` is empty when the cursor is at the start of a file and nothing else is known.
-    `salt` is the part of the cache's key that is not text around the cursor. `sequences` is how many the
-    engine must generate: one for each choice or, with a `gap`, the drafts to choose from.
+    `cache_key` is None if the answer may neither come from the cache nor be kept. `cache_salt` keeps the KV
+    cache of the request's client apart. `sequences` is how many the engine must generate: one for each choice
+    or, with a `gap`, the drafts to choose from.
     """
 
     trail: Trail
     context: Context | None
     prompt: str
     report: PromptReport
-    salt: str
+    cache_key: CacheKey | None
+    cache_salt: str
     sequences: int
     gap: Gap | None
 
@@ -47,7 +55,12 @@ class RequestPlan:
 
 
 def plan(
-    request: CompletionRequest, engine: Engine, settings: ServerSettings, windows: Windows, in_hand: int
+    request: CompletionRequest,
+    engine: Engine,
+    settings: ServerSettings,
+    windows: Windows,
+    in_hand: int,
+    cache_salt: str,
 ) -> RequestPlan:
     """Resolve a request while `in_hand` sequences of other requests wait or run.
 
@@ -86,7 +99,7 @@ def plan(
     if context is None:
         composed = within(room)
     else:
-        composed = windows.choose(within, min(room, settings.prompt_budget_tokens), in_hand)
+        composed = windows.choose(within, min(room, settings.prompt_budget_tokens), in_hand, cache_salt)
     if not composed.text and context is None:
         raise BadRequest("`prompt` is empty. Send at least one character to complete.", field="prompt")
     gap = _gap(request, composed.text, engine) if settings.suffix_candidates and composed.text else None
@@ -104,7 +117,8 @@ def plan(
         context=context,
         prompt=composed.text,
         report=composed.report,
-        salt=_salt(request, mode, composed.snippets),
+        cache_key=_cache_key(request, mode, composed.snippets, cache_salt),
+        cache_salt=cache_salt,
         sequences=settings.suffix_candidates if gap else request.n,
         gap=gap,
     )
@@ -122,18 +136,16 @@ def _gap(request: CompletionRequest, prompt: str, engine: Engine) -> Gap | None:
     return gap_of(prompt, break_special_tokens(suffix, info.special_tokens), engine.count_tokens)
 
 
-def _salt(request: CompletionRequest, mode: str, snippets: Sequence[Snippet]) -> str:
-    """Return everything, besides the text around the cursor, that makes a different answer likely."""
-    digest = hashlib.sha256()
-    for snippet in snippets:
-        digest.update(f"{snippet.path}\0{snippet.text}\0".encode())
-    if request.path is None:  # then only the text can tell one file from another
-        digest.update(_far_head(request.prompt).encode())
-    fields = (request.language, request.path, request.max_tokens, request.stop, digest.hexdigest())
-    return f"{mode}\0{fields!r}"
+def _cache_key(
+    request: CompletionRequest, mode: str, snippets: Sequence[Snippet], cache_salt: str
+) -> CacheKey | None:
+    """Return a key that only a request with all that the answer comes from has.
 
-
-def _far_head(prompt: str) -> str:
-    """Return the text above the lines that the cache's key contains; typing in a line does not change it."""
-    lines = prompt.rsplit("\n", PREFIX_LINES)
-    return lines[0] if len(lines) > PREFIX_LINES else ""
+    Snippets that did not fit the prompt do not count: editors send different ones from key to key.
+    """
+    if mode == "raw" or request.temperature > 0 or request.n > 1 or not request.max_tokens:
+        return None
+    texts = [(snippet.path, snippet.text) for snippet in snippets]
+    counted = (cache_salt, mode, request.model_dump(exclude=COUNTED_ELSEWHERE | WITHOUT_EFFECT), texts)
+    salt = hashlib.sha256(json.dumps(counted).encode()).hexdigest()
+    return whole_text_key(request.prompt, request.suffix or "", salt)

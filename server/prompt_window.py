@@ -25,27 +25,32 @@ class Windows:
     """Remembers the prompts that the engine read last, to guess what its KV cache holds."""
 
     def __init__(self) -> None:
-        self._shown: deque[str] = deque(maxlen=REMEMBERED)
+        self._shown: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)
 
     def choose(
-        self, within: Callable[[int], ComposedPrompt], budget_tokens: int, in_hand: int
+        self, within: Callable[[int], ComposedPrompt], budget_tokens: int, in_hand: int, cache_salt: str
     ) -> ComposedPrompt:
-        """Choose a prompt, composed `within` a budget, while `in_hand` other sequences wait or run."""
+        """Choose a prompt, composed `within` a budget, while `in_hand` other sequences wait or run.
+
+        Only prompts with the same `cache_salt` share the KV cache.
+        """
         chosen = within(budget_tokens)
         if not chosen.text:  # the engine gets no request
             return chosen
-        known = self._shown_before(chosen.text)
+        known = self._shown_before(chosen.text, cache_salt)
         if known is None:
             short = within(budget_tokens // SHORT_SHARE)
-            known = self._shown_before(short.text)
+            known = self._shown_before(short.text, cache_salt)
             if in_hand >= BUSY_SEQUENCES or known is not None:
                 chosen = short
         if known is not None:
             self._shown.remove(known)
-        self._shown.append(chosen.text)
+        self._shown.append((cache_salt, chosen.text))
         return chosen
 
-    def _shown_before(self, prompt: str) -> str | None:
+    def _shown_before(self, prompt: str, cache_salt: str) -> tuple[str, str] | None:
         """Return an earlier prompt that begins with two thirds of `prompt`: typing changes only its end."""
         head = prompt[: len(prompt) * 2 // 3]
-        return next((shown for shown in self._shown if shown.startswith(head)), None)
+        return next(
+            (known for known in self._shown if known[0] == cache_salt and known[1].startswith(head)), None
+        )

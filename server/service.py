@@ -16,6 +16,7 @@ from acepilot.errors import AcepilotError
 from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, Choice, CompletionRequest
 from server.admission import Admission
+from server.client import Client
 from server.completion import ActiveCompletion, Emit, Trails, discard, offered
 from server.engine.base import Engine, GenerationRequest
 from server.log_probs import log_probs
@@ -53,20 +54,21 @@ class CompletionService:
         self._cache = CompletionCache(options.cache_entries)
 
     @contextlib.contextmanager
-    def accept(self, request: CompletionRequest) -> Generator[ActiveCompletion]:
+    def accept(self, request: CompletionRequest, client: Client) -> Generator[ActiveCompletion]:
         """Plan the request, and hold its place in the queue until the block ends.
 
         Raises BadRequest, or Overloaded when the queue is full.
         """
         with contextlib.ExitStack() as stack:
             try:
-                planned = plan(request, self.engine, self._settings, self._windows, self._admission.in_hand)
-                stack.enter_context(self._admission.reserved(planned.sequences))
+                in_hand, cache_salt = self._admission.in_hand, client.cache_salt(request.cache_salt)
+                planned = plan(request, self.engine, self._settings, self._windows, in_hand, cache_salt)
+                stack.enter_context(self._admission.reserved(client, planned.sequences))
             except Exception:
                 self._metrics.completions.labels("refused").inc()
                 raise
             self._trails.put(planned.trail)
-            yield ActiveCompletion(request, planned, self._options.completion_timeout_s)
+            yield ActiveCompletion(request, planned, client, self._options.completion_timeout_s)
 
     async def complete(self, completion: ActiveCompletion, emit: Emit) -> None:
         """Generate all choices, and `emit` their pieces as they come and each choice when it is finished.
@@ -93,7 +95,8 @@ class CompletionService:
         elif not plan.prompt:  # a new file: the editor made no mistake, and the engine has no work
             known = completion.nothing("stop", "Nothing: there is nothing to go on from yet.")
         elif request.max_tokens == 0:
-            await self._run(completion, GenerationRequest(plan.prompt, max_tokens=1), discard)
+            warm_up = GenerationRequest(plan.prompt, max_tokens=1, cache_salt=plan.cache_salt)
+            await self._run(completion, warm_up, discard)
             completion.completion_tokens = 0  # engines read by generating; nobody gets that token
             known = completion.nothing(
                 "length", "Nothing: the prompt was only read ahead, as requested (max_tokens is 0)."
@@ -110,11 +113,8 @@ class CompletionService:
             await emit(choice)
 
     def _cached(self, completion: ActiveCompletion) -> str | None:
-        request, plan = completion.request, completion.plan
-        if plan.context is None or request.temperature > 0 or request.n > 1 or not request.max_tokens:
-            return None
-        hit = self._cache.get(request.prompt, request.suffix or "", plan.salt)
-        if hit is None:
+        key = completion.plan.cache_key
+        if key is None or (hit := self._cache.get(key)) is None:
             return None
         source: CacheSource = "typed_through" if hit.typed else "response"
         completion.trail.cache = source
@@ -132,12 +132,13 @@ class CompletionService:
             temperature=request.temperature,
             top_p=request.top_p,
             seed=(seed + index) % 2**31,
+            cache_salt=completion.plan.cache_salt,
         )
         generated = await self._run(completion, generation, lambda text: emit(Choice(index=index, text=text)))
         choice = self._finished(completion, index, generated)
         if request.logprobs is not None:
-            async with self._admission.place():
-                scoring = log_probs(self.engine, generation.prompt, choice.text)
+            async with self._place(completion):
+                scoring = log_probs(self.engine, generation.prompt, choice.text, generation.cache_salt)
                 choice.logprobs = await completion.in_time(scoring)
         completion.add(choice)
         await emit(choice)
@@ -145,10 +146,11 @@ class CompletionService:
     async def _choose(self, completion: ActiveCompletion, gap: Gap) -> Choice:
         """Generate several drafts and choose one when all are finished: see suffix_choice.py."""
         plan, trail = completion.plan, completion.trail
-        generations = candidates(plan.prompt, gap, completion.request.max_tokens, plan.sequences)
+        max_tokens, salt = completion.request.max_tokens, plan.cache_salt
+        generations = candidates(plan.prompt, gap, max_tokens, plan.sequences, salt)
         drafts = await together(self._run(completion, generation, discard) for generation in generations)
-        async with self._admission.place():
-            chosen = await completion.in_time(choose(self.engine, gap, drafts, plan.context))
+        async with self._place(completion):
+            chosen = await completion.in_time(choose(self.engine, gap, drafts, plan.context, salt))
         trail.suffix_choice = chosen.report
         self._metrics.scored_tokens.inc(chosen.report.scored_tokens)
         choice = self._finished(completion, 0, chosen.draft)
@@ -166,7 +168,7 @@ class CompletionService:
         monitor = StopMonitor(
             request.stop, completion.plan.context, self._options.early_stops, request.time_limit_ms
         )
-        async with self._admission.place() as waited_s:
+        async with self._place(completion) as waited_s:
             self._metrics.queue.observe(waited_s)
             trail.queue_ms = max(trail.queue_ms, waited_s * 1000)
             async with contextlib.aclosing(self.engine.generate(generation)) as deltas:
@@ -180,9 +182,12 @@ class CompletionService:
                         break
         return monitor.generated
 
+    def _place(self, completion: ActiveCompletion) -> contextlib.AbstractAsyncContextManager[float]:
+        return self._admission.place(completion.client, is_editor=completion.plan.context is not None)
+
     def _finished(self, completion: ActiveCompletion, index: int, generated: GeneratedText) -> Choice:
         """Filter a generated text. The cache keeps the result, and the trail says how it came about."""
-        request, plan, trail = completion.request, completion.plan, completion.trail
+        plan, trail = completion.plan, completion.trail
         text = generated.text
         if index == 0:
             trail.early_stop = generated.stopped_by
@@ -194,8 +199,8 @@ class CompletionService:
                 trail.filters = list(outcome.filters)
                 trail.reason = f"Nothing: {outcome.reason}" if outcome.reason else ""
             # A text that max_tokens cut off must not be offered again as if it were whole.
-            if request.temperature == 0 and request.n == 1 and generated.finish_reason == "stop":
-                self._cache.put(request.prompt, request.suffix or "", plan.salt, text)
+            if plan.cache_key is not None and generated.finish_reason == "stop":
+                self._cache.put(plan.cache_key, text)
         return Choice(index=index, text=text, finish_reason=generated.finish_reason)
 
     def _account(self, completion: ActiveCompletion, outcome: str) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from acepilot.postprocess.chain import finish
@@ -77,15 +77,19 @@ def gap_of(prompt: str, suffix: str, count_tokens: CountTokens) -> Gap:
     return Gap(before, suffix[:start][-JOINT_CHARS:], after)
 
 
-def candidates(prompt: str, gap: Gap, max_tokens: int, count: int) -> list[GenerationRequest]:
+def candidates(
+    prompt: str, gap: Gap, max_tokens: int, count: int, cache_salt: str
+) -> list[GenerationRequest]:
     """Return the greedy draft's request and the sampled ones.
 
     The seeds follow from the texts, so that the same request always has the same answer.
     """
     digest = hashlib.sha256(f"{prompt}\0{gap.joint}{gap.after}".encode(errors="surrogatepass")).digest()
     seed = int.from_bytes(digest[:4], "big") >> 2
-    return [GenerationRequest(prompt, max_tokens)] + [
-        GenerationRequest(prompt, max_tokens, TEMPERATURE, TOP_P, seed + number) for number in range(1, count)
+    greedy = GenerationRequest(prompt, max_tokens, cache_salt=cache_salt)
+    return [greedy] + [
+        replace(greedy, temperature=TEMPERATURE, top_p=TOP_P, seed=seed + number)
+        for number in range(1, count)
     ]
 
 
@@ -108,7 +112,7 @@ class _Offer:
 
 
 async def choose(
-    engine: Engine, gap: Gap, drafts: Sequence[GeneratedText], context: Context | None
+    engine: Engine, gap: Gap, drafts: Sequence[GeneratedText], context: Context | None, cache_salt: str
 ) -> Chosen:
     """Choose between `drafts`, of which the greedy one is first. Raises EngineFailed.
 
@@ -123,7 +127,7 @@ async def choose(
 
     async def score(text: str) -> list[float]:
         async with slots:
-            return await engine.score(gap.before + text + gap.joint, gap.after)
+            return await engine.score(gap.before + text + gap.joint, gap.after, cache_salt=cache_salt)
 
     scores = await together(score(text) for text in ("", *(offer.text for offer in offers)))
     nothing, *nats = [sum(score) for score in scores]

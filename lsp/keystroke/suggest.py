@@ -11,7 +11,7 @@ from typing import Literal
 
 from lsprotocol.types import Position, SelectedCompletionInfo
 
-from acepilot.completion_cache import CompletionCache
+from acepilot.completion_cache import CacheKey, CompletionCache, nearby_text_key
 from acepilot.protocol import CompletionRequest
 from acepilot.trail import Trail
 from lsp.client import CompletionClient, ServerError
@@ -152,7 +152,7 @@ class Suggester:
         if refused is not None:
             self.forget(snapshot.uri)
             return Nothing(refused)
-        known = self._cache.get(snapshot.prefix, snapshot.suffix, self._salt(snapshot))
+        known = self._cache.get(self._cache_key(snapshot))
         if known is not None and (known.text or not invoked):
             self._on_step("cache_hit")
             if not known.text:
@@ -223,10 +223,10 @@ class Suggester:
         """Put a stream's final text into the cache, whether a request still watches it or not."""
         final = stream.final or ""
         self._model = stream.model
-        there = stream.snapshot
-        self._cache.put(there.prefix, there.suffix, self._salt(there), final, stream.completion_id)
+        self._cache.put(self._cache_key(stream.snapshot), final, stream.completion_id)
         self._debounce.answered(stream.elapsed_ms)
         self._report(None)
 
-    def _salt(self, snapshot: Snapshot) -> str:
-        return f"{self._model}\n{snapshot.language}\n{snapshot.uri}"
+    def _cache_key(self, snapshot: Snapshot) -> CacheKey:
+        salt = f"{self._model}\n{snapshot.language}\n{snapshot.uri}"
+        return nearby_text_key(snapshot.prefix, snapshot.suffix, salt)

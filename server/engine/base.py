@@ -28,8 +28,8 @@ class EngineOptions:
     - `threads` is the number of CPU cores to use; 0 means all.
     - `dtype` is the type of the weights (`torch` only); `auto` is the fastest for the device.
     - `prompt_lookup` drafts tokens from the prompt. It changes no greedy output.
-    - `prefix_cache` starts a prompt from the KV cache of an earlier prompt with the same beginning. Without
-      it, the time to a first token reveals nothing about other users' prompts.
+    - `prefix_cache` starts a prompt from the KV cache of an earlier prompt with the same beginning and the
+      same `cache_salt`.
     - `upstream` has the base URLs of OpenAI-style servers, without `/v1`.
     """
 
@@ -56,13 +56,17 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One sequence to generate. With `temperature` 0 it is greedy, and `top_p` and `seed` have no effect."""
+    """One sequence to generate. With `temperature` 0 it is greedy, and `top_p` and `seed` have no effect.
+
+    Only sequences with an equal `cache_salt` reuse each other's KV cache.
+    """
 
     prompt: str
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,10 @@ class Engine(Protocol):
         """
         ...
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         """Return the natural-log probability of each token of `continuation` after `prompt`.
 
-        Raises EngineFailed.
+        `cache_salt` is that of a GenerationRequest. Raises EngineFailed.
         """
         ...
 

@@ -65,7 +65,7 @@ class LocalEngine:
                 if delta.finish is not None:
                     return
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         before, after = self.encode(prompt, begin=True), self.encode(continuation, begin=False)
         if not before:
             raise EngineFailed("An empty prompt cannot be scored: send at least one token of prompt.")
@@ -73,7 +73,7 @@ class LocalEngine:
             return []
         log_probs: list[float] = []
         worker = await self._running_worker()
-        with worker.sequence(before + after, Score(len(after))) as inbox:
+        with worker.sequence(before + after, Score(len(after), cache_salt)) as inbox:
             while True:
                 progress = await inbox.get()
                 log_probs += progress.log_probs

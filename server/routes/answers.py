@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from acepilot.errors import AcepilotError
 from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Usage
+from server.client import client_of
 from server.completion import ActiveCompletion, discard
 from server.routes.errors import error_response
 from server.state import ServerState
@@ -40,7 +41,8 @@ def translated(**fields: Any) -> CompletionRequest:
 
 async def whole(body: CompletionRequest, request: Request, state: ServerState) -> CompletionResponse:
     service = state.service
-    with service.accept(body) as completion:
+    client = client_of(request.scope, state.settings.token)
+    with service.accept(body, client) as completion:
         await _unless_client_leaves(request.receive, service.complete(completion, discard))
     for choice in completion.choices:
         choice.text = _echoed(body) + choice.text
@@ -74,7 +76,8 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and send. The response ends when the completion's time is over, read or not."""
-        with self._state.service.accept(self._body) as completion:
+        client = client_of(scope, self._state.settings.token)
+        with self._state.service.accept(self._body, client) as completion:
             timeout_s = completion.left_s() + self._state.options.last_event_timeout_s
             try:
                 async with asyncio.timeout(timeout_s):

@@ -54,6 +54,7 @@ class ChatRequest(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     seed: int | None = None
+    cache_salt: str | None = None
 
 
 class AnswerMessage(BaseModel):

@@ -34,7 +34,7 @@ class WordEngine:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         assert prompt.endswith("\n")
         words = len(continuation.split())
         self.scored.append(words)

@@ -73,7 +73,7 @@ class ScriptedEngine:
         finally:
             self.open_streams -= 1
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         return [-1.0] * self.count_tokens(continuation)
 
     def load(self) -> EngineLoad:

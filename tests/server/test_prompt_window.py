@@ -7,7 +7,7 @@ BUDGET = 600
 LINES = "".join(f"line {number} has five words\n" for number in range(400))
 
 
-def shown_tokens(windows: Windows, prefix: str, in_hand: int) -> int:
+def shown_tokens(windows: Windows, prefix: str, in_hand: int, cache_salt: str = "") -> int:
     """Return how many words of the prefix are shown."""
 
     def within(budget_tokens: int) -> ComposedPrompt:
@@ -20,7 +20,7 @@ def shown_tokens(windows: Windows, prefix: str, in_hand: int) -> int:
             count_tokens=lambda text: len(text.split()),
         )
 
-    return windows.choose(within, BUDGET, in_hand).report.prefix_tokens
+    return windows.choose(within, BUDGET, in_hand, cache_salt).report.prefix_tokens
 
 
 def test_an_idle_server_shows_a_new_file_up_to_the_budget() -> None:
@@ -39,6 +39,13 @@ def test_a_shown_window_stays_whatever_the_load() -> None:
     for count in range(1, 6):
         assert shown_tokens(windows, LINES + "x " * count, BUSY_SEQUENCES) == long + count
         assert shown_tokens(windows, other + "x " * count, 0) == short + count
+
+
+def test_a_window_shown_to_another_client_does_not_count() -> None:
+    windows = Windows()
+    shown_tokens(windows, LINES, 0, "one")
+    assert shown_tokens(windows, LINES, BUSY_SEQUENCES, "two") <= BUDGET / SHORT_SHARE
+    assert shown_tokens(windows, LINES, BUSY_SEQUENCES, "one") > BUDGET / SHORT_SHARE
 
 
 def test_an_empty_file_replaces_no_other() -> None:

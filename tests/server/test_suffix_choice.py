@@ -65,7 +65,7 @@ class DraftingEngine:
             if not text:
                 yield Delta("", 1, "stop")
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         self.scored.append((prompt, continuation))
         with self._open():
             await asyncio.sleep(self.score_s)

@@ -2,6 +2,7 @@
 
 A row keeps its tokens after its sequence has ended, and a prompt with the same beginning continues there. If
 that row is still in use, or the prompt would overwrite most of it, the beginning is copied to another row.
+Rows with another `cache_salt` are never compared: how soon a text is read would tell that somebody sent it.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ class Row:
     """`tokens` are exactly those that were computed into the row, including drafts that were wrong."""
 
     slot: int
+    cache_salt: str = ""
     tokens: list[int] = field(default_factory=list[int])
     busy: bool = False
     used_at: int = 0
@@ -46,21 +48,23 @@ class Rows:
     def busy_ratio(self) -> float:
         return sum(row.busy for row in self.all) / len(self.all)
 
-    def longest_kept(self, token_ids: list[int]) -> int:
+    def longest_kept(self, token_ids: list[int], cache_salt: str = "") -> int:
         """Return the length of the longest beginning of `token_ids` that a row has."""
-        return max(self._kept(row, token_ids) for row in self.all)
+        return max(self._kept(row, token_ids, cache_salt) for row in self.all)
 
-    def take(self, token_ids: list[int]) -> Place | None:
+    def take(self, token_ids: list[int], cache_salt: str = "") -> Place | None:
         """Take the free row where a prompt has least to compute. Returns None if all rows are busy."""
         free = sorted((row for row in self.all if not row.busy), key=lambda row: row.used_at)
         if not free:
             return None
-        kept = {row.slot: self._kept(row, token_ids) for row in self.all}
+        kept = {row.slot: self._kept(row, token_ids, cache_salt) for row in self.all}
         row = max(free, key=lambda row: kept[row.slot])
         if kept[row.slot] * WORTH_KEEPING < len(row.tokens):
             row = free[0]
         source = max(self.all, key=lambda row: kept[row.slot])
         row.busy = True
+        if row.cache_salt != cache_salt:
+            row.cache_salt, row.tokens = cache_salt, []
         if kept[source.slot] - kept[row.slot] < COPY_TOKENS:
             return Place(row, kept[row.slot])
         row.tokens = source.tokens[: kept[source.slot]]
@@ -71,8 +75,9 @@ class Rows:
         row.busy = False
         row.used_at = self._uses
 
-    def _kept(self, row: Row, token_ids: list[int]) -> int:
-        return common_prefix(row.tokens, token_ids) if self.prefix_cache else 0
+    def _kept(self, row: Row, token_ids: list[int], cache_salt: str) -> int:
+        is_shared = self.prefix_cache and row.cache_salt == cache_salt
+        return common_prefix(row.tokens, token_ids) if is_shared else 0
 
 
 def common_prefix(first: list[int], second: list[int]) -> int:

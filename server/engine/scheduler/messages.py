@@ -16,6 +16,7 @@ class Score:
     """A task that generates nothing: return the log probabilities of the last `tokens` tokens given."""
 
     tokens: int
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Schedule:
             if self._is_being_read(sequence):
                 continue
             prompt = sequence.tokens[: sequence.first_logits]
-            place = self._rows.take(prompt)
+            place = self._rows.take(prompt, sequence.cache_salt)
             if place is None:
                 break
             self.counts.sequences += 1
@@ -151,10 +151,12 @@ class Schedule:
         if not self._rows.prefix_cache:
             return False
         for other in self.running:
+            if other.cache_salt != sequence.cache_salt:
+                continue
             soon = other.computed + COPY_TOKENS
             if soon < min(len(other.tokens), sequence.first_logits):
                 shared = sequence.tokens[:soon] == other.tokens[:soon]
-                if shared and self._rows.longest_kept(sequence.tokens) < soon:
+                if shared and self._rows.longest_kept(sequence.tokens, sequence.cache_salt) < soon:
                     return True
         return False
 

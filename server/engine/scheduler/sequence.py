@@ -58,6 +58,10 @@ class ScheduledSequence:
         return self.start.number
 
     @property
+    def cache_salt(self) -> str:
+        return self.start.task.cache_salt
+
+    @property
     def unread(self) -> int:
         return len(self.tokens) - self.computed
 

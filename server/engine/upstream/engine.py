@@ -72,7 +72,8 @@ class UpstreamEngine:
         counted = 0
         finish: str | None = None
         body = partial(protocol.completion_body, request=request)
-        work = partial(self._replicas.request, request.prompt, body, protocol.read_stream)
+        beginning = request.cache_salt + request.prompt
+        work = partial(self._replicas.request, beginning, body, protocol.read_stream)
         with self._thread.receive(work) as inbox:
             while not text.ended and (chunk := await inbox.get()) is not None:
                 self._compare_prompts(request.prompt, chunk.prompt_tokens)
@@ -90,7 +91,7 @@ class UpstreamEngine:
         at_limit = finish == "length" or (finish is None and counted >= request.max_tokens)
         yield Delta(text.rest(), 0, "length" if at_limit else "stop")
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         """Implement `Engine.score` with vLLM, where scoring takes a place in the queue."""
         before = self._tokenizer.encode(prompt, begin=True)
         after = self._tokenizer.encode(continuation, begin=False)
@@ -105,9 +106,9 @@ class UpstreamEngine:
                     f"Only vLLM returns the log probabilities of a given text, and another server runs "
                     f"{served.name}: score with the engine torch or openvino."
                 )
-            return protocol.scoring_body(served, before + after)
+            return protocol.scoring_body(served, before + after, cache_salt)
 
-        work = partial(self._replicas.request, prompt, body, protocol.read_whole)
+        work = partial(self._replicas.request, cache_salt + prompt, body, protocol.read_whole)
         with self._thread.receive(work) as inbox:
             answer = await inbox.get()
         try:

@@ -41,6 +41,9 @@ EXTRAS: dict[str, dict[str, object]] = {
 }
 """Fields by kind of server. Other servers get none: OpenAI's own refuses fields that it does not know."""
 
+SALTED = (VLLM, "acepilot")
+"""Kinds of servers that keep the KV cache apart by `cache_salt`. vLLM refuses an empty one."""
+
 _NOT_OPENAI = "does not stream OpenAI's completions"
 
 _WORD = re.compile(r"[\w.-]{1,64}")
@@ -154,10 +157,11 @@ def completion_body(served: Served, request: GenerationRequest) -> dict[str, obj
         "stream": True,
         "stream_options": {"include_usage": True},
         **EXTRAS.get(served.kind, {}),
+        **_salt(served, request.cache_salt),
     }
 
 
-def scoring_body(served: Served, token_ids: Sequence[int]) -> dict[str, object]:
+def scoring_body(served: Served, token_ids: Sequence[int], cache_salt: str) -> dict[str, object]:
     """Return the body that asks vLLM for the log probability of each token of a prompt."""
     return {
         "model": served.name,
@@ -165,7 +169,12 @@ def scoring_body(served: Served, token_ids: Sequence[int]) -> dict[str, object]:
         "max_tokens": 1,
         "temperature": 0.0,
         "prompt_logprobs": 0,
+        **_salt(served, cache_salt),
     }
+
+
+def _salt(served: Served, cache_salt: str) -> dict[str, object]:
+    return {"cache_salt": cache_salt} if cache_salt and served.kind in SALTED else {}
 
 
 def prompt_log_probs(document: bytes, token_ids: Sequence[int]) -> list[float]:

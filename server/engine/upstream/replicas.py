@@ -86,6 +86,7 @@ class Replicas:
             if replica in tried:
                 await asyncio.sleep(RETRY_PAUSE_S)
             self._prefixes.remember(prompt, replica.url)
+        `prompt` must begin with the request's `cache_salt`: replicas share no KV cache between salts.
             try:
                 await replica.request(body, read, send)
                 return

@@ -6,16 +6,16 @@ FIRST = list(range(100, 200))
 SECOND = list(range(300, 400))
 
 
-def fill(rows: Rows, token_ids: list[int]) -> int:
+def fill(rows: Rows, token_ids: list[int], cache_salt: str = "") -> int:
     """Let a sequence take a row, fill it and leave; return its slot."""
-    place = taken(rows, token_ids)
+    place = taken(rows, token_ids, cache_salt)
     place.row.tokens = list(token_ids)
     rows.release(place.row)
     return place.row.slot
 
 
-def taken(rows: Rows, token_ids: list[int]) -> Place:
-    place = rows.take(token_ids)
+def taken(rows: Rows, token_ids: list[int], cache_salt: str = "") -> Place:
+    place = rows.take(token_ids, cache_salt)
     assert place is not None
     return place
 
@@ -88,3 +88,29 @@ def test_without_the_prefix_cache_nothing_is_reused() -> None:
     place = taken(rows, FIRST)
     assert (place.row.slot, place.reused, place.source) == (1, 0, None)
     assert rows.longest_kept(FIRST) == 0
+
+
+def test_a_row_is_reused_only_by_its_own_salt() -> None:
+    rows = Rows(3)
+    slot = fill(rows, FIRST, "one")
+    place = taken(rows, FIRST, "two")
+    assert (place.reused, place.source) == (0, None)
+    assert rows.longest_kept(FIRST, "two") == 0
+    again = taken(rows, FIRST, "one")
+    assert (again.row.slot, again.reused) == (slot, len(FIRST))
+
+
+def test_a_row_in_use_is_copied_only_for_its_own_salt() -> None:
+    rows = Rows(3)
+    first = taken(rows, FIRST, "one")
+    first.row.tokens = list(FIRST)
+    assert taken(rows, FIRST, "two").source is None
+    assert taken(rows, FIRST, "one").source == first.row.slot
+
+
+def test_a_row_that_changes_hands_is_empty_at_once() -> None:
+    rows = Rows(1)
+    fill(rows, FIRST, "one")
+    place = taken(rows, FIRST, "two")
+    assert place.row.tokens == []
+    assert rows.longest_kept(FIRST, "two") == 0, "nothing was computed for this salt yet"

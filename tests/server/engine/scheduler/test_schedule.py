@@ -1,5 +1,8 @@
 """What a step contains, and that a sequence gets the same text whatever runs beside it."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -83,6 +86,19 @@ def test_candidates_of_one_request_read_their_prompt_once() -> None:
     read = sum(len(row_slice.token_ids) for row_slices in runner.steps for row_slice in row_slices)
     assert read < len(LONG) * 2
     assert observed.texts == {number: alone(LONG, task)[0] for number, task in enumerate(tasks)}
+
+
+@pytest.mark.parametrize(("salts", "readings"), [("aa", 1), ("ab", 2)])
+def test_only_sequences_with_the_same_salt_wait_for_each_other_s_prompt(salts: str, readings: int) -> None:
+    runner = FakeRunner()
+    observed = observed_worker(runner)
+    for number, salt in enumerate(salts):
+        observed.add(number, LONG, replace(generation(1), cache_salt=salt))
+    observed.add(2, LONG, Score(1, salts[0]))
+    observed.run()
+    read = sum(len(row_slice.token_ids) for row_slices in runner.steps for row_slice in row_slices)
+    assert read // len(LONG) == readings
+    assert observed.worker.schedule.counts.reused_tokens > len(LONG) * (2 - readings)
 
 
 def test_drafts_save_steps_and_change_nothing() -> None:
@@ -199,13 +215,17 @@ class Lifecycles(RuleBasedStateMachine):
             ),
             st.builds(Score, st.just(1)),
         ),
+        cache_salt=st.sampled_from(["one", "two"]),
     )
-    def add(self, beginning: tuple[int, int], length: int, own: list[int], task: Task) -> None:
+    def add(
+        self, beginning: tuple[int, int], length: int, own: list[int], task: Task, cache_salt: str
+    ) -> None:
         skipped, stride = beginning
         token_ids = [*(LONG * 4)[skipped::stride][:length], *own]
         if isinstance(task, Score):
             token_ids = [5, *token_ids]
             task = Score(min(len(token_ids) - 1, 3))
+        task = replace(task, cache_salt=cache_salt)
         number = len(self.asked) + 1
         self.asked[number] = (token_ids, task)
         self.active.add(number)

@@ -80,6 +80,25 @@ async def test_a_server_of_unknown_kind_gets_openai_s_fields_only(opened: Open, 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "knows_salts"), [("vllm", True), ("acepilot", True), ("llamacpp", False), ("library", False)]
+)
+async def test_a_cache_salt_goes_to_servers_that_know_it(
+    opened: Open, fake: FakeUpstream, kind: str, knows_salts: bool
+) -> None:
+    fake.owned_by = kind
+    engine = opened()
+    for salt in ("", "of one client"):
+        await collect(engine, replace(REQUEST, cache_salt=salt))
+    assert "cache_salt" not in fake.bodies[0]
+    assert fake.bodies[1].get("cache_salt") == ("of one client" if knows_salts else None)
+    if kind == "vllm":
+        with pytest.raises(EngineFailed):  # the fake scores nothing
+            await engine.score("a", "b", cache_salt="of one client")
+        assert fake.bodies[2]["cache_salt"] == "of one client"
+
+
+@pytest.mark.asyncio
 async def test_tokens_are_those_the_server_counts(opened: Open, fake: FakeUpstream) -> None:
     fake.usage = {"prompt_tokens": 19, "completion_tokens": 40}
     assert sum(delta.tokens for delta in await collect(opened())) == 40
