@@ -77,6 +77,7 @@ class Replicas:
     async def request(self, prompt: str, body: Body, read: Read[_T], send: Callable[[_T], None]) -> None:
         """Send one request to the best replica for `prompt`; call `send` with each item that `read` finds.
 
+        `prompt` must begin with the request's `cache_salt`: replicas share no KV cache between salts.
         Cancelling it closes the connection. Raises Overloaded if a queue is full, ServerNotReady if no
         replica can be reached, else EngineFailed.
         """
@@ -86,7 +87,6 @@ class Replicas:
             if replica in tried:
                 await asyncio.sleep(RETRY_PAUSE_S)
             self._prefixes.remember(prompt, replica.url)
-        `prompt` must begin with the request's `cache_salt`: replicas share no KV cache between salts.
             try:
                 await replica.request(body, read, send)
                 return
