@@ -40,7 +40,7 @@ def create_app(
         loading = asyncio.create_task(state.load())
         yield
         loading.cancel()
-        state.close()
+        await asyncio.to_thread(state.close)
 
     app = FastAPI(
         title="Acepilot",

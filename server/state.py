@@ -1,7 +1,9 @@
 """What the app's routes share: settings, events, and the model, which is loading, ready or failed."""
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Annotated
 
 import structlog
@@ -68,12 +70,12 @@ class ServerState:
         _log.info("model_ready", model=engine.info.model, engine=engine.info.engine)
 
     async def _open_engine(self) -> Engine:
-        engine = await asyncio.to_thread(self._load_engine)
+        engine = await asyncio.wrap_future(_in_daemon_thread(self._load_engine))
         try:
             # The first generation allocates memory, which must not delay the first keystroke.
             async for _ in engine.generate(GenerationRequest(prompt="#", max_tokens=2)):
                 pass
-        except Exception:
+        except BaseException:
             engine.close()
             raise
         return engine
@@ -89,6 +91,8 @@ class ServerState:
     def ready(self) -> Ready:
         if self._service is not None:
             info = self._service.engine.info
+            if trouble := self._service.engine.load().trouble:
+                return Ready(status="failed", model=info.model, engine=info.engine, detail=trouble)
             return Ready(status="ready", model=info.model, engine=info.engine)
         status = "failed" if self._failure else "loading"
         return Ready(status=status, model=self.settings.model, detail=self._failure or self._waits_for)
@@ -97,6 +101,21 @@ class ServerState:
         self.events.close()
         if self._service is not None:
             self._service.engine.close()
+
+
+def _in_daemon_thread(load: Callable[[], Engine]) -> Future[Engine]:
+    """Start `load` in a thread that does not delay the server's end, as one of asyncio.to_thread would."""
+    loading: Future[Engine] = Future()
+    loading.set_running_or_notify_cancel()  # from now on it cannot be cancelled
+
+    def run() -> None:
+        try:
+            loading.set_result(load())
+        except BaseException as error:
+            loading.set_exception(error)
+
+    threading.Thread(target=run, name="model-loader", daemon=True).start()
+    return loading
 
 
 def _state_of(request: Request) -> ServerState:

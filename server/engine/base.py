@@ -97,11 +97,15 @@ class TokenCounts:
 
 @dataclass(frozen=True)
 class EngineLoad:
-    """The number of `active` sequences, the used share of the KV cache (0 to 1), and what was computed."""
+    """The number of `active` sequences, the used share of the KV cache (0 to 1), and what was computed.
+
+    `trouble` says why requests fail at the moment; it is empty while the engine takes requests.
+    """
 
     active: int
     kv_used_ratio: float
     counts: TokenCounts = field(default_factory=TokenCounts)
+    trouble: str = ""
 
 
 class Engine(Protocol):

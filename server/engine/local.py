@@ -1,11 +1,11 @@
 """The base class of engines whose model runs on this machine: `openvino` and `torch`.
 
 The model is in a worker process. `LocalEngine`, in the server's process, encodes prompts and streams what the
-worker computes. After a crash of the worker it starts another one, so only the running requests fail.
+worker computes. After a crash of the worker another one is started, so only the requests until then fail.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -14,7 +14,9 @@ from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.scheduler.client import WorkerClient
+from server.engine.scheduler.limits import WorkerLimits
 from server.engine.scheduler.messages import Score
+from server.engine.scheduler.supervisor import Supervisor
 from server.engine.scheduler.worker import WorkerProgram
 
 
@@ -24,11 +26,14 @@ class Encode(Protocol):
     def __call__(self, text: str, *, begin: bool) -> list[int]: ...
 
 
+DEFAULT_LIMITS = WorkerLimits()
+
+
 class LocalEngine:
     """Implements `Engine` in base.py with the worker process that `program` describes.
 
     `encoder` makes the tokenizer from what the worker sent as `Opened.tokenizer`. Raises ModelBroken if the
-    model cannot be opened.
+    model cannot be opened. While no worker can take requests, they raise ServerNotReady.
     """
 
     def __init__(
@@ -37,11 +42,10 @@ class LocalEngine:
         model: ModelFolder,
         options: EngineOptions,
         encoder: Callable[[str], Encode],
+        limits: WorkerLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._start_worker = partial(WorkerClient, program, model, options)
-        self._restarting = asyncio.Lock()
-        self._worker = self._start_worker()
-        opened = self._worker.opened
+        self._supervisor = Supervisor(partial(WorkerClient, program, model, options, limits), limits)
+        opened = self._supervisor.opened
         self.encode = encoder(opened.tokenizer)
         context_tokens = model.manifest.context_tokens if model.manifest else opened.row_tokens
         self.info = EngineInfo(
@@ -57,8 +61,7 @@ class LocalEngine:
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         token_ids = self.encode(request.prompt, begin=True)
-        worker = await self._running_worker()
-        with worker.sequence(token_ids, request) as inbox:
+        with self._supervisor.worker.sequence(token_ids, request) as inbox:
             while True:
                 delta = (await inbox.get()).delta
                 yield delta
@@ -72,8 +75,7 @@ class LocalEngine:
         if not after:
             return []
         log_probs: list[float] = []
-        worker = await self._running_worker()
-        with worker.sequence(before + after, Score(len(after), cache_salt)) as inbox:
+        with self._supervisor.worker.sequence(before + after, Score(len(after), cache_salt)) as inbox:
             while True:
                 progress = await inbox.get()
                 log_probs += progress.log_probs
@@ -81,14 +83,7 @@ class LocalEngine:
                     return log_probs
 
     def load(self) -> EngineLoad:
-        return self._worker.load()
+        return replace(self._supervisor.load(), trouble=self._supervisor.trouble)
 
     def close(self) -> None:
-        self._worker.close()
-
-    async def _running_worker(self) -> WorkerClient:
-        """Return the worker. If its process has ended, start another one, once for all who wait for it."""
-        async with self._restarting:
-            if self._worker.end_reason:
-                self._worker = await asyncio.to_thread(self._start_worker)
-            return self._worker
+        self._supervisor.close()

@@ -34,22 +34,32 @@ class CancelSequence:
 
 
 @dataclass(frozen=True)
-class StopWorker:
-    """End the worker process."""
+class Ping:
+    """Ask whether the worker still computes steps, or waits for work. It answers with `Pong` before its next
+    step."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The model is open. `tokenizer` is what the engine's encoder is made from: JSON or a folder's path."""
+    """The model is open. `tokenizer` is what the engine's encoder is made from: JSON or a folder's path.
+
+    `longest_step_s` is a time in which this machine ends any step; worker.py measures it.
+    """
 
     tokenizer: str
     row_tokens: int
     special_tokens: frozenset[str]
+    longest_step_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class OpeningFailed:
     reason: str
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The worker is between two steps."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ class SequenceFailed:
     reason: str
 
 
-ToWorker: TypeAlias = StartSequence | CancelSequence | StopWorker
-FromWorker: TypeAlias = Opened | OpeningFailed | StepDone | SequenceFailed
+ToWorker: TypeAlias = StartSequence | CancelSequence | Ping
+FromWorker: TypeAlias = Opened | OpeningFailed | Pong | StepDone | SequenceFailed
 
 # Strings, because `Connection` takes no parameters at run time.
 ServerEnd: TypeAlias = "Connection[ToWorker, FromWorker]"

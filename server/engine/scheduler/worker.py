@@ -1,13 +1,15 @@
 """The worker process, which owns an open model and computes its steps; client.py is the server's end.
 
 It takes in all messages, computes one step, and sends the new tokens; so a cancelled sequence leaves before
-the next step. The process ends when either end closes the pipe. Only an engine's `open_model` knows which
-library runs the model.
+the next step. The process ends when either end closes the pipe, and when the server's process ends, however
+that happens. Only an engine's `open_model` knows which library runs the model.
 """
 
 import contextlib
+import multiprocessing
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,13 +17,14 @@ import structlog
 
 from acepilot.errors import EngineFailed
 from acepilot.models.registry import ModelFolder
+from acepilot.processes import end_with_parent
 from server.engine.base import Delta, EngineOptions
 from server.engine.scheduler import messages
 from server.engine.scheduler.kv_rows import Rows
 from server.engine.scheduler.sampling import Logits, choose
 from server.engine.scheduler.schedule import Part, Schedule, StepLimits
 from server.engine.scheduler.sequence import ScheduledSequence, new_sequence
-from server.engine.scheduler.step import Runner
+from server.engine.scheduler.step import RowSlice, Runner
 
 _log = structlog.get_logger()
 
@@ -54,6 +57,9 @@ def serve(
     pipe: messages.WorkerEnd, program: WorkerProgram, folder: ModelFolder, options: EngineOptions, level: int
 ) -> None:
     """Run a worker process, which logs from `level` on; returns when the server closes the pipe."""
+    server = multiprocessing.parent_process()
+    if server is not None and server.pid is not None:
+        end_with_parent(server.pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the server decides
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -62,17 +68,19 @@ def serve(
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             model = program.open_model(folder, options)
+            longest_step_s = _longest_step_s(model)
         except Exception as error:  # the server reports it, whatever its type
             pipe.send(messages.OpeningFailed(_first_line(error)))
             return
-        pipe.send(model.opened)
+        pipe.send(replace(model.opened, longest_step_s=longest_step_s))
         worker = Worker(model, options, pipe.send)
         while worker.failures < FAILURES_IN_A_ROW:
             while pipe.poll(0 if worker.schedule.has_work else None):
                 message = pipe.recv()
-                if isinstance(message, messages.StopWorker):
-                    return
-                worker.take(message)
+                if isinstance(message, messages.Ping):
+                    pipe.send(messages.Pong())
+                else:
+                    worker.take(message)
             worker.step()
 
 
@@ -151,6 +159,18 @@ class Worker:
         for sequence in self.schedule.remove_running():
             del self.sequences[sequence.number]
             self._send(messages.SequenceFailed(sequence.number, message))
+
+
+def _longest_step_s(model: ServedModel) -> float:
+    """Return the seconds that the tokens of a full step take one after another: together they take less.
+
+    The first step is not timed: it also allocates memory.
+    """
+    one_token = [RowSlice(slot=0, start=0, token_ids=[min(model.ends)], logits=1)]
+    model.runner.step(one_token)
+    began = time.monotonic()
+    model.runner.step(one_token)
+    return (time.monotonic() - began) * model.limits.tokens
 
 
 def _first_line(error: Exception) -> str:

@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 class Replicas:
-    """All of it except `active` belongs to the event loop in which it is opened."""
+    """All of it except `active` and `trouble` belongs to the event loop in which it is opened."""
 
     def __init__(self, urls: tuple[str, ...], model: str, token: str | None, limits: TimeLimits) -> None:
         self._client = make_client(token)
@@ -59,14 +59,23 @@ class Replicas:
         """The model of each replica that has ever answered."""
         return [replica.served for replica in self._all if replica.served]
 
+    @property
+    def trouble(self) -> str:
+        """Why no replica can be used; an empty text while one is healthy."""
+        troubles = [(replica.url, replica.trouble) for replica in self._all]
+        if not all(trouble for _, trouble in troubles):
+            return ""
+        states = "; ".join(f"{url} {trouble}" for url, trouble in troubles)
+        return f"No upstream server is ready: {states}. Start one; Acepilot notices it within seconds."
+
     async def open(self) -> None:
         """Check all replicas, and keep checking them in the background.
 
         Raises ServerNotReady if none is healthy, ConfigError for a problem that waiting does not solve.
         """
         await asyncio.gather(*(replica.check() for replica in self._all))
-        if all(replica.trouble for replica in self._all):
-            raise self._none_ready()
+        if self.trouble:
+            raise ServerNotReady(self.trouble)
         self._watching = [asyncio.create_task(self._watch(replica)) for replica in self._all]
 
     async def close(self) -> None:
@@ -118,15 +127,9 @@ class Replicas:
                 f"{BUSY_RETRY_AFTER_S} s, or add a replica.",
                 retry_after_s=BUSY_RETRY_AFTER_S,
             )
-        if all(replica.trouble for replica in self._all):
-            return self._none_ready()
+        if self.trouble:
+            return ServerNotReady(self.trouble)
         return EngineFailed(f"The upstream server {replica.url} {failure}. See its own log.")
-
-    def _none_ready(self) -> ServerNotReady:
-        states = "; ".join(f"{replica.url} {replica.trouble}" for replica in self._all)
-        return ServerNotReady(
-            f"No upstream server is ready: {states}. Start one; Acepilot notices it within seconds."
-        )
 
     async def _watch(self, replica: Replica) -> None:
         """Check a replica for ever, and log when it goes down and when it comes back."""

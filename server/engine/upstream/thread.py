@@ -16,7 +16,7 @@ from server.engine.inbox import Inbox
 _T = TypeVar("_T")
 
 STOP_TIMEOUT_S = 5.0
-"""Seconds to wait for the thread after its event loop was stopped. It is a daemon, and blocks no exit."""
+"""Seconds to wait for each step of `close`. The thread is a daemon, and blocks no exit."""
 
 SETTLE_S = 0.02
 """Seconds before `close` cancels everything: anyio (4.16) warns about a connection that is cancelled in its
@@ -74,11 +74,13 @@ class LoopThread:
         if self._closed:
             return
         self._closed = True
-        self.run(self._cancel_all())
-        self.run(last())
+        with contextlib.suppress(TimeoutError):  # a connection that cannot be closed ends with the process
+            for work in (self._cancel_all, last):
+                asyncio.run_coroutine_threadsafe(work(), self._loop).result(STOP_TIMEOUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_TIMEOUT_S)
-        self._loop.close()
+        if not self._thread.is_alive():
+            self._loop.close()
 
     async def _cancel_all(self) -> None:
         await asyncio.sleep(SETTLE_S)

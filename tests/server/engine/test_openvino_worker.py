@@ -13,7 +13,7 @@ from acepilot.models.resolve import resolve
 from server.engine.base import EngineOptions, GenerationRequest
 from server.engine.openvino.engine import OpenVinoEngine
 from tests.needs import need_model
-from tests.server.engine.worker_process import kill_while_answering, open_with_process
+from tests.server.engine.worker_process import kill_while_answering, open_with_process, until_restarted
 
 Opened = tuple[OpenVinoEngine, BaseProcess]
 
@@ -29,10 +29,11 @@ def opened() -> Iterator[Opened]:
 
 
 @pytest.mark.asyncio
-async def test_a_crash_fails_its_streams_and_the_next_request_is_answered(opened: Opened) -> None:
+async def test_a_crash_fails_its_streams_and_after_the_restart_requests_are_answered(opened: Opened) -> None:
     engine, process = opened
     with pytest.raises(EngineFailed, match="process has ended"):
         await kill_while_answering(engine, process, GenerationRequest("def f():\n", max_tokens=2000))
+    await until_restarted(engine)
     answered = [delta async for delta in engine.generate(GenerationRequest("x = ", max_tokens=3))]
     assert answered[-1].finish
 

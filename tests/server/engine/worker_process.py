@@ -36,6 +36,11 @@ async def kill_while_answering(engine: Engine, process: BaseProcess, request: Ge
     await answer
 
 
+async def until_restarted(engine: Engine) -> None:
+    while engine.load().trouble:  # noqa: ASYNC110 - an engine has no event for this
+        await asyncio.sleep(0.02)
+
+
 async def _read(engine: Engine, request: GenerationRequest) -> None:
     async for _ in engine.generate(request):
         pass

@@ -26,7 +26,7 @@ from server.engine.torch.runner import load_model
 from server.engine.torch.weights import special_tokens
 from tests.server.engine.fake_runner import ObservedWorker, generation
 from tests.server.engine.torch.torch_models import CONTEXT_TOKENS, END_OF_TEXT_ID, tiny_folder
-from tests.server.engine.worker_process import kill_while_answering, open_with_process
+from tests.server.engine.worker_process import kill_while_answering, open_with_process, until_restarted
 
 OPTIONS = EngineOptions(dtype="float32", max_streams=4, threads=1)
 """One thread: on busy cores, two threads wait for each other longer than this small model computes."""
@@ -172,10 +172,13 @@ def test_a_character_that_never_ends_is_left_out() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_crash_fails_its_streams_and_the_next_request_is_answered(folder: ModelFolder) -> None:
+async def test_a_crash_fails_its_streams_and_after_the_restart_requests_are_answered(
+    folder: ModelFolder,
+) -> None:
     engine, process = open_with_process(lambda: TorchEngine(folder, OPTIONS))
     with pytest.raises(EngineFailed, match="process has ended"):
         await kill_while_answering(engine, process, GenerationRequest(PROMPTS[0], max_tokens=200))
+    await until_restarted(engine)
     deltas = [delta async for delta in engine.generate(GenerationRequest(PROMPTS[1], max_tokens=3))]
     assert deltas[-1].finish  # three tokens of random weights may not make a whole character
     engine.close()
