@@ -117,7 +117,7 @@ class UpstreamEngine:
             raise EngineFailed(f"The upstream server {error}.") from error
 
     def load(self) -> EngineLoad:
-        return EngineLoad(active=self._replicas.active, kv_used_ratio=0.0)
+        return EngineLoad(self._replicas.active, kv_used_ratio=0.0, trouble=self._replicas.trouble)
 
     def close(self) -> None:
         self._thread.close(self._replicas.close)
