@@ -193,7 +193,12 @@ class CompletionService:
             trail.early_stop = generated.stopped_by
             trail.finish_reason = generated.finish_reason
         if plan.context is not None:
-            outcome = finish(text, plan.context, truncated=generated.finish_reason == "length")
+            outcome = finish(
+                text,
+                plan.context,
+                truncated=generated.finish_reason == "length",
+                hidden_chars=generated.hidden_chars,
+            )
             text = outcome.text
             if index == 0:
                 trail.filters = list(outcome.filters)

@@ -14,7 +14,8 @@ from lsprotocol.types import Position, SelectedCompletionInfo
 from acepilot.completion_cache import CacheKey, CompletionCache, nearby_text_key
 from acepilot.protocol import CompletionRequest
 from acepilot.trail import Trail
-from lsp.client import CompletionClient, ServerError
+from lsp.answers import ServerError
+from lsp.client import CompletionClient
 from lsp.keystroke.candidates import Candidates
 from lsp.keystroke.debounce import Debounce
 from lsp.keystroke.editor_request import NOTHING_TO_ADD, STALE, SUPERSEDED, EditorRequest, Nothing, rebased
@@ -63,6 +64,7 @@ class Suggester:
         self._model = ""
         self._last_id = ""
         self._busy_until_s = 0.0
+        self._paused = ""  # why automatic completions pause, and until when
         self._requests: dict[str, EditorRequest] = {}
         self._streams: dict[str, SharedStream] = {}
 
@@ -167,7 +169,7 @@ class Suggester:
         else:
             self.forget(snapshot.uri)
             if not invoked and time.monotonic() < self._busy_until_s:
-                return Nothing("The completion server is busy; automatic requests wait as long as it asked.")
+                return Nothing(self._paused)
             wait_s = self._debounce.wait_ms(snapshot.line_before, snapshot.line_after, invoked=invoked) / 1000
             await editor_request.sleep(wait_s)
         if editor_request.superseded:
@@ -201,10 +203,13 @@ class Suggester:
                 f"No completion within {self._budget_s * 1000:.0f} ms: the server is slow or overloaded. "
                 "Raise --time-budget-ms, or serve a smaller model.",
             )
-        if error.retry_after_s is not None:
-            self._busy_until_s = time.monotonic() + error.retry_after_s
         self._report(error)
-        return Nothing(error.message)
+        if error.retry_after_s is None:
+            return Nothing(error.message)
+        self._busy_until_s = time.monotonic() + error.retry_after_s
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + error.retry_after_s))
+        self._paused = f"{error.message} Automatic completions pause until {until}, as it asks."
+        return Nothing(self._paused)
 
     def _request(self, snapshot: Snapshot) -> CompletionRequest:
         return CompletionRequest.model_validate(
@@ -225,6 +230,7 @@ class Suggester:
         self._model = stream.model
         self._cache.put(self._cache_key(stream.snapshot), final, stream.completion_id)
         self._debounce.answered(stream.elapsed_ms)
+        self._busy_until_s = 0.0
         self._report(None)
 
     def _cache_key(self, snapshot: Snapshot) -> CacheKey:
