@@ -5,13 +5,14 @@ The story has its own ACEPILOT_HOME, so no server of the user is affected.
 
 import json
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from acepilot.errors import AcepilotError
 from acepilot.models.gate_report import read_gate_report
 from acepilot.models.manifest import write_atomically
-from acepilot.settings import home
+from acepilot.settings import CONFIG_NAME, home
 from story.programs import PYTHON, must_run, run_quietly
 
 MODELS = (PYTHON, "-m", "acepilot.models")
@@ -23,11 +24,13 @@ class GateIgnored(AcepilotError):
     code = "gate_ignored"
 
 
-def attempt(name: str, gate: Path, keep: bool, target: Path) -> None:
-    """Try to promote `name` with the report in `gate`. Raises GateIgnored.
+def attempt(name: str, gate: Path, keep: bool, target: Path, policy: Mapping[str, int]) -> None:
+    """Try to promote `name` with the report in `gate`, under `policy`. Raises GateIgnored.
 
     Without `keep` the promotion is rolled back, so that the next candidate is judged against the same base.
     """
+    lines = ["[promotion]", *(f"{name} = {value}" for name, value in policy.items())]
+    write_atomically(home() / CONFIG_NAME, "\n".join(lines) + "\n")
     shutil.rmtree(home() / "promotions", ignore_errors=True)  # from an earlier replay in this folder
     verdict = read_gate_report(gate).verdict
     code, output = run_quietly([*MODELS, "promote", name, "--report", str(gate)])

@@ -65,7 +65,7 @@ class Size:
 
     `base` is a starter, `tiny` or a hub id. With `gguf` the tuned model is served as a GGUF. `training`
     overrides both recipes. `vue_holes`, `other_holes`, `dev_holes` and `own_words_count` are numbers per
-    language.
+    language. `promotion` is the table [promotion] of the story's own acepilot.toml.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Size:
     dev_holes: int = 100
     hole_tokens: int = 192
     margins: tuple[str, ...] = MARGINS
+    promotion: Mapping[str, int] = field(default_factory=dict[str, int])
     guesses_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
@@ -130,6 +131,7 @@ STARTER_TINY = replace(
     dev_holes=6,
     hole_tokens=32,
     margins=("--pool-margin", "90", "--margin", "90"),
+    promotion={"language_margin": 90, "pool_margin": 90, "problems": 1},
     guesses_s={
         "base/model": 30, "sources": 240, "own-words": 30, "corpora": 60, "base/table": 120,
         "eager/train": 90, "eager/table": 90, "careful/train": 90, "careful/share": 60,

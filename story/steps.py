@@ -204,7 +204,13 @@ def _table(size: Size, folder: Path, side: str) -> Step:
 def _gate(size: Size, folder: Path, side: str) -> Step:
     """Compare one model with the base, and try to promote it."""
     gate, attempt, tables = folder / "gates" / side, folder / "attempts" / f"{side}.json", folder / "tables"
-    arguments = {"name": f"story-{side}", "gate": gate, "keep": side == "careful", "target": attempt}
+    arguments = {
+        "name": f"story-{side}",
+        "gate": gate,
+        "keep": side == "careful",
+        "target": attempt,
+        "policy": size.promotion,
+    }
     return Step(
         f"{side}/gate",
         "Compare it with the base, and try to promote it",

@@ -30,6 +30,7 @@ from acepilot.models.listing import list_as_json, print_list
 from acepilot.models.manifest import model_files, read_manifest
 from acepilot.models.promotion import promote, rollback
 from acepilot.models.promotion_history import Promotion
+from acepilot.models.promotion_policy import PromotionPolicy
 from acepilot.models.publish import prepare, push
 from acepilot.models.registry import models_dir, register
 from acepilot.models.starter import STARTERS
@@ -62,6 +63,8 @@ def add_command(given: argparse.Namespace) -> None:
 def promote_command(given: argparse.Namespace) -> None:
     if given.force != (given.reason is not None):
         raise ConfigError("Give --force and --reason together: the history keeps why the gate was overruled.")
+    if given.report:
+        notes.print(PromotionPolicy.load().summary())
     notes.print("Hashing the files of both models, about one second per gigabyte.")
     promotion = promote(given.name, given.report, force_reason=given.reason)
     for objection in promotion.overruled:

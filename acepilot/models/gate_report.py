@@ -1,15 +1,17 @@
 """The gate's report as a file: `python -m eval_humaneval compare` writes it, and `promote` reads it."""
 
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from acepilot.errors import ConfigError
 from acepilot.models.manifest import FilePart
 
 GATE_FILE = "gate.json"
+ROUNDING = 1e-6
+"""Points. Sums of floating-point numbers differ by much less than this, and no verdict hangs on it."""
+
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INFRASTRUCTURE"]
 
 
@@ -21,27 +23,53 @@ class JudgedModel(FilePart):
     run: str = Field(description="The folder of its results.")
 
 
-class Comparison(FilePart):
+Rate = Annotated[float, Field(ge=0, le=100)]
+Points = Annotated[float, Field(ge=-100 - ROUNDING, le=100 + ROUNDING)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Figures(FilePart):
+    """A part of the report with figures. None of them may be NaN or infinite."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Comparison(Figures):
     """Candidate minus base over one language or all languages, in points: one point is one percent."""
 
-    problems: int
-    samples: int = Field(description="Samples per problem, on the side that has fewer.")
-    base: float = Field(description="Mean pass rate, 0 to 100.")
-    candidate: float
-    difference: float
-    lower: float = Field(description="One-sided lower bound of `difference`, wrong with probability alpha.")
-    upper: float = Field(description="One-sided upper bound of `difference`; FAIL needs it.")
-    p_value: float = Field(description="One-sided p-value of a drop larger than `drop_points`.")
-    p_adjusted: float = Field(description="Holm's correction of `p_value` over languages; the pool has none.")
-    margin: float = Field(description="PASS needs `lower` to be above minus this.")
-    smallest_visible_drop: float = Field(
-        description="In points: the smallest drop that a run of this size detects (one-sided 5 %, power 0.8)."
+    problems: int = Field(ge=0)
+    samples: int = Field(ge=0, description="Samples per problem, on the side that has fewer.")
+    base: Rate = Field(description="Mean pass rate, 0 to 100.")
+    candidate: Rate
+    difference: Points
+    lower: Points = Field(description="One-sided lower bound of `difference`, wrong with probability alpha.")
+    upper: Points = Field(description="One-sided upper bound of `difference`; FAIL needs it.")
+    p_value: Probability = Field(description="One-sided p-value of a drop larger than `drop_points`.")
+    p_adjusted: Probability = Field(
+        description="Holm's correction of `p_value` over languages; the pool has none."
     )
-    smallest_failed_drop: float = Field(description="In points: a drop that fails here with power 0.8.")
+    margin: float = Field(gt=0, description="PASS needs `lower` to be above minus this.")
+    smallest_visible_drop: float = Field(
+        ge=0,
+        description="In points: the smallest drop that this run detects (one-sided 5 %, power 0.8).",
+    )
+    smallest_failed_drop: float = Field(ge=0, description="In points: a drop that fails here with power 0.8.")
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
+    def bears_out_pass(self, alpha: float) -> bool:
+        """Return whether the figures agree with each other and amount to a PASS."""
+        return (
+            self.verdict == "PASS"
+            and self.lower > -self.margin
+            and self.p_adjusted > alpha
+            and self.p_adjusted >= self.p_value - ROUNDING
+            and abs(self.candidate - self.base - self.difference) <= ROUNDING
+            and self.lower <= self.difference + ROUNDING
+            and self.difference <= self.upper + ROUNDING
+        )
 
-class GateReport(FilePart):
+
+class GateReport(Figures):
     """The verdict on a candidate compared with its base, and the figures behind it."""
 
     verdict: Verdict
@@ -49,16 +77,37 @@ class GateReport(FilePart):
     base: JudgedModel
     candidate: JudgedModel
     config_hash: str = Field(description="Of problems, prompts, stops, limits, sampling: the same on both.")
+    problem_sets: list[str] = Field(default=[], description="What was asked; empty in older reports.")
     sandbox: str
-    alpha: float = Field(description="Error probability of this look; of two looks, each has half.")
-    drop_points: float
+    alpha: float = Field(
+        gt=0, le=1, description="Error probability of this look; of two looks, each has half."
+    )
+    drop_points: float = Field(ge=0)
     enlarged: bool = Field(description="Whether this is the second look, after samples were added.")
-    samples_to_decide: int | None = Field(description="Estimate per problem; null if more would not help.")
+    samples_to_decide: int | None = Field(
+        ge=1, description="Estimate per problem; null if more would not help."
+    )
     seed: int
-    created: datetime
+    created: AwareDatetime
     git_commit: str | None
     pool: Comparison | None = Field(description="null if the runs could not be compared.")
     languages: dict[str, Comparison]
+
+    def bears_out_pass(self) -> bool:
+        """Return whether the report's own figures amount to a PASS, of every language and of the pool."""
+        if self.pool is None or not self.languages:
+            return False
+        rows = self.languages.values()
+        problems = sum(row.problems for row in rows)
+        means = [
+            (self.pool.base, sum(row.base * row.problems for row in rows)),
+            (self.pool.candidate, sum(row.candidate * row.problems for row in rows)),
+        ]
+        return (
+            all(row.bears_out_pass(self.alpha) for row in (*rows, self.pool))
+            and self.pool.problems == problems
+            and all(abs(mean * problems - total) <= ROUNDING * problems for mean, total in means)
+        )
 
 
 def read_gate_report(path: Path) -> GateReport:

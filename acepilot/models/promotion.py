@@ -15,6 +15,7 @@ from acepilot.errors import AcepilotError
 from acepilot.models.gate_report import GATE_FILE, GateReport, read_gate_report
 from acepilot.models.manifest import difference, file_hashes, verified_hashes, write_atomically
 from acepilot.models.promotion_history import Promotion, ServedModel, append, read_history, report_path
+from acepilot.models.promotion_policy import PromotionPolicy
 from acepilot.models.registry import CURRENT, exclusive, registered
 from acepilot.models.resolve import resolve
 from acepilot.settings import home
@@ -33,7 +34,7 @@ class PromotionRefused(AcepilotError):
 
 
 def promote(name: str, report: Path | None, *, force_reason: str | None = None) -> Promotion:
-    """Make the registered model `name` the current one. Raises PromotionRefused.
+    """Make the registered model `name` the current one. Raises PromotionRefused and NotEnoughDisk.
 
     `report` is the gate's report, a file or its folder. `force_reason` overrules every objection and records
     them in the history; a model with damaged files is refused even then.
@@ -43,12 +44,13 @@ def promote(name: str, report: Path | None, *, force_reason: str | None = None) 
             "--force needs a reason, which the history keeps: --reason 'why the gate is overruled'."
         )
     judged = read_gate_report(report) if report else None
+    policy = PromotionPolicy.load()
     with explain_full_disk(home(), DISK_ADVICE), exclusive(LOCK):
         history = read_history()
         candidate = ServedModel(name=name, files=verified_hashes(registered(name).path))
         if history.current and candidate == history.current:
             raise PromotionRefused(f"{name} is the current model already.")
-        objections = _objections(candidate, judged, history.current)
+        objections = _objections(candidate, judged, history.current, policy)
         if objections and force_reason is None:
             raise PromotionRefused("\n".join(objections))
         promotion = Promotion(
@@ -89,13 +91,22 @@ def rollback() -> Promotion:
     return promotion
 
 
-def _objections(candidate: ServedModel, report: GateReport | None, current: ServedModel | None) -> list[str]:
+def _objections(
+    candidate: ServedModel, report: GateReport | None, current: ServedModel | None, policy: PromotionPolicy
+) -> list[str]:
     """Return what forbids the promotion of `candidate`: one sentence each, with what to do."""
     if report is None:
         return ["There is no gate report: `python -m eval_humaneval compare` writes one for --report."]
     found = [_verdict_objection(report)] if report.verdict != "PASS" else []
-    if report.verdict == "PASS" and not _is_borne_out(report):
+    if report.verdict == "PASS":
+        found += policy.objections(report)
+    if report.verdict == "PASS" and not report.bears_out_pass():
         found.append("The report says PASS, but its figures do not: it was edited or damaged. Compare again.")
+    if report.base.files and report.base.files == report.candidate.files:
+        found.append(
+            f"The report compares {report.candidate.name} with itself: compare it with the model that it "
+            "would replace."
+        )
     over_http = [side.name for side in (report.base, report.candidate) if not side.files]
     if over_http:
         found.append(
@@ -111,13 +122,6 @@ def _objections(candidate: ServedModel, report: GateReport | None, current: Serv
     if current and report.base.files:
         found += _base_objections(report, candidate.name, current)
     return found
-
-
-def _is_borne_out(report: GateReport) -> bool:
-    """Return whether the figures of the report amount to a PASS."""
-    compared = [*report.languages.values(), *([report.pool] if report.pool else [])]
-    sound = all(it.verdict == "PASS" and it.lower > -it.margin for it in compared)
-    return sound and report.pool is not None and bool(report.languages)
 
 
 def _verdict_objection(report: GateReport) -> str:

@@ -65,6 +65,7 @@ def judge_runs(
         base=base.model,
         candidate=candidate.model,
         config_hash=candidate.config_hash,
+        problem_sets=candidate.config.problem_sets,
         sandbox=candidate.sandbox,
         alpha=options.look_alpha(greedy=base.config.temperature == 0),
         drop_points=options.drop_points,

@@ -77,8 +77,8 @@ def test_the_folder_arrives_privately_with_card_and_manifest(
         "d" * 64,
         "| vue | 2.5000 | 1.5000 | -1.0000 |",
         "## The gate: PASS",
-        "Compared with base on 2026-03-01",
-        "| all | 40 | 20 | 30.0 | 32.0 | +2.0 | +0.5 | 4.0 | PASS |",
+        "Compared with base on 20",
+        "| all | 80 | 20 | 30.0 | 34.4 | +4.4 | +2.9 | 4.0 | PASS |",
         "| vue | 40 | 20 | 30.0 | 39.2 | +9.2 | +7.8 | 4.0 | PASS |",
     ):
         assert text in card

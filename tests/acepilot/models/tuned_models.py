@@ -47,9 +47,9 @@ def tuning() -> Tuning:
     )
 
 
-def comparison(difference: float) -> Comparison:
+def comparison(difference: float, problems: int = 40) -> Comparison:
     return Comparison(
-        problems=40,
+        problems=problems,
         samples=20,
         base=30.0,
         candidate=30.0 + difference,
@@ -73,15 +73,15 @@ def report(base: Path, candidate: Path, /, **changes: Any) -> GateReport:
         "base": JudgedModel(name=base.name, files=file_hashes(base), run="runs/base"),
         "candidate": JudgedModel(name=candidate.name, files=file_hashes(candidate), run="runs/candidate"),
         "config_hash": "c" * 64,
-        "sandbox": "bubblewrap",
+        "sandbox": "bubblewrap+seccomp",
         "alpha": 0.05,
         "drop_points": 1.0,
         "enlarged": False,
         "samples_to_decide": None,
         "seed": 1,
-        "created": datetime(2026, 3, 1, tzinfo=UTC),
+        "created": datetime.now(UTC),
         "git_commit": None,
-        "pool": comparison(2.0),
+        "pool": comparison(4.375, problems=80),
         "languages": {"python": comparison(-0.5), "vue": comparison(9.25)},
     }
     return GateReport(**(fields | changes))
