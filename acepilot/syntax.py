@@ -5,7 +5,11 @@ code, binary data and lone surrogates too. Offsets are in characters, not bytes.
 """
 
 import re
+import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -16,6 +20,12 @@ if TYPE_CHECKING:
 
 WINDOW_CHARS = 10_000
 """Characters parsed on either side of the cursor: about 250 lines, which take 4 ms in TypeScript."""
+
+MAX_PARSE_CPU_S = 0.1
+"""Processor seconds to parse a window. Code takes a tenth of it; hostile text may take minutes."""
+
+MAX_BLOCKS = 200
+"""Blocks around the cursor that are looked at, from the innermost one outwards. No real code has more."""
 
 MAX_PARSES = 12
 """Lines removed by `longest_valid_prefix`, each with a parse: about 50 ms in all."""
@@ -59,11 +69,23 @@ def window(prefix: str, suffix: str) -> tuple[str, str]:
     return before, suffix[:WINDOW_CHARS]
 
 
-def parse(code: str, language: Language) -> "Node | None":
-    """Return the root of the syntax tree; None if the language has no grammar."""
+def parse(code: str, language: Language, max_cpu_s: float = inf) -> "Node | None":
+    """Return the root of the syntax tree; None if the language has no grammar or the time runs out."""
+    data = _encode(code)
     with _parsing:  # all threads share one parser
         parser = parser_for(language)
-        return parser.parse(_encode(code)).root_node if parser else None
+        if parser is None:
+            return None
+        end = time.thread_time() + max_cpu_s
+
+        def is_late(offset: int, has_error: bool) -> bool:  # called often, so that other threads run too
+            return time.thread_time() > end
+
+        try:
+            return parser.parse(lambda offset, _: data[offset:], progress_callback=is_late).root_node
+        except ValueError:  # `is_late` ended it
+            parser.reset()
+            return None
 
 
 def parses(code: str, language: Language) -> bool:
@@ -79,17 +101,23 @@ def enclosing_blocks(prefix: str, suffix: str, language: Language, text: str = "
     """
     before, after = window(prefix, suffix)
     code = before + text + after
-    root = parse(code, language)
+    root = parse(code, language, MAX_PARSE_CPU_S)
     if root is None:
         return ()
     data, at = _encode(code), len(_encode(before))
-    node = root.descendant_for_byte_range(at, at)
-    found: list[Block] = []
-    while node is not None:
-        if (node.parent is not None or node.is_error) and node.start_byte < at and _BLOCK.search(node.type):
-            found.append(_block(node, data))
-        node = node.parent
-    return tuple(found)
+    is_ascii = len(data) == len(code)
+
+    def chars(offset: int) -> int:
+        return offset if is_ascii else len(data[:offset].decode("utf-8", "replace"))
+
+    found: deque[Node] = deque(maxlen=MAX_BLOCKS)
+    innermost = root.descendant_for_byte_range(at, at)
+    node: Node | None = root if innermost else None
+    while node and innermost:  # downwards: tree-sitter searches for each node's parent from the root
+        if (node != root or node.is_error) and node.start_byte < at and _BLOCK.search(node.type):
+            found.append(node)
+        node = node.child_with_descendant(innermost) if node != innermost else None
+    return tuple(_block(node, chars) for node in reversed(found))
 
 
 def longest_valid_prefix(prefix: str, text: str, suffix: str, language: Language) -> int:
@@ -98,12 +126,13 @@ def longest_valid_prefix(prefix: str, text: str, suffix: str, language: Language
     At most MAX_PARSES times a line is removed from the end; each try takes a parse.
     """
     before, after = window(prefix, suffix)
-    allowed = _errors(parse(before + after, language))
+    root = parse(before + after, language, MAX_PARSE_CPU_S)
+    allowed = _errors(root)
     end = len(text)
     for _ in range(MAX_PARSES):
         if end <= 0:
             break
-        if _errors(parse(before + text[:end] + after, language)) <= allowed:
+        if root is None or _errors(parse(before + text[:end] + after, language, MAX_PARSE_CPU_S)) <= allowed:
             return end
         end = text.rfind("\n", 0, end)
     return 0
@@ -150,13 +179,9 @@ def embedded_at(prefix: str, language: Language) -> Embedded | None:
     return None
 
 
-def _block(node: "Node", data: bytes) -> Block:
-    last = node.children[-1] if node.children else None
+def _block(node: "Node", chars: Callable[[int], int]) -> Block:
+    last = node.child(node.child_count - 1) if node.child_count else None
     closer = last.start_byte if last is not None and not last.is_named else node.end_byte
-
-    def chars(offset: int) -> int:
-        return len(data[:offset].decode("utf-8", "replace"))
-
     return Block(node.type, chars(node.start_byte), chars(node.end_byte), chars(closer), node.has_error)
 
 

@@ -26,7 +26,8 @@ from acepilot.postprocess.filters import (
     trailing_space,
     unfinished_line,
 )
-from acepilot.postprocess.scan import Scan, scan
+from acepilot.postprocess.reader import Scan
+from acepilot.postprocess.scan import scan, settle
 from acepilot.postprocess.stops import (
     attribute,
     block_closed,
@@ -105,6 +106,13 @@ UNFINISHED = Filter("unfinished_line", "The model did not finish a line.", unfin
 """Runs before the stops, and only if generation ran out of tokens."""
 
 
+SETTLE_CHARS = 24
+"""Characters of a line that are read anew for each judgement; what stands before them is read once."""
+
+MAX_PASSES = 10
+"""Times that the stops judge a text. Each pass but the last one cuts; real text needs two."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """`text[:visible]` may be shown. If `stopped_by` is set, generation ends, and that is the result."""
@@ -124,10 +132,11 @@ class EarlyStop:
     def __init__(self, context: Context, stops: Sequence[Stop] = STOPS) -> None:
         stack = context.cursor.stack
         self._context = context
+        self._language = context.cursor.language
         self._stops = stops
         self._read = 0
         self._line_start = 0
-        self._above = Scan(stack, len(stack), ())
+        self._above = self._settled = Scan(stack, len(stack))
         self._cut: int | None = None
         self._stopped_by: Stop | None = None
         # The only letter or digit at which a stop can fire: the last character of the cursor's line.
@@ -156,7 +165,8 @@ class EarlyStop:
             if char == "\n":
                 self._judge(text, position, ended=True)
                 line = text[self._line_start : self._read]
-                self._above = scan(line, self._context.cursor.language, self._above.stack, self._above.floor)
+                above = scan(line, self._language, self._above.stack, self._above.floor)
+                self._above = self._settled = Scan(above.stack, above.floor)
                 self._line_start = self._read
             elif not char.isalnum() or char == self._last_of_line or (position - self._line_start) % 64 == 63:
                 self._judge(text, self._read, ended=False)
@@ -164,6 +174,8 @@ class EarlyStop:
     def _judge(self, text: str, end: int, *, ended: bool) -> None:
         if self._cut is not None:
             return
+        if end - self._line_start - self._settled.end > SETTLE_CHARS:
+            self._settled = settle(text[self._line_start : end], self._language, self._settled)
         given = self._input(text, end, ended=ended)
         for stop in self._stops:
             cut = stop.cut(given)
@@ -180,7 +192,7 @@ class EarlyStop:
         return first_end if scan(text[:cut], cursor.language, cursor.stack).opened else cut
 
     def _input(self, text: str, end: int, *, ended: bool) -> FilterInput:
-        return FilterInput(self._context, text[:end], self._line_start, self._above, ended)
+        return FilterInput(self._context, text[:end], self._line_start, self._above, self._settled, ended)
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,7 @@ def _filtered(
     if truncated:
         text = UNFINISHED.apply(text, context)
         yield text, UNFINISHED
-    while True:
+    for _ in range(MAX_PASSES):
         kept, stop = EarlyStop(context, stops).close(text)
         if stop is None or kept == text:
             break

@@ -6,14 +6,13 @@ from functools import cached_property
 from typing import Literal
 
 from acepilot.languages import Language
-from acepilot.postprocess.scan import LINE_STRINGS, Opener, Scan, mode_of, scan
+from acepilot.postprocess.code_reader import LINE_STRINGS
+from acepilot.postprocess.reader import Opener, Scan
+from acepilot.postprocess.scan import mode_of, resume, scan
 from acepilot.syntax import embedded_at
 
 WINDOW_CHARS = 12_000
 """Characters read on either side of the cursor: about 300 lines, which take 2 ms in code, 10 ms in markup."""
-
-MAX_DEPTH = 200
-"""Openers kept on the stack; of deeper nesting, which no real code has, the outermost are dropped."""
 
 _WORD = re.compile(r"[^\W\d_]{2}")
 
@@ -52,7 +51,7 @@ class Cursor:
     stack: tuple[Opener, ...]
     standing: tuple[bool, ...]
 
-    @property
+    @cached_property
     def inside(self) -> str:
         """The mark of the string, comment or tag around the cursor; "" in plain code or text."""
         return mode_of(self.stack, self.language)
@@ -77,16 +76,18 @@ class FilterInput:
     """A completion that is still being generated, as a stop sees it.
 
     `text` is the text so far, without the newline that ended its last line, which begins at `line_start`.
-    `above` is the scan of the lines before that line. With `ended`, the last line is complete.
+    `above` is the scan of the lines before that line, `settled` of the line's beginning. With `ended`, the
+    last line is complete.
     """
 
     context: Context
     text: str
     line_start: int
     above: Scan
+    settled: Scan
     ended: bool
 
-    @property
+    @cached_property
     def line(self) -> str:
         return self.text[self.line_start :]
 
@@ -97,8 +98,9 @@ class FilterInput:
 
     def read_to(self, offset: int) -> Scan:
         """Return the scan of `text[:offset]`; `offset` is in the last line."""
-        language = self.context.cursor.language
-        return scan(self.text[self.line_start : offset], language, self.above.stack, self.above.floor)
+        end = offset - self.line_start
+        before = self.settled if self.settled.end <= end else Scan(self.above.stack, self.above.floor)
+        return resume(self.line[:end], self.context.cursor.language, before)
 
     @property
     def in_code(self) -> bool:
@@ -118,7 +120,7 @@ def locate(prefix: str, suffix: str, language: Language) -> Cursor:
     whole = len(suffix) <= WINDOW_CHARS
     if embedded and (end := after.find(f"</{embedded.tag}")) >= 0:
         after, whole = after[:end], True
-    stack = scan(before, inner).stack[-MAX_DEPTH:]
+    stack = scan(before, inner).stack
     rest, _, following = after.partition("\n")
     below = next((line.rstrip() for line in following.split("\n") if line.strip()), "")
     standing = _standing(stack, after, inner, whole)
@@ -143,16 +145,30 @@ def _standing(stack: tuple[Opener, ...], after: str, language: Language, whole: 
     if inside and not _mode_closes(inside, after, language):
         modes = tuple(opener for opener in modes if opener.mark != inside)
     closed = [False] * len(stack) if whole else _closed_below(stack, after)
+    by_mark: dict[str, list[int]] = {}
+    by_place: dict[tuple[str, str], list[int]] = {}
+    for index, opener in enumerate(stack):
+        by_mark.setdefault(opener.mark, []).append(index)
+        by_place.setdefault((opener.mark, opener.indent), []).append(index)
     depth = len(stack)
     for stray in scan(after, language, modes).strays:
-        matching = [index for index in range(depth) if stack[index].mark == stray.mark]
-        if not matching:
-            continue
         # `}` on a line of its own closes the block with the same indentation; inner blocks stay open.
-        alike = [index for index in matching if stack[index].indent == stray.indent]
-        innermost, depth = depth, (alike or matching)[-1]
+        alike = by_place.get((stray.mark, stray.indent)) if stray.indent is not None else None
+        opener = _last_below(depth, alike)
+        if opener is None:
+            opener = _last_below(depth, by_mark.get(stray.mark))
+        if opener is None:
+            continue
+        innermost, depth = depth, opener
         closed[depth:innermost] = [True, *[False] * (innermost - depth - 1)]
     return tuple(closed)
+
+
+def _last_below(depth: int, places: list[int] | None) -> int | None:
+    """Return the last place that is less than `depth`. The others are dropped: `depth` only gets less."""
+    while places and places[-1] >= depth:
+        places.pop()
+    return places[-1] if places else None
 
 
 def _closed_below(stack: tuple[Opener, ...], window: str) -> list[bool]:
@@ -160,8 +176,16 @@ def _closed_below(stack: tuple[Opener, ...], window: str) -> list[bool]:
 
     It may if no line of the window is indented as little as the opener, or if the first such line closes.
     """
-    lines = [(width(line), line.lstrip()[0] in ")]}<") for line in window.split("\n")[1:] if line.strip()]
-    return [next((closer for at, closer in lines if at <= width(opener.indent)), True) for opener in stack]
+    outwards: list[tuple[int, bool]] = []  # the lines that are indented less than all lines before them
+    for line in window.split("\n")[1:]:
+        if line.strip() and not (outwards and width(line) >= outwards[-1][0]):
+            outwards.append((width(line), line.lstrip()[0] in ")]}<"))
+    columns = {indent: width(indent) for indent in {opener.indent for opener in stack}}
+    may_close = {
+        indent: next((closer for at, closer in outwards if at <= column), True)
+        for indent, column in columns.items()
+    }
+    return [may_close[opener.indent] for opener in stack]
 
 
 def _mode_closes(mark: str, after: str, language: Language) -> bool:

@@ -4,14 +4,14 @@ import re
 from typing import Literal
 
 from acepilot.languages import Language
+from acepilot.postprocess.code_reader import LINE_STRINGS
 from acepilot.postprocess.context import locate
-from acepilot.postprocess.scan import LINE_STRINGS
 
 # Text right of the cursor that the completion need not lead up to.
-_CLOSERS = re.compile(r"(?:[)\]}\"'`;,\s]|/?>|</[\w.:-]+>)*")
+_CLOSERS = re.compile(r"(?:[)\]}\"'`;,\s]|/?>|</[\w.:-]++>)*+")
 
 _OPENS = {
-    "braces": re.compile(r"(?:[{(\[]|=>|\bcase\b.*:|\bdefault:|\belse)$"),
+    "braces": re.compile(r"(?:[{(\[]|=>|\bdefault:|\belse)$|^(?=.*:$).*\bcase\b"),
     "indent": re.compile(r"(?:[:{(\[]|->|=>|\b(?:do|then|else|begin|ensure|repeat)|\|[\w, ]+\|)$"),
     "tags": re.compile(r"(?:[{(\[]|=>|[^=]>)$"),
     "plain": re.compile(r"(?!)"),

@@ -7,8 +7,8 @@ suffix does not close.
 
 import re
 
+from acepilot.postprocess.code_reader import LINE_STRINGS
 from acepilot.postprocess.context import FilterInput
-from acepilot.postprocess.scan import LINE_STRINGS, mode_of
 
 # The beginnings of closers of several characters: `</li>`, `/>`, `*/`, `"""`, `-->`.
 _PARTIAL = re.compile(r"(?:</?[\w.:-]*\s*|/|[\"'`*\]#-]+)$")
@@ -20,10 +20,9 @@ def cut(given: FilterInput) -> int | None:
     for stray in given.now.strays:
         if stray.depth < 0:
             # Between tags, the `)` of `:)` or `a)` is plain text; in an attribute's value it is code.
-            if cursor.language.block_style == "tags" and stray.mark in "([{":
-                before = given.read_to(stray.start)
-                if mode_of(before.stack, cursor.language) not in LINE_STRINGS:
-                    continue
+            in_markup = cursor.language.block_style == "tags" and stray.inside not in LINE_STRINGS
+            if in_markup and stray.mark in "([{":
+                continue
             return given.line_start + stray.start
         if any(cursor.standing[stray.depth : floor]):
             return given.line_start + stray.start

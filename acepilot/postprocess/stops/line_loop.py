@@ -5,6 +5,9 @@ from acepilot.postprocess.context import Context, FilterInput, has_word
 MAX_LINE_CHARS = 1_000
 """A longer line counts as a loop: hardly any line of code that is written by hand is as long."""
 
+MAX_TEXT_CHARS = 20_000
+"""A longer text counts as one, too: no editor shows 500 lines, and judging them takes long."""
+
 REPEATS = 5
 """A piece of text that ends the line this many times is a loop: `very very very very very`."""
 
@@ -14,11 +17,13 @@ _UNIT_CHARS = range(3, 41)
 
 def cut(given: FilterInput) -> int | None:
     """Return the end of the text: generation stops; the line may be shown already, and `drop` removes it."""
-    return len(given.text) if _loops(given.line) else None
+    return len(given.text) if len(given.text) > MAX_TEXT_CHARS or _loops(given.line) else None
 
 
 def drop(text: str, context: Context) -> str:
     """Drop the looping line as a whole, and every line after it."""
+    if len(text) > MAX_TEXT_CHARS:
+        text = text[:MAX_TEXT_CHARS].rpartition("\n")[0]
     lines = text.split("\n")
     for index, line in enumerate(lines):
         if _loops(line):
@@ -27,9 +32,9 @@ def drop(text: str, context: Context) -> str:
 
 
 def _loops(line: str) -> bool:
-    line = line.rstrip()
     if len(line) > MAX_LINE_CHARS:
         return True
+    line = line.rstrip()
     return any(
         has_word(line[-unit:]) and line.endswith(line[-unit:] * REPEATS)
         for unit in _UNIT_CHARS

@@ -8,19 +8,26 @@ from acepilot.postprocess.context import Context, FilterInput, has_word
 MAX_BLOCK_LINES = 8
 """Lines of the longest block whose repetition is detected; longer ones are rare, and each size costs time."""
 
+LINES_READ = 2 * MAX_BLOCK_LINES
+"""Lines from the end in which a repetition shows: a block and its copy, or three single or double lines."""
+
 
 def cut(given: FilterInput) -> int | None:
     """Return the end of the text: generation stops; copies may be shown already, and `drop` removes them."""
-    return len(given.text) if given.ended and _copies_from(given.text.split("\n")) is not None else None
+    if not given.ended:
+        return None
+    lines = given.text.rsplit("\n", LINES_READ)[-LINES_READ:]
+    return len(given.text) if _copies_from(lines) is not None else None
 
 
 def drop(text: str, context: Context) -> str:
     """Keep the first copy; drop the others and what follows them."""
     lines = text.split("\n")
     for count in range(2, len(lines) + 1):
-        start = _copies_from(lines[:count])
+        first = max(count - LINES_READ, 0)
+        start = _copies_from(lines[first:count])
         if start is not None:
-            return "\n".join(lines[:start])
+            return "\n".join(lines[: first + start])
     return text
 
 

@@ -6,6 +6,7 @@ inside brackets that the completion opened.
 """
 
 import re
+from functools import lru_cache
 
 from acepilot.postprocess.context import FilterInput
 
@@ -13,18 +14,16 @@ _TELLING = re.compile(r"[^\W\d_]{2}|\w.*\w.*\w")
 
 
 def cut(given: FilterInput) -> int | None:
-    rest = given.context.cursor.rest.strip()
-    if not rest:
+    end, anywhere = _end_of(given.context.cursor.rest)
+    if not end:
         return None
-    if _TELLING.search(rest):
-        return _cut_at(given, rest, given.text)
-    tail = _short_end(rest)
-    return _cut_at(given, tail, given.text.rstrip()) if given.ended and tail else None
+    if anywhere:
+        return _cut_at(given, end, given.text)
+    return _cut_at(given, end, given.text.rstrip()) if given.ended else None
 
 
 def hold(given: FilterInput) -> int:
-    rest = given.context.cursor.rest.strip()
-    end = rest if _TELLING.search(rest) else _short_end(rest)
+    end, _ = _end_of(given.context.cursor.rest)
     line = given.line.rstrip()
     for start in range(max(len(line) - len(end), 0), len(line)):
         if end.startswith(line[start:]):
@@ -32,14 +31,21 @@ def hold(given: FilterInput) -> int:
     return len(given.text)
 
 
-def _short_end(rest: str) -> str:
-    """Return `rest` without brackets and quotes at its ends: `closers` judges those by their openers."""
-    return rest.strip(")]}\"'`> \t")
+@lru_cache(maxsize=32)
+def _end_of(rest: str) -> tuple[str, bool]:
+    """Return the end of the line that is looked for, and whether it is recognised anywhere in a line.
+
+    A short end goes without brackets and quotes: `closers` judges those by their openers.
+    """
+    rest = rest.strip()
+    return (rest, True) if _TELLING.search(rest) else (rest.strip(")]}\"'`> \t"), False)
 
 
 def _cut_at(given: FilterInput, end: str, text: str) -> int | None:
-    at = len(text) - len(end)
-    if at < given.line_start or not text.endswith(end):
+    at = len(text)
+    while text.endswith(end, given.line_start, at):  # a model may repeat it: `;;;`
+        at -= len(end)
+    if at == len(text):
         return None
     if end[0].isalnum() and at > 0 and text[at - 1].isalnum():
         return None  # in the middle of a word
