@@ -11,14 +11,15 @@ from typing import Any
 
 import httpx
 
-MB = 1_000_000
+DEFAULT_MAX_BYTES = 16_000_000
+"""For servers that the owner chose. Log probabilities of a prompt of 32,000 tokens have some 5 MB."""
 
 
 class AnswerTooLarge(httpx.TransportError):
     """The answer is longer than its reader accepts, or compressed, which was not asked for."""
 
 
-def limit_answers(max_bytes: int) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
+def limit_answers(max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
     """Return event hooks for httpx.AsyncClient. Reading an answer then raises AnswerTooLarge at the limit."""
 
     async def ask_for_plain_bytes(request: httpx.Request) -> None:

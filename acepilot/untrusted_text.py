@@ -1,8 +1,9 @@
 """Text of models and of other servers, made safe to show in an editor, a terminal and a log.
 
-`printable` is for messages. `HiddenCharacters` is for completions: it drops characters that a reader of code
-cannot see, or that change what he sees. These are control characters such as ESC, marks that change the
-direction of text (CVE-2021-42574, "Trojan Source"), zero-width characters, and tags, which can hide a text.
+`printable` is for messages, `escaped` for what commands print. `HiddenCharacters` is for completions: it
+drops characters that a reader of code cannot see, or that change what he sees. These are control characters
+such as ESC, marks that change the direction of text (CVE-2021-42574, "Trojan Source"), zero-width characters,
+and tags, which can hide a text.
 """
 
 import re
@@ -46,6 +47,14 @@ def printable(text: str, max_chars: int = MESSAGE_CHARS) -> str:
     shown = "".join(char if char.isprintable() else " " for char in text[: 4 * max_chars])
     line = " ".join(shown.split())
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """Return lines for a terminal, in which a character that it might obey becomes `\\x1b`, for example."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 class HiddenCharacters:

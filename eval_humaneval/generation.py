@@ -15,7 +15,9 @@ import httpx
 from pydantic import BaseModel
 
 from acepilot.errors import EngineFailed
+from acepilot.http_answers import limit_answers
 from acepilot.prompt import SENTINEL_TOKENS, compose
+from acepilot.untrusted_text import printable
 from eval_humaneval.problems.problem import Problem, truncate
 from eval_humaneval.settings import EvalSettings
 from server.engine.base import Engine, GenerationRequest
@@ -123,7 +125,11 @@ class HttpModel:
     def __init__(self, url: str, model: str, token: str | None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.AsyncClient(
-            base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT_S, trust_env=False
+            base_url=url.rstrip("/"),
+            headers=headers,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            event_hooks=limit_answers(),
         )
         self._model = model
 
@@ -159,7 +165,7 @@ class HttpModel:
         where = self._client.base_url.join("v1/completions")
         response = await self._post(body, f"{where}")
         if not response.is_success:
-            raise EngineFailed(f"{where} answered {response.status_code}: {response.text[:300]}")
+            raise EngineFailed(f"{where} answered {response.status_code}: {printable(response.text)}")
         try:
             # A token can be half a character. Servers send it as a lone surrogate, which no file can hold.
             encodable = json.dumps(response.json(), ensure_ascii=False).encode(errors="replace")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from acepilot.models.gate_report import GateReport
+from acepilot.untrusted_text import escaped
 from eval_humaneval.drift import Drift
 from eval_humaneval.languages import ADAPTERS
 from eval_humaneval.results import Interval, LanguageScore, Results
@@ -107,7 +108,7 @@ def print_selftest(result: Selftest, console: Console) -> None:
     table.add_row("All", str(len(result.passed)), str(len(result.failed)))
     console.print(table)
     for task in result.failed:
-        console.print(f"{task.problem}: its {task.which} solution: {task.outcome}\n{task.detail}")
+        console.print(f"{task.problem}: its {task.which} solution: {task.outcome}\n{escaped(task.detail)}")
     for reason, count in Counter(result.skipped.values()).items():
         console.print(f"skipped {count}: {reason}")
 

@@ -27,6 +27,7 @@ import httpx
 
 from acepilot.cli import program, text_console
 from acepilot.errors import DownloadFailed
+from acepilot.http_answers import limit_answers
 from acepilot.languages import LANGUAGES, Language
 from acepilot.models.manifest import write_atomically
 from acepilot.progress import count_progress
@@ -76,7 +77,10 @@ async def sample(
     request_limit = asyncio.Semaphore(options.parallel)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     done = len(existing)
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=REQUEST_TIMEOUT_S) as client:
+    hooks = limit_answers()
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, timeout=REQUEST_TIMEOUT_S, event_hooks=hooks
+    ) as client:
 
         async def add_sample(language: Language, seed: int) -> None:
             nonlocal done

@@ -8,11 +8,14 @@ from typing import Any, cast
 import httpx
 
 from acepilot.errors import DownloadFailed
+from acepilot.http_answers import retry_after_s
+from acepilot.untrusted_text import printable
 from finetune.scrape.sources import Source, parse_source
 
 API_URL = "https://api.github.com"
 _PAGE = 100  # results in one answer; GitHub's maximum
 _MAX_RESULTS = 1_000  # GitHub returns no more for one query
+_LONGEST_WAIT_S = 3_600.0  # GitHub's limits end after an hour at most
 _TRIES = 5  # of one request, before the search fails
 
 
@@ -107,15 +110,17 @@ def _wait_s(response: httpx.Response, attempt: int) -> float | None:
     """Return the seconds to wait by GitHub's headers; None when waiting does not help."""
     if response.status_code in (403, 429):
         if "retry-after" in response.headers:
-            return float(response.headers["retry-after"])
+            return retry_after_s(response.headers["retry-after"], 60.0, _LONGEST_WAIT_S)
         if response.headers.get("x-ratelimit-remaining") == "0":
-            return max(float(response.headers.get("x-ratelimit-reset", "0")) - time.time(), 0.0) + 1.0
+            reset = response.headers.get("x-ratelimit-reset", "0")
+            wait_s = float(reset) - time.time() if reset.isascii() and reset.isdigit() else 0.0
+            return min(max(wait_s, 0.0) + 1.0, _LONGEST_WAIT_S)
         return 60.0 if "rate limit" in response.text.lower() else None  # the secondary limit has no header
     return float(2**attempt) if response.status_code >= 500 else None
 
 
 def _message(response: httpx.Response) -> str:
     try:
-        return str(response.json()["message"])
+        return printable(str(response.json()["message"]))
     except (ValueError, KeyError, TypeError):
         return response.reason_phrase

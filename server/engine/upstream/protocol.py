@@ -18,6 +18,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
 from acepilot.errors import ConfigError
+from acepilot.untrusted_text import printable
 from server.engine.base import GenerationRequest
 
 VLLM = "vllm"
@@ -133,7 +134,7 @@ def served_model(document: bytes, ours: str, url: str) -> Served:
     if card is None:
         raise ConfigError(
             f"{url} serves several models, and none is called {ours}: "
-            f"{', '.join(card.id for card in cards)}. Serve the model under that name (vLLM: "
+            f"{printable(', '.join(card.id for card in cards))}. Serve the model under that name (vLLM: "
             f"--served-model-name {ours}), or as the only one."
         )
     lengths = (card.max_model_len, card.context_tokens, card.meta and card.meta.n_ctx)

@@ -10,6 +10,8 @@ from typing import TypeVar
 import httpx
 
 from acepilot.errors import ConfigError
+from acepilot.http_answers import DEFAULT_MAX_BYTES, AnswerTooLarge, limit_answers
+from acepilot.untrusted_text import printable
 from server.engine.upstream.protocol import BadAnswer, Served, error_names, served_model
 
 CONNECT_TIMEOUT_S = 2.0
@@ -69,6 +71,7 @@ def make_client(token: str | None) -> httpx.AsyncClient:
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS),
         verify=ssl.create_default_context(),  # the system's certificates: a company has its own
+        event_hooks=limit_answers(),
         trust_env=False,  # machines inside a company must not be reached through its proxy
     )
 
@@ -126,8 +129,8 @@ class Replica:
         served = served_model(models.content, self._model, self.url)
         if self.served and served.name != self.served.name:
             raise BadAnswer(
-                f"served model {self.served.name} before and serves {served.name} now; if that is intended, "
-                "restart Acepilot"
+                f"served model {printable(self.served.name)} before and serves {printable(served.name)} now; "
+                "if that is intended, restart Acepilot"
             )
         return served
 
@@ -180,4 +183,6 @@ class Replica:
 def _described(error: httpx.HTTPError) -> str:
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return "cannot be reached"
+    if isinstance(error, AnswerTooLarge):
+        return f"sends over {DEFAULT_MAX_BYTES // 1_000_000} MB in one answer, or compressed data"
     return f"broke the connection ({type(error).__name__})"
