@@ -6,12 +6,14 @@ worker computes. After a crash of the worker another one is started, so only the
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
+
+import structlog
 
 from acepilot.errors import EngineFailed
 from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
+from acepilot.models.served_files import check_served_files
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.scheduler.client import WorkerClient
 from server.engine.scheduler.limits import WorkerLimits
@@ -28,12 +30,15 @@ class Encode(Protocol):
 
 DEFAULT_LIMITS = WorkerLimits()
 
+_log = structlog.get_logger()
+
 
 class LocalEngine:
     """Implements `Engine` in base.py with the worker process that `program` describes.
 
     `encoder` makes the tokenizer from what the worker sent as `Opened.tokenizer`. Raises ModelBroken if the
-    model cannot be opened. While no worker can take requests, they raise ServerNotReady.
+    model cannot be opened, or its files are not those of its promotion or manifest. While no worker can take
+    requests, they raise ServerNotReady.
     """
 
     def __init__(
@@ -44,7 +49,11 @@ class LocalEngine:
         encoder: Callable[[str], Encode],
         limits: WorkerLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._supervisor = Supervisor(partial(WorkerClient, program, model, options, limits), limits)
+        def start() -> WorkerClient:
+            check_served_files(model, _say_how_long)  # also at a restart: the files may have changed since
+            return WorkerClient(program, model, options, limits)
+
+        self._supervisor = Supervisor(start, limits)
         opened = self._supervisor.opened
         self.encode = encoder(opened.tokenizer)
         context_tokens = model.manifest.context_tokens if model.manifest else opened.row_tokens
@@ -87,3 +96,7 @@ class LocalEngine:
 
     def close(self) -> None:
         self._supervisor.close()
+
+
+def _say_how_long(bytes_to_read: int) -> None:
+    _log.info("model_files_are_hashed", gb=round(bytes_to_read / 1e9, 2), takes="about a second a GB, once")

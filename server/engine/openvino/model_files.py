@@ -81,7 +81,7 @@ def _converted(gguf: Path, *, again: bool = False) -> tuple[Path, bool]:
     """
     made_from = f"{known_hashes(gguf)[gguf.name]} openvino-genai {genai.__version__} form {CONVERSION}"
     folder = home() / "cache" / "openvino" / hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    on_fault = partial(_log.warning, "openvino_converts_again", folder=str(folder))
+    on_fault = partial(_log.warning, "openvino_converts_again", folder=folder.name)
     try:
         is_new = make_once(
             folder,

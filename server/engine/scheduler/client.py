@@ -13,7 +13,7 @@ from collections.abc import Generator
 
 import structlog
 
-from acepilot.errors import EngineFailed, ModelBroken, ServerNotReady
+from acepilot.errors import AcepilotError, EngineFailed, ModelBroken, ServerNotReady
 from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineLoad, EngineOptions, GenerationRequest, TokenCounts
 from server.engine.inbox import Inbox
@@ -57,6 +57,7 @@ class WorkerClient:
         self._limits = limits
         self._opening = OpeningLimits.of(model, options, limits)
         self._opened: messages.Opened | None = None
+        self._raises: type[AcepilotError] = ModelBroken
         self._answered = threading.Event()
         self._ended = threading.Event()
         self._heard = False
@@ -86,7 +87,10 @@ class WorkerClient:
             thread.start()
 
     def wait_until_opened(self) -> messages.Opened:
-        """Block until the model is open. Raises ModelBroken, also if that takes too much time or memory."""
+        """Block until the model is open.
+
+        Raises ModelBroken, also if that takes too much time or memory, ConfigError and NotEnoughDisk.
+        """
         passed_s = 0.0
         while not self._answered.wait(OPENING_TICK_S):
             passed_s += OPENING_TICK_S
@@ -98,6 +102,8 @@ class WorkerClient:
         reason = self.end_reason
         if reason == ENDED:
             reason = f"its process crashed (exit code {self._process.exitcode}): the file may be damaged."
+        if self._raises is not ModelBroken:
+            raise self._raises(reason)
         raise ModelBroken(
             f"The engine {self._program.name} cannot open {self._model.path}: {reason} It reads "
             f"{self._program.reads}."
@@ -189,6 +195,7 @@ class WorkerClient:
                 self._silent_limit_s = max(self._limits.silent_s, message.longest_step_s)
                 self._answered.set()
             case messages.OpeningFailed():
+                self._raises = message.raises
                 self.end(message.reason)
             case messages.Pong():
                 self._awaits_pong = False

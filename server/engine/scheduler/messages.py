@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TypeAlias
 
+from acepilot.errors import AcepilotError, ModelBroken
 from server.engine.base import Delta, GenerationRequest, TokenCounts
 
 
@@ -54,7 +55,10 @@ class Opened:
 
 @dataclass(frozen=True)
 class OpeningFailed:
+    """`raises` is the error's class: another than ModelBroken is not about the model's files."""
+
     reason: str
+    raises: type[AcepilotError] = ModelBroken
 
 
 @dataclass(frozen=True)

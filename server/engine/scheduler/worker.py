@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from acepilot.errors import EngineFailed
+from acepilot.errors import ConfigError, EngineFailed, NotEnoughDisk
 from acepilot.models.registry import ModelFolder
 from acepilot.processes import end_with_parent
 from server.engine.base import Delta, EngineOptions
@@ -69,6 +69,9 @@ def serve(
         try:
             model = program.open_model(folder, options)
             longest_step_s = _longest_step_s(model)
+        except (ConfigError, NotEnoughDisk) as error:
+            pipe.send(messages.OpeningFailed(error.message, type(error)))
+            return
         except Exception as error:  # the server reports it, whatever its type
             pipe.send(messages.OpeningFailed(_first_line(error)))
             return
