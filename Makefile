@@ -61,8 +61,9 @@ bench-sandbox: .venv/.installed-dev
 bench-train: .venv/.installed-dev
 	$(BIN)/python -m bench train
 
-# What no client should send, to both servers.
+# What no client should send, to both servers; and damaged files, to the readers of files that come from anybody.
 fuzz: .venv/.installed-dev .venv/fuzz/bin/schemathesis
+	$(BIN)/python -m bench reader-fuzz
 	$(BIN)/python -m bench fuzz --schemathesis .venv/fuzz/bin/schemathesis
 
 # Twenty developers for ten minutes, and the server killed in the middle.

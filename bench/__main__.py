@@ -13,11 +13,13 @@ MEASUREMENTS = {
     "gpu": ("bench.gpu", "the torch engine on a CUDA card, in CodeGen's sizes"),
     "train": ("bench.train", "training against transformers' Trainer"),
     "sandbox": ("bench.sandbox", "the CPU time of programs in the sandbox, against the same outside"),
+    "secrets": ("bench.secrets.__main__", "secrets that the corpus's rules find, and their false alarms"),
     "suffix": ("bench.suffix", "holes filled with and without suffix-aware completion"),
     "capacity": ("bench.capacity", "the number of cards that a number of developers needs"),
     "plot": ("bench.plot", "pictures of the figures in JSON files"),
     "profile": ("bench.profile_openvino", "where the time of one token goes in the openvino engine"),
     "fuzz": ("bench.hardening.fuzz", "malformed messages to the server and the language server"),
+    "reader-fuzz": ("bench.hardening.reader_fuzz", "damaged packages, repositories, weights and reports"),
     "soak": ("bench.hardening.soak", "twenty developers for ten minutes, while the server is killed once"),
 }
 """Name -> module whose `main` measures, and what it measures."""

@@ -28,7 +28,8 @@ class Commands:
         size, folder = self._size, self._folder / "scraped" / name
         lists = (size.vue, size.others, size.unseen_vue, size.unseen_others)
         wanted = [self._own(word) for word in lists[SOURCES.index(name)]]
-        program = _python("-m", "finetune.scrape", "--out", folder, *wanted)
+        words = _words(PYTHON, "-m", "finetune.scrape", "--out", folder, *wanted)
+        program = Command(words, accepted=(0, 1))  # 1: a source is missing; those of a recipe may be
         return program, Call(base.check_sources, {"folder": folder, "wanted": wanted})
 
     def sample(self, target: Path, count: int, seed: int) -> Command:

@@ -73,13 +73,7 @@ def parse_source(text: str) -> Source:
             "github:OWNER/NAME@COMMIT, git:URL@REF or path:FOLDER."
         )
     if kind == "path":
-        path = str(Path(rest).expanduser().resolve())
-        if printable(path) != path:
-            raise ConfigError(
-                f"path:{printable(path)} is not a source: its name is not UTF-8, or has control characters. "
-                "Rename the folder."
-            )
-        return Source("path", path)
+        return _path(rest)
     if kind == "git":
         return _git(rest)
     name, at, ref = rest.rpartition("@") if rest.rfind("@") > 0 else (rest, "", "")
@@ -87,6 +81,19 @@ def parse_source(text: str) -> Source:
     if not _SHAPES[kind].fullmatch(name) or (at and (not ref_shape.fullmatch(ref) or ".." in ref)):
         raise ConfigError(f"{_shown(text)} is not a source: its name or version is not valid for {kind}.")
     return Source("npm" if kind == "npm" else "pypi" if kind == "pypi" else "github", name, ref or None)
+
+
+def _path(rest: str) -> Source:
+    try:
+        path = str(Path(rest).expanduser().resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # such as an unknown ~user, a loop of links
+        raise ConfigError(f"path:{printable(rest)} is not a source: {error}.") from error
+    if printable(path) != path:
+        raise ConfigError(
+            f"path:{printable(path)} is not a source: its name is not UTF-8, or has control characters. "
+            "Rename the folder."
+        )
+    return Source("path", path)
 
 
 def _git(rest: str) -> Source:

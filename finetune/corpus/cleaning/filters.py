@@ -9,11 +9,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tree_sitter import Node
-
-from acepilot.languages import Language
+from acepilot.languages import Language, parser_for
 from acepilot.syntax import parse
-from finetune.corpus.cleaning.vue_blocks import Block, blocks_of
+from finetune.corpus.cleaning.vue_blocks import PARSE_CPU_S, Block, blocks_of
 from finetune.corpus.reading.detect_language import HTML_LIKE
 from finetune.scrape.licences import is_allowed, tagged_licence
 
@@ -110,12 +108,15 @@ def visible_text(code: Code) -> str | None:
 
 
 def parse_errors(code: Code) -> str | None:
-    """Drop files that tree-sitter cannot parse; in a Vue component each block is parsed too."""
+    """Drop files that tree-sitter cannot parse in time; in a Vue component each block is parsed too."""
     total = max(len(code.text.encode("utf-8", "replace")), 1)
-    errors = _errors(code.text, code.language)
-    for block in _script_and_style(code):
-        if block.language is not None:
-            errors += _errors(code.text[block.start : block.end], block.language)
+    try:
+        errors = _errors(code.text, code.language)
+        for block in _script_and_style(code):
+            if block.language is not None:
+                errors += _errors(code.text[block.start : block.end], block.language)
+    except TimeoutError:
+        return f"takes more than {PARSE_CPU_S:.0f} s to parse"
     return f"more than {ERROR_SHARE:.0%} of it does not parse" if errors > ERROR_SHARE * total else None
 
 
@@ -154,9 +155,13 @@ def _without_markup(html: str) -> str:
 
 
 def _errors(text: str, language: Language) -> int:
-    """Return the number of bytes in error nodes; a missing token counts as one byte."""
-    root = None if language.id in _INCOMPLETE_GRAMMARS else parse(text, language)
-    count, todo = 0, list[Node]([root] if root else [])
+    """Return the number of bytes in error nodes; a missing token counts as one byte. Raises TimeoutError."""
+    if language.id in _INCOMPLETE_GRAMMARS or parser_for(language) is None:
+        return 0
+    root = parse(text, language, PARSE_CPU_S)
+    if root is None:
+        raise TimeoutError
+    count, todo = 0, [root]
     while todo:
         node = todo.pop()
         if node.is_error or node.is_missing:

@@ -13,6 +13,9 @@ from tree_sitter import Node
 from acepilot.languages import LANGUAGES, Language
 from acepilot.syntax import parse
 
+PARSE_CPU_S = 10.0
+"""CPU seconds for one parse. Honest files take milliseconds, but the time for deeply nested markup grows with
+the square of its size: hours for a megabyte."""
 BlockType = Literal["template", "script", "style", "custom"]
 _TYPES: dict[str, BlockType] = {
     "template_element": "template",
@@ -54,8 +57,8 @@ class Block:
 
 
 def blocks_of(component: str) -> list[Block]:
-    """Return all top-level blocks in order, with custom ones such as `<i18n>`."""
-    root = parse(component, LANGUAGES["vue"])
+    """Return all top-level blocks in order, with custom ones such as `<i18n>`; none if it takes too long."""
+    root = parse(component, LANGUAGES["vue"], PARSE_CPU_S)
     nodes = root.children if root else []
     position = _positions(component.encode("utf-8", "replace"))
     return [block for node in nodes if (block := _block(node, position)) is not None]

@@ -23,7 +23,7 @@ _INTERPRETERS = {
 }
 _HEAD_CHARS = 4_000  # the patterns are searched in the first characters only, for speed
 
-# Extension -> patterns of another language that uses the same extension. None begins with `^\s*`: from each of
+# Extension -> patterns of another language with the same extension. None begins with `^\s*`: from each of
 # many empty lines, that reads to the last one.
 _AMBIGUOUS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
     ".h": (
