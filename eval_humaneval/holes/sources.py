@@ -70,6 +70,8 @@ def _of_folder(root: Path) -> Iterator[SourceFile]:
         for path in (Path(folder) / name for name in sorted(names)):
             inside = path.relative_to(root).as_posix()
             language = language_for(path=inside)
+            if not inside.isascii() and inside != inside.encode(errors="ignore").decode():
+                continue  # its name is not UTF-8, so no problem can be named after it
             if _wanted(inside, language) and path.is_file() and not path.is_symlink():
                 yield SourceFile(root.name, inside, language, lambda path=path: _read(path))
 

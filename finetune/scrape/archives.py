@@ -26,7 +26,7 @@ def unpack_npm(archive: Path, files: SourceFiles) -> None:
     with _Inflated(archive) as inflated, tarfile.open(fileobj=inflated, mode="r:") as tar:
         while (member := tar.next()) is not None:
             count += 1
-            # What is left out counts, too: it is inflated on the way to the next member.
+            # Members that are left out count, too: they are inflated on the way to the next one.
             check_sums(count, inflated.tell() + max(member.size, 0))
             # Else tarfile keeps all headers in memory.
             tar.members = []  # pyright: ignore[reportAttributeAccessIssue]

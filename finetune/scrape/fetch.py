@@ -95,7 +95,7 @@ def _pypi(source: Source, files: SourceFiles) -> tuple[str, str]:
 
 
 def _folder(folder: Path, files: SourceFiles) -> str:
-    """Copy a folder that is no git repository, and return the hash of what is kept."""
+    """Copy a folder that is not a git repository, and return the hash of what is kept."""
     if not folder.is_dir():
         raise DownloadFailed("it is not a folder: check the path")
     digest = hashlib.sha256()

@@ -24,7 +24,7 @@ _SSH_USER = re.compile(r"[\w.+][\w.+-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Credentials:
-    """What an HTTP server at `site`, such as `https://git.example.com`, may be told."""
+    """User and password for the HTTP server at `site`, such as `https://git.example.com`."""
 
     site: str
     user: str

@@ -1,6 +1,6 @@
 """What unreadable input raises: damaged archives, odd names, missing permissions.
 
-Whoever reads one file or one source catches UNREADABLE, names it, and goes on with the others.
+Code that reads one of many files or sources catches UNREADABLE, names the input, and goes on with the others.
 """
 
 import errno

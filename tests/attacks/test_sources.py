@@ -21,6 +21,7 @@ import pytest
 
 from acepilot.errors import ConfigError, DownloadFailed
 from acepilot.languages import language_for
+from eval_humaneval.holes.sources import source_files
 from finetune.corpus.cleaning import filters
 from finetune.corpus.cleaning.filters import Code, line_lengths, visible_text
 from finetune.corpus.options import BuildOptions
@@ -588,3 +589,9 @@ def test_a_file_that_cannot_be_parsed_in_time_is_dropped(monkeypatch: pytest.Mon
     monkeypatch.setattr(filters, "PARSE_CPU_S", 0.5)
     code = Code("<b>" * 100_000, language_for(path="a.html"), "MIT", ALLOWED)
     assert "to parse" in (filters.parse_errors(code) or "")
+
+
+def test_holes_are_made_although_a_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "ours", {"a.py": "def f(x):\n    return x + 1\n"})
+    surrogate_name(folder)
+    assert [file.path for file in source_files(folder)] == ["a.py"]
