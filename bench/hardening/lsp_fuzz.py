@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, Queue
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from bench.hardening.lsp_messages import BROKEN_FRAMES, TEXTS, Fuzzer, frame
 
@@ -44,19 +46,24 @@ def fuzz_language_server(server_url: str, messages: int, seed: int) -> Outcome:
 
 def _one_process(server_url: str, seed: int, outcome: Outcome) -> None:
     fuzzer = Fuzzer(seed)
+    numbers: list[Any] = [1, 2] if seed % 4 else [2]  # the fuzzer also draws 1 as an id
     with _language_server(server_url) as server:
         if seed % 4:  # one process in four never gets `initialize`
             server.send(_request(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
         for _ in range(MESSAGES_A_PROCESS):
-            if not server.write(frame(fuzzer.body())):
+            body = fuzzer.body()
+            if not server.write(frame(body)):
                 break
             outcome.inputs += 1
+            numbers += _request_ids(body)
         server.send({"jsonrpc": "2.0", "method": "textDocument/didOpen", "params": _document()})
         where = {"textDocument": {"uri": "file:///last.py"}, "position": {"line": 0, "character": 6}}
         context = {"context": {"triggerKind": 1}}
         server.send(_request(2, "textDocument/inlineCompletion", where | context))
         answered = server.answer(2)
-        outcome.answers += server.answers
+        outcome.answers += sum(server.answers.values())
+        if answered and (wrong := server.not_answered_once(numbers)):
+            outcome.failures.append(f"seed {seed}: requests without exactly one response: {wrong[:5]}.")
         if not answered:
             state = "has ended" if server.process.poll() is not None else "does not answer"
             outcome.failures.append(f"seed {seed}: after {MESSAGES_A_PROCESS} messages it {state}.")
@@ -79,6 +86,16 @@ def _broken_frame(server_url: str, broken: bytes, outcome: Outcome) -> None:
             outcome.failures.append(f"after {broken[:40]!r} and the end of its input it keeps running.")
 
 
+def _request_ids(body: bytes) -> list[Any]:
+    """Return the id of a body that is a request, as a list of at most one."""
+    with suppress(ValueError, RecursionError):
+        message = json.loads(body)
+        if isinstance(message, dict) and {"id", "method"} <= message.keys():
+            number = cast("dict[str, Any]", message)["id"]
+            return [number if isinstance(number, int | str) and not isinstance(number, bool) else None]
+    return []
+
+
 def _request(number: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
@@ -93,7 +110,7 @@ class _Server:
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
         self.process = process
-        self.answers = 0
+        self.answers: Counter[Any] = Counter()
         self._log = log
         self._ids: Queue[Any] = Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -119,6 +136,15 @@ class _Server:
             return False
         return True
 
+    def not_answered_once(self, numbers: Sequence[Any]) -> list[Any]:
+        """Return the ids that got too few or too many responses. Wait for the last ones."""
+        wanted = Counter(numbers)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while (wanted - self.answers) and time.monotonic() < deadline_s:
+            with suppress(Empty):
+                self._ids.get(timeout=0.1)
+        return [number for number in wanted if self.answers[number] != wanted[number]]
+
     def standard_error(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
@@ -134,7 +160,7 @@ class _Server:
                 pass
             message = json.loads(stream.read(length))
             if "method" not in message:
-                self.answers += 1
+                self.answers[message.get("id")] += 1
                 self._ids.put(message.get("id"))
 
 

@@ -99,6 +99,16 @@ async def test_the_sizes_of_network_reads_change_nothing() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_stream_that_never_ends_is_given_up(fake: FakeServer) -> None:
+    fake.text, fake.delay_s = "x" * 4_000, 0.05
+    client = client_of(fake, answer_s=1.0)
+    async with asyncio.timeout(30):
+        with pytest.raises(ServerError, match="does not answer"):
+            await collect(client)
+    await client.aclose()
+
+
+@pytest.mark.asyncio
 async def test_a_web_page_is_an_error() -> None:
     client = client_that_gets(event_stream(b"<html>", content_type="text/html"))
     with pytest.raises(ServerError, match="--server-url") as caught:

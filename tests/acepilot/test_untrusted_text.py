@@ -1,0 +1,49 @@
+"""Texts of models and servers: hidden characters, messages, and what a terminal gets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acepilot.untrusted_text import HiddenCharacters, escaped, printable
+
+CHARS = "ab1# \n\t\r\x1b\u200b\u200c\u200d\u202e\ufe0f\u20e3👩💻❤🏴\U000e0067\U000e0062\U000e0065\U000e007fमक्"
+texts = st.text(CHARS, max_size=24)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["👩🏽‍💻", "👨‍👩‍👧‍👦", "❤️", "🏳️‍🌈", "🙂‍↔️", "👁️‍🗨️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "क्‍ष", "זה", "漢字", "a\tb\n"],
+)
+def test_what_spelling_needs_stays(text: str) -> None:
+    assert HiddenCharacters("", "").visible(text) == text
+
+
+@pytest.mark.parametrize(
+    "char", ["\x00", "\x1b", "\x85", "\xad", "\u200d", "\u202e", "\u3164", "\ufe0f", "\U000e0041"]
+)
+def test_a_hidden_character_stays_only_if_the_document_has_it(char: str) -> None:
+    assert HiddenCharacters("x", "y").visible(f"a{char}b") == "ab"
+    assert HiddenCharacters(f"x{char}", "y").visible(f"a{char}b") == f"a{char}b"
+    assert HiddenCharacters("x", f"y{char}").visible(f"a{char}b") == f"a{char}b"
+
+
+@given(texts, texts, texts, st.data())
+def test_pieces_do_not_matter_and_nothing_changes_twice(
+    prefix: str, text: str, suffix: str, data: st.DataObject
+) -> None:
+    ends = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    whole = HiddenCharacters(prefix, suffix).visible(text)
+    hidden = HiddenCharacters(prefix, suffix)
+    pieces = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+    assert "".join(hidden.visible(piece) for piece in pieces) == whole
+    assert HiddenCharacters(prefix, suffix).visible(whole) == whole
+
+
+def test_messages_are_one_printable_line() -> None:
+    assert printable("a\x1b[2J\r\n\tb\u202e  c") == "a [2J b c"
+    assert printable("x" * 10**7, 10) == "x" * 9 + "…"
+    assert printable("Größe: 漢字") == "Größe: 漢字"
+
+
+def test_a_terminal_gets_lines_without_controls() -> None:
+    assert escaped("a\n\tb\x1b]0;x\x07\udcff") == "a\n\tb\\x1b]0;x\\x07\\udcff"
