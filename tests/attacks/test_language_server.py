@@ -29,10 +29,13 @@ from lsp.server import AcepilotLanguageServer
 from lsp.settings import LspSettings
 from lsp.tcp import serve_tcp
 from server.engine.base import Delta
+from server.engine.upstream.replica import Replica, TimeLimits, make_client
 from server.stop_monitor import StopMonitor
+from tests.event_stream import chunks_of
 from tests.lsp import conftest as editors
 from tests.lsp.editor import AUTOMATIC
 from tests.lsp.fake_server import FakeServer
+from tests.server.conftest import RunningServer, ScriptedEngine
 
 connect = editors.connect  # a fixture
 
@@ -276,6 +279,28 @@ def test_our_server_neither_streams_nor_offers_hidden_characters(cut: int) -> No
     )
     assert shown == "a[31mbcdef" + SPELLED.strip("'")
     assert finish(monitor.generated.text, context, truncated=False).text == shown
+
+
+def test_over_http_hidden_characters_are_neither_streamed_nor_offered_and_the_trail_counts_them() -> None:
+    with RunningServer(ScriptedEngine(f"1 + 'a\u202eb\x1b[31m' + {SPELLED}")) as server:
+        expected = f"1 + 'ab[31m' + {SPELLED}"
+        *_, last = chunks = chunks_of(server.complete(prompt="x = ", language="python", stream=True))
+        assert "".join(chunk["choices"][0]["text"] for chunk in chunks if chunk["choices"]) == expected
+        assert last["acepilot"]["text"] == expected
+        filters = server.get(f"/v1/explain/{last['id']}").json()["filters"]
+        assert {"name": "hidden_characters", "removed_chars": 2, "dropped": False} in filters
+        raw = server.complete(prompt="x = ", mode="raw").json()["choices"][0]["text"]
+        assert "\x1b" in raw  # what was asked for, unchanged
+
+
+@pytest.mark.asyncio
+async def test_an_upstream_s_answers_are_limited_too(hostile: Callable[..., HostileServer]) -> None:
+    server = hostile(endless)
+    async with make_client(None) as client:
+        replica = Replica(server.url, "m", client, TimeLimits(health=30.0))
+        await replica.check()
+    assert "16 MB" in replica.trouble
+    assert server.sent < 16_000_000 + HELD_AT_MOST
 
 
 @pytest.mark.asyncio
