@@ -37,7 +37,7 @@ class Words:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         yield Delta("one two", 2, "stop")
 
-    async def score(self, prompt: str, continuation: str) -> list[float]:
+    async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
         return []
 
     def load(self) -> EngineLoad:

@@ -52,6 +52,21 @@ async def test_greedy_repeats_itself(engine: Engine) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_cache_salt_keeps_caches_apart_and_changes_no_text(engine: Engine) -> None:
+    prompt = "".join(f"salted_{number} = {number}\n" for number in range(12))
+    texts: list[str] = []
+    reused_tokens: list[int] = []
+    for salt in ("one", "two", "one"):
+        before = engine.load().counts.reused_tokens
+        texts.append(text_of(await collect(engine, GenerationRequest(prompt, max_tokens=4, cache_salt=salt))))
+        reused_tokens.append(engine.load().counts.reused_tokens - before)
+    assert texts[0] == texts[1] == texts[2]
+    assert reused_tokens[1] == 0
+    # What happens in another server is not counted here.
+    assert engine.info.engine == "upstream" or reused_tokens[2] > engine.count_tokens(prompt) // 2
+
+
+@pytest.mark.asyncio
 async def test_sampling_follows_its_seed(engine: Engine) -> None:
     texts = [
         text_of(
