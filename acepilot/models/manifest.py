@@ -71,6 +71,15 @@ class Manifest(FilePart):
         return {name: file.sha256 for name, file in self.files.items() if name != CARD_FILE}
 
 
+def check_context(context_tokens: int, model: str | Path) -> None:
+    """Raise ModelBroken when `model` states a context that no manifest may have."""
+    if not MIN_CONTEXT_TOKENS <= context_tokens <= MAX_CONTEXT_TOKENS:
+        raise ModelBroken(
+            f"{model} states a context of {context_tokens} tokens: a model that completes code has at least "
+            f"{MIN_CONTEXT_TOKENS}. Whoever published it has to correct its configuration."
+        )
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read the folder's manifest. Raises ModelBroken when it is missing or damaged."""
     path = folder / MANIFEST_FILE

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError, ConfigError
 from acepilot.models.gate_report import GateReport, read_gate_report
 from acepilot.models.manifest import (
@@ -55,13 +56,13 @@ def prepare(name: str) -> Publication:
 def push(publication: Publication, hub_id: str, *, public: bool) -> str:
     """Send all files as one commit, and return its URL. Other files of the repository stay.
 
-    Raises ConfigError before it talks to the hub, and PublishFailed when the hub refuses.
+    Raises ConfigError before it talks to the hub, PublishFailed when the hub refuses, and NotEnoughDisk.
     """
     if not HUB_ID.fullmatch(hub_id):
         raise ConfigError(f"`{hub_id}` is not a hub id: write OWNER/NAME.")
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read at the import
     try:
-        from huggingface_hub import CommitOperationAdd, HfApi, get_token
+        from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
     except ImportError as error:
         raise ConfigError("Publishing needs huggingface_hub: pip install 'acepilot[server]'.") from error
     if get_token() is None:
@@ -71,15 +72,10 @@ def push(publication: Publication, hub_id: str, *, public: bool) -> str:
         *(CommitOperationAdd(name, text.encode()) for name, text in publication.written.items()),
         *(CommitOperationAdd(name, path) for name, path in publication.files.items()),
     ]
+    cache = Path(constants.HF_HOME)  # where the client keeps what it has sent of large files
     try:
-        api.create_repo(hub_id, private=not public, exist_ok=True)
-        if api.repo_info(hub_id).private is public:  # the hub does not change an existing repository
-            raise PublishFailed(
-                f"{hub_id} already exists on the hub and is {'private' if public else 'public'}: change that "
-                f"there, or publish with {'--private' if public else '--public'}. No file was sent."
-            )
-        message = f"{publication.name}, published with Acepilot"
-        return api.create_commit(hub_id, operations, commit_message=message).commit_url
+        with explain_full_disk(cache, "nothing was published. Free some space and run this again."):
+            return _send(api, publication, hub_id, operations, public=public)
     except AcepilotError:
         raise
     except Exception as error:  # errors of all the client's transports
@@ -87,6 +83,17 @@ def push(publication: Publication, hub_id: str, *, public: bool) -> str:
             f"{api.endpoint} did not take {hub_id}: {error}\nCheck that the token may write to this "
             "repository and that this machine reaches the hub."
         ) from error
+
+
+def _send(api: Any, publication: Publication, hub_id: str, operations: list[Any], *, public: bool) -> str:
+    api.create_repo(hub_id, private=not public, exist_ok=True)
+    if api.repo_info(hub_id).private is public:  # the hub does not change an existing repository
+        raise PublishFailed(
+            f"{hub_id} already exists on the hub and is {'private' if public else 'public'}: change that "
+            f"there, or publish with {'--private' if public else '--public'}. No file was sent."
+        )
+    message = f"{publication.name}, published with Acepilot"
+    return api.create_commit(hub_id, operations, commit_message=message).commit_url
 
 
 def _report_about(hashes: dict[str, str]) -> GateReport | None:

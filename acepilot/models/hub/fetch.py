@@ -23,6 +23,7 @@ from acepilot.models.manifest import (
     MANIFEST_FILE,
     Manifest,
     StoredFile,
+    check_context,
     read_manifest,
     sha256_of,
     verified_hashes,
@@ -165,6 +166,7 @@ def _manifest(name: str, published: Published, folder: Path, files: list[str]) -
         context_tokens = int(next(known, DEFAULT_CONTEXT_TOKENS))
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelBroken(f"The {CONFIG_FILE} of {published.id} cannot be read.") from error
+    check_context(context_tokens, published.id)
     notes = f"Fetched from the hub at revision {published.revision}."
     if published.base:
         notes += f" According to its card, it was tuned from {published.base}."
