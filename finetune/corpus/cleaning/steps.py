@@ -76,8 +76,9 @@ class Redact(PipelineStep):
     def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
         for document in data or ():
             border = document.metadata["prompt_chars"]
-            prompt, prompt_counts = redact(document.text[:border])
-            body, body_counts = redact(document.text[border:])
+            language = document.metadata["language"]
+            prompt, prompt_counts = redact(document.text[:border], language)
+            body, body_counts = redact(document.text[border:], language)
             for kind, count in (prompt_counts + body_counts).items():
                 self.stat_update(f"redacted|{kind}", value=count)
                 document.metadata["redactions"] += count

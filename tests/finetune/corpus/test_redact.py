@@ -9,7 +9,7 @@ from finetune.corpus.cleaning.redact import EMAIL, IPV4, IPV6, SECRET, redact
 
 # Concatenated, so that no secret scanner reports this file.
 GITHUB_TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
-AWS_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+AWS_KEY = "AKIA" + "Z7Q2M4XK5WPL3TRD"
 STRIPE = "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7bq\nPzq0x3vT\n-----END RSA PRIVATE KEY-----"
 

@@ -1,0 +1,1 @@
+"""Recall and false alarms of the rules that find secrets; `python -m bench secrets`."""
