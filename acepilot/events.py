@@ -6,7 +6,9 @@ They hold counts, names and times, never code. The language server infers them f
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, FailFast, Field
+
+from acepilot.strict import StrictModel
 
 Kind = Literal["shown", "accepted", "partly_accepted", "typed_through", "rejected", "survived"]
 
@@ -29,7 +31,7 @@ def utf16(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-class CompletionEvent(BaseModel):
+class CompletionEvent(StrictModel):
     """One event of one completion.
 
     `shown` comes first, once. One of these follows: `accepted` (the whole text), `partly_accepted` (again
@@ -38,7 +40,7 @@ class CompletionEvent(BaseModel):
     offered and accepted alone, and then the rest, `accepted` comes again, with all `chars`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     completion_id: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
     choice: int = Field(default=0, ge=0, le=64, description="Number of the candidate.")
@@ -58,9 +60,7 @@ class CompletionEvent(BaseModel):
     )
 
 
-class EventBatch(BaseModel):
+class EventBatch(StrictModel):
     """Body of `POST /v1/events`."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    events: list[CompletionEvent] = Field(max_length=MAX_EVENTS)
+    events: Annotated[list[CompletionEvent], FailFast()] = Field(max_length=MAX_EVENTS)

@@ -7,7 +7,9 @@ OpenAI's clients ignore.
 
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from acepilot.strict import StrictModel
 
 Mode = Literal["auto", "line", "block", "raw"]
 CacheSource = Literal["none", "response", "typed_through"]
@@ -15,7 +17,7 @@ CacheSource = Literal["none", "response", "typed_through"]
 MAX_TOKENS = 4096
 MAX_CHOICES = 8
 MAX_SNIPPETS = 64
-MAX_TEXT_CHARS = 4_000_000
+MAX_TEXT_CHARS = 1_000_000
 """Characters of one text. A longer one is refused before it is tokenised; no model's context is as long."""
 
 
@@ -27,10 +29,8 @@ def without_nulls(value: object) -> object:
     return {name: given[name] for name in given if given[name] is not None}
 
 
-class Snippet(BaseModel):
+class Snippet(StrictModel):
     """A piece of another file, as context: `path` as the user would write it, and `text` in whole lines."""
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str = Field(max_length=4096)
     text: str = Field(max_length=MAX_TEXT_CHARS)

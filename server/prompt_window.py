@@ -7,6 +7,7 @@ window has been shown, it stays as long as the cache can continue from it.
 
 from collections import deque
 from collections.abc import Callable
+from threading import Lock
 
 from acepilot.prompt import ComposedPrompt
 
@@ -26,6 +27,7 @@ class Windows:
 
     def __init__(self) -> None:
         self._shown: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)
+        self._lock = Lock()  # requests are planned in threads
 
     def choose(
         self, within: Callable[[int], ComposedPrompt], budget_tokens: int, in_hand: int, cache_salt: str
@@ -43,14 +45,16 @@ class Windows:
             known = self._shown_before(short.text, cache_salt)
             if in_hand >= BUSY_SEQUENCES or known is not None:
                 chosen = short
-        if known is not None:
-            self._shown.remove(known)
-        self._shown.append((cache_salt, chosen.text))
+        with self._lock:
+            if known in self._shown:
+                self._shown.remove(known)
+            self._shown.append((cache_salt, chosen.text))
         return chosen
 
     def _shown_before(self, prompt: str, cache_salt: str) -> tuple[str, str] | None:
         """Return an earlier prompt that begins with two thirds of `prompt`: typing changes only its end."""
         head = prompt[: len(prompt) * 2 // 3]
-        return next(
-            (known for known in self._shown if known[0] == cache_salt and known[1].startswith(head)), None
-        )
+        with self._lock:
+            return next(
+                (known for known in self._shown if known[0] == cache_salt and known[1].startswith(head)), None
+            )

@@ -5,9 +5,10 @@ each protocol's route turns these into its own form. Cancelling `complete` frees
 Each completion leaves a `Trail`.
 """
 
+import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import structlog
 
@@ -53,8 +54,8 @@ class CompletionService:
         self._windows = Windows()
         self._cache = CompletionCache(options.cache_entries)
 
-    @contextlib.contextmanager
-    def accept(self, request: CompletionRequest, client: Client) -> Generator[ActiveCompletion]:
+    @contextlib.asynccontextmanager
+    async def accept(self, request: CompletionRequest, client: Client) -> AsyncGenerator[ActiveCompletion]:
         """Plan the request, and hold its place in the queue until the block ends.
 
         Raises BadRequest, or Overloaded when the queue is full.
@@ -62,7 +63,9 @@ class CompletionService:
         with contextlib.ExitStack() as stack:
             try:
                 in_hand, cache_salt = self._admission.in_hand, client.cache_salt(request.cache_salt)
-                planned = plan(request, self.engine, self._settings, self._windows, in_hand, cache_salt)
+                planned = await asyncio.to_thread(
+                    plan, request, self.engine, self._settings, self._windows, in_hand, cache_salt
+                )
                 stack.enter_context(self._admission.reserved(client, planned.sequences))
             except Exception:
                 self._metrics.completions.labels("refused").inc()
@@ -135,7 +138,7 @@ class CompletionService:
             cache_salt=completion.plan.cache_salt,
         )
         generated = await self._run(completion, generation, lambda text: emit(Choice(index=index, text=text)))
-        choice = self._finished(completion, index, generated)
+        choice = await self._finished(completion, index, generated)
         if request.logprobs is not None:
             async with self._place(completion):
                 scoring = log_probs(self.engine, generation.prompt, choice.text, generation.cache_salt)
@@ -153,7 +156,7 @@ class CompletionService:
             chosen = await completion.in_time(choose(self.engine, gap, drafts, plan.context, salt))
         trail.suffix_choice = chosen.report
         self._metrics.scored_tokens.inc(chosen.report.scored_tokens)
-        choice = self._finished(completion, 0, chosen.draft)
+        choice = await self._finished(completion, 0, chosen.draft)
         trail.reason = chosen.reason or trail.reason
         return choice
 
@@ -185,7 +188,7 @@ class CompletionService:
     def _place(self, completion: ActiveCompletion) -> contextlib.AbstractAsyncContextManager[float]:
         return self._admission.place(completion.client, is_editor=completion.plan.context is not None)
 
-    def _finished(self, completion: ActiveCompletion, index: int, generated: GeneratedText) -> Choice:
+    async def _finished(self, completion: ActiveCompletion, index: int, generated: GeneratedText) -> Choice:
         """Filter a generated text. The cache keeps the result, and the trail says how it came about."""
         plan, trail = completion.plan, completion.trail
         text = generated.text
@@ -193,7 +196,8 @@ class CompletionService:
             trail.early_stop = generated.stopped_by
             trail.finish_reason = generated.finish_reason
         if plan.context is not None:
-            outcome = finish(
+            outcome = await asyncio.to_thread(
+                finish,
                 text,
                 plan.context,
                 truncated=generated.finish_reason == "length",

@@ -64,7 +64,7 @@ def gap_of(prompt: str, suffix: str, count_tokens: CountTokens) -> Gap:
     """Return the gap between `prompt`, as the model gets it, and `suffix`, which is not all white space."""
     code = len(suffix) - len(suffix.lstrip())
     start = suffix.rfind("\n", 0, code) + 1
-    lines = suffix[start : code + AFTER_CHARS].splitlines(keepends=True)
+    lines = suffix[max(start, code - AFTER_CHARS) : code + AFTER_CHARS].splitlines(keepends=True)
     blank = sum(not line.strip() for line in lines[:AFTER_LINES])
     after = "".join(lines[: AFTER_LINES + blank]).rstrip()
     while count_tokens(after) > AFTER_TOKENS:
@@ -119,7 +119,7 @@ async def choose(
     In raw mode, which has no `context`, one draft is always chosen.
     """
     began = time.perf_counter()
-    offers = _offers(drafts, context)
+    offers = await asyncio.to_thread(_offers, drafts, context)
     report = SuffixChoice(drafts=len(drafts), texts=len(offers))
     if not offers or (len(offers) == 1 and context is None):
         return Chosen(offers[0].cut if offers else drafts[0], report, "")

@@ -4,6 +4,7 @@ The model is in a worker process. `LocalEngine`, in the server's process, encode
 worker computes. After a crash of the worker another one is started, so only the requests until then fail.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Protocol
@@ -69,7 +70,7 @@ class LocalEngine:
         return len(self.encode(text, begin=False))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        token_ids = self.encode(request.prompt, begin=True)
+        token_ids = await asyncio.to_thread(self.encode, request.prompt, begin=True)
         with self._supervisor.worker.sequence(token_ids, request) as inbox:
             while True:
                 delta = (await inbox.get()).delta
@@ -78,7 +79,8 @@ class LocalEngine:
                     return
 
     async def score(self, prompt: str, continuation: str, *, cache_salt: str = "") -> list[float]:
-        before, after = self.encode(prompt, begin=True), self.encode(continuation, begin=False)
+        before = await asyncio.to_thread(self.encode, prompt, begin=True)
+        after = await asyncio.to_thread(self.encode, continuation, begin=False)
         if not before:
             raise EngineFailed("An empty prompt cannot be scored: send at least one token of prompt.")
         if not after:

@@ -42,7 +42,7 @@ def translated(**fields: Any) -> CompletionRequest:
 async def whole(body: CompletionRequest, request: Request, state: ServerState) -> CompletionResponse:
     service = state.service
     client = client_of(request.scope, state.settings.token)
-    with service.accept(body, client) as completion:
+    async with service.accept(body, client) as completion:
         await _unless_client_leaves(request.receive, service.complete(completion, discard))
     for choice in completion.choices:
         choice.text = _echoed(body) + choice.text
@@ -77,7 +77,7 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and send. The response ends when the completion's time is over, read or not."""
         client = client_of(scope, self._state.settings.token)
-        with self._state.service.accept(self._body, client) as completion:
+        async with self._state.service.accept(self._body, client) as completion:
             timeout_s = completion.left_s() + self._state.options.last_event_timeout_s
             try:
                 async with asyncio.timeout(timeout_s):
@@ -111,8 +111,8 @@ class EventStream(StreamingResponse):
         self._has_begun = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if echoed := _echoed(self._body):
-            choices = [Choice(index=index, text=echoed) for index in range(self._body.n)]
-            await self._send_event(_response(completion, choices), send)
+            for index in range(self._body.n):
+                await self._send_event(_response(completion, [Choice(index=index, text=echoed)]), send)
 
     async def _end_choice(self, completion: ActiveCompletion, choice: Choice, send: Send) -> None:
         """Send the previous choice's end. The last one waits for `acepilot`, which is known at the end."""

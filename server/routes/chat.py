@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from acepilot.errors import BadRequest
 from acepilot.protocol import (
@@ -21,11 +21,17 @@ from acepilot.protocol import (
     Usage,
 )
 from server.routes.answers import STREAMED, EventStream, translated, whole
+from server.routes.body import JsonRoute
 from server.state import State
 
-router = APIRouter(prefix="/v1", tags=["chat"])
+router = APIRouter(prefix="/v1", tags=["chat"], route_class=JsonRoute)
 
 FinishReason = Literal["stop", "length"]
+
+
+MAX_MESSAGES = 1_000
+MAX_PARTS = 100
+"""Items of a chat and of a message. Only one message is used; longer chats are hardly ever sent."""
 
 
 class TextPart(BaseModel):
@@ -33,7 +39,7 @@ class TextPart(BaseModel):
     text: str
 
 
-Texts = Annotated[list[TextPart], Field(description="Text only; images are refused.")]
+Texts = Annotated[list[TextPart], Field(max_length=MAX_PARTS, description="Text only; images are refused.")]
 
 
 class ChatMessage(BaseModel):
@@ -44,13 +50,13 @@ class ChatMessage(BaseModel):
 class ChatRequest(BaseModel):
     """OpenAI's chat request. Unknown fields are ignored."""
 
-    messages: list[ChatMessage]
+    messages: Annotated[list[ChatMessage], FailFast()] = Field(max_length=MAX_MESSAGES)
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     n: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     seed: int | None = None

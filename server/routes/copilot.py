@@ -8,9 +8,10 @@ from pydantic import model_validator
 
 from acepilot.protocol import MAX_CHOICES, CompletionRequest, CompletionResponse
 from server.routes.answers import STREAMED, EventStream, whole
+from server.routes.body import JsonRoute
 from server.state import State
 
-router = APIRouter(prefix="/v1", tags=["completions"])
+router = APIRouter(prefix="/v1", tags=["completions"], route_class=JsonRoute)
 
 
 class EngineRequest(CompletionRequest):

@@ -19,6 +19,13 @@ CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that left. No client reads it, but a log may show it."""
 
 
+MAX_NAMED = 10
+"""Wrong fields that an answer names; a client that has more wrong is not written for this protocol."""
+
+MAX_REASON_CHARS = 200
+"""Characters of a wrong field's name, which the client chose, and of what is wrong."""
+
+
 def error_response(error: AcepilotError) -> ErrorResponse:
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     body = ErrorBody(message=error.message, type=kind, code=error.code, param=error.field)
@@ -43,11 +50,21 @@ async def _acepilot_error(request: Request, error: AcepilotError) -> Response:
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    """Name every wrong field. The answer does not quote the request, which may hold code."""
-    found = [(".".join(str(part) for part in item["loc"][1:]), item["msg"]) for item in error.errors()]
+    """Name the first wrong fields. The answer does not quote the request, which may hold code."""
+    errors = error.errors()
+    found = [
+        (_short(".".join(str(part) for part in item["loc"][1:])), _short(item["msg"]))
+        for item in errors[:MAX_NAMED]
+    ]
     message = "; ".join(f"{field or 'body'}: {why}" for field, why in found)
+    if len(errors) > MAX_NAMED:
+        message += f"; and {len(errors) - MAX_NAMED:,} more"
     first = next((field for field, _ in found if field), None)
     return as_response(BadRequest(message, field=first))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 1] + "…"
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

@@ -1,23 +1,28 @@
 """llama.vim and llama.vscode -> llama.cpp's `POST /infill`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from acepilot.protocol import MAX_SNIPPETS, MAX_TOKENS, CompletionRequest, CompletionResponse, without_nulls
 from acepilot.trail import Trail
 from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
+from server.routes.body import JsonRoute
 from server.state import State
 
-router = APIRouter(tags=["infill"])
+router = APIRouter(tags=["infill"], route_class=JsonRoute)
 
 DEFAULT_PREDICT = 128
 """Tokens when `n_predict` is missing or negative: what llama.vim asks for."""
 
 ANY_SUFFIX = "\n#"
 """The suffix of a warm-up request without one, so that its snippets are laid out as in the next request."""
+
+
+MAX_ITEMS = 1_000
+"""Items of a list in a request; the plugins send up to 16 chunks."""
 
 
 class InfillExtra(BaseModel):
@@ -32,8 +37,10 @@ class InfillRequest(BaseModel):
     input_prefix: str = Field(default="", description="The lines above the cursor's line.")
     prompt: str = Field(default="", description="The cursor's line, up to the cursor.")
     input_suffix: str = Field(default="", description="The text after the cursor.")
-    input_extra: list[InfillExtra] = Field(
-        default_factory=list[InfillExtra], description="Chunks of other files, oldest first."
+    input_extra: Annotated[list[InfillExtra], FailFast()] = Field(
+        default_factory=list[InfillExtra],
+        max_length=MAX_ITEMS,
+        description=f"Chunks of other files, oldest first; the last {MAX_SNIPPETS} are used.",
     )
     n_predict: int = Field(
         default=DEFAULT_PREDICT,
@@ -46,10 +53,11 @@ class InfillRequest(BaseModel):
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
-    stop: list[str] | None = None
+    stop: list[str] | None = Field(default=None, max_length=MAX_ITEMS)
     stream: bool = False
-    response_fields: list[str] = Field(
+    response_fields: Annotated[list[str], FailFast()] = Field(
         default_factory=list[str],
+        max_length=MAX_ITEMS,
         description="Answer with these fields only, flat, by names such as `timings/prompt_n`.",
     )
 

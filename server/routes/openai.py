@@ -8,10 +8,11 @@ from pydantic import WrapValidator
 
 from acepilot.protocol import CompletionRequest, CompletionResponse
 from server.routes.answers import STREAMED, EventStream, whole
+from server.routes.body import JsonRoute
 from server.routes.tabby import TabbyRequest, TabbyResponse, complete
 from server.state import State
 
-router = APIRouter(prefix="/v1", tags=["completions"])
+router = APIRouter(prefix="/v1", tags=["completions"], route_class=JsonRoute)
 
 
 def _by_shape(value: Any, _: object) -> CompletionRequest | TabbyRequest:

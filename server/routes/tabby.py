@@ -5,7 +5,7 @@ Tabby's `/v1/events` are in events.py.
 
 import os
 import platform
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -26,17 +26,20 @@ class TabbySnippet(BaseModel):
     body: str
 
 
+TabbySnippets = Annotated[list[TabbySnippet], Field(max_length=1_000)]
+
+
 class Segments(BaseModel):
     """The text around the cursor. Agents also send `git_url` and `clipboard`, which are ignored."""
 
     prefix: str
     suffix: str | None = None
     filepath: str | None = None
-    declarations: list[TabbySnippet] | None = None
-    relevant_snippets_from_changed_files: list[TabbySnippet] | None = Field(
+    declarations: TabbySnippets | None = None
+    relevant_snippets_from_changed_files: TabbySnippets | None = Field(
         default=None, description="Most relevant first."
     )
-    relevant_snippets_from_recently_opened_files: list[TabbySnippet] | None = Field(
+    relevant_snippets_from_recently_opened_files: TabbySnippets | None = Field(
         default=None, description="Last seen first."
     )
 
