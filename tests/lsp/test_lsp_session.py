@@ -48,7 +48,7 @@ async def test_only_lf_and_cr_end_a_line_of_the_event_stream(
 ) -> None:
     fake.text = f"os{separator}x = '{separator * 3}'"
     editor = await connect()
-    editor.open(TEXT, CURSOR)
+    editor.open(f"{TEXT}# {separator}\n", CURSOR)  # else it would be left out
     assert await editor.text() == fake.text
 
 
