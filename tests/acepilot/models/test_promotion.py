@@ -1,6 +1,7 @@
 """Promotion and rollback: which models may become `current`, and that the history survives crashes."""
 
 import threading
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from acepilot.models.gate_report import JudgedModel
 from acepilot.models.manifest import sha256_of
 from acepilot.models.promotion import PromotionRefused, promote, rollback
 from acepilot.models.promotion_history import read_history, report_path
+from acepilot.models.promotion_policy import PromotionPolicy
 from acepilot.models.registry import register
 from acepilot.models.resolve import resolve
 from tests.acepilot.models.tuned_models import report, write_model, write_report
@@ -170,6 +172,13 @@ def test_force_overrules_and_is_recorded(passing: Callable[..., Path]) -> None:
     assert (entry.verdict, entry.forced) == ("FAIL", "a demo tonight")
     assert "FAIL" in entry.overruled[0]
     assert promote("third", None, force_reason="without a report").report_sha256 is None
+
+
+def test_the_page_has_the_defaults_of_the_policy() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "promotion.md").read_text(encoding="utf-8")
+    table = tomllib.loads(page.partition("```toml")[2].partition("```")[0])["promotion"]
+    assert PromotionPolicy.load(table) == PromotionPolicy.load()
+    assert set(table) == set(PromotionPolicy.model_fields)
 
 
 # --- rollback ---
