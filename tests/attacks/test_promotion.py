@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,14 +18,14 @@ import pytest
 from gguf import GGMLQuantizationType as Quant
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
-from acepilot.errors import ModelBroken
+from acepilot.errors import AcepilotError, ModelBroken
 from acepilot.models.gate_report import JudgedModel
 from acepilot.models.manifest import MANIFEST_FILE, StoredFile, read_manifest, sha256_of, write_manifest
 from acepilot.models.promotion import PromotionRefused, promote
 from acepilot.models.promotion_history import read_history
 from acepilot.models.registry import models_dir, register
 from acepilot.models.resolve import resolve
-from server.engine.base import EngineOptions, GenerationRequest
+from server.engine.base import Engine, EngineOptions, GenerationRequest
 from server.engine.opening import open_engine
 from tests.acepilot.models.tuned_models import comparison, report, write_model, write_report
 from tests.needs import need_model
@@ -89,15 +91,15 @@ def write_one_layer(source: Path, target: Path) -> None:
 def serve(model: str) -> None:
     """Open `model` with the engine openvino, and let it write a token."""
     engine = open_engine(resolve(model), "openvino", EngineOptions(max_streams=1, threads=1))
-
-    async def complete() -> None:
-        async for _ in engine.generate(GenerationRequest("def f():\n", 1)):
-            pass
-
     try:
-        asyncio.run(complete())
+        asyncio.run(write_a_token(engine))
     finally:
         engine.close()
+
+
+async def write_a_token(engine: Engine) -> None:
+    async for _ in engine.generate(GenerationRequest("def f():\n", 1)):
+        pass
 
 
 def change_a_byte(file: Path) -> None:
@@ -145,6 +147,25 @@ def test_another_model_under_the_promoted_name_is_not_current(own_home: Path, tm
     register(write_model(tmp_path / "second", "other weights"), "ours-1")
     with pytest.raises(ModelBroken, match=r"not those that were promoted \(model\.gguf has changed\)"):
         open_engine(resolve("current"), "openvino", EngineOptions(max_streams=1))
+
+
+def test_weights_that_changed_while_they_were_served_are_not_opened_again(served_home: Path) -> None:
+    engine = open_engine(resolve("current"), "openvino", EngineOptions(max_streams=1, threads=1))
+    try:
+        change_a_byte(served_home / "models" / "ours-1" / "model.gguf")
+        [worker] = multiprocessing.active_children()
+        worker.kill()
+        worker.join()
+        deadline = time.monotonic() + 60
+        said: list[str] = []
+        while not any("model.gguf has changed" in message for message in said):
+            assert time.monotonic() < deadline, said
+            with pytest.raises(AcepilotError) as caught:
+                asyncio.run(write_a_token(engine))
+            said.append(caught.value.message)
+            time.sleep(0.05)
+    finally:
+        engine.close()
 
 
 # --- converted forms ---
