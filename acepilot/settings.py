@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from acepilot.errors import ConfigError
 
 CONFIG_NAME = "acepilot.toml"
-TABLES = ("server", "lsp", "eval_humaneval")
+TABLES = ("server", "lsp", "eval_humaneval", "promotion")
 
 
 def home() -> Path:
