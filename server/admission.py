@@ -24,7 +24,7 @@ SMOOTHING = 0.1
 """Weight of the newest duration in the running mean that Retry-After is estimated from."""
 
 MAX_RETRY_AFTER_S = 60
-"""Seconds. An editor is silent for as long as it is told, and the estimate is rough."""
+"""Seconds. The estimate is rough, and a client that follows it sends nothing for that long."""
 
 
 @dataclass(eq=False)
