@@ -17,6 +17,8 @@ import pytest
 import pytest_asyncio
 from lsprotocol import types
 
+from acepilot.cli import print_error
+from acepilot.errors import ConfigError
 from acepilot.events import EventBatch
 from acepilot.languages import language_for
 from acepilot.postprocess.chain import STOPS, finish
@@ -358,6 +360,22 @@ async def test_what_a_server_says_of_itself_is_short_and_printable(
         assert check.seen.isprintable(), check.name
         assert check.advice.isprintable()
         assert len(check.seen + check.advice) < 2_000
+
+
+@pytest.mark.asyncio
+async def test_names_of_an_upstream_and_errors_of_commands_cannot_steer_a_terminal(
+    hostile: Callable[..., HostileServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = json.dumps({"data": [{"id": f"{NASTY}{number}"} for number in (1, 2)]}).encode()
+    server = hostile(lambda path: [names if path == "/v1/models" else b""])
+    async with make_client(None) as client:
+        replica = Replica(server.url, "m", client, TimeLimits(health=30.0))
+        with suppress(ConfigError):
+            await replica.check()
+    assert "serves several models" in replica.trouble
+    assert replica.trouble.isprintable()
+    print_error(f"There is no file {NASTY}.")
+    assert not {"\x1b", "\x07", "\u202e"} & set(capsys.readouterr().err)
 
 
 @pytest_asyncio.fixture

@@ -13,6 +13,7 @@ import structlog
 from acepilot.errors import ConfigError, EngineFailed
 from acepilot.fim import format_for
 from acepilot.models.registry import ModelFolder
+from acepilot.untrusted_text import printable
 from server.engine.base import Delta, EngineInfo, EngineLoad, EngineOptions, GenerationRequest
 from server.engine.upstream import protocol
 from server.engine.upstream.replica import TimeLimits
@@ -104,7 +105,7 @@ class UpstreamEngine:
             if served.kind != protocol.VLLM:
                 raise EngineFailed(
                     f"Only vLLM returns the log probabilities of a given text, and another server runs "
-                    f"{served.name}: score with the engine torch or openvino."
+                    f"{printable(served.name)}: score with the engine torch or openvino."
                 )
             return protocol.scoring_body(served, before + after, cache_salt)
 
