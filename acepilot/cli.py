@@ -1,5 +1,6 @@
 """How every program prints text and ends: a sentence and an exit code, see docs/reference/exit-codes.md."""
 
+import contextlib
 import functools
 import os
 import select
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec
 
 from acepilot.errors import AcepilotError
+from acepilot.untrusted_text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +40,7 @@ def program(
                 return code
             except KeyboardInterrupt:
                 if resumes:
-                    print(f"Stopped. {GO_ON}", file=sys.stderr)
+                    print_line(f"Stopped. {GO_ON}")
                 return INTERRUPTED
             except AcepilotError as error:
                 print_error(error.message)
@@ -65,7 +67,13 @@ def program(
 def print_error(sentence: str) -> None:
     """Print `error:` and the sentence on standard error."""
     is_red = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    print("\x1b[31merror:\x1b[0m" if is_red else "error:", sentence, file=sys.stderr)
+    print_line(("\x1b[31merror:\x1b[0m " if is_red else "error: ") + escaped(sentence))
+
+
+def print_line(text: str) -> None:
+    """Print on standard error. If its disk is full or its reader gone, the program goes on without."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def text_console(*, stderr: bool = False) -> "Console":
