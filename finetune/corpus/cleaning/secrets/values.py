@@ -30,12 +30,13 @@ _PLACEHOLDERS = re.compile(
 )
 _REFERENCES = ("${", "$(", "{{", "<%", "#{", "\\u", "process.env", "os.environ", "%(", "://", "[[", "@{")
 _STARTS_OF_REFERENCES = ("$", "<", "{", "[", "(", "/", "./", "../", "~/", "%s", ",")
-_WORD = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}(?![a-z])")
+_WORD = re.compile(r"[A-Z][a-z]{2,}|[a-z]{3,}|[A-Z]{3,}(?![a-z])")
 _NON_WORD = re.compile(r"[!#%^&*+?@=~;,]")
 _LONG_ENOUGH_WITHOUT_DIGITS = (
     16  # characters; of random ones, one value in 25 of this length has less than 2 digits
 )
 _VOWEL = re.compile(r"[aeiouyAEIOUY]")
+_MOST_MARKS_OF_CODE = 2  # in minified code, a closing quote and the next opening one enclose a statement
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _ENTROPY = Base64HighEntropyString()
 
@@ -45,6 +46,8 @@ def is_placeholder(value: str) -> bool:
     if value.startswith(_STARTS_OF_REFERENCES) or any(part in value for part in _REFERENCES):
         return True
     if not value.isascii() or len(set(value)) < 3 or "EXAMPLE" in value or "..." in value:
+        return True
+    if sum(value.count(mark) for mark in "(){};") > _MOST_MARKS_OF_CODE:
         return True
     lowered = value.lower()
     if _PLACEHOLDERS.fullmatch(lowered):
