@@ -16,6 +16,7 @@ _ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = (
     "No space left",  # the system's message, which tools, safetensors and pyarrow repeat
     "Disk quota exceeded",
+    "disk is full",  # SQLite's words
     "StorageFull",  # Rust's name for it, in safetensors' errors
     "unexpected pos",  # torch.save notices only that its file is too short
     "PytorchStreamWriter failed",

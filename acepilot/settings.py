@@ -1,8 +1,8 @@
 """Read a program's settings: flags win over `ACEPILOT_*` variables, and those over `acepilot.toml`.
 
-The file is looked for in the working directory, then in `ACEPILOT_HOME`. The language server skips the
-working directory, which is the project that an editor opened: a stranger's file there could send the user's
-code and token anywhere.
+The file is looked for in the working directory, then in `ACEPILOT_HOME`. The working directory may be a
+stranger's: a clone, or a folder that everyone may write. So a file there may set only what a program names in
+`set_in_working_directory`, which holds nothing that chooses an address, a model, a secret or a program.
 
 A program subclasses `ProgramSettings`, sets `table` to the name of its table in `acepilot.toml`, and calls
 `load` with its flags. One `ConfigError` reports all mistakes.
@@ -10,6 +10,7 @@ A program subclasses `ProgramSettings`, sets `table` to the name of its table in
 
 import ipaddress
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from acepilot.cli import print_line
 from acepilot.errors import ConfigError
 
 CONFIG_NAME = "acepilot.toml"
@@ -57,12 +59,24 @@ def _toml_table(path: Path, table: str) -> dict[str, Any]:
     return values
 
 
+def _distrust(path: Path) -> str:
+    """Return why others than this user (and root) can change the file; empty if they cannot."""
+    for place in (path, path.parent):
+        about = place.stat()
+        if about.st_uid not in (0, os.geteuid()):
+            return f"{place} belongs to another user"
+        if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"other users may write {place}: if it is yours, run `chmod go-w {place}`"
+    return ""
+
+
 class ProgramSettings(BaseSettings):
     """Base of each program's settings: a field `port` is read from --port, ACEPILOT_PORT or the table."""
 
     model_config = SettingsConfigDict(env_prefix="ACEPILOT_", extra="forbid", env_ignore_empty=True)
     table: ClassVar[str]
-    reads_working_directory: ClassVar[bool] = True
+    set_in_working_directory: ClassVar[frozenset[str]] = frozenset()
+    """Settings that `acepilot.toml` in the working directory may set. Without any, it is not read."""
 
     @classmethod
     def settings_customise_sources(
@@ -73,9 +87,34 @@ class ProgramSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        folders = [Path.cwd(), home()] if cls.reads_working_directory else [home()]
-        tables = [_toml_table((folder / CONFIG_NAME).resolve(), cls.table) for folder in folders]
+        tables = [cls._of_working_directory(), cls._read(home() / CONFIG_NAME)]
         return init_settings, env_settings, *(InitSettingsSource(settings_cls, table) for table in tables)
+
+    @classmethod
+    def _of_working_directory(cls) -> dict[str, Any]:
+        path = Path.cwd() / CONFIG_NAME
+        is_home = Path.cwd() == home().resolve()
+        if not cls.set_in_working_directory or not path.is_file() or is_home:
+            return {}
+        if distrust := _distrust(path):
+            print_line(f"Ignored {path}: {distrust}.")
+            return {}
+        table = cls._read(path)
+        refused = [name for name in table if name in cls.model_fields.keys() - cls.set_in_working_directory]
+        if refused:
+            raise ConfigError(
+                f"{path} sets {', '.join(refused)}, which a file in the working directory may not: it may "
+                f"be a stranger's. Move the line to {home() / CONFIG_NAME}, or give a flag or variable."
+            )
+        return table
+
+    @classmethod
+    def _read(cls, path: Path) -> dict[str, Any]:
+        """Return the program's table, and say which file it is from: nobody may expect one there."""
+        table = _toml_table(path.absolute(), cls.table)
+        if table:
+            print_line(f"Settings from {path.absolute()}: {', '.join(table)}.")
+        return table
 
     @classmethod
     def load(cls, flags: dict[str, Any] | None = None) -> Self:

@@ -15,10 +15,11 @@ from pydantic.fields import FieldInfo
 
 from acepilot.cli import program
 from acepilot.errors import AcepilotError
+from acepilot.settings import ProgramSettings
 from dev.check_docs import ROOT
 from eval_humaneval.settings import EvalSettings
 from finetune.training.config import TrainConfig
-from lsp.client import State
+from lsp.answers import State
 from lsp.features import status
 from lsp.server import AcepilotLanguageServer
 from lsp.settings import LspSettings
@@ -103,7 +104,8 @@ def settings_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[st
             meaning = f"{meaning} ({choices})" if meaning else choices
         if SecretStr in (field.annotation, *get_args(field.annotation)):
             meaning += " (no flag)"
-        yield f"`{prefix}{name}`", default_of(field), meaning
+        marked = issubclass(model, ProgramSettings) and name in model.set_in_working_directory
+        yield f"`{prefix}{name}`{' *' if marked else ''}", default_of(field), meaning
 
 
 def settings_page() -> str:
@@ -112,8 +114,10 @@ def settings_page() -> str:
         "Settings",
         "Each program reads a setting from its flag (`--max-streams 8`), then from the environment "
         "(`ACEPILOT_MAX_STREAMS=8`), then from its table in `acepilot.toml` (`max_streams = 8`). It is "
-        "read in the working directory, then in `ACEPILOT_HOME` (default `~/.local/share/acepilot`); the "
-        "language server reads it in `ACEPILOT_HOME` only. A secret has no flag, because `ps` shows flags.",
+        "read in `ACEPILOT_HOME` (default `~/.local/share/acepilot`). A file in the working directory wins "
+        "over that one. It may be a stranger's: so it may set only what is marked with *, and it is ignored "
+        "if other users can write it or its folder. Each program prints which file it read. A secret has no "
+        "flag, because `ps` shows flags.",
         "## The server: `python -m server`, `[server]`",
         table(head, settings_rows(ServerSettings)),
         "## The language server: `acepilot-lsp`, `[lsp]`",

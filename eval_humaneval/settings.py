@@ -11,6 +11,12 @@ from acepilot.settings import ProgramSettings
 
 class EvalSettings(ProgramSettings):
     table: ClassVar[str] = "eval_humaneval"
+    # fmt: off
+    set_in_working_directory: ClassVar[frozenset[str]] = frozenset({
+        "holes_per_language", "languages", "samples", "temperature", "top_p", "max_tokens", "seed", "streams",
+        "threads", "kv_cache_gb",
+    })
+    # fmt: on
 
     model: str = Field(
         "starter",

@@ -9,7 +9,6 @@ from acepilot.settings import ProgramSettings
 
 class LspSettings(ProgramSettings):
     table: ClassVar[str] = "lsp"
-    reads_working_directory: ClassVar[bool] = False
 
     server_url: HttpUrl = Field(HttpUrl("http://127.0.0.1:8010"), description="Where the server listens.")
     token: SecretStr | None = Field(None, description="The value of the server's ACEPILOT_TOKEN.")

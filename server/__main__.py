@@ -8,12 +8,14 @@
     ACEPILOT_TOKEN=... python -m server --host 0.0.0.0   for other machines: clients must send the token
     python -m server stats                           statistics of completions: accepted, kept, how fast
 
+`acepilot-server` is the same program, for folders of others: `python -m server` runs a server.py there.
 Every flag can also be set by a variable (ACEPILOT_PORT=9000) or by a line under [server] in acepilot.toml.
 Open the address in a browser for the playground. Stop the server with Ctrl-C.
 """
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 
@@ -40,6 +42,7 @@ SHUTDOWN_TIMEOUT_S = 2
 @program(error_code=2)
 def main() -> int:
     """Return 0 after Ctrl-C, 3 when the port is taken, 2 when the settings or the model's name are wrong."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # a worker process would import modules of the working directory first
     arguments = sys.argv[1:]
     if arguments[:1] == ["stats"]:
         from server.events.stats import main as print_stats  # imports rich, which is slow

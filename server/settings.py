@@ -48,6 +48,12 @@ class EventsSettings(ProgramSettings):
 
 class ServerSettings(EventsSettings):
     model_config = SettingsConfigDict(extra="forbid")
+    # fmt: off
+    set_in_working_directory: ClassVar[frozenset[str]] = frozenset({
+        "port", "prompt_budget_tokens", "suffix_candidates", "max_streams", "max_waiting", "kv_cache_gb",
+        "threads", "dtype", "prompt_lookup", "log_level", "events_days",
+    })
+    # fmt: on
 
     model: str = Field(
         "starter",
@@ -100,6 +106,12 @@ class ServerSettings(EventsSettings):
         (), description="for --engine upstream: comma-separated URLs of OpenAI-style servers, without /v1"
     )
     upstream_token: SecretStr | None = Field(None, description="bearer token for the upstream servers")
+    events_days: int = Field(
+        400,
+        ge=0,
+        le=36_500,
+        description="days that completion events are kept; older ones are deleted; 0: keep all",
+    )
     log_level: Literal["info", "warning", "error"] = Field(
         "info", description="least severe log events to print; info logs each completion's counts and times"
     )

@@ -37,7 +37,9 @@ class ServerState:
         self.options = options
         self.metrics = Metrics()
         self.trails = Trails()
-        self.events = EventStore(settings.events_database(), self.metrics.events)
+        self.events = EventStore(
+            settings.events_database(), self.metrics.events, keep_days=settings.events_days
+        )
         self.admission = Admission(settings.max_streams, settings.max_waiting, options.queue_timeout_s)
         self._load_engine = load_engine
         self._service: CompletionService | None = None

@@ -3,11 +3,13 @@
 It holds counts, names and times only; acepilot/events.py says what a row means.
 """
 
-from datetime import UTC, datetime
+import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listen
 
@@ -19,6 +21,11 @@ NUMBER: sa.Double[float] = sa.Double()
 
 POSTGRESQL_TIMEOUTS = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
 """Connection parameters, in s and ms. By default the driver waits minutes for a host that does not answer."""
+
+DELETED_AT_A_TIME = 1_000
+"""Rows in one deletion, so that no other writer waits long."""
+
+_log = structlog.get_logger()
 
 metadata = sa.MetaData()
 
@@ -61,7 +68,7 @@ def is_there(url: sa.URL) -> bool:
 
 
 def open_database(url: sa.URL) -> sa.Engine:
-    """Open the database and migrate it to this version's table.
+    """Open the database and migrate it to this version's table. A damaged SQLite file is moved aside.
 
     Raises ConfigError when a driver is missing, and the errors of SQLAlchemy, Alembic and the file system.
     """
@@ -71,12 +78,66 @@ def open_database(url: sa.URL) -> sa.Engine:
     if _is_sqlite(url):
         listen(engine, "connect", _write_ahead)
     try:
+        if _is_sqlite(url) and (damage := _damage(engine)):
+            engine.dispose()
+            _log.error("events_moved_aside", to=str(_move_aside(Path(url.database or ""))), why=damage)
         with engine.begin() as connection:
             migrate(connection)
     except Exception:
         engine.dispose()
         raise
     return engine
+
+
+def is_damaged(error: BaseException) -> bool:
+    """Return True if SQLite reports that its file is damaged, or is no database."""
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without SQLite's details
+    return isinstance(cause, sqlite3.DatabaseError) and code in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
+def damaged_files(url: sa.URL) -> list[Path]:
+    """Return the files that were moved aside, the oldest first."""
+    if not _is_sqlite(url) or not url.database:
+        return []
+    file = Path(url.database)
+    return sorted(one for one in file.parent.glob(f"{file.name}.damaged-*") if one.name.endswith("Z"))
+
+
+def _damage(engine: sa.Engine) -> str:
+    """Return what SQLite finds wrong with the file; empty if nothing."""
+    try:
+        with engine.connect() as connection:
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    except Exception as error:
+        if is_damaged(error):
+            return str(getattr(error, "orig", None) or error)
+        raise
+    return "" if found == "ok" else found.replace("\n", " ")
+
+
+def _move_aside(file: Path) -> Path:
+    """Rename the file, with its log, to a name with the time; nothing is deleted. Return the new name."""
+    to = file.with_name(f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    for end in ("", "-wal", "-shm"):
+        if (part := Path(f"{file}{end}")).exists():
+            part.rename(f"{to}{end}")
+    return to
+
+
+def delete_old(engine: sa.Engine, keep_days: int) -> bool:
+    """Delete up to DELETED_AT_A_TIME events older than `keep_days`; return True when none are left.
+
+    Clients say when an event was: those as far in the future would otherwise stay for ever.
+    """
+    today, kept = datetime.now(UTC).date(), timedelta(days=keep_days)
+    old = sa.or_(events.c.day < today - kept, events.c.day > today + kept)
+    some = sa.select(events.c.id).where(old).limit(DELETED_AT_A_TIME)
+    with engine.begin() as connection:
+        return connection.execute(sa.delete(events).where(events.c.id.in_(some))).rowcount < DELETED_AT_A_TIME
 
 
 def open_to_read(url: sa.URL) -> sa.Engine:

@@ -22,10 +22,10 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from acepilot.cli import text_console
+from acepilot.cli import print_line, text_console
 from acepilot.errors import ConfigError
 from acepilot.events import SURVIVAL_S
-from server.events.database import events, is_there, open_to_read
+from server.events.database import damaged_files, events, is_damaged, is_there, open_to_read
 from server.events.store import ACCEPTED_KINDS
 from server.settings import EventsSettings
 
@@ -123,21 +123,25 @@ def read(connection: sa.Connection) -> Stats:
 
 
 def _accepted() -> sa.Executable:
-    """Count each completion once, whether it was accepted whole, in parts, or both."""
-    of = events.c
+    """Count each shown completion once that was accepted, whole, in parts, or both.
+
+    Acceptances without a shown completion, which only a client can invent, would give more than 100 %.
+    """
+    of, shown = events.c, events.alias("shown")
     each = (
-        sa.select(
-            sa.func.max(of.language).label("language"),
-            sa.func.max(of.model).label("model"),
-            sa.func.min(of.day).label("day"),
-            sa.func.max(of.chars).label("chars"),
-        )
+        sa.select(of.completion_id, of.choice, sa.func.max(of.chars).label("chars"))
         .where(of.kind.in_(ACCEPTED_KINDS))
         .group_by(of.completion_id, of.choice)
         .subquery()
     )
-    group = (each.c.language, each.c.model, each.c.day)
-    return sa.select(*group, sa.func.count(), sa.func.sum(each.c.chars)).group_by(*group)
+    same = sa.and_(shown.c.completion_id == each.c.completion_id, shown.c.choice == each.c.choice)
+    group = (shown.c.language, shown.c.model, shown.c.day)
+    return (
+        sa.select(*group, sa.func.count(), sa.func.sum(each.c.chars))
+        .select_from(each.join(shown, same))
+        .where(shown.c.kind == "shown", shown.c.after_s == 0)
+        .group_by(*group)
+    )
 
 
 def _readable(name: str) -> Text:
@@ -160,9 +164,14 @@ def main(arguments: list[str]) -> int:
         stats = _read_from(url) if is_there(url) else Stats()
     except (SQLAlchemyError, OSError) as error:
         cause = getattr(error, "orig", None) or error
-        raise ConfigError(
-            f"The events in {where} cannot be read: {cause}. Check events_url and the database."
-        ) from error
+        advice = (
+            "The server moves the file aside and begins anew at its next event."
+            if is_damaged(error)
+            else "Check events_url and the database."
+        )
+        raise ConfigError(f"The events in {where} cannot be read: {cause}. {advice}") from error
+    for file in damaged_files(url):
+        print_line(f"Damaged, and not counted: {file}. `sqlite3 {file} .recover` may save its events.")
     if flags.json:
         by = {
             f"by_{name}": {key: one.as_json() for key, one in sorted(groups.items())}

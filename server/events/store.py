@@ -5,6 +5,7 @@ and `/metrics` too. Up to `capacity` events are kept in memory meanwhile; any mo
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from acepilot.disk import is_full_disk
 from acepilot.events import CompletionEvent
-from server.events.database import events, insert_new, open_database, row
+from server.events.database import delete_old, events, insert_new, is_damaged, open_database, row
 from server.metrics import EventMetrics
 
 ACCEPTED_KINDS = ("accepted", "partly_accepted")
@@ -44,14 +46,48 @@ class StoreLimits:
     close_timeout_s: float = 5.0
     """For the last writes when the server stops."""
 
+    per_hour: int = 100_000
+    """Most events an hour of completions that this server remembers: twice what `capacity` holds."""
+
+    unknown_per_hour: int = 50_000
+    """The same for other completions: of another server, of before the restart, or invented."""
+
+    clean_up_s: float = 3600.0
+    """Time between two deletions of old events."""
+
+
+class HourlyLimit:
+    """Takes at most `limit` events an hour, so that a client that invents events cannot fill the disk."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._began = time.monotonic()
+        self._count = 0
+
+    def taken(self, asked: int) -> int:
+        """Return how many of the events may be stored."""
+        now = time.monotonic()
+        if now - self._began >= 3600:
+            self._began, self._count = now, 0
+        taken = min(asked, self._limit - self._count)
+        self._count += taken
+        return taken
+
 
 class EventStore:
     """Opens the database with the first event: a server without events creates no file."""
 
-    def __init__(self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = StoreLimits()) -> None:
+    def __init__(
+        self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = StoreLimits(), *, keep_days: int = 0
+    ) -> None:
+        """Events older than `keep_days` are deleted; 0 keeps all."""
         self._url = url
         self._metrics = metrics
         self._limits = limits
+        self._keep_days = keep_days
+        self._clean_up_at = 0.0
+        self._known = HourlyLimit(limits.per_hour)
+        self._unknown = HourlyLimit(limits.unknown_per_hour)
         self._waiting: deque[CompletionEvent] = deque()
         self._in_hand = 0
         self._changed = threading.Condition()
@@ -60,10 +96,15 @@ class EventStore:
         self._engine: sa.Engine | None = None
         self._is_failing = False
 
-    def put(self, new: Iterable[CompletionEvent]) -> None:
-        """Queue events; returns at once."""
+    def put(self, new: Iterable[CompletionEvent], *, of_known: bool = True) -> None:
+        """Queue events; returns at once. `of_known` completions have a limit an hour of their own."""
         fresh = list(new)
         with self._changed:
+            taken = (self._known if of_known else self._unknown).taken(len(fresh))
+            if refused := len(fresh) - taken:
+                self._metrics.lost.inc(refused)
+                _log.warning("events_refused", count=refused, why="more in an hour than editors send")
+                fresh = fresh[:taken]
             if self._closing:
                 self._drop_at_end(len(fresh))
                 return
@@ -112,9 +153,16 @@ class EventStore:
         try:
             if self._engine is None:
                 self._engine = open_database(self._url)
+            is_due = self._keep_days and time.monotonic() >= self._clean_up_at
+            if is_due and delete_old(self._engine, self._keep_days):  # else the rest with the next batch
+                self._clean_up_at = time.monotonic() + self._limits.clean_up_s
             self._write(self._engine, batch)
         except Exception as error:  # this thread must survive every error
             self._report_failing(error)
+            if self._engine is not None and is_damaged(error):
+                self._engine.dispose()
+                self._engine = None  # opening it again moves the damaged file aside
+                return False
             if self._engine is None or _is_temporary(error):
                 return False
             self._metrics.lost.inc(len(batch))  # the same events would fail again
@@ -159,8 +207,9 @@ class EventStore:
             self._is_failing = True
             self._metrics.failing.set(1)
             where = self._url.render_as_string(hide_password=True)
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            _log.error("events_not_stored", where=where, why=f"{type(cause).__name__}: {cause}")
+            cause = getattr(error, "orig", None) or error
+            full = "The disk is full: free some space. " if is_full_disk(cause) else ""
+            _log.error("events_not_stored", where=where, why=f"{full}{type(cause).__name__}: {cause}")
 
     def _trim(self) -> None:
         """Drop the oldest events beyond the capacity."""

@@ -12,9 +12,11 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 
 from acepilot.errors import NotFound
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent, EventBatch, Kind
+from acepilot.trail import Trail
+from server.routes.body import JsonRoute
 from server.state import ServerState, State
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], route_class=JsonRoute)
 
 TABBY_KINDS: dict[str, Kind] = {"view": "shown", "select": "accepted", "dismiss": "rejected"}
 
@@ -56,7 +58,13 @@ async def events(
     else:
         is_part = bool(body.select_kind or select_kind)
         found = [_from_tabby(body, is_part, request.headers.get("User-Agent", ""), state)]
-    state.events.put(found)
+    parts: dict[bool, list[CompletionEvent]] = {True: [], False: []}
+    for event in found:
+        trail = _trail(event.completion_id, state)
+        is_known = trail is not None and (event.choice == 0 or event.choice in trail.offered_chars)
+        parts[is_known].append(event)
+    for is_known, events_of_it in parts.items():
+        state.events.put(events_of_it, of_known=is_known)
     return EventsTaken(taken=len(found))
 
 
@@ -64,10 +72,7 @@ def _from_tabby(event: TabbyEvent, is_part: bool, client: str, state: ServerStat
     kind = TABBY_KINDS[event.type]
     if kind == "accepted" and is_part:
         kind = "partly_accepted"
-    try:
-        trail = state.trails.get(event.completion_id)
-    except NotFound:  # too old, or from before the last restart
-        trail = None
+    trail = _trail(event.completion_id, state)
     lengths = dict(enumerate(trail.offered_chars)) if trail else {}
     shown_chars = lengths.get(event.choice_index, 0)
     return CompletionEvent(
@@ -82,3 +87,11 @@ def _from_tabby(event: TabbyEvent, is_part: bool, client: str, state: ServerStat
         chars=shown_chars if kind == "accepted" else 0,  # the length of a part is not known
         latency_ms=trail.total_ms if trail and kind == "shown" else None,
     )
+
+
+def _trail(completion_id: str, state: ServerState) -> Trail | None:
+    """Return the completion's trail; None if it is too old, from another server or from before a restart."""
+    try:
+        return state.trails.get(completion_id)
+    except NotFound:
+        return None

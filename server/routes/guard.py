@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from acepilot.errors import AcepilotError, BodyTooLarge, Unauthorized
 from server.routes.errors import as_response
 
-MAX_BODY_BYTES = 32_000_000
-"""Twice what the protocol's longest texts need. Editors send about 60 kB."""
+MAX_BODY_BYTES = 4_000_000
+"""Twice what prompt and suffix need at their longest. Editors send about 60 kB."""
 
 
 class BodyTooSlow(AcepilotError):
@@ -37,7 +37,12 @@ class Guard:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            self._demand_token(scope["path"], headers)
+            has_token = self._has_token(headers)
+            if not has_token and scope["path"] not in self._open_paths:
+                raise Unauthorized(
+                    "The request has no token, or a wrong one: send `Authorization: Bearer <ACEPILOT_TOKEN>`."
+                )
+            scope.setdefault("state", {})["has_token"] = has_token
             length = headers.get(b"content-length", b"0")
             _check_size(int(length) if length.isdigit() else 0)
         except AcepilotError as error:
@@ -65,13 +70,11 @@ class Guard:
 
         await self._app(scope, counted, send)
 
-    def _demand_token(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self._expected is None or path in self._open_paths:
-            return
-        if not secrets.compare_digest(headers.get(b"authorization", b""), self._expected):
-            raise Unauthorized(
-                "The request has no token, or a wrong one: send `Authorization: Bearer <ACEPILOT_TOKEN>`."
-            )
+    def _has_token(self, headers: dict[bytes, bytes]) -> bool:
+        """Return True also if the server has no token: it then answers only on loopback."""
+        return self._expected is None or secrets.compare_digest(
+            headers.get(b"authorization", b""), self._expected
+        )
 
 
 def _check_size(size_bytes: int) -> None:

@@ -1,8 +1,9 @@
 """What the server says about itself, its model and its answers, to probes, Prometheus and clients."""
 
+import asyncio
 import time
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -14,6 +15,9 @@ from server.state import State
 router = APIRouter()
 STARTED = int(time.time())
 
+SEE_LOG = "The reason is in the server's log, and here for a request with the token."
+"""`/ready` needs no token, and a reason may name folders and other servers."""
+
 
 @router.get("/health", tags=["health"])
 async def health() -> Health:
@@ -21,8 +25,10 @@ async def health() -> Health:
 
 
 @router.get("/ready", tags=["health"], responses={503: {"model": Ready}})
-async def ready(state: State, response: Response) -> Ready:
+async def ready(request: Request, state: State, response: Response) -> Ready:
     answer = state.ready()
+    if answer.detail and not request.state.has_token:
+        answer.detail = SEE_LOG
     if answer.status != "ready":
         response.status_code = 503
     return answer
@@ -30,7 +36,8 @@ async def ready(state: State, response: Response) -> Ready:
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def metrics(state: State) -> Response:
-    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    text = await asyncio.to_thread(generate_latest, state.metrics.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/models", tags=["models"])

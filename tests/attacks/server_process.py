@@ -93,6 +93,7 @@ def serving(
     """Start a server and wait until `/ready` says `status`. It listens on all addresses of loopback."""
     port_file = home / "port"
     home.mkdir(exist_ok=True)
+    port_file.unlink(missing_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.attacks.server_process", engine, f"--model={model}", *flags],
         stdout=subprocess.DEVNULL,

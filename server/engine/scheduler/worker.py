@@ -8,7 +8,6 @@ that happens. Only an engine's `open_model` knows which library runs the model.
 import contextlib
 import multiprocessing
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import structlog
 from acepilot.errors import ConfigError, EngineFailed, NotEnoughDisk
 from acepilot.models.registry import ModelFolder
 from acepilot.processes import end_with_parent
+from server import logs
 from server.engine.base import Delta, EngineOptions
 from server.engine.scheduler import messages
 from server.engine.scheduler.kv_rows import Rows
@@ -61,10 +61,7 @@ def serve(
     if server is not None and server.pid is not None:
         end_with_parent(server.pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the server decides
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    logs.set_up(level)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             model = program.open_model(folder, options)
