@@ -75,7 +75,20 @@ def read_files(model: ModelFolder) -> ModelFiles:
     with _readable(model.path):
         config: Any = AutoConfig.from_pretrained(folder, gguf_file=gguf)
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    if gguf is None:
+        _check_size(folder, config)
     return ModelFiles(folder, gguf, config, tokenizer)
+
+
+def _check_size(folder: Path, config: Any) -> None:
+    """Raise ModelBroken if the config's model is larger than its files: making it could take all memory."""
+    layers, width = getattr(config, "num_hidden_layers", 0), getattr(config, "hidden_size", 0)
+    stored_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if layers * width > stored_bytes:  # each layer has at least `width` weights
+        raise ModelBroken(
+            f"{folder / 'config.json'} says {layers} layers of width {width}, but the folder has only "
+            f"{stored_bytes} bytes of weights: one of them is damaged. Fetch or export the model again."
+        )
 
 
 def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
