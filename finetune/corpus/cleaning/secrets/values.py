@@ -47,7 +47,7 @@ def is_placeholder(value: str) -> bool:
         return True
     if not value.isascii() or len(set(value)) < 3 or "EXAMPLE" in value or "..." in value:
         return True
-    if sum(value.count(mark) for mark in "(){};") > _MOST_MARKS_OF_CODE:
+    if ("{" in value and "}" in value) or sum(value.count(mark) for mark in "();") > _MOST_MARKS_OF_CODE:
         return True
     lowered = value.lower()
     if _PLACEHOLDERS.fullmatch(lowered):
