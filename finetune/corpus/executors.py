@@ -96,7 +96,7 @@ class Runner:
             # Workers are forked from a server process without threads, because this process has threads.
             context = cast(Any, multiprocess)
             context.set_start_method("forkserver", force=True)
-            context.set_forkserver_preload(["finetune.corpus.build"])
+            context.set_forkserver_preload(["finetune.corpus.fork_server", "finetune.corpus.build"])
             return _Local(pipeline, tasks=tasks, workers=workers, logging_dir=str(logs))
         if self.executor == "ray":
             if find_spec("ray") is None:
