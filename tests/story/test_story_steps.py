@@ -293,9 +293,9 @@ def test_a_registry_that_ignores_the_gate_is_a_fault(tmp_path: Path, monkeypatch
     target = tmp_path / "attempt.json"
     monkeypatch.setattr(promotion, "run_quietly", lambda _: (0, "promoted"))
     with pytest.raises(promotion.GateIgnored, match="verdict on m is FAIL"):
-        promotion.attempt("m", tmp_path, keep=True, target=target)
+        promotion.attempt("m", tmp_path, keep=True, target=target, policy={})
     monkeypatch.setattr(promotion, "run_quietly", lambda _: (1, "error: The gate says FAIL."))
-    promotion.attempt("m", tmp_path, keep=True, target=target)
+    promotion.attempt("m", tmp_path, keep=True, target=target, policy={})
     assert json.loads(target.read_text())["promoted"] is False
 
 

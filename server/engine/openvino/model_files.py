@@ -81,15 +81,12 @@ def _converted(gguf: Path, *, again: bool = False) -> tuple[Path, bool]:
     """
     made_from = f"{known_hashes(gguf)[gguf.name]} openvino-genai {genai.__version__} form {CONVERSION}"
     folder = home() / "cache" / "openvino" / hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    on_fault = partial(_log.warning, "openvino_converts_again", folder=folder.name)
+
+    def on_fault(why: str) -> None:
+        _log.warning("openvino_converts_again", folder=folder.name, why=why)
+
     try:
-        is_new = make_once(
-            folder,
-            made_from,
-            partial(_convert, gguf),
-            on_fault=lambda why: on_fault(why=why),
-            again=again,
-        )
+        is_new = make_once(folder, made_from, partial(_convert, gguf), on_fault=on_fault, again=again)
     except RuntimeError as error:
         raise ModelBroken(f"OpenVINO cannot convert it: {last_line(error)}") from error
     return folder, is_new
