@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "capacity": ("bench.capacity", "the number of cards that a number of developers needs"),
     "plot": ("bench.plot", "pictures of the figures in JSON files"),
     "profile": ("bench.profile_openvino", "where the time of one token goes in the openvino engine"),
+    "hostile": ("bench.hardening.hostile", "for how long one hostile request stops the server"),
     "fuzz": ("bench.hardening.fuzz", "malformed messages to the server and the language server"),
     "reader-fuzz": ("bench.hardening.reader_fuzz", "damaged packages, repositories, weights and reports"),
     "soak": ("bench.hardening.soak", "twenty developers for ten minutes, while the server is killed once"),
