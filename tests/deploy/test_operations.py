@@ -28,6 +28,7 @@ SERIES: dict[str, dict[str, str]] = {
     "AcepilotKvCacheFull": {"acepilot_kv_cache_used_ratio": "0.99x30"},
     "AcepilotEventsNotStored": {"acepilot_events_store_failing": "1x30"},
     "AcepilotEventsLost": {"acepilot_events_lost_total": "0+1x30"},
+    "AcepilotLogDropped": {"acepilot_log_lines_dropped_total": "0+1x30"},
     "AcepilotAcceptanceFell": {},
 }
 """Each alert, and one series a minute for half an hour after which it fires; none where it needs days."""
@@ -43,6 +44,7 @@ HEALTHY = {
     "acepilot_kv_cache_used_ratio": "0.5x30",
     "acepilot_events_store_failing": "0x30",
     "acepilot_events_lost_total": "0x30",
+    "acepilot_log_lines_dropped_total": "0x30",
 }
 
 
