@@ -29,6 +29,7 @@ def attempt(name: str, gate: Path, keep: bool, target: Path, policy: Mapping[str
 
     Without `keep` the promotion is rolled back, so that the next candidate is judged against the same base.
     """
+    home().mkdir(parents=True, exist_ok=True)
     lines = ["[promotion]", *(f"{name} = {value}" for name, value in policy.items())]
     write_atomically(home() / CONFIG_NAME, "\n".join(lines) + "\n")
     shutil.rmtree(home() / "promotions", ignore_errors=True)  # from an earlier replay in this folder
