@@ -278,7 +278,7 @@ def test_invented_acceptances_do_not_exceed_what_was_shown(model: Path, tmp_path
 
 
 def test_a_flood_of_invented_events_is_limited(model: Path, tmp_path: Path) -> None:
-    with serving(model, tmp_path) as server:
+    with (tmp_path / "log").open("wb") as log, serving(model, tmp_path, stderr=log) as server:
         body = [{"at": time.time(), **invented(n % 10)} for n in range(1_000)]  # cheap to store
         with httpx.Client(timeout=30) as client:
             for _ in range(52):
@@ -287,6 +287,7 @@ def test_a_flood_of_invented_events_is_limited(model: Path, tmp_path: Path) -> N
             post(server, {"completion_id": honest, "kind": "shown"})
         assert metric(server, "acepilot_events_lost_total") >= 1_000
         until(lambda: rows(tmp_path, "1", f"completion_id = '{honest}'"))
+    assert "events_refused" in (tmp_path / "log").read_text()
 
 
 def test_old_events_are_deleted(model: Path, tmp_path: Path) -> None:
