@@ -10,6 +10,7 @@ a small file from taking much memory or disk.
 import pickletools
 import re
 import zipfile
+from errno import EINVAL
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -44,14 +45,17 @@ def read_pickled(path: Path) -> "dict[str, Tensor]":
     import torch
 
     try:
-        is_archive = _check_pickles(path)
+        is_archive = zipfile.is_zipfile(path)
+        (_check_archive if is_archive else _check_legacy)(path)
         # An archive is memory-mapped.
         found: Any = torch.load(path, map_location="cpu", mmap=is_archive, weights_only=True)
-    except (OSError, MemoryError, ModelBroken):
+    except ModelBroken:
         raise
     except Exception as error:  # damaged pickles raise nearly anything
+        if isinstance(error, OSError) and error.errno != EINVAL:  # EINVAL: an impossible place in the file
+            raise
         # torch's message stays out of ours: it says how to open the file without this check.
-        raise unreadable(path, "it is damaged, or asks for more than tensors") from error
+        raise unreadable(path, "it is damaged, or asks for more than tensors or more memory") from error
     is_table = isinstance(found, dict) and all(  # of tensors that safetensors can hold
         isinstance(name, str)
         and isinstance(value, torch.Tensor)
@@ -75,18 +79,7 @@ def unreadable(path: Path, why: str) -> ModelBroken:
     )
 
 
-def _check_pickles(path: Path) -> bool:
-    """Look at the instructions of all pickles in `path`. Return True if it is an archive, else False.
-
-    Raises ModelBroken, or nearly anything for a damaged file.
-    """
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            if _check_pickle(path, file, path.stat().st_size) != LEGACY_MAGIC:
-                raise unreadable(path, "it is no file of torch, is damaged, or asks for more than tensors")
-            for _ in range(LEGACY_PICKLES - 1):
-                _check_pickle(path, file, path.stat().st_size)
-            return False
+def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise unreadable(path, "it is compressed, which torch's own files are not")
@@ -94,14 +87,21 @@ def _check_pickles(path: Path) -> bool:
             if member.filename.endswith(".pkl"):
                 with archive.open(member) as file:
                     _check_pickle(path, file, member.file_size)
-    return True
+
+
+def _check_legacy(path: Path) -> None:
+    with path.open("rb") as file:
+        if _check_pickle(path, file, path.stat().st_size) != LEGACY_MAGIC:
+            raise unreadable(path, "it is no file of torch, is damaged, or asks for more than tensors")
+        for _ in range(LEGACY_PICKLES - 1):
+            _check_pickle(path, file, path.stat().st_size)
 
 
 def _check_pickle(path: Path, file: IO[bytes], size_bytes: int) -> object:
-    """Read one pickle's instructions and return the first value. Raises ModelBroken if it is a trap.
+    """Read one pickle's instructions and return the first value. Raises ModelBroken for a trap.
 
     An unpickler keeps a table with a place for each number that PUT and its kin name: the largest number
-    decides how much memory that table takes.
+    decides how much memory that table takes. Raises nearly anything for a damaged file.
     """
     first: object = None
     for operation, argument, _ in pickletools.genops(file):

@@ -94,6 +94,13 @@ def write_legacy_memo_trap(path: Path) -> None:
     path.write_bytes(whole[:end_of_magic] + b"\x80\x02}r" + struct.pack("<I", 500_000_000) + b".")
 
 
+def write_a_length_beyond_all_memory(path: Path) -> None:
+    """A legacy file whose second pickle names a text of 2^62 bytes."""
+    torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b".") + 1] + b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62))
+
+
 def write_copies_of_one_storage(path: Path) -> None:
     storage = torch.zeros(100_000)
     torch.save({f"tensor {number}": storage.view(1000, 100) for number in range(20)}, path)
@@ -127,6 +134,7 @@ def write_tar(path: Path) -> None:
     [
         write_memo_trap,
         write_legacy_memo_trap,
+        write_a_length_beyond_all_memory,
         write_copies_of_one_storage,
         write_one_number_as_a_large_tensor,
         write_compressed,
