@@ -35,8 +35,8 @@ def invalid_reasons(base: Results, candidate: Results) -> Iterator[str]:
         )
     if base.sandbox != candidate.sandbox:
         yield (
-            f"The sandboxes differ, {base.sandbox} and {candidate.sandbox}: run both on the same machine, with "
-            "the same version of Acepilot."
+            f"The sandboxes differ, {base.sandbox} and {candidate.sandbox}: run both on the same machine, "
+            "with the same version of Acepilot."
         )
     if base.engine != candidate.engine:
         yield f"The engines differ, {base.engine} and {candidate.engine}, and round differently: use one."

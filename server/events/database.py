@@ -90,7 +90,7 @@ def open_database(url: sa.URL) -> sa.Engine:
 
 
 def is_damaged(error: BaseException) -> bool:
-    """Return True if SQLite reports that its file is damaged, or is no database."""
+    """Return True if SQLite reports that its file is damaged, or is of another kind."""
     cause = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without SQLite's details
     return isinstance(cause, sqlite3.DatabaseError) and code in (

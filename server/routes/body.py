@@ -51,7 +51,7 @@ def decoded(body: bytes) -> Any:
 
 def values(body: bytes) -> int:
     """Return about how many values a JSON text has; if there are too many strings, at least that many."""
-    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # what is left of `"` begins or ends a string
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # each remaining `"` begins or ends a string
     quotes = bare.count(b'"')
     if quotes > 4 * MAX_VALUES:
         return quotes // 2

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from acepilot.errors import ConfigError
 from server.__main__ import parser
 from server.events.database import database_url, events
-from server.metrics import MODELS
 from server.settings import ServerSettings
 
 Serve = Callable[..., Any]
@@ -108,12 +107,13 @@ def test_the_served_model_has_its_own_counter(serve: Serve, scripted: Any) -> No
     server = serve(scripted)
     made_up = [
         {"completion_id": f"c{number}", "kind": "shown", "at": 1.0, "model": f"m{number}"}
-        for number in range(MODELS + 10)
+        for number in range(60)
     ]
     post(server, {"events": made_up})
     post(server, {"events": [{"completion_id": "c", "kind": "shown", "at": 1.0, "model": "scripted"}]})
-    assert server.wait_for(lambda: server.metric("acepilot_events_total") == MODELS + 11)
+    assert server.wait_for(lambda: server.metric("acepilot_events_total") == 61)
     assert server.metric("acepilot_events_total", model="scripted") == 1
+    assert server.metric("acepilot_events_total", model="other") == 60
 
 
 def test_tabby_s_event_about_an_unknown_completion(serve: Serve, scripted: Any) -> None:

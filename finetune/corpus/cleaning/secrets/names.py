@@ -81,7 +81,7 @@ def is_mentioned(name: str) -> bool:
 
 
 class Kind(Enum):
-    """What a name says of its value: a person may have chosen it, a machine drew it, or it is no secret."""
+    """What a name says of its value: a person may have chosen it, a machine drew it, or it is public."""
 
     PASSWORD = auto()
     SECRET = auto()
