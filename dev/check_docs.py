@@ -1,4 +1,4 @@
-"""Check README.md, CONTRIBUTING.md and docs/: links, anchors, named files and named modules exist.
+"""Check README.md, CONTRIBUTING.md and docs/: links, anchors, named files, modules and tests exist.
 
 python -m dev.check_docs    print each mistake as `page:line: what is wrong`; exit code 1 if there is one
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -26,6 +27,8 @@ HEADING = re.compile(r"^#{1,6} +(.*?) *#*$")
 INLINE_CODE = re.compile(r"`([^`]+)`")
 MODULE = re.compile(r"\bpython3? -m ([a-z_][\w.]*)")
 FILE = re.compile(r"[\w.@*-]+(?:/[\w.@*-]+)*/?")
+TEST = re.compile(r"\btest_\w+\b(?!\.py)")
+DEFINED_TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 FENCE = re.compile(r"^ *```")
 PLACEHOLDER = re.compile(r"(?<![A-Z])(?!(?:CHANGELOG|CONTRIBUTING|LICENSE|LOG|README)\b)[A-Z]{2,}")
 TO_CREATE = re.compile(r"(?<![a-z])(fim|kate|perl|todo_only|toy)(?![a-z])")
@@ -74,6 +77,13 @@ class Repository:
         if wanted in self.files or any(file.startswith(f"{wanted}/") for file in self.files):
             return True
         return any(fnmatch(file, wanted) or fnmatch(file, f"*/{wanted}") for file in self.files)
+
+    @cached_property
+    def tests(self) -> set[str]:
+        """The names of the tests' modules and of the functions in them."""
+        modules = [self.root / name for name in self.files if fnmatch(name, "tests/*.py")]
+        functions = (DEFINED_TEST.findall(path.read_text(encoding="utf-8")) for path in modules)
+        return {path.stem for path in modules}.union(*functions)
 
     def has_module(self, name: str) -> bool:
         """Return whether `python -m NAME` finds a module: one of the repository's, or an installed one."""
@@ -131,6 +141,10 @@ def check_page(page: str, repository: Repository) -> Iterator[Finding]:
             is_example = page.startswith("docs/how-to-add/") and TO_CREATE.search(name)
             if not is_example and not repository.has(name):
                 yield Finding(page, number, f"there is no file `{name}`")
+        for code in INLINE_CODE.findall(line):
+            for name in TEST.findall(code):
+                if name not in repository.tests:
+                    yield Finding(page, number, f"there is no test `{name}`")
     for number, line in enumerate(text.splitlines(), 1):
         for name in MODULE.findall(line):
             if not repository.has_module(name):

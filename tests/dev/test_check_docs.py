@@ -11,6 +11,7 @@ PAGE = """# A page
 
 [good](other.md#two-words-and-code), [out](https://example.com), [here](#a-page)
 `acepilot/cli.py`, `acepilot/*.py`, `cli.py`, `acepilot/`, `acepilot/NAME.py`, `python -m acepilot`
+`test_help`
 
 ```sh
 python -m acepilot.cli    # [not a link](x.md)
@@ -25,6 +26,7 @@ def repository(tmp_path: Path) -> Repository:
         "docs/other.md": "# Other\n\n## Two words, and `code`!\n",
         "acepilot/cli.py": "",
         "acepilot/__main__.py": "",
+        "tests/test_cli.py": "def test_help(): ...",
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -48,6 +50,8 @@ def test_a_page_without_mistakes_has_no_findings(repository: Repository) -> None
         ("`acepilot/gone.py`", "there is no file `acepilot/gone.py`"),
         ("`gone.py`", "there is no file `gone.py`"),
         ("`acepilot/gone*.py`", "there is no file `acepilot/gone*.py`"),
+        ("`test_gone`, `test_cli.py`", "there is no test `test_gone`"),
+        ("`tests/test_cli.py::test_gone`", "there is no test `test_gone`"),
         ("`python -m acepilot.gone`", "there is no module `acepilot.gone` for `python -m`"),
         ("`python -m no_such_package`", "there is no module `no_such_package` for `python -m`"),
     ],
