@@ -92,6 +92,7 @@ def patterns() -> Iterator[re.Pattern[str]]:
             for pattern in value if isinstance(value, tuple) else (value,):
                 if isinstance(pattern, re.Pattern):
                     yield pattern
+    yield from tokens.prefixed_patterns()
     yield from (pattern for _, pattern in tokens.token_patterns())
     for _, command in bare._COMMANDS:
         yield re.compile(command, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 import re
 
+from finetune.corpus.cleaning.secrets.names import Kind, kind_of
 from finetune.corpus.cleaning.secrets.values import Spans, is_placeholder, looks_chosen, looks_random
 
 # The password goes up to the last @ before white space or a quote: people write p@ss/word unescaped.
@@ -12,11 +13,11 @@ _EXAMPLE = re.compile(r"passw|secret|example|change|your|placeholder|key_")
 _USER_ALONE = re.compile(
     r"://([\w.~-]{16,200}):?(?:x-oauth-basic)?@(?![\w.-]{0,60}(?:sentry|ingest|glitchtip|bugsnag))"
 )
-_PARAMETER = re.compile(r"=([^\s=;&\"'`<>\\,)}]{4,200})(?=[;&\"'`\s<\\]|$)")
-_NAME_OF_PARAMETER = re.compile(
-    r"(?:^|[;?&\"'\s])(?:password|passwd|pwd|access_token|auth_?token|private_token|api_?key|client_secret|secret"
-    r"|token)$",
-    re.IGNORECASE,
+_PARAMETER = re.compile(r"=([^\s=;&\"'`<>\\,()}]{4,200})(?=[;&\"'`\s<\\]|$)")
+_NAME_OF_PARAMETER = re.compile(r"(?:^|[;?&\"'\s])([A-Za-z][\w.-]{1,40})$")
+_SIGNATURE = re.compile(r"(?:X-(?:Amz|Goog)-)?(?:Signature|Security-Token|sig)", re.IGNORECASE)
+_CONNECTION_PASSWORD = re.compile(
+    r"(?:[pP]assword|PASSWORD|[pP]asswd|[pP]wd|PWD)(?<![\w.][pP]assword)(?<![\w.]PASSWORD)(?<![\w.][pP]wd)\s?=\s?([^\s;,()\"'`<>\\{}$]{4,200})(?=;|&quot;|\"|'|$)"
 )
 _CONNECTION_STRING = re.compile(r"(?i)jdbc:|(?:server|host|data source|database|user id|uid|dbname) ?=")
 _LOOK_BACK_CHARS = 200
@@ -37,10 +38,22 @@ def find_in_addresses(text: str) -> Spans:
     for match in _PARAMETER.finditer(text):
         value = match.group(1)
         before = text[max(match.start() - _LOOK_BACK_CHARS, 0) : match.start()].rpartition("\n")[2]
-        if not _NAME_OF_PARAMETER.search(before, max(len(before) - 20, 0)) or is_placeholder(value):
+        name = _NAME_OF_PARAMETER.search(before, max(len(before) - 42, 0))
+        if name is None or is_placeholder(value):
+            continue
+        if _SIGNATURE.fullmatch(name.group(1)):
+            if looks_random(value, least_entropy=3.0) and "://" in before:
+                yield match.span(1)
+            continue
+        if kind_of(name.group(1)) is Kind.NONE:
             continue
         in_connection_string = _CONNECTION_STRING.search(before)
         if looks_random(value, least_entropy=3.0) or (in_connection_string and looks_chosen(value)):
+            yield match.span(1)
+    for match in _CONNECTION_PASSWORD.finditer(text):
+        before = text[max(match.start() - _LOOK_BACK_CHARS, 0) : match.start()].rpartition("\n")[2]
+        value = match.group(1)
+        if _CONNECTION_STRING.search(before) and looks_chosen(value) and not is_placeholder(value):
             yield match.span(1)
 
 

@@ -4,41 +4,30 @@ import re
 from enum import Enum, auto
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_PASSWORD_WORDS = frozenset({"password", "passwd", "pwd", "passphrase", "passwort", "pass", "pw", "passcode"})
-_SECRET_WORDS = frozenset(
-    {"secret", "token", "auth", "credential", "credentials", "apikey", "authtoken", "pat", "mnemonic", "seed"}
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_PASSWORD_WORDS = _set_of(
+    "password passwd pwd passphrase pass pw passcode psw pswd psk requirepass masterauth"
+    " passwort kennwort senha contrasena wachtwoord haslo mdp"
 )
-_KEY_OWNERS = frozenset(
-    [
-        "api",
-        "access",
-        "secret",
-        "private",
-        "auth",
-        "signing",
-        "encryption",
-        "account",
-        "license",
-        "master",
-        "storage",
-        "subscription",
-        "client",
-        "service",
-        "admin",
-        "webhook",
-        "app",
-        "jwt",
-        "hmac",
-        "cookie",
-        "session",
-        "crypt",
-        "aes",
-        "write",
-        "deploy",
-        "maps",
-    ]
+_SECRET_WORDS = _set_of(
+    "secret secrets token tokens auth credential credentials creds apikey authtoken pat mnemonic seed"
+    " bearer jwt pepper dockerconfigjson"
 )
-_ENDINGS_OF_LOWERCASE_NAMES = ("password", "passwd", "passphrase", "pwd")
+_KEY_OWNERS = _set_of(
+    "api access secret private auth signing encryption account license master storage subscription client"
+    " service admin webhook app jwt hmac cookie session crypt aes write deploy maps shared preshared"
+    " decryption validation server root ssh ssl tls rsa current function functions host cipher recovery"
+)
+_ENDINGS_OF_LOWERCASE_NAMES = ("password", "passwd", "passphrase", "pwd", "pswd")
+_LOWERCASE_PASSWORD = re.compile(
+    r"(?:db|root|user|admin|smtp|imap|mail|ftp|ssh|sql|pg|my|redis|ldap|login|become|store|key|http|proxy|ssl|bind)"
+    r"(?:pass|pw)"
+)
 _SECRET_ENDINGS_OF_LOWERCASE_NAMES = (
     "secret",
     "token",
@@ -49,17 +38,17 @@ _SECRET_ENDINGS_OF_LOWERCASE_NAMES = (
     "authkey",
 )
 _OWNERS_OF_OTHER_TOKENS = frozenset(
-    ["next", "page", "pagination", "continuation", "sync", "request", "client", "cancel", "design"]
+    ["next", "page", "pagination", "continuation", "sync", "request", "client", "cancel", "design", "public"]
 )
 _SETTERS = frozenset({"set", "with", "put", "add", "use", "new"})
-_TRAILERS = frozenset(
-    {"hex", "base", "value", "raw", "plain", "default", "test", "dev", "prod", "hash", "str", "string"}
+_TRAILERS = _set_of(
+    "hex base value raw plain default test dev prod hash str string data live production staging text"
 )
 """Words behind the one that matters: `secretKeyBase`, `API_KEY_DEV`."""
 
 _MENTION = re.compile(
-    r"pass|pwd|secret|token|key|cred|auth|mnemonic|seed|_pat|pw\b|identified by|wallet|login"
-    r"|getconnection|convertto-secure|jwt|hmac"
+    r"pass|pwd|secret|token|key|cred|auth|mnemonic|seed|_pat|pw\b|identified|wallet|login"
+    r"|connect|mysqli|convertto-secure|jwt|hmac|psw|psk|bearer|pepper|kennwort|senha|contrasena|wachtwoord|haslo|mdp"
 )
 """Every name of a secret has one of these, in lower case."""
 
@@ -96,7 +85,11 @@ def kind_of(name: str) -> Kind:
     if not words:
         return Kind.NONE
     last = words[-1]
-    if last in _PASSWORD_WORDS or last.endswith(_ENDINGS_OF_LOWERCASE_NAMES):
+    if (
+        last in _PASSWORD_WORDS
+        or last.endswith(_ENDINGS_OF_LOWERCASE_NAMES)
+        or _LOWERCASE_PASSWORD.fullmatch(last)
+    ):
         return Kind.PASSWORD
     if _is_of_another_kind(words):
         return Kind.NONE

@@ -87,6 +87,49 @@ _PREFIXED = (
     ("ops_eyJ", r"[\w=-]{100,1200}"),
     ("AGE-SECRET-KEY-1", r"[0-9A-Z]{58}"),
     (r"A(?:KC|P)", rf"{_ALNUM}{{60,80}}"),
+    ("sk-", rf"(?=\D{{0,30}}\d){_ALNUM}{{32,64}}"),
+    ("sk-lf-", _UUID),
+    ("sk_", rf"{_HEX}{{48}}"),
+    (r"lsv2_(?:pt|sk)_", rf"{_HEX}{{32}}_{_HEX}{{10}}"),
+    ("pcsk_", rf"{_WORD}{{50,80}}"),
+    (r"(?:nvapi|tvly|csk)-", rf"{_WORD}{{30,80}}"),
+    ("jina_", rf"{_WORD}{{50,80}}"),
+    (r"(?:fw|st|rnd|napi|vc[pkai]|bkua|p8e|hcai[kc])_", rf"(?=\D{{0,24}}\d){_ALNUM}{{24,80}}"),
+    ("CCIPAT_", rf"{_ALNUM}{{20,30}}_{_HEX}{{40}}"),
+    (r"sq[upa]_", rf"{_HEX}{{40}}"),
+    ("oy2", r"[a-z0-9]{43}"),
+    ("glagent-", rf"{_WORD}{{50}}"),
+    ("GR1348941", rf"{_WORD}{{20}}"),
+    (r"NR(?:II|JS|RA|BR)-", rf"{_WORD}{{20,40}}"),
+    (r"dt0[a-z]\d\d\.", r"[A-Z0-9]{24}\.[A-Z0-9]{64}"),
+    (r"(?:sgp|phx|pnu|tfp|rdme)_", rf"{_WORD}{{36,90}}"),
+    (r"(?:sdk|api|mob)-", _UUID),
+    (r"tskey-[a-z]{3,10}-", rf"{_ALNUM}{{8,20}}(?:CNTRL)?-{_ALNUM}{{20,40}}"),
+    ("FLWSECK(?:_TEST)?-", rf"{_ALNUM}{{12,40}}-X"),
+    (r"rzp_(?:live|test)_", rf"{_ALNUM}{{14,24}}"),
+    (r"access-(?:sandbox|development|production)-", _UUID),
+    ("pdl_(?:live|sdbx)_apikey_", rf"{_WORD}{{40,60}}"),
+    (r"EZ[AT]K", rf"{_ALNUM}{{54}}"),
+    (r"(?:shippo|duffel|lob|mollie)_(?:live|test)_", rf"{_WORD}{{24,50}}"),
+    ("APP_USR-", r"\d{12,20}-\d{6}-[0-9a-f]{32}-\d{6,12}"),
+    (r"pat-(?:na|eu)\d-", _UUID),
+    ("CFPAT-", rf"{_WORD}{{43}}"),
+    (r"sl\.", rf"{_WORD}{{100,250}}"),
+    (r"v1\.0-", rf"{_HEX}{{24}}-{_HEX}{{146}}"),
+    ("AKCp", rf"{_ALNUM}{{60,80}}"),
+    ("cmVmdGtu", rf"{_ALNUM}{{40,70}}"),
+    ("mdb_sa_sk_", rf"{_WORD}{{40}}"),
+    (r"t1\.", rf"[A-Z0-9a-z_-]{{40,200}}\.{_WORD}{{60,90}}"),
+    ("y0_", rf"{_WORD}{{55,60}}"),
+    ("CLOJARS_", rf"{_HEX}{{60}}"),
+    ("dG9r", r"OmN[A-Za-z0-9+/=]{40,80}"),
+    ("1/", rf"\d{{16}}:{_HEX}{{32}}"),
+    ("eyJrIjoi", rf"{_BASE64}{{40,400}}={{0,2}}"),
+    ("eyJhdXRocyI6", rf"{_BASE64}{{40,}}+"),
+    (r"LS0tLS1CRUdJTiB(?!DRVJU|QVUJM|QR1AgUFVC)", rf"{_BASE64}{{100,}}+"),
+    (r"MII[A-Za-z0-9+/]{2,4}I[BA]A[A-Z]?(?:KC|DANBgkqhkiG9w0BAQEFAASC)", rf"{_BASE64}{{100,}}+"),
+    (r"M(?:HcCAQEE|IGHAgEAMBMGByqGSM49|C4CAQAwBQYDK2VwBCIEI)", rf"{_BASE64}{{30,200}}={{0,2}}"),
+    ("b3BlbnNzaC1rZXktdjEA", rf"{_BASE64}{{100,}}+"),
     (r"\$2[aby]\$", r"\d\d\$[./A-Za-z0-9]{53}"),
     (r"\$(?:apr)?1\$", r"[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}"),
     (r"\$[56y]\$", r"[./A-Za-z0-9=$]{1,40}\$[./A-Za-z0-9]{43,86}"),
@@ -103,6 +146,7 @@ _GUARDED = (
     ("T3BlbkFJ", rf"(?<!{_WORD})(sk-{_WORD}{{20,120}}T3BlbkFJ{_WORD}{{20,120}})"),
     ("-us", rf"(?<![0-9a-z])({_HEX}{{32}}-us\d{{1,2}})(?!\w)"),
     (".atlasv1.", rf"(?<!\w)({_ALNUM}{{14}}\.atlasv1\.{_WORD}{{60,70}})"),
+    ("code=", r"[?&]code=([\w/+-]{52,60}={1,2})"),
     ("NRAL", rf"(?<!\w)({_HEX}{{36}}NRAL)(?!\w)"),
     ("Q~", r"(?<![\w~.-])([\w~.-]{3}\dQ~[\w~.-]{31,34})(?![\w~.-])"),
     ("AccountKey=", r"AccountKey=([A-Za-z0-9+/]{86}==)"),
@@ -122,14 +166,16 @@ _LINEAR_PLUGINS = (
 )
 """Plugins of detect-secrets whose patterns are linear and match no prose. The rest is covered above."""
 
+_SHORTEST_PREFIXED = 20
+"""Characters. Every match of `_PREFIXED` is in a word of this length or more; most of a text is not."""
+
 _JWT = re.compile(r"eyJ(?<![\w-]eyJ)[\w-]{8,4000}={0,2}\.[\w-]{2,8000}={0,2}(?:\.[\w+/=-]{0,2000})?")
 
 
 @cache
 def token_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return every pattern, each with a text that all of its matches contain ("" if there is none)."""
+    """Return the other patterns, each with a text that all of its matches contain ("" if there is none)."""
     patterns: list[tuple[str, re.Pattern[str]]] = []
-    patterns += [("", re.compile(rf"{prefix}{rest}(?![A-Za-z0-9])")) for prefix, rest in _PREFIXED]
     patterns += [(guard, re.compile(pattern, re.MULTILINE)) for guard, pattern in _GUARDED]
     plugins = get_mapping_from_secret_type_to_class()
     for name in _LINEAR_PLUGINS:
@@ -138,16 +184,30 @@ def token_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple(patterns)
 
 
+@cache
+def prefixed_patterns() -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of tokens with a prefix."""
+    return tuple(re.compile(rf"{prefix}{rest}(?![A-Za-z0-9])") for prefix, rest in _PREFIXED)
+
+
 def find_tokens(text: str) -> Spans:
     """Yield the span of each token."""
+    words = "\n".join(word for word in text.split() if len(word) >= _SHORTEST_PREFIXED)
+    for pattern in prefixed_patterns():
+        for match in pattern.finditer(text) if pattern.search(words) else ():
+            start, end = match.span()
+            if not is_masked(match.group()) and not _is_inside_a_word(text, start):
+                yield start, end
     for guard, pattern in token_patterns():
-        if guard in text:
-            for match in pattern.finditer(text):
-                start, end = match.span(1 if match.lastindex else 0)
-                inside_a_word = not guard and start > 0 and text[start - 1 : start + 1].isalnum()
-                if not inside_a_word and not is_masked(text[start:end]):
-                    yield start, end
+        for match in pattern.finditer(text) if guard in text else ():
+            start, end = match.span(1 if match.lastindex else 0)
+            if not is_masked(text[start:end]) and (guard or not _is_inside_a_word(text, start)):
+                yield start, end
     yield from _json_web_tokens(text)
+
+
+def _is_inside_a_word(text: str, start: int) -> bool:
+    return start > 0 and text[start - 1 : start + 1].isalnum()
 
 
 def _json_web_tokens(text: str) -> Iterator[tuple[int, int]]:

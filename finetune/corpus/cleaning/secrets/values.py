@@ -25,19 +25,22 @@ _PLACEHOLDER_WORDS = re.compile(
 )
 _PLACEHOLDERS = re.compile(
     r"(?:null|none|nil|true|false|yes|no|pass|pwd|pw|auto|text|value|user(?:name)?|admin|root|postgres|mysql"
-    r"|guest|key|any|void|never|number|object|self|this|baz|abc|xyz|md5|sha\d*|base64|utf-?8\w*|latin\d|ascii|iso\S*|str|int|bool"
+    r"|guest|key|any|void|never|number|object|self|this|baz|abc|xyz|md5|sha\d*|base64|utf-?8\w*|latin\d|ascii|iso\S*|str|int|bool|u?int\d+\w*|\d+-b(?:it|yte)s?|float\d+\w*"
     r"|optional|bytes|bearer|basic|plain|hash|salt|hmac\w*|rs256|hs256|oauth2?|v\d+|x+|\W*)\W*",
 )
 _REFERENCES = ("${", "$(", "{{", "<%", "#{", "\\u", "process.env", "os.environ", "%(", "://", "[[", "@{")
 _STARTS_OF_REFERENCES = ("$", "<", "{", "[", "(", "/", "./", "../", "~/", "%s", ",")
 _WORD = re.compile(r"[A-Z][a-z]{2,}|[a-z]{3,}|[A-Z]{3,}(?![a-z])")
 _NON_WORD = re.compile(r"[!#%^&*+?@=~;,]")
+_DIGIT_OR_MARK = re.compile(rf"\d|{_NON_WORD.pattern}")
 _LONG_ENOUGH_WITHOUT_DIGITS = (
     16  # characters; of random ones, one value in 25 of this length has less than 2 digits
 )
 _VOWEL = re.compile(r"[aeiouyAEIOUY]")
 _MOST_MARKS_OF_CODE = 2  # in minified code, a closing quote and the next opening one enclose a statement
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LEAST_ENTROPY_OF_UUID = 3.0  # bits a character; one made by hand repeats its digits
 _ENTROPY = Base64HighEntropyString()
 
 
@@ -45,7 +48,13 @@ def is_placeholder(value: str) -> bool:
     """Return whether a value given for a password is an example, a reference, a type, a path or a label."""
     if value.startswith(_STARTS_OF_REFERENCES) or any(part in value for part in _REFERENCES):
         return True
-    if not value.isascii() or len(set(value)) < 3 or "EXAMPLE" in value or "..." in value:
+    if (
+        _DATE.fullmatch(value)
+        or not value.isascii()
+        or len(set(value)) < 3
+        or "EXAMPLE" in value
+        or "..." in value
+    ):
         return True
     if ("{" in value and "}" in value) or sum(value.count(mark) for mark in "();") > _MOST_MARKS_OF_CODE:
         return True
@@ -65,11 +74,21 @@ def is_masked(value: str) -> bool:
     )
 
 
+def may_be_secret(value: str) -> bool:
+    """Return False if neither `looks_chosen` nor `looks_random` can hold; this takes less time."""
+    return len(value) >= _LONG_ENOUGH_WITHOUT_DIGITS or _DIGIT_OR_MARK.search(value) is not None
+
+
 def looks_chosen(value: str) -> bool:
     """Return whether a value could be a password that a person chose: not only one word or an identifier."""
     if any(map(str.isdigit, value)):
         return any(map(str.isalpha, value)) or len(value) >= 6
     return _NON_WORD.search(value) is not None and any(map(str.isalpha, value))
+
+
+def is_uuid(value: str) -> bool:
+    """Return whether a value is a random UUID (version 4), as the keys of Heroku and Postmark are."""
+    return _UUID.fullmatch(value) is not None and entropy(value) > _LEAST_ENTROPY_OF_UUID
 
 
 def looks_random(value: str, least_entropy: float) -> bool:
@@ -87,7 +106,7 @@ def looks_random(value: str, least_entropy: float) -> bool:
     if any(is_false(value) for is_false in false_alarms) or _is_alphabet(value):
         return False
     words = (word for word in _WORD.findall(value) if _VOWEL.search(word))
-    if sum(map(len, words)) > 0.6 * len(value):  # camelCase, kebab-case and paths are words
+    if sum(map(len, words)) > 0.75 * len(value):  # camelCase, kebab-case and paths are words
         return False
     return entropy(value) > least_entropy
 
