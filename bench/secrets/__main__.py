@@ -24,7 +24,7 @@ from finetune.corpus.cleaning.secrets import find_secrets
 
 SETS = {
     name: Path(__file__).with_name(f"{name}.txt")
-    for name in ("development", "held_back", "second_held_back", "third_held_back")
+    for name in ("development", "held_back", "second_held_back", "third_held_back", "fourth_held_back")
 }
 MAX_FILE_BYTES = 1_000_000  # the limit of `python -m finetune.corpus`
 

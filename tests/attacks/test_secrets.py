@@ -18,6 +18,7 @@ from finetune.corpus.cleaning.secrets import (
     names,
     private_keys,
     quoted,
+    sql_rows,
     tokens,
     values,
 )
@@ -65,6 +66,9 @@ def test_a_form_counts_as_missed_when_half_of_its_value_is_left() -> None:
         "curl " * 50_000,
         "://a:" * 50_000,
         "\n".join(f"password='pass{number}x'" for number in range(10_000)),
+        "LS0tLS1CRUdJTiB" * 30_000 + "=a",
+        "INSERT INTO t (password) VALUES " + "('a1b2'), " * 40_000,
+        'value: "a1b2c3d4", name: "' * 15_000,
     ],
     ids=[
         "keys without END",
@@ -79,6 +83,9 @@ def test_a_form_counts_as_missed_when_half_of_its_value_is_left() -> None:
         "curl",
         "users in addresses",
         "ten thousand passwords",
+        "beginnings of a key in base64",
+        "rows of SQL",
+        "names and values of a mapping",
     ],
 )
 def test_a_text_made_to_match_at_many_places_takes_no_longer_than_another(text: str) -> None:
@@ -86,7 +93,7 @@ def test_a_text_made_to_match_at_many_places_takes_no_longer_than_another(text: 
 
 
 def patterns() -> Iterator[re.Pattern[str]]:
-    modules = (addresses, bare, names, private_keys, quoted, redaction, tokens, values)
+    modules = (addresses, bare, names, private_keys, quoted, redaction, sql_rows, tokens, values)
     for module in modules:
         for value in vars(module).values():
             for pattern in value if isinstance(value, tuple) else (value,):

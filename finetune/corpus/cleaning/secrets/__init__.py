@@ -1,7 +1,8 @@
 """Find secrets in a text: pure functions from text to places, with no type of the corpus.
 
 A secret is found by its own form (tokens.py, private_keys.py), by its place in an address (addresses.py), or
-by a name before it (quoted.py, bare.py). Every pattern takes time in proportion to the text's length.
+by the name that it has (quoted.py, bare.py, sql_rows.py). Every pattern takes time in proportion to the
+text's length.
 """
 
 from itertools import chain
@@ -11,6 +12,7 @@ from finetune.corpus.cleaning.secrets.bare import find_bare
 from finetune.corpus.cleaning.secrets.names import mentions_in
 from finetune.corpus.cleaning.secrets.private_keys import find_private_keys
 from finetune.corpus.cleaning.secrets.quoted import find_quoted
+from finetune.corpus.cleaning.secrets.sql_rows import find_in_rows
 from finetune.corpus.cleaning.secrets.tokens import find_tokens
 
 
@@ -25,6 +27,7 @@ def find_secrets(text: str, language: str = "") -> list[tuple[int, int]]:
         find_private_keys(text),
         find_tokens(text),
         find_in_addresses(text),
+        find_in_rows(text),
         find_quoted(text, mentions),
         find_bare(text, mentions, language),
     )

@@ -45,6 +45,12 @@ _NAME_AND_VALUE = re.compile(
     re.MULTILINE,
 )
 _CONTENT = r"(?:<!\[CDATA\[)?([^<>\s]{4,300})(?:\]\]>)?</"
+_DEFAULT_BELOW = re.compile(
+    r"^[ \t]*([A-Za-z]\w{1,60}):[ \t]*\r?\n(?:[ \t]+\w{2,20}: [^\n]{1,200}\n){0,4}"
+    rf"[ \t]+[Dd]efault: [\"']?({_VALUE})",
+    re.MULTILINE,
+)
+"""A parameter of CloudFormation or OpenAPI."""
 _ELEMENT = re.compile(rf"<([A-Za-z][\w.:-]{{1,60}})>(?:\s{{0,40}}<[vV]alue>)?{_CONTENT}")
 _NAMED_ELEMENT = re.compile(
     rf"<\w{{2,20}} (?:name|key|id)=\"([\w.:-]{{2,60}})\"[^<>]{{0,60}}>(?:\s{{0,40}}<[vV]alue>)?{_CONTENT}"
@@ -163,6 +169,9 @@ def find_bare(text: str, mentions: list[int], language: str) -> Spans:
         for match in chain.from_iterable(pattern.finditer(text, start, end) for pattern in _PROSE):
             if not is_placeholder(match.group(1)):
                 yield match.span(1)
+    for match in _DEFAULT_BELOW.finditer(text) if language == "yaml" else ():
+        if _is_secret(kind_of(match.group(1)), match.group(2), plain_words=False):
+            yield match.span(2)
     for scheme in _SCHEMES:
         for match in scheme.finditer(text):
             if looks_random(match.group(1), _ANYWHERE_ENTROPY):

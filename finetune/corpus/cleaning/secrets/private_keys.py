@@ -8,7 +8,7 @@ import re
 
 from finetune.corpus.cleaning.secrets.values import Spans
 
-_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1)-----")
 _PUTTY = re.compile(r"Private-(?:Lines: \d{1,4}|MAC: (?=[0-9a-f]))")
 _END = "-----END "
 _MAX_KEY_CHARS = (

@@ -24,11 +24,12 @@ _NAMED_ENTROPY = 2.8  # bits a character: a hex value of 10 characters may have 
 
 _NAME = r"(?P<name>[A-Za-z_$@][\w$.-]{0,63})"
 _ASSIGNED = re.compile(
-    rf"(?<![\w$.-]){_NAME}(?:\\{{0,3}}[\"'`]|&(?:quot|#3[49]|apos);)?(?:\[\w{{0,20}}\])?[\])]{{0,2}}"
+    rf"(?:(?<![\w$.-])|(?<=[)\s]\.)){_NAME}(?:\\{{0,3}}[\"'`]|&(?:quot|#3[49]|apos);)?(?:\[\w{{0,20}}\])?[\])]{{0,2}}"
     r"(?:\s?\??:\s?&?(?:'static )?[\w.<>\[\]|?]{1,30}| string| String| As String)?"  # a type
     r"(?:\s{0,16}"
     r"(?:(?<!\) )(?<!\))=>|:=|\?=|\|\|=|\?\?=|(?<![=!<>])=|:|\|\||\?\?|\?:|\b(?:or|is|was|to)\b|<-|\(|\{"
-    r"|\.(?:unwrap_or|or_?[eE]lse|get_?[oO]r_?[eE]lse)\()\s{0,16}|(?<=\w)[ \t]{1,16})"
+    r"|\.(?:unwrap_or|or_?[eE]lse|get_?[oO]r_?[eE]lse)\()\s{0,16}"
+    r"(?P<wrapper>[A-Za-z][\w.:]{0,60}\()?|(?<=\w)[ \t]{1,16})"
     r"[bBrRuUfFNL@$]{0,2}\\{0,3}\Z"
 )
 _PAIR = re.compile(
@@ -55,7 +56,7 @@ _PASSWORD_COMES = re.compile(
     r"|set password [^\n=]{1,60}=)\s{1,3}N?\Z|\bPASSWORD\(\Z"
     rf"|(?:\bauth[\"']?\s?[:=]\s?[\[(]|(?:\blogin|authenticate|BasicAuth\w{{0,20}}|Credentials?|Authentication"
     rf"|UsernamePassword\w{{0,30}})\()\s?{_ARGUMENT}\Z"
-    rf"|(?:[cC]onnect\w{{0,20}}|mysqli|PDO|[cC]onnection)\(\s?{_ARGUMENT}{_ARGUMENT}\Z"
+    rf"|(?:[cC]onnect\w{{0,20}}|mysqli|PDO|[cC]onnection)\(\s?(?:{_ARGUMENT}){{2,3}}\Z"
 )
 _SECRET_COMES = re.compile(
     r"(?:Wallet|privateKeyToAccount|fromPrivateKey|SigningKey)\(\s{0,16}\Z"
@@ -140,7 +141,8 @@ def _is_named(text: str, start: int, end: int, value: str) -> bool:
         kind = kind_of(name)
         if match.re is _PAIR and match["before"][0] != "(" and not _END_OF_ROW.match(text, end):
             return False
-        if _CALLED.search(before) and not takes_a_secret(name):
+        wrapped = match.re is _ASSIGNED and match["wrapper"]
+        if _CALLED.search(before) and not wrapped and not takes_a_secret(name):
             return False
         if name.lower() in _VERBS and before.endswith(f"{name} "):
             return False

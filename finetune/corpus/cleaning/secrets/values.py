@@ -36,6 +36,7 @@ _DIGIT_OR_MARK = re.compile(rf"\d|{_NON_WORD.pattern}")
 _LONG_ENOUGH_WITHOUT_DIGITS = (
     16  # characters; of random ones, one value in 25 of this length has less than 2 digits
 )
+_MOST_WORDS, _MOST_WORDS_WITHOUT_DIGITS = 0.75, 0.6  # of the characters; names are nearly all words
 _VOWEL = re.compile(r"[aeiouyAEIOUY]")
 _MOST_MARKS_OF_CODE = 2  # in minified code, a closing quote and the next opening one enclose a statement
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -46,6 +47,7 @@ _ENTROPY = Base64HighEntropyString()
 
 def is_placeholder(value: str) -> bool:
     """Return whether a value given for a password is an example, a reference, a type, a path or a label."""
+    value = value.removeprefix("{noop}")  # Spring's mark of a password in plain text
     if value.startswith(_STARTS_OF_REFERENCES) or any(part in value for part in _REFERENCES):
         return True
     if (
@@ -106,7 +108,9 @@ def looks_random(value: str, least_entropy: float) -> bool:
     if any(is_false(value) for is_false in false_alarms) or _is_alphabet(value):
         return False
     words = (word for word in _WORD.findall(value) if _VOWEL.search(word))
-    if sum(map(len, words)) > 0.75 * len(value):  # camelCase, kebab-case and paths are words
+    if sum(map(len, words)) > (_MOST_WORDS if digits else _MOST_WORDS_WITHOUT_DIGITS) * len(
+        value
+    ):  # camelCase, kebab-case and paths are words
         return False
     return entropy(value) > least_entropy
 
