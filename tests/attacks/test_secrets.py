@@ -162,6 +162,18 @@ def test_the_measure_of_patterns_finds_a_quadratic_one() -> None:
         ('"gitHead": "231263a3535658bab1e9492c6aaaed8692d62a53"', "json"),
         ("Password = 'Heslo', username = 'Meno'", "javascript"),
         ("nextToken: 'YW5vdGhlclRva2VuIQ==1aB2'", "javascript"),
+        ("self.proto._getHostKeys(b'rsa-sha2-256')", "python"),
+        ("Version=3.0.0.0, Culture=neutral, PublicKeyToken=31bf3856ad364e35", "python"),
+        ('"enum": ["AWS_AUTH", "AES_192_KEY", "AES_256_KEY"]', "json"),
+        ("b'Credential=access_key/20170322/us-west-2/lex/aws4_request'", "python"),
+        ("function pbkdf2Sync(password: Uint8Array, salt: Uint8Array): string", "typescript"),
+        ('{"source": "Tour", "token": "primaryPrevBtnBg"}', "json"),
+        ("Pass `capture_exits=True` to capture exits.", "markdown"),
+        (
+            'const publicVapidKey = "B' + "DOU99-h67HcA6JeFXHbSNMu7e2yNNu3RzoMj8TM4" * 2 + 'a1b2c3"',
+            "javascript",
+        ),
+        ('t("' + "HUDlGnrQXrJTrHgLnrAcJYMbDULcLTvFgGnCkMgJbAnLXQYvFYHnMX" * 2 + '")', "javascript"),
     ],
 )
 def test_names_types_references_and_labels_stay(text: str, language: str) -> None:

@@ -111,5 +111,7 @@ def _words_of(name: str) -> list[str]:
 
 
 def _is_of_another_kind(words: list[str]) -> bool:
-    """Return whether a token only continues a list or a request."""
+    """Return whether a token only continues a list or a request, or belongs to a public key."""
+    if words[-3:-1] == ["public", "key"] or words[-2:] == ["public", "key"]:
+        return True
     return len(words) > 1 and words[-1] == "token" and words[-2] in _OWNERS_OF_OTHER_TOKENS

@@ -55,6 +55,7 @@ def is_placeholder(value: str) -> bool:
         or not value.isascii()
         or len(set(value)) < 3
         or "EXAMPLE" in value
+        or "aws4_request" in value
         or "..." in value
     ):
         return True
