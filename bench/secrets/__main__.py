@@ -3,8 +3,9 @@
     python -m bench secrets [--files FOLDER] [--seed 1]
 
 The forms of development.txt follow the vendors' descriptions, and the rules were made with them. Those of
-held_back.txt are situations in which secrets stand in files; they were written before the rules. With
---files, the place of each alarm is printed, without its value: look at them, and count the false ones.
+held_back.txt and its three successors were written without the rules in view; docs/corpus.md says what was
+found at the first look. With --files, the place of each alarm is printed, without its value: look at them,
+and count the false ones.
 """
 
 import argparse

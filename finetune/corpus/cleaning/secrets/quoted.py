@@ -19,6 +19,7 @@ _QUOTED = re.compile(r"([\"'`])([^\"'`\s\\]{4,300})\\{0,3}\1")
 _QUOTED_IN_XML = re.compile(r"&(quot|#3[49]|apos);([^\"'`\s\\&;]{4,300})&\1;")
 _RANDOM = re.compile(r"[A-Za-z0-9+/=_-]{20,200}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
+_MOST_WORDS_OF_NAMELESS = 0.6  # of the characters
 _BASE64_ENTROPY, _HEX_ENTROPY = 4.5, 3.0  # bits a character: detect-secrets' own limits
 _NAMED_ENTROPY = 2.8  # bits a character: a hex value of 10 characters may have as little
 
@@ -48,6 +49,7 @@ _NAMED_BEHIND = re.compile(
 )
 _PASSWORD_NEAR = re.compile(r"(?i:pass|pwd|pw\b)")
 _CALLED = re.compile(r"\(\s{0,16}[bBrRuUfFNL@$]{0,2}\Z")
+_SHORTEST_WRAPPED = 16  # characters: a call with a shorter string looks up a name
 _VERBS = ("pass", "seed", "auth")  # in prose: "pass `value1` to it"
 _NAMED_BEHIND_CHARS = 120
 _ARGUMENT = r"(?:[\"'][^\"'\n]{0,80}[\"']|[\w$.]{1,40})\s?,\s?"
@@ -67,7 +69,7 @@ _MOST_NAMELESS = 3
 """Different random strings without a name. More of them are a table of hashes, test vectors or ids."""
 _HASH_OR_ID = re.compile(
     r"hash|\bsha|\b[exyn][\"']?\s?:|x5t|digest|checksum|integrity|commit|githead|revision|md5|etag|fingerprint|signature|id(?:hex)?\b|uuid|guid"
-    r"|placeholder|next|page|cursor|address|public|version|content|vector|nonce|salt",
+    r"|placeholder|next|page|cursor|address|public|\bpk\b|sample|example|version|content|vector|nonce|salt",
     re.IGNORECASE,
 )
 _PUBLIC_KEY = re.compile(r"B[\w-]{86}")  # of the curve P-256, as VAPID has it
@@ -139,9 +141,11 @@ def _is_named(text: str, start: int, end: int, value: str) -> bool:
     elif match := (_name_beside(text, before, end) or _ASSIGNED.search(before) or _PAIR.search(before)):
         name = match["name"]
         kind = kind_of(name)
-        if match.re is _PAIR and match["before"][0] != "(" and not _END_OF_ROW.match(text, end):
+        if match.re is _PAIR and not _is_pair(match, kind, text, end):
             return False
         wrapped = match.re is _ASSIGNED and match["wrapper"]
+        if wrapped and kind is not Kind.PASSWORD and len(value) < _SHORTEST_WRAPPED:
+            return False
         if _CALLED.search(before) and not wrapped and not takes_a_secret(name):
             return False
         if name.lower() in _VERBS and before.endswith(f"{name} "):
@@ -159,6 +163,13 @@ def _is_named(text: str, start: int, end: int, value: str) -> bool:
     return mentions and len(value) >= 8 and (looks_random(value, _NAMED_ENTROPY) or is_uuid(value))
 
 
+def _is_pair(match: re.Match[str], kind: Kind, text: str, end: int) -> bool:
+    """Return whether a name and a string are a pair, and not two items of a list."""
+    if kind is Kind.NONE or match["name"].lower() in _VERBS:
+        return False
+    return match["before"][0] == "(" or _END_OF_ROW.match(text, end) is not None
+
+
 def _name_beside(text: str, before: str, end: int) -> re.Match[str] | None:
     """Return the match of a name that a mapping gives in another entry: `name: "DB_PASS", value: "..."`."""
     if not _VALUE_COMES.search(before):
@@ -173,7 +184,7 @@ def _is_random(value: str) -> bool:
     if len(value) > _LONG_VALUE_CHARS and sum(map(str.isdigit, value)) < len(value) * _LEAST_DIGITS:
         return False
     limit = _HEX_ENTROPY if _HEX.fullmatch(value) else _BASE64_ENTROPY
-    return looks_random(value, limit) and entropy(value) > limit
+    return looks_random(value, limit, most_words=_MOST_WORDS_OF_NAMELESS) and entropy(value) > limit
 
 
 def _is_hash_or_key(text: str, start: int, end: int) -> bool:

@@ -19,16 +19,30 @@ _LONGEST_WORDY_VALUE = 28
 """Characters. In a longer random value, a word of four letters may stand by chance."""
 _PLACEHOLDER_WORDS = re.compile(
     r"example|sample|dummy|place.?holder|change|replace|todo|fixme|redacted|insert|enter|hidden"
-    r"|passw|p[a@][s5$]{2}w|passphrase|secret|s3cr3t|token|apikey|api[_-]key|credential|private|default|undefined"
+    r"|passw|p[a@][s5$]{2}w|passphrase|secret|s3cr3t|token|apikey|api[_-]key|access[_-]?key|filtered|credential|private|default|undefined"
     r"|string|required|optional|invalid|unused|ignored|abcd|qwert|1234|xxx"
     r"|(?<![a-z])(?:fake|mock|test|demo|your|valid|must|foo|bar)"
 )
 _PLACEHOLDERS = re.compile(
     r"(?:null|none|nil|true|false|yes|no|pass|pwd|pw|auto|text|value|user(?:name)?|admin|root|postgres|mysql"
-    r"|guest|key|any|void|never|number|object|self|this|baz|abc|xyz|md5|sha\d*|base64|utf-?8\w*|latin\d|ascii|iso\S*|str|int|bool|u?int\d+\w*|\d+-b(?:it|yte)s?|float\d+\w*"
+    r"|guest|key|any|void|never|number|object|self|this|baz|abc|xyz|md5|sha\d*|base64|utf-?8\w*|latin\d|ascii|iso\S*|str|int|bool|u?int\d+\w*|\d+-b(?:it|yte)s?|\d+/[smhd]/.*|float\d+\w*"
     r"|optional|bytes|bearer|basic|plain|hash|salt|hmac\w*|rs256|hs256|oauth2?|v\d+|x+|\W*)\W*",
 )
-_REFERENCES = ("${", "$(", "{{", "<%", "#{", "\\u", "process.env", "os.environ", "%(", "://", "[[", "@{")
+_REFERENCES = (
+    "${",
+    "$(",
+    "{{",
+    "<%",
+    "#{",
+    "\\u",
+    "process.env",
+    "os.environ",
+    "%(",
+    "://",
+    "[[",
+    "@{",
+    "UUID=",
+)
 _STARTS_OF_REFERENCES = ("$", "<", "{", "[", "(", "/", "./", "../", "~/", "%s", ",")
 _WORD = re.compile(r"[A-Z][a-z]{2,}|[a-z]{3,}|[A-Z]{3,}(?![a-z])")
 _NON_WORD = re.compile(r"[!#%^&*+?@=~;,]")
@@ -94,7 +108,7 @@ def is_uuid(value: str) -> bool:
     return _UUID.fullmatch(value) is not None and entropy(value) > _LEAST_ENTROPY_OF_UUID
 
 
-def looks_random(value: str, least_entropy: float) -> bool:
+def looks_random(value: str, least_entropy: float, most_words: float = _MOST_WORDS) -> bool:
     """Return False for names, paths, alphabets, templates and UUIDs. The entropy is in bits a character."""
     digits, letters = sum(map(str.isdigit, value)), sum(map(str.isalpha, value))
     if letters < 2 or _DATE.match(value) or (digits < 2 and not _is_mixed(value)):
@@ -109,9 +123,9 @@ def looks_random(value: str, least_entropy: float) -> bool:
     if any(is_false(value) for is_false in false_alarms) or _is_alphabet(value):
         return False
     words = (word for word in _WORD.findall(value) if _VOWEL.search(word))
-    if sum(map(len, words)) > (_MOST_WORDS if digits else _MOST_WORDS_WITHOUT_DIGITS) * len(
-        value
-    ):  # camelCase, kebab-case and paths are words
+    if not digits:
+        most_words = _MOST_WORDS_WITHOUT_DIGITS
+    if sum(map(len, words)) > most_words * len(value):  # camelCase, kebab-case and paths are words
         return False
     return entropy(value) > least_entropy
 
