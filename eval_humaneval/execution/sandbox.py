@@ -185,7 +185,7 @@ class Sandbox:
             "RLIMIT_NPROC": processes,
             "RLIMIT_FSIZE": limits.file_mb << 20,
             "RLIMIT_NOFILE": _OPEN_FILES,
-            "RLIMIT_CORE": 0,
+            "RLIMIT_CORE": 1,  # with 0, a core_pattern that begins with `|` still starts its helper outside
         }
         if limits.address_space_mb:
             wanted["RLIMIT_AS"] = limits.address_space_mb << 20

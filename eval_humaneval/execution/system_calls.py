@@ -1,4 +1,4 @@
-"""The system calls that a judged program may not make: they reach kernel objects outside its namespaces.
+"""The system calls that a judged program may not make: they reach what no namespace or limit contains.
 
 A namespace hides files, processes and networks. It does not hide the kernel's keyrings, its log, sockets to
 the machine's hypervisor, or performance counters. A denied call fails with EPERM.
@@ -24,7 +24,18 @@ DENIED = (
     "perf_event_open",
     "syslog",
     "userfaultfd",
+    # One count for the whole machine: a program could take it away from databases.
+    "io_setup",
+    # Memory that belongs to no process, and so counts against no limit of a process.
+    "memfd_create",
+    "memfd_secret",
+    "msgget",
+    "semget",
+    "shmget",
 )
+SET_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h. A program that clears it would outlive a worker that was killed."""
+
 FAMILIES = (1, 2, 10, 16)
 """AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: the network namespace contains them. Programs need the last one to
 list their network interfaces. AF_VSOCK, AF_ALG and others go around the namespace."""
@@ -43,6 +54,9 @@ def denying_filter() -> bytes:
     deny = pyseccomp.ERRNO(errno.EPERM)
     for name in DENIED:
         rules.add_rule(deny, name)
+    # The kernel reads 32 bits of this argument.
+    death_signal = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, 0xFFFFFFFF, SET_PARENT_DEATH_SIGNAL)
+    rules.add_rule(deny, "prctl", death_signal)
     for name in ("socket", "socketpair"):
         for family in range(max(FAMILIES)):
             if family not in FAMILIES:

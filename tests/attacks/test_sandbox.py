@@ -113,6 +113,31 @@ def test_calls_that_look_at_the_whole_machine(sandbox: Sandbox, call: str) -> No
     assert output(sandbox, program) == "1\n"  # EPERM, and no other error of these wrong arguments
 
 
+@pytest.mark.parametrize("call", ["memfd_create", "memfd_secret", "msgget", "semget", "shmget"])
+def test_memory_that_no_limit_of_a_process_counts(sandbox: Sandbox, call: str) -> None:
+    program = f"{CALL}\nlibc.syscall({number(call)}, None, 1 << 20, 0o1600)\nprint(ctypes.get_errno())"
+    assert output(sandbox, program) == "1\n"
+
+
+def test_requests_that_are_counted_for_the_whole_machine(sandbox: Sandbox) -> None:
+    """Asynchronous input and output: 65,536 for all of the machine's processes together."""
+    program = f"{CALL}\ncall({number('io_setup')}, 1000, ctypes.byref(ctypes.c_ulong(0)))\nprint('taken')"
+    assert output(sandbox, program) == ""
+
+
+@pytest.mark.parametrize("option", [1, (1 << 32) | 1])
+def test_a_program_cannot_outlive_a_killed_worker(sandbox: Sandbox, option: int) -> None:
+    """By taking back the signal that it gets when bubblewrap ends."""
+    program = f"{CALL}\ncall({number('prctl')}, ctypes.c_ulong({option}), 0, 0, 0, 0)\nprint('taken back')"
+    assert output(sandbox, program) == ""
+
+
+def test_a_crash_starts_no_helper_outside(sandbox: Sandbox) -> None:
+    """The kernel starts the machine's core dump helper unless the limit is one byte: core(5)."""
+    program = "import resource\nprint(resource.getrlimit(resource.RLIMIT_CORE))"
+    assert output(sandbox, program) in ("(1, 1)\n", "(0, 0)\n")  # 0 where the machine allows no more
+
+
 def test_a_program_stays_first_to_be_ended_when_memory_runs_out(sandbox: Sandbox) -> None:
     """Also its children, and under the older name of the same setting."""
     read = "import os\nprint(open('/proc/self/oom_score_adj').read().strip())\n"
