@@ -3,6 +3,7 @@
 python -m dev.reference    after a change of settings, routes, protocols or LSP methods
 """
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -171,6 +172,7 @@ def operation_rows(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def error_rows() -> Iterator[tuple[str, ...]]:
+    importlib.import_module("server.__main__")  # a class is a subclass only once its module is imported
     errors = [AcepilotError]
     for error in errors:
         errors += error.__subclasses__()

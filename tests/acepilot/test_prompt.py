@@ -76,7 +76,7 @@ def test_snippets_that_cannot_fit_are_not_tokenised() -> None:
         counted.append(len(text))
         return words(text)
 
-    snippets = [Snippet(path=f"{name}.py", text="w " * 1_000_000) for name in "ab"]
+    snippets = [Snippet(path=f"{name}.py", text="w " * 400_000) for name in "ab"]
     snippets.append(Snippet(path="c.py", text="w " * 10))
     composed = compose(
         "p", "", snippets, fim=None, special_tokens=(), budget_tokens=400, count_tokens=count_tokens
