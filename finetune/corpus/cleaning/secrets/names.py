@@ -38,7 +38,20 @@ _SECRET_ENDINGS_OF_LOWERCASE_NAMES = (
     "authkey",
 )
 _OWNERS_OF_OTHER_TOKENS = frozenset(
-    ["next", "page", "pagination", "continuation", "sync", "request", "client", "cancel", "design", "public"]
+    [
+        "next",
+        "page",
+        "pagination",
+        "continuation",
+        "sync",
+        "request",
+        "client",
+        "cancel",
+        "design",
+        "public",
+        "change",
+        "action",
+    ]
 )
 _SETTERS = frozenset({"set", "with", "put", "add", "use", "new"})
 _TRAILERS = _set_of(
