@@ -7,7 +7,7 @@ OpenAI's clients ignore.
 
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, FailFast, Field, field_validator, model_validator
 
 from acepilot.strict import StrictModel
 
@@ -17,8 +17,22 @@ CacheSource = Literal["none", "response", "typed_through"]
 MAX_TOKENS = 4096
 MAX_CHOICES = 8
 MAX_SNIPPETS = 64
+MAX_STOPS = 16
 MAX_TEXT_CHARS = 1_000_000
 """Characters of one text. A longer one is refused before it is tokenised; no model's context is as long."""
+
+MAX_ECHO_CHARS = 200_000
+"""Characters of all the prompts in an answer with `echo`: each choice repeats the prompt."""
+
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+"""Code, or what else a model reads."""
+
+PathName = Annotated[str, Field(max_length=4096)]
+"""A file's path, as long as Linux allows, or a model's name, which may be a path."""
+
+LanguageName = Annotated[str, Field(max_length=64)]
+StopString = Annotated[str, Field(min_length=1, max_length=256)]
+CacheSalt = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def without_nulls(value: object) -> object:
@@ -32,8 +46,8 @@ def without_nulls(value: object) -> object:
 class Snippet(StrictModel):
     """A piece of another file, as context: `path` as the user would write it, and `text` in whole lines."""
 
-    path: str = Field(max_length=4096)
-    text: str = Field(max_length=MAX_TEXT_CHARS)
+    path: PathName
+    text: Text
 
 
 class StreamOptions(BaseModel):
@@ -43,9 +57,9 @@ class StreamOptions(BaseModel):
 class CompletionRequest(BaseModel):
     """OpenAI's completion request. Unknown fields are ignored, as by OpenAI's own server."""
 
-    model: str | None = Field(default=None, description="Not used: one server serves one model.")
-    prompt: str = Field(max_length=MAX_TEXT_CHARS, description="Text before the cursor.")
-    suffix: str | None = Field(default=None, max_length=MAX_TEXT_CHARS, description="Text after the cursor.")
+    model: PathName | None = Field(default=None, description="Not used: one server serves one model.")
+    prompt: Text = Field(description="Text before the cursor.")
+    suffix: Text | None = Field(default=None, description="Text after the cursor.")
     max_tokens: int = Field(
         default=64,
         ge=0,
@@ -55,19 +69,17 @@ class CompletionRequest(BaseModel):
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, ge=0.0, le=1.0)
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
-    stop: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
-        default_factory=list[str], max_length=16
-    )
+    stop: Annotated[list[StopString], FailFast()] = Field(default_factory=list[str], max_length=MAX_STOPS)
     stream: bool = False
     stream_options: StreamOptions | None = None
     seed: int | None = Field(
         default=None, description="Any number. Other requests do not change the result, except for rounding."
     )
-    language: str | None = Field(
-        default=None, max_length=64, description="LSP language id; without it, `path` decides."
+    language: LanguageName | None = Field(
+        default=None, description="LSP language id; without it, `path` decides."
     )
-    path: str | None = Field(
-        default=None, max_length=4096, description="File name; the model sees it if there are `snippets`."
+    path: PathName | None = Field(
+        default=None, description="File name; the model sees it if there are `snippets`."
     )
     snippets: list[Snippet] = Field(
         default_factory=list[Snippet],
@@ -92,10 +104,8 @@ class CompletionRequest(BaseModel):
         description="Counted from the first token. After it, the text ends with its last complete line, as "
         "soon as there is one.",
     )
-    cache_salt: str | None = Field(
+    cache_salt: CacheSalt | None = Field(
         default=None,
-        min_length=1,
-        max_length=256,
         description="As in vLLM: only requests with the same salt, token and address share the caches. A "
         "proxy gives each of its users another one, so that none can test by timing what another one sent.",
     )
@@ -141,6 +151,11 @@ class CompletionRequest(BaseModel):
             raise ValueError("`best_of` is not supported: ask for `n` candidates instead")
         if self.echo and (self.suffix or self.asked_mode != "raw"):
             raise ValueError("`echo` does not go with `suffix`, `language` or `path`: leave it out")
+        if self.echo and len(self.prompt) * self.n > MAX_ECHO_CHARS:
+            raise ValueError(
+                f"`echo` would repeat {len(self.prompt) * self.n:,} characters of prompt; {MAX_ECHO_CHARS:,} "
+                "are allowed: leave it out, or lower `n`"
+            )
         if self.logprobs is not None:
             if self.logprobs > 0:
                 raise ValueError("`logprobs` above 0 is not supported: 0 returns those of the chosen tokens")

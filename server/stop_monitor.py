@@ -50,7 +50,7 @@ class StopMonitor:
         self._stopped_by: str | None = None
         self._strings = StopStrings(stop_strings)
         self._early = EarlyStop(context, early_stops) if context is not None else None
-        self._hidden = HiddenCharacters(context.prefix, context.suffix) if context is not None else None
+        self._hidden = HiddenCharacters(context.prefix, context.hidden) if context is not None else None
         self._hidden_chars = 0
         self._time_limit_ms = time_limit_ms
         self._began: float | None = None
@@ -108,22 +108,40 @@ class StopStrings:
     """OpenAI's `stop`: ends a text before the first stop string, and never shows the beginning of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
-        self._longest = max((len(stop) for stop in stops), default=0)
+        self._stops = [_StopString(stop) for stop in stops]
         self._searched = 0
 
     def feed(self, text: str) -> tuple[int, bool]:
         """Take all text so far; return how many characters may be shown and whether a stop string ends it."""
-        start = max(0, self._searched - self._longest + 1)
-        self._searched = len(text)
-        found = [at for stop in self._stops if (at := text.find(stop, start)) != -1]
-        if found:
-            return min(found), True
-        return len(text) - self._held_back(text), False
+        new, self._searched = text[self._searched :], len(text)
+        ends = [(stop, end) for stop in self._stops if (end := stop.read(new)) is not None]
+        if ends:
+            return min(len(text) - len(new) + end - len(stop.text) for stop, end in ends), True
+        return len(text) - max((stop.matched for stop in self._stops), default=0), False
 
-    def _held_back(self, text: str) -> int:
-        """Return the length of the longest end of `text` that may yet become a stop string."""
-        for length in range(min(self._longest - 1, len(text)), 0, -1):
-            if any(stop.startswith(text[-length:]) for stop in self._stops):
-                return length
-        return 0
+
+class _StopString:
+    """Looks for one stop string in a growing text, and reads each character once (Knuth-Morris-Pratt).
+
+    `matched` is the length of the longest end of the text that begins the stop string.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.matched = 0
+        self._shorter = [0]  # for each length but 0: the next shorter end that begins the string, too
+        for char in text[1:]:
+            self._shorter.append(self._longer(self._shorter[-1], char))
+
+    def read(self, new: str) -> int | None:
+        """Return where the stop string ends in `new`, the next part of the text; None if it does not."""
+        for at, char in enumerate(new):
+            self.matched = self._longer(self.matched, char)
+            if self.matched == len(self.text):
+                return at + 1
+        return None
+
+    def _longer(self, matched: int, char: str) -> int:
+        while matched and self.text[matched] != char:
+            matched = self._shorter[matched - 1]
+        return matched + 1 if self.text[matched] == char else 0

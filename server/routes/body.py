@@ -17,12 +17,16 @@ from acepilot.errors import BadRequest
 MAX_VALUES = 20_000
 """Values in a body: half as many again as a full batch of events, the largest body of many values, has."""
 
+MAX_DIGITS = 40
+"""Characters of a number. JSON's longest useful ones have half as many; Python's conversion takes a time that
+grows with their square."""
+
 SMALL_BYTES = 64_000
 """A smaller body is decoded on the event loop, in about a millisecond. Editors send about 60 kB."""
 
 
 class JsonRoute(APIRoute):
-    """A route with a body. Raises BadRequest for one with more than MAX_VALUES values."""
+    """A route with a body. Raises BadRequest for one that exceeds MAX_VALUES or MAX_DIGITS."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -46,7 +50,23 @@ def decoded(body: bytes) -> Any:
         raise BadRequest(
             f"The request's body has {count:,} values or more; {MAX_VALUES:,} are allowed. Send fewer."
         )
-    return json.loads(body.decode())
+    return json.loads(body.decode(), parse_int=_int, parse_float=_float)
+
+
+def _int(digits: str) -> int:
+    return int(_short(digits))
+
+
+def _float(digits: str) -> float:
+    return float(_short(digits))
+
+
+def _short(digits: str) -> str:
+    if len(digits) > MAX_DIGITS:
+        raise BadRequest(
+            f"The request's body has a number of {len(digits):,} digits; {MAX_DIGITS} are allowed. Round it."
+        )
+    return digits
 
 
 def values(body: bytes) -> int:

@@ -13,11 +13,15 @@ from pydantic import BaseModel, FailFast, Field
 
 from acepilot.errors import BadRequest
 from acepilot.protocol import (
+    MAX_STOPS,
     AcepilotInfo,
+    CacheSalt,
     Choice,
     CompletionRequest,
     CompletionResponse,
+    StopString,
     StreamOptions,
+    Text,
     Usage,
 )
 from server.routes.answers import STREAMED, EventStream, translated, whole
@@ -36,15 +40,17 @@ MAX_PARTS = 100
 
 class TextPart(BaseModel):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
-Texts = Annotated[list[TextPart], Field(max_length=MAX_PARTS, description="Text only; images are refused.")]
+Texts = Annotated[
+    list[TextPart], Field(fail_fast=True, max_length=MAX_PARTS, description="Text only; images are refused.")
+]
 
 
 class ChatMessage(BaseModel):
-    role: str
-    content: str | Texts | None = None
+    role: Annotated[str, Field(max_length=64)]
+    content: Text | Texts | None = None
 
 
 class ChatRequest(BaseModel):
@@ -56,11 +62,11 @@ class ChatRequest(BaseModel):
     temperature: float | None = None
     top_p: float | None = None
     n: int | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS, fail_fast=True)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     seed: int | None = None
-    cache_salt: str | None = None
+    cache_salt: CacheSalt | None = None
 
 
 class AnswerMessage(BaseModel):

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import model_validator
 
-from acepilot.protocol import MAX_CHOICES, CompletionRequest, CompletionResponse
+from acepilot.protocol import MAX_CHOICES, CompletionRequest, CompletionResponse, PathName
 from server.routes.answers import STREAMED, EventStream, whole
 from server.routes.body import JsonRoute
 from server.state import State
@@ -40,7 +40,7 @@ class EngineRequest(CompletionRequest):
 
 @router.post("/engines/{engine}/completions", response_model=CompletionResponse, responses=STREAMED)
 async def engine_completions(
-    engine: str, body: EngineRequest, request: Request, state: State
+    engine: PathName, body: EngineRequest, request: Request, state: State
 ) -> CompletionResponse | StreamingResponse:
     """`engine` may be any name: one server serves one model."""
     if body.stream:  # these clients insert the deltas, so the deltas must be filtered text

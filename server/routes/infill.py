@@ -6,7 +6,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
-from acepilot.protocol import MAX_SNIPPETS, MAX_TOKENS, CompletionRequest, CompletionResponse, without_nulls
+from acepilot.protocol import (
+    MAX_SNIPPETS,
+    MAX_TOKENS,
+    CompletionRequest,
+    CompletionResponse,
+    PathName,
+    Text,
+    without_nulls,
+)
 from acepilot.trail import Trail
 from server.routes.answers import STREAM_HEADERS, STREAMED, translated, whole
 from server.routes.body import JsonRoute
@@ -24,19 +32,24 @@ ANY_SUFFIX = "\n#"
 MAX_ITEMS = 1_000
 """Items of a list in a request; the plugins send up to 16 chunks."""
 
+MAX_FIELDS = 64
+"""Names of fields of the answer, which has 18."""
+
+FieldName = Annotated[str, Field(max_length=64)]
+
 
 class InfillExtra(BaseModel):
-    filename: str = ""
-    text: str
+    filename: PathName = ""
+    text: Text
 
 
 class InfillRequest(BaseModel):
     """llama.cpp's request. Fields for its own sampling and slots are ignored, such as `top_k`, `samplers`,
     `cache_prompt`, `id_slot`, `n_indent`, `n_cmpl`, `t_max_prompt_ms`, `lora` and `model`."""
 
-    input_prefix: str = Field(default="", description="The lines above the cursor's line.")
-    prompt: str = Field(default="", description="The cursor's line, up to the cursor.")
-    input_suffix: str = Field(default="", description="The text after the cursor.")
+    input_prefix: Text = Field(default="", description="The lines above the cursor's line.")
+    prompt: Text = Field(default="", description="The cursor's line, up to the cursor.")
+    input_suffix: Text = Field(default="", description="The text after the cursor.")
     input_extra: Annotated[list[InfillExtra], FailFast()] = Field(
         default_factory=list[InfillExtra],
         max_length=MAX_ITEMS,
@@ -53,11 +66,13 @@ class InfillRequest(BaseModel):
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
-    stop: list[str] | None = Field(default=None, max_length=MAX_ITEMS)
+    stop: list[Annotated[str, Field(max_length=256)]] | None = Field(
+        default=None, max_length=MAX_ITEMS, fail_fast=True
+    )
     stream: bool = False
-    response_fields: Annotated[list[str], FailFast()] = Field(
+    response_fields: Annotated[list[FieldName], FailFast()] = Field(
         default_factory=list[str],
-        max_length=MAX_ITEMS,
+        max_length=MAX_FIELDS,
         description="Answer with these fields only, flat, by names such as `timings/prompt_n`.",
     )
 
@@ -171,7 +186,7 @@ def _picked(given: dict[str, Any], names: list[str]) -> dict[str, Any]:
     picked: dict[str, Any] = {}
     for name in names:
         value: Any = given
-        for part in name.split("/"):
+        for part in name.split("/", 2):
             value = value.get(part) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType]
         if value is not None:
             picked[name] = value

@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from acepilot import __version__
+from acepilot.events import ShortName
 from acepilot.protocol import Health, ModelCard, ModelList, Ready
 from acepilot.trail import Trail
 from server.state import State
@@ -54,5 +55,5 @@ async def models(state: State) -> ModelList:
 
 
 @router.get("/v1/explain/{completion_id}", tags=["models"])
-async def explain(completion_id: str, state: State) -> Trail:
+async def explain(completion_id: ShortName, state: State) -> Trail:
     return state.trails.get(completion_id)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from acepilot import __version__
-from acepilot.protocol import MAX_SNIPPETS, CompletionRequest
+from acepilot.protocol import MAX_SNIPPETS, CompletionRequest, LanguageName, PathName, Text
 from server.routes.answers import translated, whole
 from server.state import ServerState, State
 
@@ -22,19 +22,19 @@ TABBY_VERSION = "0.9.0"
 
 
 class TabbySnippet(BaseModel):
-    filepath: str
-    body: str
+    filepath: PathName
+    body: Text
 
 
-TabbySnippets = Annotated[list[TabbySnippet], Field(max_length=1_000)]
+TabbySnippets = Annotated[list[TabbySnippet], Field(max_length=1_000, fail_fast=True)]
 
 
 class Segments(BaseModel):
     """The text around the cursor. Agents also send `git_url` and `clipboard`, which are ignored."""
 
-    prefix: str
-    suffix: str | None = None
-    filepath: str | None = None
+    prefix: Text
+    suffix: Text | None = None
+    filepath: PathName | None = None
     declarations: TabbySnippets | None = None
     relevant_snippets_from_changed_files: TabbySnippets | None = Field(
         default=None, description="Most relevant first."
@@ -47,7 +47,7 @@ class Segments(BaseModel):
 class TabbyRequest(BaseModel):
     """Tabby's completion request, which leaves `max_tokens` and the stops to the server."""
 
-    language: str | None = Field(default=None, description="LSP language id.")
+    language: LanguageName | None = Field(default=None, description="LSP language id.")
     segments: Segments
     temperature: float | None = None
     seed: int | None = None

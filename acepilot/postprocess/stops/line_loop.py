@@ -5,8 +5,8 @@ from acepilot.postprocess.context import Context, FilterInput, has_word
 MAX_LINE_CHARS = 1_000
 """A longer line counts as a loop: hardly any line of code that is written by hand is as long."""
 
-MAX_TEXT_CHARS = 20_000
-"""A longer text counts as one, too: no editor shows 500 lines, and judging them takes long."""
+MAX_TEXT_CHARS = 8_000
+"""A longer text counts as one, too: no editor shows 200 lines, and judging them takes long."""
 
 REPEATS = 5
 """A piece of text that ends the line this many times is a loop: `very very very very very`."""
@@ -36,7 +36,7 @@ def _loops(line: str) -> bool:
         return True
     line = line.rstrip()
     return any(
-        has_word(line[-unit:]) and line.endswith(line[-unit:] * REPEATS)
+        line[-unit * REPEATS : -unit] == line[-unit * (REPEATS - 1) :] and has_word(line[-unit:])
         for unit in _UNIT_CHARS
         if unit * REPEATS <= len(line)
     )
