@@ -4,12 +4,14 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from acepilot.disk import explain_full_disk
 from acepilot.errors import ModelBroken
+from acepilot.models.json_file import MAX_BYTES
+from acepilot.untrusted_text import printable
 
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
@@ -21,6 +23,14 @@ MIN_CONTEXT_TOKENS = 64
 MAX_CONTEXT_TOKENS = 100_000_000
 """Tokens. Ten times the longest context of a published model; a larger number is a mistake."""
 
+MAX_DEPTH = 10
+"""Folders inside each other in a model's folder: published models have at most two."""
+MAX_FILES = 10_000
+"""Files in a model's folder: the largest published models have some 200."""
+
+MAX_LINE_CHARS = 1000
+"""Characters of a text in a manifest; paths of model folders are the longest."""
+
 ModelFormat = Literal["gguf", "openvino", "safetensors"]
 
 
@@ -28,6 +38,27 @@ class FilePart(BaseModel):
     """A JSON file that Acepilot writes and reads, or a part of one. An unknown field in it is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > MAX_LINE_CHARS:
+        raise ValueError(f"must be one line of at most {MAX_LINE_CHARS} printable characters")
+    return text
+
+
+def _file_name(name: str) -> str:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or len(parts) > MAX_DEPTH or set(name) & set("\\:"):
+        raise ValueError(
+            f"must name a file inside the model's folder, at most {MAX_DEPTH} folders deep, without \\ and :"
+        )
+    return _line(name)
+
+
+Line = Annotated[str, AfterValidator(_line)]
+"""A text that a terminal or a model card can show as it is: manifests come from anybody."""
+
+FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 class StoredFile(FilePart):
@@ -39,31 +70,31 @@ class Tuning(FilePart):
     """How a model was tuned from its base: enough to repeat the run, and to judge it at a glance."""
 
     method: Literal["full", "lora"]
-    base_revision: str | None
+    base_revision: Line | None
     alpha: float = Field(gt=0, le=1, description="base + alpha * (tuned - base).")
     weights: Literal["best", "last"]
     step: int = Field(ge=0)
     tokens: int = Field(ge=0, description="Tokens of the whole run that counted for the loss.")
-    heldout_loss_before: dict[str, float] = Field(description="Nats a token by language; `all`: the mean.")
-    heldout_loss_after: dict[str, float] = Field(description="The same after the run, with alpha 1.")
+    heldout_loss_before: dict[Line, float] = Field(description="Nats a token by language; `all`: the mean.")
+    heldout_loss_after: dict[Line, float] = Field(description="The same after the run, with alpha 1.")
     config: dict[str, Any] = Field(description="The recipe of the run.")
-    git_commit: str | None = Field(description="Commit of the training code; null outside a git checkout.")
+    git_commit: Line | None = Field(description="Commit of the training code; null outside a git checkout.")
 
 
 class Manifest(FilePart):
     """What is in a model's folder, and where it comes from."""
 
-    id: str
+    id: Line
     format: ModelFormat
-    files: dict[str, StoredFile] = Field(description="The files by their names inside the folder.")
-    base: str = Field(description="The published model that this one is, or was tuned from.")
-    source_sha256: str | None = Field(default=None, description="Hash of the published file, if rewritten.")
-    licence: str
-    dtype: str
+    files: dict[FileName, StoredFile] = Field(description="The files by their names inside the folder.")
+    base: Line = Field(description="The published model that this one is, or was tuned from.")
+    source_sha256: Line | None = Field(default=None, description="Hash of the published file, if rewritten.")
+    licence: Line
+    dtype: Line
     context_tokens: int = Field(ge=MIN_CONTEXT_TOKENS, le=MAX_CONTEXT_TOKENS)
-    data_hash: str | None = Field(default=None, description="Hash of its corpus; null: not tuned.")
+    data_hash: Line | None = Field(default=None, description="Hash of its corpus; null: not tuned.")
     tuning: Tuning | None = Field(default=None, description="null: not tuned.")
-    notes: str = ""
+    notes: Line = ""
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -84,10 +115,18 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the folder's manifest. Raises ModelBroken when it is missing or damaged."""
     path = folder / MANIFEST_FILE
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelBroken(f"{path} is over {MAX_BYTES // 10**6} MB: fetch or export the model again.")
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelBroken(f"{folder} has no {MANIFEST_FILE}: fetch or export the model again.") from error
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValidationError as error:
+        mistakes = "\n".join(
+            f"  {printable('.'.join(str(part) for part in item['loc']), 100)}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False, include_context=False)[:10]
+        )
+        raise ModelBroken(f"{path} is damaged: fetch or export the model again.\n{mistakes}") from error
+    except UnicodeDecodeError as error:
         raise ModelBroken(f"{path} is damaged: fetch or export the model again.\n{error}") from error
 
 
@@ -156,14 +195,25 @@ def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Return the files that `file_hashes` reads, by their names inside the folder, sorted."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.is_file() and not hidden and name.as_posix() not in (MANIFEST_FILE, CARD_FILE):
-            found[name.as_posix()] = path
-    return found
+    """Return the files that `file_hashes` reads, by their names inside the folder, sorted.
+
+    Raises ModelBroken when the folder has more files or deeper folders than any model.
+    """
+    found: list[Path] = []
+    level = [folder]
+    for _ in range(MAX_DEPTH):
+        inside = [path for one in level for path in one.iterdir() if not path.name.startswith(".")]
+        found += [path for path in inside if path.is_file()]
+        level = [path for path in inside if path.is_dir() and not path.is_symlink()]
+        if len(found) + len(level) > MAX_FILES:
+            break
+    if level or len(found) > MAX_FILES:
+        raise ModelBroken(
+            f"{folder} is not a model's folder: it has over {MAX_FILES:,} files, or folders inside each "
+            f"other more than {MAX_DEPTH} deep. Give the folder that holds the model's files only."
+        )
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(found)}
+    return {name: path for name, path in files.items() if name not in (MANIFEST_FILE, CARD_FILE)}
 
 
 def sha256_of(path: Path, on_progress: Callable[[int], None] = lambda _: None) -> str:

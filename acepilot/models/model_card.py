@@ -1,5 +1,6 @@
 """The model card, README.md of an exported or published model, made from its manifest and gate report."""
 
+import json
 import re
 
 from acepilot.models.gate_report import Comparison, GateReport
@@ -40,7 +41,7 @@ def _header(manifest: Manifest) -> list[str]:
     header = [f"base_model: {manifest.base}"] if HUB_ID.fullmatch(manifest.base) else []
     if SPDX.fullmatch(manifest.licence):
         return [*header, f"license: {manifest.licence.lower()}"]
-    return [*header, "license: other", f'license_name: "{manifest.licence}"']
+    return [*header, "license: other", f"license_name: {json.dumps(manifest.licence, ensure_ascii=False)}"]
 
 
 def _tuning(manifest: Manifest) -> list[str]:

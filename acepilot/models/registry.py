@@ -42,12 +42,14 @@ class ModelFolder:
     """A model on this disk: a folder, or one GGUF file. `manifest` is None if the files came without one.
 
     `promoted` has the sha256 of each file by name, as the model was promoted, if it is meant as `current`.
+    `promoted_manifest` is the sha256 of its manifest then; None if the promotion did not record it.
     """
 
     name: str
     path: Path
     manifest: Manifest | None
     promoted: Mapping[str, str] | None = None
+    promoted_manifest: str | None = None
 
     @property
     def stated_hashes(self) -> Mapping[str, str] | None:
@@ -59,7 +61,7 @@ class ModelFolder:
         """The folder's one GGUF file, or None. Raises ModelBroken when there are several."""
         if self.path.is_file():
             return self.path
-        found = sorted(self.path.glob("*.gguf"))
+        found = self._with_suffix(".gguf")
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise ModelBroken(f"{self.path} holds several GGUF files ({names}): give the path of one.")
@@ -68,12 +70,16 @@ class ModelFolder:
     @property
     def is_safetensors(self) -> bool:
         """Return whether the folder holds safetensors. OpenVINO and llama.cpp cannot read them."""
-        return self.path.is_dir() and any(self.path.glob("*.safetensors"))
+        return self.path.is_dir() and bool(self._with_suffix(".safetensors"))
 
     @property
     def has_tokenizer(self) -> bool:
         """Return whether a tokenizer is here. Without its files, transformers would invent an empty one."""
         return self.gguf is not None or any((self.path / name).is_file() for name in VOCABULARY_FILES)
+
+    def _with_suffix(self, suffix: str) -> list[Path]:
+        """Return the folder's files by suffix, without hidden ones: desktops leave `._model.gguf` behind."""
+        return sorted(path for path in self.path.glob(f"*{suffix}") if not path.name.startswith("."))
 
 
 def models_dir() -> Path:
@@ -106,6 +112,7 @@ def add(name: str, files: dict[Path, str], manifest: Manifest) -> ModelFolder:
     """Move `files` (path -> name inside) to `models/<name>`, replacing a model of that name in one step."""
     with _staging(name) as staging:
         for source, inside in files.items():
+            (staging / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(source, staging / inside)
         write_manifest(manifest, staging)
         target = models_dir() / name

@@ -138,7 +138,9 @@ def load_config(path: Path, overrides: list[str]) -> TrainConfig:
     except FileNotFoundError as error:
         known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
         raise ConfigError(f"There is no recipe {path}. finetune/configs has: {known}.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path} cannot be read as YAML: it is nested too deeply.") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError also for the date 2001-99-99
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must have `key: value` lines.")
@@ -171,7 +173,7 @@ def _override(document: dict[str, Any], text: str) -> str | None:
         document = inner  # pyright: ignore[reportUnknownVariableType]
     try:
         document[last] = _as_number(yaml.safe_load(value))
-    except yaml.YAMLError:
+    except (ValueError, RecursionError, yaml.YAMLError):
         return f"{text}: the value is not valid YAML"
     return None
 

@@ -5,17 +5,30 @@ imported, and the network used, only after the user gave a hub id.
 """
 
 import io
+import json
 import os
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
 
 from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError, ConfigError, DownloadFailed, ModelNotFound
 from acepilot.models.manifest import sha256_of
 from acepilot.models.registry import models_dir
 from acepilot.settings import home
+from acepilot.untrusted_text import printable
+
+MAX_DESCRIPTION_BYTES = 16_000_000
+"""Bytes of a hub's description of a model; one with 10,000 files has some 4 MB. A hostile one has no end."""
+
+MAX_CARD_CHARS = 200
+"""Characters of a licence or of a base model's name that are kept from a model's card."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -39,35 +52,74 @@ class Published:
 
 
 class _FileWithProgress(io.FileIO):
-    """A file that reports its length after each write."""
+    """A file that reports its length after each write, and refuses to become longer than `max_bytes`."""
 
-    def __init__(self, path: Path, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, max_bytes: int, on_progress: Callable[[int], None]) -> None:
         super().__init__(path, "a")
+        self._max_bytes = max_bytes
         self._on_progress = on_progress
 
-    def write(self, data: object, /) -> int:
-        written = super().write(data)  # pyright: ignore[reportArgumentType]
+    def write(self, data: bytes, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.tell() + len(data) > self._max_bytes:
+            self.truncate(0)  # what came is not the file: the next try must not resume it
+            raise DownloadFailed(
+                f"{Path(str(self.name)).stem} is longer than the {self._max_bytes} bytes that the hub "
+                "stated; what came was removed. Check HF_ENDPOINT and the proxy."
+            )
+        written = super().write(data)
         self._on_progress(self.tell())
         return written
 
 
 def ask_for(hub_id: str, revision: str | None = None) -> Published:
     """Return what the hub has under this id. Raises what huggingface_hub raises: see `hub_troubles`."""
-    from huggingface_hub import HfApi
-
-    info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
+    info: Any = _description(hub_id, revision)
+    if not _COMMIT.fullmatch(info.sha or ""):  # it becomes a part of a path
+        raise DownloadFailed(
+            f"The hub names no commit of {hub_id} (40 hexadecimal digits), but "
+            f"`{printable(str(info.sha), 60)}`. Check HF_ENDPOINT and the proxy."
+        )
     card = info.card_data
-    bases: str | list[str] | None = card.get("base_model") if card else None
+    files: list[Any] = info.siblings or []
+    base: Any = card.get("base_model") if card else None
+    if isinstance(base, list):
+        base = next(iter(cast(list[Any], base)), None)
+    licence: Any = (card.get("license") if card else None) or "unknown: see its page on the hub"
     return Published(
         id=hub_id,
-        revision=info.sha or "main",
-        licence=str((card.get("license") if card else None) or "unknown: see its page on the hub"),
-        base=bases[0] if isinstance(bases, list) else bases,
+        revision=info.sha,
+        licence=printable(str(licence), MAX_CARD_CHARS),
+        base=printable(str(base), MAX_CARD_CHARS) if base else None,
         files=tuple(
-            HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
-            for file in info.siblings or []
+            HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None) for file in files
         ),
     )
+
+
+def _description(hub_id: str, revision: str | None) -> Any:
+    """Return huggingface_hub's ModelInfo. HfApi would read an answer of any length into memory."""
+    from huggingface_hub import ModelInfo, constants, get_session
+    from huggingface_hub.utils import build_hf_headers as headers_of  # pyright: ignore[reportUnknownVariableType]
+    from huggingface_hub.utils import hf_raise_for_status
+
+    url = f"{constants.ENDPOINT}/api/models/{hub_id}"
+    if revision is not None:
+        url += f"/revision/{quote(revision, safe='')}"
+    headers = {**headers_of(), "Accept-Encoding": "identity"}  # a small compressed answer may be huge
+    body = bytearray()
+    timeout_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with get_session().stream(
+        "GET", url, params={"blobs": True}, headers=headers, timeout=timeout_s, follow_redirects=True
+    ) as response:
+        hf_raise_for_status(response)
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > MAX_DESCRIPTION_BYTES:
+                raise DownloadFailed(
+                    f"The hub's description of {hub_id} is longer than {MAX_DESCRIPTION_BYTES // 10**6} MB. "
+                    "Check HF_ENDPOINT and the proxy."
+                )
+    return ModelInfo(**json.loads(body))
 
 
 def download(published: Published, file: HubFile, folder: Path, on_progress: Callable[[int], None]) -> None:
@@ -75,13 +127,15 @@ def download(published: Published, file: HubFile, folder: Path, on_progress: Cal
     from huggingface_hub import file_download, hf_hub_url, utils
 
     target, part = folder / file.name, folder / f"{file.name}.part"
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise DownloadFailed(f"The hub names a file outside the model's folder: {printable(file.name)}")
     if target.is_file():
         on_progress(file.size_bytes)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if part.exists() and part.stat().st_size > file.size_bytes:
         part.unlink()
-    with _FileWithProgress(part, on_progress) as out:
+    with _FileWithProgress(part, file.size_bytes, on_progress) as out:
         file_download.http_get(
             hf_hub_url(published.id, file.name, revision=published.revision),
             out,
@@ -93,6 +147,25 @@ def download(published: Published, file: HubFile, folder: Path, on_progress: Cal
         part.unlink()
         raise DownloadFailed(f"{file.name} arrived with a wrong hash and was removed: run the command again.")
     part.rename(target)
+
+
+@contextmanager
+def _error_bodies_unread() -> Generator[None]:
+    """Close the hub's error answers before huggingface_hub reads them: it sets no limit, and the header has
+    the reason."""
+    from huggingface_hub import get_session
+
+    def close(response: Any) -> None:
+        if response.is_error:
+            response.close()
+
+    session = get_session()
+    hooks = session.event_hooks
+    session.event_hooks = {**hooks, "response": [*hooks.get("response", []), close]}
+    try:
+        yield
+    finally:
+        session.event_hooks = hooks
 
 
 @contextmanager
@@ -111,8 +184,11 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
     disable_progress_bars()  # we show the progress ourselves
     page = f"{constants.ENDPOINT}/{hub_id}"
     try:
-        with explain_full_disk(
-            home(), f"free some space and start again; what was fetched of {hub_id} is kept."
+        with (
+            explain_full_disk(
+                home(), f"free some space and start again; what was fetched of {hub_id} is kept."
+            ),
+            _error_bodies_unread(),
         ):
             yield
     except AcepilotError:
@@ -127,7 +203,11 @@ def hub_troubles(hub_id: str, name: str) -> Generator[None]:
             "private model set HF_TOKEN."
         ) from error
     except Exception as error:  # errors of all the client's transports
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{type(error).__name__}: {error}"
+        why = (
+            "HF_HUB_OFFLINE is set"
+            if constants.HF_HUB_OFFLINE
+            else f"{type(error).__name__}: {printable(str(error))}"
+        )
         raise DownloadFailed(
             f"There is no local folder `{hub_id}`, and fetching it from {constants.ENDPOINT} failed ({why}). "
             "What was fetched is kept: start again. If this machine cannot reach the hub, put the model's "

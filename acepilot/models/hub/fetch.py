@@ -10,7 +10,7 @@ import re
 import shutil
 import struct
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from acepilot.disk import HOME_ADVICE, check_room
@@ -33,6 +33,7 @@ from acepilot.models.registry import ModelFolder, add, exclusive, find_registere
 from acepilot.models.stored_weights import rewrite_pickled
 from acepilot.progress import byte_progress
 from acepilot.settings import home
+from acepilot.untrusted_text import printable
 
 CONFIG_FILE = "config.json"
 DEFAULT_CONTEXT_TOKENS = 2048
@@ -78,7 +79,7 @@ def _registry_name(hub_id: str, revision: str | None) -> str:
 def _fetch(hub_id: str, revision: str | None, name: str) -> ModelFolder:
     with hub_troubles(hub_id, name):
         published = ask_for(hub_id, revision)
-        folder = home() / "downloads" / name / published.revision[:12]
+        folder = home() / "downloads" / name / published.revision[:12]  # `ask_for` checked: a commit
         folder.mkdir(parents=True, exist_ok=True)
         manifest = _own_manifest(published, folder)
         if manifest:  # the model was published with Acepilot
@@ -119,7 +120,7 @@ def _download_all(published: Published, files: list[HubFile], folder: Path) -> N
 def _own_manifest(published: Published, folder: Path) -> Manifest | None:
     """Return the published manifest if it is one of ours: other programs use this file name too."""
     file = next((file for file in published.files if file.name == MANIFEST_FILE), None)
-    if file is None:
+    if file is None or file.size_bytes > MAX_BYTES:
         return None
     download(published, file, folder, lambda _: None)
     try:
@@ -131,11 +132,10 @@ def _own_manifest(published: Published, folder: Path) -> Manifest | None:
 def _named_in(manifest: Manifest, published: Published) -> list[HubFile]:
     there = {file.name: file for file in published.files}
     missing = [name for name in manifest.files if name not in there]
-    outside = [name for name in manifest.files if name.startswith("/") or ".." in PurePosixPath(name).parts]
-    if missing or outside:
+    if missing:
         raise ModelBroken(
             f"{published.id} has a {MANIFEST_FILE} that does not fit its files "
-            f"({', '.join(missing + outside)}): its publisher has to correct it."
+            f"({printable(', '.join(missing))}): its publisher has to correct it."
         )
     return [there[name] for name in {**manifest.files, CARD_FILE: None} if name in there]
 
