@@ -3,6 +3,7 @@
 import tomllib
 from functools import cache
 from pathlib import Path
+from threading import local
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import ConfigDict
@@ -55,15 +56,28 @@ def language_for(lsp_id: str | None = None, path: str | None = None) -> Language
     return next((_BY_EXTENSION[key] for key in keys if key in _BY_EXTENSION), plain)
 
 
-@cache
 def parser_for(language: Language) -> "Parser | None":
-    """Return the language's tree-sitter parser, which is made once; None if it has no grammar.
+    """Return the calling thread's tree-sitter parser of a language; None if it has no grammar.
 
-    Only one thread at a time may use a parser: `acepilot.syntax` holds a lock.
+    A thread makes it once. No two threads may use one parser, and with a lock they would wait for each other.
     """
+    return _parsers.of(language)
+
+
+def _new_parser(language: Language) -> "Parser | None":
     if language.grammar is None:
         return None
     # This import takes 35 ms, and many programs never parse.
     from tree_sitter_language_pack import SupportedLanguage, get_parser
 
     return get_parser(cast(SupportedLanguage, language.grammar))
+
+
+class _Parsers(local):
+    """The parsers of one thread."""
+
+    def __init__(self) -> None:
+        self.of = cache(_new_parser)
+
+
+_parsers = _Parsers()

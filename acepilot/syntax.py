@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from acepilot.languages import LANGUAGES, Language, parser_for
@@ -30,10 +29,8 @@ MAX_BLOCKS = 200
 MAX_PARSES = 12
 """Lines removed by `longest_valid_prefix`, each with a parse: about 50 ms in all."""
 
-EMBEDDED_CHARS = 1_000_000
-"""Characters above the cursor in which a `<script>` or `<style>` is looked for."""
-
-_parsing = Lock()
+EMBEDDED_CHARS = 100_000
+"""Characters above the cursor in which a `<script>` or `<style>` is looked for: some 2,500 lines."""
 
 # Names of blocks in the grammars: block, statement_block, compound_statement, class_body, do_block ...
 _BLOCK = re.compile(
@@ -72,20 +69,19 @@ def window(prefix: str, suffix: str) -> tuple[str, str]:
 def parse(code: str, language: Language, max_cpu_s: float = inf) -> "Node | None":
     """Return the root of the syntax tree; None if the language has no grammar or the time runs out."""
     data = _encode(code)
-    with _parsing:  # all threads share one parser
-        parser = parser_for(language)
-        if parser is None:
-            return None
-        end = time.thread_time() + max_cpu_s
+    parser = parser_for(language)
+    if parser is None:
+        return None
+    end = time.thread_time() + max_cpu_s
 
-        def is_late(offset: int, has_error: bool) -> bool:  # called often, so that other threads run too
-            return time.thread_time() > end
+    def is_late(offset: int, has_error: bool) -> bool:  # called often, so that other threads run too
+        return time.thread_time() > end
 
-        try:
-            return parser.parse(lambda offset, _: data[offset:], progress_callback=is_late).root_node
-        except ValueError:  # `is_late` ended it
-            parser.reset()
-            return None
+    try:
+        return parser.parse(lambda offset, _: data[offset:], progress_callback=is_late).root_node
+    except ValueError:  # `is_late` ended it
+        parser.reset()
+        return None
 
 
 def parses(code: str, language: Language) -> bool:

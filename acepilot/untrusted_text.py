@@ -7,7 +7,6 @@ and tags, which can hide a text.
 """
 
 import re
-from functools import cached_property
 
 MESSAGE_CHARS = 300
 """The longest message of another server that is shown: some three sentences."""
@@ -57,16 +56,21 @@ def escaped(text: str) -> str:
     )
 
 
+def hidden_in(prefix: str, suffix: str) -> frozenset[str]:
+    """Return the hidden characters that a document has: in 0.5 ms for 60 kB."""
+    return frozenset(_FIND_HIDDEN.findall(prefix)).union(_FIND_HIDDEN.findall(suffix))
+
+
 class HiddenCharacters:
     """Removes hidden characters from one completion, which may come in pieces.
 
-    A hidden character stays if the document has it already (`prefix` and `suffix`), or if the spelling of an
-    emoji or a word needs it.
+    A hidden character stays if the document has it already, `known`, or if the spelling of an emoji or a word
+    needs it. `prefix` is the text above the cursor. `known` comes from `hidden_in`: the completions of one
+    request share it.
     """
 
-    def __init__(self, prefix: str, suffix: str) -> None:
-        self._prefix = prefix
-        self._suffix = suffix
+    def __init__(self, prefix: str, known: frozenset[str]) -> None:
+        self._known = known
         self._recent = prefix[-_RECENT_CHARS:]
 
     def visible(self, piece: str) -> str:
@@ -83,8 +87,3 @@ class HiddenCharacters:
             return match.group() if hidden is None or hidden in self._known else ""
 
         return _FIND_SPELLED_OR_HIDDEN.sub(kept, text)
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        chars = {*self._prefix, *self._suffix}
-        return frozenset(char for char in chars if _FIND_HIDDEN.match(char))

@@ -3,7 +3,7 @@
 Every failure becomes a `ServerError`: a state for the status, and a sentence that says what to do.
 
 The server may be of any make, broken or hostile. Every answer is limited in bytes and time. Completions lose
-hidden characters that the document does not have; all other texts become one line of printable characters.
+hidden characters that the document does not have, and have at most MAX_TEXT_CHARS; all other texts become one line of printable characters.
 """
 
 import asyncio
@@ -17,16 +17,18 @@ from urllib.parse import quote
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from acepilot.events import EventBatch
-from acepilot.http_answers import AnswerTooLarge, limit_answers
+from acepilot.events import MAX_NAME_CHARS, EventBatch
+from acepilot.http_answers import AnswerTooLarge, limit_answers, no_cookies
 from acepilot.protocol import CompletionRequest, CompletionResponse, Health, ModelList, Ready
 from acepilot.settings import is_loopback
 from acepilot.trail import Trail
-from acepilot.untrusted_text import HiddenCharacters, printable
-from lsp.answers import ServerError, error_of, parse, parse_chunk, parse_message, unreadable
+from acepilot.untrusted_text import HiddenCharacters, hidden_in
+from lsp.answers import ServerError, error_of, message_of, parse, parse_chunk, parse_message, unreadable
 from lsp.settings import LspSettings
 
 MAX_ANSWER_BYTES = 1_000_000  # a stream of 96 tokens has some 30 kB
+MAX_TEXT_CHARS = 10_000
+"""The longest completion; 96 tokens have some 400 characters. It is compared with the document at every key."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ClientLimits:
     answer_s: float = 120.0
     """For every other answer as a whole: the longest time budget that a user can set."""
     silence_s: float = 30.0
-    """Without any data of an answer. A server that hangs would otherwise hold the request for ever."""
+    """Without any data of an answer, and for the whole head of a stream. A server that hangs would otherwise hold the request for ever."""
     drain_s: float = 0.5
     """For the end of a response's body after its last event. A connection that takes longer is closed."""
 
@@ -71,6 +73,7 @@ class CompletionClient:
             # A company's HTTP_PROXY must not be used for this machine itself.
             trust_env=not is_loopback(address.host),
             event_hooks=limit_answers(MAX_ANSWER_BYTES),
+            cookies=no_cookies(),
             transport=transport,
         )
 
@@ -81,26 +84,32 @@ class CompletionClient:
         """Yield the chunks of one completion. Closing the iterator cancels the generation."""
         body = {**request.model_dump(mode="json", exclude_none=True), "stream": True}
         deadline_s = asyncio.get_running_loop().time() + self._limits.answer_s
-        text = HiddenCharacters(request.prompt, request.suffix or "")
+        text = _hidden_characters(request)
+        left = MAX_TEXT_CHARS
         async with self._server_errors(), self._opened_stream(body, deadline_s) as response:
             async with aclosing(EventSource(response).aiter_sse()) as events:
                 while (event := await _next(events, deadline_s)) is not None:
                     if event.data == "[DONE]":
                         await self._drain(events)
                         return
-                    chunk = parse_chunk(event.data)
+                    chunk = _with_short_names(parse_chunk(event.data))
                     for choice in chunk.choices[:1]:  # a request for a stream asks for one choice
-                        choice.text = text.visible(choice.text)
+                        choice.text = text.visible(choice.text)[:left]
+                        left -= len(choice.text)
                     if chunk.acepilot is not None:
-                        chunk.acepilot.reason = printable(chunk.acepilot.reason)
+                        chunk.acepilot.reason = message_of(chunk.acepilot.reason)
                         chunk.acepilot.text = _visible(chunk.acepilot.text, request)
                     yield chunk
+                    if not left:
+                        return
             raise ServerError("off", "The completion server broke off within an answer; see its log.")
 
     async def complete(self, request: CompletionRequest) -> CompletionResponse:
         """Return a complete answer with all its choices. Cancelling the task cancels the generation."""
         body = request.model_dump(mode="json", exclude_none=True)
-        response = parse(CompletionResponse, await self._send("POST", "/v1/completions", json=body))
+        answer = await self._send("POST", "/v1/completions", json=body)
+        response = _with_short_names(parse(CompletionResponse, answer))
+        response.choices = response.choices[: request.n]
         for choice in response.choices:
             choice.text = _visible(choice.text, request) or ""
         return response
@@ -144,7 +153,8 @@ class CompletionClient:
     async def _opened_stream(self, body: dict[str, Any], deadline_s: float) -> AsyncGenerator[httpx.Response]:
         """Ask for a completion and open its stream. Raise ServerError for an answer of another status."""
         request = self._http.build_request("POST", "/v1/completions", json=body)
-        async with asyncio.timeout_at(deadline_s):
+        # Each part of a head has silence_s; so has the whole, or a head without an end would last to the deadline.
+        async with asyncio.timeout(self._limits.silence_s):
             response = await self._http.send(request, stream=True)
         try:
             if response.status_code != HTTPStatus.OK:
@@ -197,5 +207,18 @@ async def _next(events: AsyncGenerator[ServerSentEvent], deadline_s: float) -> S
         return await anext(events, None)
 
 
+def _with_short_names(response: CompletionResponse) -> CompletionResponse:
+    """Return the response without a long id, which no event could name, and with at most the model's first characters."""
+    if len(response.id) > MAX_NAME_CHARS:
+        response.id = ""
+    response.model = response.model[:MAX_NAME_CHARS]
+    return response
+
+
 def _visible(text: str | None, request: CompletionRequest) -> str | None:
-    return text and HiddenCharacters(request.prompt, request.suffix or "").visible(text)
+    # No visible text of the wanted length needs more than twice as many characters.
+    return text and _hidden_characters(request).visible(text[: 2 * MAX_TEXT_CHARS])[:MAX_TEXT_CHARS]
+
+
+def _hidden_characters(request: CompletionRequest) -> HiddenCharacters:
+    return HiddenCharacters(request.prompt, hidden_in(request.prompt, request.suffix or ""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
@@ -110,15 +110,23 @@ def offered(text: str, trail: Trail) -> str:
 
 
 class Trails:
-    """The trails of the last completions, in memory only: `GET /v1/explain/{id}` reads them."""
+    """The trails of the last completions, in memory only: `GET /v1/explain/{id}` reads them.
+
+    When they are too many, the client that has most loses its oldest one.
+    """
 
     def __init__(self) -> None:
-        self._trails: OrderedDict[str, Trail] = OrderedDict()
+        self._trails: dict[str, Trail] = {}
+        self._ids: dict[str, deque[str]] = {}
 
-    def put(self, trail: Trail) -> None:
+    def put(self, trail: Trail, client: Client) -> None:
         self._trails[trail.id] = trail
-        while len(self._trails) > TRAILS:
-            self._trails.popitem(last=False)
+        self._ids.setdefault(client.share, deque()).append(trail.id)
+        if len(self._trails) > TRAILS:
+            most, ids = max(self._ids.items(), key=lambda item: len(item[1]))
+            del self._trails[ids.popleft()]
+            if not ids:
+                del self._ids[most]
 
     def get(self, completion_id: str) -> Trail:
         """Return the trail of a completion. Raises NotFound."""

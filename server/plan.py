@@ -10,7 +10,7 @@ from acepilot.completion_cache import CacheKey, whole_text_key
 from acepilot.errors import BadRequest
 from acepilot.fim import break_special_tokens
 from acepilot.languages import language_for
-from acepilot.postprocess.context import Context
+from acepilot.postprocess.context import Context, locate
 from acepilot.postprocess.mode import choose_mode
 from acepilot.prompt import SENTINEL_TOKENS, ComposedPrompt, compose
 from acepilot.protocol import CompletionRequest, Snippet
@@ -79,9 +79,11 @@ def plan(
     context = None
     language = language_for(request.language, request.path)
     if mode != "raw":
+        cursor = locate(request.prompt, suffix, language)
         if mode == "auto":
-            mode = choose_mode(request.prompt, suffix, language)
-        context = Context(request.prompt, suffix, language, mode)
+            mode = choose_mode(cursor)
+        context = Context(request.prompt, suffix, language, mode, cursor)
+        _ = context.hidden  # found now, in a thread: the event loop will need it
 
     def within(budget_tokens: int) -> ComposedPrompt:
         return compose(

@@ -5,7 +5,6 @@ each protocol's route turns these into its own form. Cancelling `complete` frees
 Each completion leaves a `Trail`.
 """
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,13 +12,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import structlog
 
 from acepilot.completion_cache import CompletionCache
-from acepilot.errors import AcepilotError
+from acepilot.errors import AcepilotError, Overloaded
 from acepilot.postprocess.chain import finish
 from acepilot.protocol import CacheSource, Choice, CompletionRequest
 from server.admission import Admission
 from server.client import Client
 from server.completion import ActiveCompletion, Emit, Trails, discard, offered
 from server.engine.base import Engine, GenerationRequest
+from server.fair_threads import FairThreads
 from server.log_probs import log_probs
 from server.metrics import Metrics
 from server.options import ServiceOptions
@@ -31,6 +31,9 @@ from server.suffix_choice import Gap, candidates, choose, together
 
 UNEXPECTED = "Nothing: an unexpected error ended this completion. The server's log has it."
 """A trail never quotes an error that is not our own: its text may hold the user's code."""
+
+MAX_PLANNING = 64
+"""Requests of one client that are planned or wait for it: more than admission would let in."""
 
 _log = structlog.get_logger()
 
@@ -52,6 +55,7 @@ class CompletionService:
         self._metrics = metrics
         self._trails = trails
         self._windows = Windows()
+        self._threads = FairThreads()
         self._cache = CompletionCache(options.cache_entries)
 
     @contextlib.asynccontextmanager
@@ -63,14 +67,21 @@ class CompletionService:
         with contextlib.ExitStack() as stack:
             try:
                 in_hand, cache_salt = self._admission.in_hand, client.cache_salt(request.cache_salt)
-                planned = await asyncio.to_thread(
-                    plan, request, self.engine, self._settings, self._windows, in_hand, cache_salt
+                if self._threads.waiting[client.share] >= MAX_PLANNING:
+                    raise Overloaded(
+                        f"{MAX_PLANNING} requests of yours are at their start: try again in 1 s, or send "
+                        "fewer at a time.",
+                        retry_after_s=1,
+                    )
+                planned = await self._threads.run(
+                    client, plan, request, self.engine, self._settings, self._windows, in_hand, cache_salt
                 )
-                stack.enter_context(self._admission.reserved(client, planned.sequences))
+                is_editor = planned.context is not None and request.n == 1
+                stack.enter_context(self._admission.reserved(client, planned.sequences, is_editor=is_editor))
             except Exception:
                 self._metrics.completions.labels("refused").inc()
                 raise
-            self._trails.put(planned.trail)
+            self._trails.put(planned.trail, client)
             yield ActiveCompletion(request, planned, client, self._options.completion_timeout_s)
 
     async def complete(self, completion: ActiveCompletion, emit: Emit) -> None:
@@ -196,7 +207,8 @@ class CompletionService:
             trail.early_stop = generated.stopped_by
             trail.finish_reason = generated.finish_reason
         if plan.context is not None:
-            outcome = await asyncio.to_thread(
+            outcome = await self._threads.run(
+                completion.client,
                 finish,
                 text,
                 plan.context,

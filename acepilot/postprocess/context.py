@@ -10,6 +10,7 @@ from acepilot.postprocess.code_reader import LINE_STRINGS
 from acepilot.postprocess.reader import Opener, Scan
 from acepilot.postprocess.scan import mode_of, resume, scan
 from acepilot.syntax import embedded_at
+from acepilot.untrusted_text import hidden_in
 
 WINDOW_CHARS = 12_000
 """Characters read on either side of the cursor: about 300 lines, which take 2 ms in code, 10 ms in markup."""
@@ -59,16 +60,25 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Context:
-    """What stands around the cursor as the filters see it, and whether to complete one line or a block."""
+    """What stands around the cursor as the filters see it, and whether to complete one line or a block.
+
+    `located` is the cursor, if it has been read already.
+    """
 
     prefix: str
     suffix: str
     language: Language
     mode: Literal["line", "block"]
+    located: Cursor | None = None
 
     @cached_property
     def cursor(self) -> Cursor:
-        return locate(self.prefix, self.suffix, self.language)
+        return self.located or locate(self.prefix, self.suffix, self.language)
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """The hidden characters that the document has."""
+        return hidden_in(self.prefix, self.suffix)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from acepilot.languages import Language
 from acepilot.postprocess.code_reader import LINE_STRINGS
-from acepilot.postprocess.context import locate
+from acepilot.postprocess.context import Cursor
 
 # Text right of the cursor that the completion need not lead up to.
 _CLOSERS = re.compile(r"(?:[)\]}\"'`;,\s]|/?>|</[\w.:-]++>)*+")
@@ -28,9 +28,8 @@ def opens_block(line: str, language: Language) -> bool:
     return _OPENS[language.block_style].search(line.rstrip()) is not None
 
 
-def choose_mode(prefix: str, suffix: str, language: Language) -> Literal["line", "block"]:
+def choose_mode(cursor: Cursor) -> Literal["line", "block"]:
     """Return `block` on an empty line, after a finished statement and after a block's opener; else `line`."""
-    cursor = locate(prefix, suffix, language)
     left, rest = cursor.left.strip(), cursor.rest.strip()
     if not only_closers(rest):
         return "line"

@@ -17,6 +17,9 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 CPU_KV_CACHE_GB = 2
 """GB for the KV cache on a CPU when nothing is set: its memory is shared with the developer's programs."""
 
+CLIENT_CHARS = 32
+"""Characters at the beginning of a `cache_salt` that name its client."""
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -58,7 +61,8 @@ class EngineInfo:
 class GenerationRequest:
     """One sequence to generate. With `temperature` 0 it is greedy, and `top_p` and `seed` have no effect.
 
-    Only sequences with an equal `cache_salt` reuse each other's KV cache.
+    Only sequences with an equal `cache_salt` reuse each other's KV cache. Its first CLIENT_CHARS characters
+    name the client: salts of one client share its part of the cache.
     """
 
     prompt: str

@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acepilot.untrusted_text import HiddenCharacters, escaped, printable
+from acepilot.untrusted_text import HiddenCharacters, escaped, hidden_in, printable
 
 CHARS = "ab1# \n\t\r\x1b\u200b\u200c\u200d\u202e\ufe0f\u20e3👩💻❤🏴\U000e0067\U000e0062\U000e0065\U000e007fमक्"
 texts = st.text(CHARS, max_size=24)
+
+
+def hidden_characters(prefix: str, suffix: str) -> HiddenCharacters:
+    return HiddenCharacters(prefix, hidden_in(prefix, suffix))
 
 
 @pytest.mark.parametrize(
@@ -15,16 +19,16 @@ texts = st.text(CHARS, max_size=24)
     ["👩🏽‍💻", "👨‍👩‍👧‍👦", "❤️", "🏳️‍🌈", "🙂‍↔️", "👁️‍🗨️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "क्‍ष", "זה", "漢字", "a\tb\n"],
 )
 def test_what_spelling_needs_stays(text: str) -> None:
-    assert HiddenCharacters("", "").visible(text) == text
+    assert hidden_characters("", "").visible(text) == text
 
 
 @pytest.mark.parametrize(
     "char", ["\x00", "\x1b", "\x85", "\xad", "\u200d", "\u202e", "\u3164", "\ufe0f", "\U000e0041"]
 )
 def test_a_hidden_character_stays_only_if_the_document_has_it(char: str) -> None:
-    assert HiddenCharacters("x", "y").visible(f"a{char}b") == "ab"
-    assert HiddenCharacters(f"x{char}", "y").visible(f"a{char}b") == f"a{char}b"
-    assert HiddenCharacters("x", f"y{char}").visible(f"a{char}b") == f"a{char}b"
+    assert hidden_characters("x", "y").visible(f"a{char}b") == "ab"
+    assert hidden_characters(f"x{char}", "y").visible(f"a{char}b") == f"a{char}b"
+    assert hidden_characters("x", f"y{char}").visible(f"a{char}b") == f"a{char}b"
 
 
 @given(texts, texts, texts, st.data())
@@ -32,11 +36,11 @@ def test_pieces_do_not_matter_and_nothing_changes_twice(
     prefix: str, text: str, suffix: str, data: st.DataObject
 ) -> None:
     ends = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
-    whole = HiddenCharacters(prefix, suffix).visible(text)
-    hidden = HiddenCharacters(prefix, suffix)
+    whole = hidden_characters(prefix, suffix).visible(text)
+    hidden = hidden_characters(prefix, suffix)
     pieces = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
     assert "".join(hidden.visible(piece) for piece in pieces) == whole
-    assert HiddenCharacters(prefix, suffix).visible(whole) == whole
+    assert hidden_characters(prefix, suffix).visible(whole) == whole
 
 
 def test_messages_are_one_printable_line() -> None:

@@ -23,7 +23,7 @@ async def running(
     ends = [asyncio.Event() for _ in wanted]
 
     async def hold(client: Client, is_editor: bool, end: asyncio.Event) -> None:
-        with places.reserved(client, 1):
+        with places.reserved(client, 1, is_editor=is_editor):
             async with places.place(client, is_editor=is_editor):
                 got.append(client)
                 await end.wait()
@@ -58,7 +58,7 @@ async def test_one_client_leaves_places_for_others() -> None:
 async def running_beside(places: Admission, *clients: Client) -> AsyncGenerator[None]:
     async with contextlib.AsyncExitStack() as stack:
         for client in clients:
-            stack.enter_context(places.reserved(client, 1))
+            stack.enter_context(places.reserved(client, 1, is_editor=True))
             waited_s = await stack.enter_async_context(places.place(client, is_editor=True))
             assert waited_s < 5
         yield
@@ -99,16 +99,28 @@ async def test_who_leaves_the_line_or_the_engine_leaves_no_trace() -> None:
 async def test_the_queue_keeps_room_for_other_clients() -> None:
     places = Admission(16, 32, 10)
     with contextlib.ExitStack() as stack:
+
+        def reserve(client: Client, sequences: int, *, is_editor: bool = False) -> None:
+            stack.enter_context(places.reserved(client, sequences, is_editor=is_editor))
+
         for _ in range(5):
-            stack.enter_context(places.reserved(ALICE, 8))
+            reserve(ALICE, 8)
         with pytest.raises(Overloaded, match="40 of them yours"):
-            stack.enter_context(places.reserved(ALICE, 8))
-        stack.enter_context(places.reserved(BOB, 8))
+            reserve(ALICE, 8)
         with pytest.raises(Overloaded, match="0 of them yours"):
-            stack.enter_context(places.reserved(CAROL, 1))
+            reserve(BOB, 8)  # a newcomer gets one place of the reserve, not eight
+        for number in range(5):
+            reserve(Client(f"program {number}"), 1)
+        with pytest.raises(Overloaded, match="0 of them yours"):
+            reserve(BOB, 1)
+        reserve(CAROL, 3, is_editor=True)  # for example, three drafts
+        with pytest.raises(Overloaded, match="3 of them yours"):
+            reserve(CAROL, 1, is_editor=True)
     assert places.in_hand == 0
-    with pytest.raises(BadRequest), places.reserved(ALICE, 49):
+    with pytest.raises(BadRequest), places.reserved(ALICE, 49, is_editor=False):
         pass
+    with places.reserved(ALICE, 48, is_editor=False):
+        assert places.in_hand == 48, "an idle server takes every request that it can hold"
 
 
 @pytest.mark.asyncio
@@ -121,6 +133,6 @@ async def test_retry_after_grows_with_the_time_that_running_completions_take(
     places = Admission(2, 0, 10)
     async with running(places, (ALICE, False), (BOB, False)):
         now_s += ran_s
-        with pytest.raises(Overloaded) as refused, places.reserved(CAROL, 1):
+        with pytest.raises(Overloaded) as refused, places.reserved(CAROL, 1, is_editor=True):
             pass
         assert refused.value.retry_after_s == expected_s

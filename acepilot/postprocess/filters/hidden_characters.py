@@ -8,4 +8,4 @@ from acepilot.untrusted_text import HiddenCharacters
 
 
 def drop(text: str, context: Context) -> str:
-    return HiddenCharacters(context.prefix, context.suffix).visible(text)
+    return HiddenCharacters(context.prefix, context.hidden).visible(text)

@@ -3,10 +3,14 @@
 A row keeps its tokens after its sequence has ended, and a prompt with the same beginning continues there. If
 that row is still in use, or the prompt would overwrite most of it, the beginning is copied to another row.
 Rows with another `cache_salt` are never compared: how soon a text is read would tell that somebody sent it.
+A row is taken from the client that has most of them: so no client makes the prompts of all others cold.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from operator import eq
+
+from server.engine.base import CLIENT_CHARS
 
 COPY_TOKENS = 32
 """A beginning is copied from this many tokens on: a shorter one is computed faster than copied."""
@@ -25,6 +29,10 @@ class Row:
     tokens: list[int] = field(default_factory=list[int])
     busy: bool = False
     used_at: int = 0
+
+    @property
+    def client(self) -> str:
+        return self.cache_salt[:CLIENT_CHARS]
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,11 @@ class Rows:
 
     def take(self, token_ids: list[int], cache_salt: str = "") -> Place | None:
         """Take the free row where a prompt has least to compute. Returns None if all rows are busy."""
-        free = sorted((row for row in self.all if not row.busy), key=lambda row: row.used_at)
+        held = Counter(row.client for row in self.all if row.used_at or row.busy)
+        free = sorted(
+            (row for row in self.all if not row.busy),
+            key=lambda row: (bool(row.used_at), -held[row.client], row.used_at),
+        )
         if not free:
             return None
         kept = {row.slot: self._kept(row, token_ids, cache_salt) for row in self.all}

@@ -8,7 +8,7 @@ import pytest
 
 from acepilot.languages import LANGUAGES, language_for
 from acepilot.postprocess.chain import FILTERS, HIDDEN, STOPS, UNFINISHED, EarlyStop, finish
-from acepilot.postprocess.context import Context
+from acepilot.postprocess.context import Context, locate
 from acepilot.postprocess.mode import choose_mode
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -25,7 +25,7 @@ OPTIONAL = [param for param in FIRING if param.values[0] != HIDDEN.name]  # HIDD
 def context_of(case: dict[str, Any]) -> Context:
     assert case["language"] in LANGUAGES
     language = language_for(case["language"])
-    mode = case.get("mode") or choose_mode(case["prefix"], case["suffix"], language)
+    mode = case.get("mode") or choose_mode(locate(case["prefix"], case["suffix"], language))
     return Context(case["prefix"], case["suffix"], language, mode)
 
 

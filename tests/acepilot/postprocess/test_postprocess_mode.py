@@ -3,6 +3,7 @@
 import pytest
 
 from acepilot.languages import LANGUAGES
+from acepilot.postprocess.context import locate
 from acepilot.postprocess.mode import choose_mode
 
 
@@ -42,4 +43,4 @@ from acepilot.postprocess.mode import choose_mode
 )
 def test_choose_mode(language: str, document: str, mode: str) -> None:
     prefix, _, suffix = document.partition("‸")
-    assert choose_mode(prefix, suffix, LANGUAGES[language]) == mode
+    assert choose_mode(locate(prefix, suffix, LANGUAGES[language])) == mode

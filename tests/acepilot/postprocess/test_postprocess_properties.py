@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from acepilot.languages import LANGUAGES
 from acepilot.postprocess.chain import HIDDEN, EarlyStop, Progress, finish
-from acepilot.postprocess.context import Context
+from acepilot.postprocess.context import Context, locate
 from acepilot.postprocess.mode import choose_mode
 from acepilot.postprocess.scan import scan
 
@@ -35,7 +35,7 @@ def contexts(draw: st.DrawFn) -> Context:
     prefix, suffix, language = draw(anything), draw(anything), draw(languages)
     mode = draw(st.sampled_from(["line", "block", "auto"]))
     return Context(
-        prefix, suffix, language, choose_mode(prefix, suffix, language) if mode == "auto" else mode
+        prefix, suffix, language, choose_mode(locate(prefix, suffix, language)) if mode == "auto" else mode
     )
 
 
