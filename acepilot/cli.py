@@ -33,6 +33,7 @@ def program(
     def decorated(main: Callable[_Given, int]) -> Callable[_Given, int]:
         @functools.wraps(main)
         def run(*args: _Given.args, **kwargs: _Given.kwargs) -> int:
+            _open_standard_files()
             try:
                 code = main(*args, **kwargs)
                 if not sys.stdout.closed:
@@ -66,14 +67,20 @@ def program(
 
 def print_error(sentence: str) -> None:
     """Print `error:` and the sentence on standard error."""
-    is_red = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    print_line(("\x1b[31merror:\x1b[0m " if is_red else "error: ") + escaped(sentence))
+    is_red = sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    _print(("\x1b[31merror:\x1b[0m " if is_red else "error: ") + escaped(sentence))
 
 
 def print_line(text: str) -> None:
-    """Print on standard error. If its disk is full or its reader gone, the program goes on without."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+    """Print on standard error, without characters that a terminal might obey."""
+    _print(escaped(text))
+
+
+def _print(text: str) -> None:
+    """Print on standard error. If it is closed, its disk full or its reader gone, the program goes on."""
+    if sys.stderr is not None:  # print would take standard output
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def text_console(*, stderr: bool = False) -> "Console":
@@ -84,6 +91,21 @@ def text_console(*, stderr: bool = False) -> "Console":
     from rich.console import Console  # slow to import, and the servers do not need it
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _open_standard_files() -> None:
+    """Open the null device in place of closed standard files.
+
+    Otherwise the next file or socket would get their numbers, and libraries would write messages into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the smallest free number
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _reader_is_gone() -> bool:

@@ -2,7 +2,8 @@
 
 The file is looked for in the working directory, then in `ACEPILOT_HOME`. The working directory may be a
 stranger's: a clone, or a folder that everyone may write. So a file there may set only what a program names in
-`set_in_working_directory`, which holds nothing that chooses an address, a model, a secret or a program.
+`set_in_working_directory`: nothing that chooses an address, a model, a secret or a program, deletes data, or
+hides what happens.
 
 A program subclasses `ProgramSettings`, sets `table` to the name of its table in `acepilot.toml`, and calls
 `load` with its flags. One `ConfigError` reports all mistakes.
@@ -11,6 +12,7 @@ A program subclasses `ProgramSettings`, sets `table` to the name of its table in
 import ipaddress
 import os
 import stat
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,9 +22,13 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from acepilot.cli import print_line
 from acepilot.errors import ConfigError
+from acepilot.untrusted_text import escaped
 
 CONFIG_NAME = "acepilot.toml"
 TABLES = ("server", "lsp", "eval_humaneval", "promotion")
+MAX_CONFIG_BYTES = 100_000
+"""A settings file has about 1 kB. The parser takes minutes for some files of a few MB."""
+MAX_SHOWN_CHARS = 4_096  # of names in a message; the longest path on Linux
 
 
 def home() -> Path:
@@ -44,30 +50,58 @@ def is_loopback(host: str) -> bool:
 def _toml_table(path: Path, table: str) -> dict[str, Any]:
     """Return one table of one `acepilot.toml`; it is empty if the file does not exist."""
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MAX_CONFIG_BYTES + 1)
+        if len(text) > MAX_CONFIG_BYTES:
+            raise ConfigError(
+                f"{_shown(path)} is larger than {MAX_CONFIG_BYTES} bytes: it is no settings file."
+            )
+        document: dict[str, Any] = tomllib.loads(text.decode())
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # also of numbers with 4,300 digits, and of nested brackets
+        raise ConfigError(f"{_shown(path)} is not valid TOML: {_shown(error)}") from error
     unknown = [name for name in document if name not in TABLES]
     if unknown:
         tables = ", ".join(f"[{name}]" for name in TABLES)
-        raise ConfigError(f"{path}: unknown: {', '.join(unknown)}. The tables are {tables}.")
+        raise ConfigError(f"{_shown(path)}: unknown: {_shown(*unknown)}. The tables are {tables}.")
     values: dict[str, Any] = document.get(table, {})
     if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"{path}: `{table}` must be a table: write [{table}].")
+        raise ConfigError(f"{_shown(path)}: `{table}` must be a table: write [{table}].")
     return values
+
+
+def _shown(*names: object) -> str:
+    """Return names or a path, which may be a stranger's, as one line that is safe for a terminal."""
+    return escaped(", ".join(str(name) for name in names)).replace("\n", "\\n")[:MAX_SHOWN_CHARS]
 
 
 def _distrust(path: Path) -> str:
     """Return why others than this user (and root) can change the file; empty if they cannot."""
+    if sys.platform == "win32":
+        return "who may write it is not known on Windows"
     for place in (path, path.parent):
-        about = place.stat()
+        about, shown = place.stat(), _shown(place)
         if about.st_uid not in (0, os.geteuid()):
-            return f"{place} belongs to another user"
-        if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"other users may write {place}: if it is yours, run `chmod go-w {place}`"
+            return f"{shown} belongs to another user"
+        group_can_write = about.st_mode & stat.S_IWGRP and not _is_own_group(about.st_gid)
+        if group_can_write or about.st_mode & stat.S_IWOTH:
+            return f"other users may write {shown}: if it is yours, run `chmod go-w {shown}`"
     return ""
+
+
+def _is_own_group(group_id: int) -> bool:
+    """Return True for a group of this user alone, as Debian and Fedora give each user."""
+    import grp  # Windows does not have them
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
+    except KeyError:
+        return False
+    others = [one.pw_name for one in pwd.getpwall() if one.pw_gid == group_id and one.pw_uid != user.pw_uid]
+    is_primary = user.pw_gid == group_id and group.gr_name == user.pw_name
+    return is_primary and not others and not set(group.gr_mem) - {user.pw_name}
 
 
 class ProgramSettings(BaseSettings):
@@ -97,14 +131,15 @@ class ProgramSettings(BaseSettings):
         if not cls.set_in_working_directory or not path.is_file() or is_home:
             return {}
         if distrust := _distrust(path):
-            print_line(f"Ignored {path}: {distrust}.")
+            print_line(f"Ignored {_shown(path)}: {distrust}.")
             return {}
         table = cls._read(path)
         refused = [name for name in table if name in cls.model_fields.keys() - cls.set_in_working_directory]
         if refused:
             raise ConfigError(
-                f"{path} sets {', '.join(refused)}, which a file in the working directory may not: it may "
-                f"be a stranger's. Move the line to {home() / CONFIG_NAME}, or give a flag or variable."
+                f"{_shown(path)} sets {_shown(*refused)}, which a file in the working directory may not: "
+                "it may be a stranger's. Give a flag or variable, or move the line to "
+                f"{_shown(home() / CONFIG_NAME)}."
             )
         return table
 
@@ -113,7 +148,7 @@ class ProgramSettings(BaseSettings):
         """Return the program's table, and say which file it is from: nobody may expect one there."""
         table = _toml_table(path.absolute(), cls.table)
         if table:
-            print_line(f"Settings from {path.absolute()}: {', '.join(table)}.")
+            print_line(f"Settings from {_shown(path.absolute())}: {_shown(*table)}.")
         return table
 
     @classmethod
@@ -124,7 +159,7 @@ class ProgramSettings(BaseSettings):
             return cls(**given)
         except ValidationError as error:
             lines = [
-                f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                f"  {_shown('.'.join(str(part) for part in item['loc']))}: {item['msg']}"
                 for item in error.errors(include_url=False, include_input=False)
             ]
             raise ConfigError(

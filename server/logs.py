@@ -8,6 +8,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from acepilot.logs import LIBRARY_LINES, LimitRecords, LineLimit, LogOutput, NoPayload
+from acepilot.untrusted_text import escaped
 
 EVENT_LINES = 1_000
 """Lines a minute of one event, which are at most about 400 MB a day. `/metrics` still counts everything."""
@@ -23,7 +24,8 @@ def set_up(level: str | int) -> None:
             _limit,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            _escape,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, OUTPUT)),
@@ -37,6 +39,11 @@ def set_up(level: str | int) -> None:
 def lines_dropped() -> int:
     """Return the lines of this process that could not be written or came too often."""
     return OUTPUT.dropped + EVENTS.suppressed + RECORDS.suppressed
+
+
+def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Make values safe for a terminal: names of files and models, and messages of databases."""
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _limit(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from acepilot.settings import ProgramSettings, is_loopback
 from server.engine.base import Dtype, EngineOptions
 from server.engine.opening import EngineName
-from server.events.database import database_url
+from server.events.database import database_url, refusal
 
 
 class EventsSettings(ProgramSettings):
@@ -34,11 +34,13 @@ class EventsSettings(ProgramSettings):
         if scheme not in ("sqlite", "postgresql", "postgres"):
             raise ValueError("the URL must begin with postgresql:// or sqlite:///")
         try:
-            is_address = "@" not in (database_url(given.get_secret_value()).host or "")
+            url = database_url(given.get_secret_value())
         except (ArgumentError, ValueError):  # the error's text may quote a part of the password
-            is_address = False
-        if not is_address:
+            url = None
+        if url is None or "@" in (url.host or ""):
             raise ValueError("this is not a valid URL: percent-encode @, : and / in the password")
+        if why := refusal(url):
+            raise ValueError(why)
         return given
 
     def events_database(self) -> sa.URL:
@@ -48,10 +50,12 @@ class EventsSettings(ProgramSettings):
 
 class ServerSettings(EventsSettings):
     model_config = SettingsConfigDict(extra="forbid")
+    # Not the port: another user's program may listen on the port that the editors expect. Not memory, which
+    # other programs would lose. Not what is logged or deleted.
     # fmt: off
     set_in_working_directory: ClassVar[frozenset[str]] = frozenset({
-        "port", "prompt_budget_tokens", "suffix_candidates", "max_streams", "max_waiting", "kv_cache_gb",
-        "threads", "dtype", "prompt_lookup", "log_level", "events_days",
+        "prompt_budget_tokens", "suffix_candidates", "max_streams", "max_waiting", "threads", "dtype",
+        "prompt_lookup",
     })
     # fmt: on
 

@@ -4,7 +4,8 @@ It holds counts, names and times only; acepilot/events.py says what a row means.
 """
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listen
+from sqlalchemy.exc import IntegrityError
 
 from acepilot.errors import ConfigError
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent
@@ -22,8 +24,9 @@ NUMBER: sa.Double[float] = sa.Double()
 POSTGRESQL_TIMEOUTS = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
 """Connection parameters, in s and ms. By default the driver waits minutes for a host that does not answer."""
 
-DELETED_AT_A_TIME = 1_000
-"""Rows in one deletion, so that no other writer waits long."""
+SQLITE_HEADER = b"SQLite format 3\0"
+SCHEMA_BYTES = 65_536
+"""The largest page of SQLite. The first page begins with the header, and holds the tables' definitions."""
 
 _log = structlog.get_logger()
 
@@ -67,26 +70,82 @@ def is_there(url: sa.URL) -> bool:
     return not _is_sqlite(url) or Path(url.database or "").exists()
 
 
-def open_database(url: sa.URL) -> sa.Engine:
-    """Open the database and migrate it to this version's table. A damaged SQLite file is moved aside.
+@dataclass(frozen=True)
+class Database:
+    """An open database, with the table of this version."""
 
-    Raises ConfigError when a driver is missing, and the errors of SQLAlchemy, Alembic and the file system.
+    url: sa.URL
+    engine: sa.Engine
+    file: tuple[int, int] | None
+    """Device and inode of the SQLite file that is open."""
+
+    def is_replaced(self) -> bool:
+        """Return True if the SQLite file was renamed or removed, as another server does if it is damaged."""
+        return self.file is not None and self.file != _identity(self.url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_database(url: sa.URL, *, thorough: bool = False) -> Database:
+    """Open the database and migrate it to this version's table. A damaged SQLite file of ours is moved aside.
+
+    `thorough`, for use after SQLite reported damage, rebuilds the indexes and checks all rows. It reads the
+    whole file.
+
+    Raises ConfigError when a driver is missing or the file is damaged and not ours, and the errors of
+    SQLAlchemy, Alembic and the file system.
     """
     if _is_sqlite(url) and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = _engine(url)
     if _is_sqlite(url):
         listen(engine, "connect", _write_ahead)
+    file = _identity(url)  # of before: if it is replaced meanwhile, `is_replaced` says so
     try:
-        if _is_sqlite(url) and (damage := _damage(engine)):
+        if _is_sqlite(url) and (damage := _damage(engine, thorough)):
             engine.dispose()
-            _log.error("events_moved_aside", to=str(_move_aside(Path(url.database or ""))), why=damage)
+            if not is_ours(url):
+                raise ConfigError(
+                    f"{url.database} is not a database of Acepilot's events, or is damaged: {damage}. "
+                    "Move it away, or change events_url."
+                )
+            if file == _identity(url):  # else another server was faster
+                _log.error("events_moved_aside", to=str(_move_aside(Path(url.database or ""))), why=damage)
+            file = None
         with engine.begin() as connection:
             migrate(connection)
     except Exception:
         engine.dispose()
         raise
-    return engine
+    return Database(url, engine, file or _identity(url))
+
+
+def refusal(url: sa.URL) -> str:
+    """Return why a file that the user names cannot be the database; empty if it can."""
+    file = Path(url.database or "")
+    if not _is_sqlite(url) or not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        begin = opened.read(len(SQLITE_HEADER))
+    return f"{file} is not an SQLite database: name another file" if begin not in (b"", SQLITE_HEADER) else ""
+
+
+def _identity(url: sa.URL) -> tuple[int, int] | None:
+    try:
+        about = Path(url.database or "").stat() if _is_sqlite(url) and url.database else None
+    except FileNotFoundError:
+        return None
+    return (about.st_dev, about.st_ino) if about else None
+
+
+def is_ours(url: sa.URL) -> bool:
+    """Return True for the default file, and for an SQLite database with our table."""
+    if url == database_url(None):
+        return True
+    with Path(url.database or "").open("rb") as opened:
+        begin = opened.read(SCHEMA_BYTES)
+    return begin.startswith(SQLITE_HEADER) and events.name.encode() in begin
 
 
 def is_damaged(error: BaseException) -> bool:
@@ -107,13 +166,16 @@ def damaged_files(url: sa.URL) -> list[Path]:
     return sorted(one for one in file.parent.glob(f"{file.name}.damaged-*") if one.name.endswith("Z"))
 
 
-def _damage(engine: sa.Engine) -> str:
-    """Return what SQLite finds wrong with the file; empty if nothing."""
+def _damage(engine: sa.Engine, thorough: bool) -> str:
+    """Return what SQLite finds wrong; empty if nothing. `thorough` rebuilds the indexes first."""
     try:
         with engine.connect() as connection:
-            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+            if thorough:
+                connection.exec_driver_sql("REINDEX")
+            check = "integrity_check(1)" if thorough else "quick_check(1)"
+            found = str(connection.exec_driver_sql(f"PRAGMA {check}").scalar())
     except Exception as error:
-        if is_damaged(error):
+        if is_damaged(error) or isinstance(error, IntegrityError):  # rows that an index forbids
             return str(getattr(error, "orig", None) or error)
         raise
     return "" if found == "ok" else found.replace("\n", " ")
@@ -121,23 +183,11 @@ def _damage(engine: sa.Engine) -> str:
 
 def _move_aside(file: Path) -> Path:
     """Rename the file, with its log, to a name with the time; nothing is deleted. Return the new name."""
-    to = file.with_name(f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    to = file.with_name(f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     for end in ("", "-wal", "-shm"):
         if (part := Path(f"{file}{end}")).exists():
             part.rename(f"{to}{end}")
     return to
-
-
-def delete_old(engine: sa.Engine, keep_days: int) -> bool:
-    """Delete up to DELETED_AT_A_TIME events older than `keep_days`; return True when none are left.
-
-    Clients say when an event was: those as far in the future would otherwise stay for ever.
-    """
-    today, kept = datetime.now(UTC).date(), timedelta(days=keep_days)
-    old = sa.or_(events.c.day < today - kept, events.c.day > today + kept)
-    some = sa.select(events.c.id).where(old).limit(DELETED_AT_A_TIME)
-    with engine.begin() as connection:
-        return connection.execute(sa.delete(events).where(events.c.id.in_(some))).rowcount < DELETED_AT_A_TIME
 
 
 def open_to_read(url: sa.URL) -> sa.Engine:

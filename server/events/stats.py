@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from acepilot.cli import print_line, text_console
 from acepilot.errors import ConfigError
 from acepilot.events import SURVIVAL_S
-from server.events.database import damaged_files, events, is_damaged, is_there, open_to_read
+from server.events.database import damaged_files, events, is_damaged, is_ours, is_there, open_to_read
 from server.events.store import ACCEPTED_KINDS
 from server.settings import EventsSettings
 
@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> int:
         cause = getattr(error, "orig", None) or error
         advice = (
             "The server moves the file aside and begins anew at its next event."
-            if is_damaged(error)
+            if is_damaged(error) and is_ours(url)
             else "Check events_url and the database."
         )
         raise ConfigError(f"The events in {where} cannot be read: {cause}. {advice}") from error

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from acepilot.disk import is_full_disk
 from acepilot.events import CompletionEvent
-from server.events.database import delete_old, events, insert_new, is_damaged, open_database, row
+from server.events.database import Database, events, insert_new, is_damaged, open_database, row
+from server.events.retention import Retention
 from server.metrics import EventMetrics
 
 ACCEPTED_KINDS = ("accepted", "partly_accepted")
@@ -53,7 +54,7 @@ class StoreLimits:
     """The same for other completions: of another server, of before the restart, or invented."""
 
     clean_up_s: float = 3600.0
-    """Time between two deletions of old events."""
+    """Time between two clean-ups, which delete old events."""
 
 
 class HourlyLimit:
@@ -84,8 +85,7 @@ class EventStore:
         self._url = url
         self._metrics = metrics
         self._limits = limits
-        self._keep_days = keep_days
-        self._clean_up_at = 0.0
+        self._retention = Retention(keep_days, limits.clean_up_s)
         self._known = HourlyLimit(limits.per_hour)
         self._unknown = HourlyLimit(limits.unknown_per_hour)
         self._waiting: deque[CompletionEvent] = deque()
@@ -93,7 +93,8 @@ class EventStore:
         self._changed = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._engine: sa.Engine | None = None
+        self._database: Database | None = None
+        self._in_doubt = False  # SQLite reported damage
         self._is_failing = False
 
     def put(self, new: Iterable[CompletionEvent], *, of_known: bool = True) -> None:
@@ -145,25 +146,24 @@ class EventStore:
                     self._trim()
                     if self._changed.wait_for(lambda: self._closing, self._limits.retry_s):
                         break
-        if self._engine is not None:
-            self._engine.dispose()
+        self._close_database()
 
     def _is_written(self, batch: list[CompletionEvent]) -> bool:
         """Write the batch. Return False when it must be tried again later."""
         try:
-            if self._engine is None:
-                self._engine = open_database(self._url)
-            is_due = self._keep_days and time.monotonic() >= self._clean_up_at
-            if is_due and delete_old(self._engine, self._keep_days):  # else the rest with the next batch
-                self._clean_up_at = time.monotonic() + self._limits.clean_up_s
-            self._write(self._engine, batch)
+            if self._in_doubt or (self._database is not None and self._database.is_replaced()):
+                self._close_database()
+            if self._database is None:
+                self._database = open_database(self._url, thorough=self._in_doubt)
+                self._in_doubt = False
+            self._clean_up(self._database.engine)
+            self._write(self._database.engine, batch)
         except Exception as error:  # this thread must survive every error
             self._report_failing(error)
-            if self._engine is not None and is_damaged(error):
-                self._engine.dispose()
-                self._engine = None  # opening it again moves the damaged file aside
+            if is_damaged(error):
+                self._in_doubt = True  # opening it again repairs it, or moves it aside
                 return False
-            if self._engine is None or _is_temporary(error):
+            if self._database is None or _is_temporary(error):
                 return False
             self._metrics.lost.inc(len(batch))  # the same events would fail again
             return True
@@ -172,6 +172,20 @@ class EventStore:
             self._metrics.failing.set(0)
             _log.info("events_stored_again")
         return True
+
+    def _clean_up(self, engine: sa.Engine) -> None:
+        """Delete old events. A failure does not stop the writing."""
+        try:
+            self._retention.clean_up(engine)
+        except Exception as error:
+            cause = getattr(error, "orig", None) or error
+            _log.warning("events_not_deleted", why=f"{type(cause).__name__}: {cause}")
+            self._in_doubt = self._in_doubt or is_damaged(error)
+
+    def _close_database(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def _write(self, engine: sa.Engine, batch: list[CompletionEvent]) -> None:
         """Write each event once, and for a completion accepted piece by piece, its greatest length."""

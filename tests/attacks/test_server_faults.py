@@ -1,8 +1,10 @@
 """Attacks on a running server: its settings, its log, its events, its metrics, and what strangers read."""
 
 import contextlib
+import grp
 import json
 import os
+import pwd
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from acepilot.errors import ConfigError
 from acepilot.models.resolve import resolve
+from server.settings import ServerSettings
 from tests.attacks.server_process import MARKER, ROOT, Server, serving
 from tests.needs import need_model
 
@@ -69,10 +73,21 @@ def clone(tmp_path: Path) -> Path:
         'model = "owner/hostile"',
         'token = "known"',
         'upstream_token = "known"',
+        "port = 9999",  # another user may listen on the port that the editors expect
+        "kv_cache_gb = 10000",
     ],
 )
 def test_a_clone_cannot_choose_where_code_goes(clone: Path, line: str) -> None:
-    (clone / "acepilot.toml").write_text(f'[server]\nlog_level = "error"\n{line}\n')
+    refused(clone, line)
+
+
+@pytest.mark.parametrize("line", ["events_days = 1", 'log_level = "error"'])
+def test_a_clone_can_neither_delete_statistics_nor_hide_what_happens(clone: Path, line: str) -> None:
+    refused(clone, line)
+
+
+def refused(clone: Path, line: str) -> None:
+    (clone / "acepilot.toml").write_text(f"[server]\nthreads = 1\n{line}\n")
     ended = start_in(clone, "server", "--model=no-such-model")
     assert ended.returncode == 2
     assert f"sets {line.split()[0]}, which a file in the working directory may not" in ended.stderr
@@ -86,9 +101,9 @@ def test_a_clone_cannot_choose_what_is_evaluated_or_run(clone: Path) -> None:
 
 
 def test_every_start_says_which_settings_file_was_read(clone: Path) -> None:
-    (clone / "acepilot.toml").write_text('[server]\nlog_level = "error"\nthreads = 1\n')
+    (clone / "acepilot.toml").write_text('[server]\ndtype = "auto"\nthreads = 1\n')
     ended = start_in(clone, "server", "--model=no-such-model")
-    assert f"Settings from {clone}/acepilot.toml: log_level, threads." in ended.stderr
+    assert f"Settings from {clone}/acepilot.toml: dtype, threads." in ended.stderr
 
 
 @pytest.mark.parametrize("place", ["folder", "file"])
@@ -110,6 +125,79 @@ def test_a_settings_file_of_another_user_is_ignored(clone: Path) -> None:
     os.chown(file, 12345, 12345)
     ended = start_in(clone, "server", "--model=no-such-model")
     assert f"Ignored {file}: {file} belongs to another user" in ended.stderr
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_a_settings_file_of_the_users_own_group_is_read(clone: Path, place: str) -> None:
+    """Debian gives each user a group of his own, and a umask with which it can write."""
+    user = pwd.getpwuid(os.geteuid())
+    if grp.getgrgid(user.pw_gid).gr_name != user.pw_name:
+        pytest.skip("this user has no group of his own")
+    file = clone / "acepilot.toml"
+    file.write_text("[server]\nthreads = 1\n")
+    (clone if place == "folder" else file).chmod(0o775)
+    ended = start_in(clone, "server", "--model=no-such-model")
+    assert f"Settings from {file}: threads." in ended.stderr
+
+
+@pytest.mark.parametrize("group", ["a group that nobody has", "a group with other members"])
+def test_a_settings_file_that_another_group_can_write_is_ignored(clone: Path, group: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to any group")
+    others = grp.getgrnam("users").gr_gid
+    file = clone / "acepilot.toml"
+    file.write_text("[server]\nthreads = -1\n")
+    os.chown(file, -1, 54321 if group == "a group that nobody has" else others)
+    file.chmod(0o664)
+    ended = start_in(clone, "server", "--model=no-such-model")
+    assert f"Ignored {file}: other users may write {file}: if it is yours, run `chmod go-w" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[" * 90_000, "is not valid TOML"),
+        ("a = " + "[" * 90_000, "is not valid TOML"),
+        ("a = " + "{b=" * 20_000, "is not valid TOML"),
+        ("a = " + "9" * 5_000, "is not valid TOML"),
+        ("#" * 5_000_000, "is larger than"),
+        ("[server]\n" + ".".join("a" * 10_000) + " = 1", "a: Extra inputs"),
+    ],
+    ids=["tables", "arrays", "inline", "number", "large", "dots"],
+)
+@pytest.mark.parametrize("where", ["clone", "home"])
+def test_hostile_toml_is_a_sentence(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, where: str, text: str, why: str
+) -> None:
+    folder = clone.parent / where
+    folder.mkdir(exist_ok=True)
+    (folder / "acepilot.toml").write_text(text)
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("ACEPILOT_HOME", str(clone.parent / "home"))
+    with pytest.raises(ConfigError) as caught:
+        ServerSettings.load()
+    assert why in caught.value.message
+    assert len(caught.value.message) < 10_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"\\u001b[2J\\nerror: none" = 1\n',
+        '[server]\nthreads = "\\u001b[2J"\n"\\u009b2J" = 1\n"\\u001b]0;owned\\u0007" = 1\n',
+        "others may write",
+    ],
+)
+def test_names_in_settings_files_do_not_reach_the_terminal_raw(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "clone\x1b[2J\nSettings from nowhere"
+    folder.mkdir()
+    (folder / "acepilot.toml").write_text(text)
+    folder.chmod(0o777 if text == "others may write" else 0o755)
+    ended = start_in(folder, "server", "--model=no-such-model")
+    assert ended.returncode == 2
+    assert all(char.isprintable() for char in ended.stderr.replace("\n", ""))
+    lines = ended.stderr.splitlines()
+    assert not any(line.startswith(("Settings from nowhere", "error: none")) for line in lines)
 
 
 def test_modules_of_the_working_directory_are_not_run(model: Path, clone: Path, tmp_path: Path) -> None:
@@ -218,6 +306,83 @@ def test_a_flood_of_completions_does_not_fill_the_log(model: Path, tmp_path: Pat
     assert (tmp_path / "log").read_text().count("outcome=") <= 1_001
 
 
+def closing(redirections: str, *command: str) -> list[str]:
+    """Return a command that starts Python with standard files closed."""
+    return ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, *command]
+
+
+def test_a_server_without_standard_error_serves(model: Path, tmp_path: Path) -> None:
+    with serving(model, tmp_path) as free:
+        port = free.port
+    program = (
+        "import sys\nfrom acepilot.cli import program\nfrom tests.attacks.server_process import main\n"
+        "sys.exit(program()(main)())"
+    )
+    environment = {
+        "ACEPILOT_HOME": str(tmp_path),
+        "ACEPILOT_PORT": str(port),
+        "TEST_OPTIONS": '{"open_files": null}',
+    }
+    environment["TEST_PORT_FILE"] = str(tmp_path / "port")
+    process = subprocess.Popen(
+        closing("<&- >&- 2>&-", "-c", program, "words", f"--model={model}"),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    server = Server(f"http://127.0.0.1:{port}", process)
+
+    def is_ready() -> bool:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        with contextlib.suppress(httpx.TransportError):
+            return server.get("/ready").status_code == 200
+        return False
+
+    try:
+        until(is_ready)
+        assert server.complete().status_code == 200
+        post(server, invented(1))
+        until(lambda: stored(server) == 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("redirections", ["2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", [("server", "stats", "--json"), ("acepilot.models", "list"), ("lsp",)])
+def test_programs_need_no_standard_files(tmp_path: Path, redirections: str, command: tuple[str, ...]) -> None:
+    (tmp_path / "acepilot.toml").write_text("[server]\nthreads = 1\n")
+    ended = subprocess.run(
+        closing(redirections, "-m", *command),
+        cwd=ROOT,
+        env={**os.environ, "ACEPILOT_HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
+    if command[0] == "server" and ">&-" not in redirections.split():
+        assert json.loads(ended.stdout)["total"]["shown"] == 0, "only JSON is on standard output"
+
+
+def test_messages_of_libraries_do_not_get_into_files_of_ours(tmp_path: Path) -> None:
+    """Without standard error, the next file to be opened would get its number."""
+    program = (
+        "import os, sys\nfrom acepilot.cli import program\n@program()\ndef main():\n"
+        " with open(sys.argv[1], 'wb', 0) as file:\n"
+        "  file.write(b'ours')\n  os.write(2, b'a library')\n  os.write(1, b'a library')\n return 0\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        closing("<&- >&- 2>&-", "-c", program, str(tmp_path / "file")), cwd=ROOT, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "file").read_bytes() == b"ours"
+
+
 # Events
 
 
@@ -294,10 +459,11 @@ def test_old_events_are_deleted(model: Path, tmp_path: Path) -> None:
     with serving(model, tmp_path, "--events-days=30") as server:
         day = 86_400
         post(server, invented(1), invented(2, at=time.time() - 40 * day), invented(3, at=9e10))
-        until(lambda: stored(server) == 3)
+        post(server, *(invented(f"r{age}", at=time.time() - age * day) for age in (1, 2)))
+        until(lambda: stored(server) == 5)
     with serving(model, tmp_path, "--events-days=30") as server:  # it cleans up once an hour, and at first
         post(server, invented(4))
-        until(lambda: rows(tmp_path, "completion_id") == [("c1",), ("c4",)])
+        until(lambda: rows(tmp_path, "completion_id") == [("c1",), ("c4",), ("cr1",), ("cr2",)])
 
 
 def damage(file: Path) -> None:

@@ -238,7 +238,7 @@ def test_loopback_needs_no_token(host: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_flags_beat_variables_beat_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "acepilot.toml").write_text("[server]\nport = 1111\nthreads = 3\nmax_streams = 4\n")
+    (tmp_path / "acepilot.toml").write_text("[server]\nthreads = 3\nmax_streams = 4\n")
     monkeypatch.setenv("ACEPILOT_PORT", "2222")
     monkeypatch.setenv("ACEPILOT_THREADS", "5")
     settings = ServerSettings.load({"port": 3333, "threads": None})

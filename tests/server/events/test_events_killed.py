@@ -62,10 +62,10 @@ def test_a_killed_server_loses_at_most_the_last_second(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-    engine = open_database(database_url(f"sqlite:///{tmp_path}/events.sqlite3"))  # as the next start does
-    with engine.connect() as connection:
+    database = open_database(database_url(f"sqlite:///{tmp_path}/events.sqlite3"))  # as the next start does
+    with database.engine.connect() as connection:
         stored = set(connection.execute(sa.select(events.c.completion_id)).scalars())
-    engine.dispose()
+    database.close()
     must_be_stored = {name for name, at in posted_at.items() if at < killed_at - LOST_AT_MOST_S}
     assert len(must_be_stored) > 20
     assert must_be_stored <= stored

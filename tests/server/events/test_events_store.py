@@ -272,12 +272,12 @@ def test_a_database_of_a_newer_version_is_left_alone(file_store: Store) -> None:
 
 
 def test_migrations_create_the_table_of_the_code(tmp_path: Path) -> None:
-    engine = open_database(database_url(f"sqlite:///{tmp_path}/e.sqlite3"))
-    with engine.connect() as connection:
+    database = open_database(database_url(f"sqlite:///{tmp_path}/e.sqlite3"))
+    with database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    engine.dispose()
+    database.close()
 
 
 def test_the_statements_for_postgresql() -> None:
