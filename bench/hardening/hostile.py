@@ -4,10 +4,10 @@
     python -m bench hostile --json hostile.json
 
 Each body has a size that the server allows, and tries the worst case of a lexer, filter, parser, tokenizer or
-validator, in each language and on each route. While it is answered, another connection asks for /health
-without pause; its slowest answer is the stall. Each body is sent three times, and the least of
-the three counts, since other programs also take time from a machine. Exit code 1 if a stall exceeds the
-limit.
+validator, or of what judges generated text, in each language and on each route. While it is answered, another
+connection asks for /health without pause; its slowest answer is the stall. Each body is sent three times, and
+the least of the three counts, since other programs also take time from a machine. Exit code 1 if a stall
+exceeds the limit.
 """
 
 import argparse
@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from threading import Event, Thread
 
@@ -28,7 +30,7 @@ from rich.table import Table
 
 from acepilot.cli import program, text_console
 from bench.figures import describe, leave, setting
-from bench.hardening.hostile_bodies import Attack, attacks
+from bench.hardening.hostile_bodies import Attack, generated, read, structured
 from bench.peers.servers import Contestant, serving
 
 TRIES = 3
@@ -38,7 +40,7 @@ TIMEOUT_S = 120
 
 @dataclass(frozen=True)
 class Stall:
-    """The answer's `status`, and the slowest answer to others while it was made; `ms` until the answer."""
+    """The slowest answer to others, `ms` until all answers were there, and the least `status` of these."""
 
     kind: str
     route: str
@@ -48,15 +50,15 @@ class Stall:
     status: int
 
 
-def measure(port: int, attack: Attack, tries: int = TRIES) -> Stall:
-    """Send a body `tries` times. Raises OSError if the server is gone."""
+def measure(port: int, attack: Attack, tries: int = TRIES, at_once: int = 1) -> Stall:
+    """Send a body `tries` times, over `at_once` connections. Raises OSError if the server is gone."""
     body = attack.make()
-    results = [_once(port, attack.route, body) for _ in range(tries)]
+    results = [_once(port, attack.route, body, at_once) for _ in range(tries)]
     stall_ms, ms, status = min(results)
     return Stall(attack.kind, attack.route, attack.language, stall_ms, ms, status)
 
 
-def _once(port: int, route: str, body: bytes) -> tuple[float, float, int]:
+def _once(port: int, route: str, body: bytes, at_once: int) -> tuple[float, float, int]:
     done, slowest = Event(), [0.0]
     probe = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     _ask(probe)
@@ -69,17 +71,24 @@ def _once(port: int, route: str, body: bytes) -> tuple[float, float, int]:
     watching.start()
     try:
         began = time.perf_counter()
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
-        client.request("POST", route, body, {"Content-Type": "application/json"})
-        answer = client.getresponse()
-        answer.read()
+        with ThreadPoolExecutor(at_once) as senders:
+            sent = [senders.submit(_post, port, route, body) for _ in range(at_once)]
         ms = (time.perf_counter() - began) * 1000
-        client.close()
+        status = min(each.result() for each in sent)
     finally:
         done.set()
         watching.join()
         probe.close()
-    return slowest[0] * 1000, ms, answer.status
+    return slowest[0] * 1000, ms, status
+
+
+def _post(port: int, route: str, body: bytes) -> int:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    client.request("POST", route, body, {"Content-Type": "application/json"})
+    answer = client.getresponse()
+    answer.read()
+    client.close()
+    return answer.status
 
 
 def _ask(connection: http.client.HTTPConnection) -> float:
@@ -90,9 +99,15 @@ def _ask(connection: http.client.HTTPConnection) -> float:
 
 
 def sample(count: int | None, seed: int) -> list[Attack]:
-    """Return `count` attacks, drawn with `seed`, or all of them."""
-    drawn = list(attacks())
-    return drawn if count is None else random.Random(seed).sample(drawn, min(count, len(drawn)))
+    """Return all attacks, or `count` of them: drawn with `seed`, as many of each group if possible."""
+    groups = [list(group()) for group in (read, generated, structured)]
+    if count is None:
+        return [attack for group in groups for attack in group]
+    draw = random.Random(seed)
+    for group in groups:
+        draw.shuffle(group)
+    in_turn = chain.from_iterable(zip_longest(*groups))
+    return list(islice((attack for attack in in_turn if attack is not None), count))
 
 
 def _table(stalls: Sequence[Stall]) -> Table:
@@ -111,6 +126,7 @@ def main() -> int:
     parser.add_argument("--model", default="starter-tiny")
     parser.add_argument("--sample", type=int, metavar="N", help="draw N bodies (default: all)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="send each body N times at once")
     parser.add_argument("--limit-ms", type=float, default=50, help="of a stall (default: 50)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")
     options = parser.parse_args()
@@ -123,7 +139,8 @@ def main() -> int:
     server = Contestant("server", "", "", (*command, "--log-level", "error"), ready_path="/ready")
     with serving(server, logs) as running:
         port = int(running.url.rpartition(":")[2])
-        stalls = [measure(port, attack) for attack in sample(options.sample, options.seed)]
+        drawn = sample(options.sample, options.seed)
+        stalls = [measure(port, attack, at_once=options.at_once) for attack in drawn]
     stalls.sort(key=lambda stall: -stall.stall_ms)
     if options.json:
         options.json.write_text(json.dumps([asdict(stall) for stall in stalls], indent=1), encoding="utf-8")

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 from acepilot.languages import LANGUAGES
-from acepilot.protocol import MAX_TEXT_CHARS
+from acepilot.protocol import MAX_CHOICES, MAX_ECHO_CHARS, MAX_STOPS, MAX_TEXT_CHARS
 from server.routes.body import MAX_VALUES
 from server.routes.guard import MAX_BODY_BYTES
 
@@ -112,8 +113,8 @@ class Attack:
     make: Callable[[], bytes]
 
 
-def attacks() -> Iterator[Attack]:
-    """Yield texts for each language and protocol of editors, then structures for every route."""
+def read() -> Iterator[Attack]:
+    """Yield texts that cost much to read, for each language and protocol of editors, and the longest."""
     for language in LANGUAGES:
         for kind, text in texts(EDITOR_CHARS):
             for route, body in _editors_requests(language, text):
@@ -125,9 +126,39 @@ def attacks() -> Iterator[Attack]:
             ("/v1/chat/completions", {"messages": [{"role": "user", "content": text}], "max_tokens": 1}),
         ):
             yield Attack(f"1 MB {kind}", route, "", partial(_json, body))
+
+
+def generated() -> Iterator[Attack]:
+    """Yield requests whose answers cost much: many choices, long ones, and what is looked for in them."""
+    many = {"n": MAX_CHOICES, "temperature": 0.7, "max_tokens": 150}
+    for (kind, text), language in zip(texts(EDITOR_CHARS), cycle(LANGUAGES)):
+        for name, fields in (
+            ("choices in an editor", {"suffix": f"\n{text}", "language": language, "mode": "block"}),
+            ("log-probabilities", {"prompt": text[:400], "logprobs": 0, "mode": "raw"}),
+            ("stop strings", {"stop": [(f"{end}{text}")[:256] for end in range(MAX_STOPS)], "mode": "raw"}),
+        ):
+            body = {"prompt": text, **many, **fields}
+            yield Attack(f"{name}: {kind}", COMPLETIONS, language, partial(_json, body))
+    hidden = "x = '\u200b\u200b\u200b\u200b\u200b\u200b'\n" * 60 + "x = '\u200b\u200b"
+    for name, document in (
+        ("few", "ab" * 450_000),
+        ("many", "".join(map(chr, (*range(0x3400, 0xD7FF), *range(0x20000, 0x2FFFF)))) * 4),
+    ):
+        body = {"prompt": f"{document}\n{hidden}", "suffix": f"\n{document}", "language": "python", **many}
+        yield Attack(f"hidden characters, {name} distinct ones", COMPLETIONS, "python", partial(_json, body))
+    for chars in (MAX_ECHO_CHARS // MAX_CHOICES, MAX_TEXT_CHARS):
+        body = {"prompt": "\x01" * chars, "echo": True, **many, "max_tokens": 1}
+        yield Attack(f"echo of {chars:,} characters", COMPLETIONS, "", partial(_json, body))
+
+
+def structured() -> Iterator[Attack]:
+    """Yield JSON of every structure, for every route."""
     for route in ROUTES:
         for kind, make in structures():
             yield Attack(kind, route, "", make)
+    for name in ("/" * 3_900_000, "timings/" * 480_000):
+        fields = {"input_prefix": "x", "n_predict": 1, "response_fields": [name]}
+        yield Attack(f"a name of parts: {name[:8]}", "/infill", "", partial(_json, fields))
 
 
 def texts(chars: int) -> Iterator[tuple[str, str]]:
@@ -151,13 +182,15 @@ def structures() -> Iterator[tuple[str, Callable[[], bytes]]]:
         ("escapes", rb"\"\\", b'"', b'"'),
         ("depth", b"[", b"", b""),
         ("digits", b"1", b"", b""),
+        ("long numbers", b"1" * 4_300 + b",", b"[", b"1]"),
+        ("long fractions", b"1." + b"1" * 4_300 + b",", b"[", b"1]"),
         ("line feeds", b"\n", b"", b"{}"),
     ):
         for field in ("prompt", "messages", "input_extra", "stop", "segments", "events"):
             head, tail = b'{"%s":' % field.encode() + beginning, end + b"}"
             count = (MAX_BODY_BYTES - len(head) - len(tail)) // len(unit)
             yield f"{name} in {field}, 4 MB", partial(_repeated, head, unit, count, tail)
-            yield f"{name} in {field}", partial(_repeated, head, unit, MAX_VALUES // 2 - 10, tail)
+            yield f"{name} in {field}", partial(_repeated, head, unit, min(count, MAX_VALUES // 2 - 10), tail)
     for count in (MAX_VALUES - 10, 300_000):
         yield f"{count:,} unknown keys", partial(_keys, b"{", count, b"}")
         yield f"{count:,} unknown keys of an event", partial(_keys, b'{"events":[{', count, b"}]}")
