@@ -11,12 +11,8 @@ from acepilot.settings import ProgramSettings
 
 class EvalSettings(ProgramSettings):
     table: ClassVar[str] = "eval_humaneval"
-    # fmt: off
-    set_in_working_directory: ClassVar[frozenset[str]] = frozenset({
-        "holes_per_language", "languages", "samples", "temperature", "top_p", "max_tokens", "seed", "streams",
-        "threads", "kv_cache_gb",
-    })
-    # fmt: on
+    set_in_working_directory: ClassVar[frozenset[str]] = frozenset({"streams", "threads"})
+    """Only what costs time: the others decide what is judged, and so what is promoted, or cost memory."""
 
     model: str = Field(
         "starter",

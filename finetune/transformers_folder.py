@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from acepilot.errors import ConfigError
-from acepilot.models.conversions import make_once
+from acepilot.models.conversions import Source, make_once
 from acepilot.models.known_hashes import known_hashes
 from acepilot.models.registry import ModelFolder, models_dir
 from acepilot.models.starter import STARTERS
@@ -50,17 +50,22 @@ def transformers_folder(model: ModelFolder) -> Path:
         write_gguf_as_safetensors(gguf, folder)
 
     is_starter = model.name in STARTERS and model.path == models_dir() / model.name
-    sha256 = known_hashes(gguf)[gguf.name]
-    name = model.name if is_starter else f"{model.name}-{sha256[:12]}"
-    return training_folder(name, f"{sha256} form {CONVERSION}", convert)
+    source = Source(gguf, known_hashes(gguf)[gguf.name])
+    name = model.name if is_starter else f"{model.name}-{source.sha256[:12]}"
+    return training_folder(name, f"{source.sha256} form {CONVERSION}", convert, source)
 
 
-def training_folder(name: str, made_from: str, make: Callable[[Path], object]) -> Path:
-    """Return ACEPILOT_HOME/cache/training/NAME, which `make` fills unless it is whole and of `made_from`."""
+def training_folder(
+    name: str, made_from: str, make: Callable[[Path], object], source: Source | None = None
+) -> Path:
+    """Return ACEPILOT_HOME/cache/training/NAME, which `make` fills unless it is whole and of `made_from`.
+
+    `source` is the file that `make` reads, if it reads one: see `make_once`.
+    """
     folder = home() / "cache" / "training" / name
 
     def note(why: str) -> None:
         print(f"{folder} is made again: {why}.", file=sys.stderr)
 
-    make_once(folder, made_from, make, on_fault=note)
+    make_once(folder, made_from, make, on_fault=note, source=source)
     return folder

@@ -36,6 +36,7 @@ from acepilot.models.registry import models_dir, register
 from acepilot.models.starter import STARTERS
 from acepilot.models.starter_download import fetch_starter
 from acepilot.progress import byte_progress
+from acepilot.untrusted_text import escaped
 
 CHILD_PROGRAMS = {
     "export": ("finetune.export", "write the model of a training run to a folder"),
@@ -68,10 +69,12 @@ def promote_command(given: argparse.Namespace) -> None:
     notes.print("Hashing the files of both models, about one second per gigabyte.")
     promotion = promote(given.name, given.report, force_reason=given.reason)
     for objection in promotion.overruled:
-        notes.print(f"overruled: {objection}", style="yellow")
+        notes.print(escaped(f"overruled: {objection}"), style="yellow")
     if given.report and not promotion.overruled:
-        for reason in read_gate_report(given.report).reasons:
-            notes.print(f"the gate: {reason}")
+        report = read_gate_report(given.report)
+        for reason in report.reasons:
+            notes.print(escaped(f"the gate: {reason}"))
+        _print_languages(list(report.languages))
     _print_promotion(promotion)
 
 
@@ -91,18 +94,32 @@ def publish_command(given: argparse.Namespace) -> None:
     if not given.dry_run:
         out.print(f"Published: {push(publication, given.to, public=given.public)}")
         return
-    out.print(publication.written["README.md"])
+    out.print(escaped(publication.written["README.md"]))
     sizes = {name: len(text.encode()) for name, text in publication.written.items()}
     sizes |= {name: path.stat().st_size for name, path in publication.files.items()}
     for name, size_bytes in sizes.items():
-        out.print(f"{size_bytes:>15,}  {name}")
+        out.print(escaped(f"{size_bytes:>15,}  {name}"))
     visibility = "public" if given.public else "private"
     out.print(f"Nothing was sent. Without --dry-run this goes to {given.to}, {visibility}.")
 
 
+def _print_languages(languages: list[str]) -> None:
+    """Name the languages that a promotion rests on: a single one may hide a loss in all others."""
+    if len(languages) > 1:
+        notes.print(f"Judged in {len(languages)} languages: {', '.join(languages)}.")
+        return
+    notes.print(
+        f"Warning: judged in {languages[0]} only. Other languages may have become worse: compare in all of "
+        "them, or demand them with `languages` in [promotion].",
+        style="bold yellow",
+    )
+
+
 def _print_promotion(promotion: Promotion) -> None:
     replaced = f"; before, it was {promotion.previous.name}" if promotion.previous else ""
-    out.print(f"The current model is {promotion.model.name}{replaced}. Restart the server to serve it.")
+    out.print(
+        escaped(f"The current model is {promotion.model.name}{replaced}. Restart the server to serve it.")
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,11 +1,14 @@
 """The gate's report as a file: `python -m eval_humaneval compare` writes it, and `promote` reads it."""
 
+from itertools import accumulate
+from math import log2
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from acepilot.errors import ConfigError
+from acepilot.languages import LANGUAGES
 from acepilot.models.manifest import FilePart
 
 GATE_FILE = "gate.json"
@@ -23,6 +26,11 @@ class JudgedModel(FilePart):
     run: str = Field(description="The folder of its results.")
 
 
+MAX_PROBLEMS = 1_000_000
+MAX_SAMPLES = 1_000_000
+P_SLACK = 0.01
+"""The bootstrap has finitely many resamples, so a bound and its p-value agree only about this closely."""
+
 Rate = Annotated[float, Field(ge=0, le=100)]
 Points = Annotated[float, Field(ge=-100 - ROUNDING, le=100 + ROUNDING)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -37,8 +45,8 @@ class Figures(FilePart):
 class Comparison(Figures):
     """Candidate minus base over one language or all languages, in points: one point is one percent."""
 
-    problems: int = Field(ge=0)
-    samples: int = Field(ge=0, description="Samples per problem, on the side that has fewer.")
+    problems: int = Field(ge=0, le=MAX_PROBLEMS)
+    samples: int = Field(ge=0, le=MAX_SAMPLES, description="Samples per problem, on the side that has fewer.")
     base: Rate = Field(description="Mean pass rate, 0 to 100.")
     candidate: Rate
     difference: Points
@@ -56,17 +64,28 @@ class Comparison(Figures):
     smallest_failed_drop: float = Field(ge=0, description="In points: a drop that fails here with power 0.8.")
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
-    def bears_out_pass(self, alpha: float) -> bool:
+    def bears_out_pass(self, alpha: float, drop_points: float) -> bool:
         """Return whether the figures agree with each other and amount to a PASS."""
         return (
             self.verdict == "PASS"
+            and self.problems > 0
+            and self.samples > 0
             and self.lower > -self.margin
             and self.p_adjusted > alpha
             and self.p_adjusted >= self.p_value - ROUNDING
             and abs(self.candidate - self.base - self.difference) <= ROUNDING
             and self.lower <= self.difference + ROUNDING
             and self.difference <= self.upper + ROUNDING
+            and (self.upper >= -drop_points - ROUNDING or self._has_small_p(alpha))
         )
+
+    def _has_small_p(self, alpha: float) -> bool:
+        """Return whether the p-value is as small as it must be when `upper` lies below minus `drop_points`.
+
+        With few changed problems it is not: McNemar's test then gives 0.5 to the power of their number.
+        """
+        changed = round(-log2(self.p_value)) if self.p_value > 0 else 0
+        return self.p_value <= alpha + P_SLACK or abs(self.p_value - 0.5**changed) <= ROUNDING
 
 
 class GateReport(Figures):
@@ -85,9 +104,9 @@ class GateReport(Figures):
     drop_points: float = Field(ge=0)
     enlarged: bool = Field(description="Whether this is the second look, after samples were added.")
     samples_to_decide: int | None = Field(
-        ge=1, description="Estimate per problem; null if more would not help."
+        ge=1, le=MAX_SAMPLES, description="Estimate per problem; null if more would not help."
     )
-    seed: int
+    seed: int = Field(ge=0, lt=2**63)
     created: AwareDatetime
     git_commit: str | None
     pool: Comparison | None = Field(description="null if the runs could not be compared.")
@@ -104,10 +123,21 @@ class GateReport(Figures):
             (self.pool.candidate, sum(row.candidate * row.problems for row in rows)),
         ]
         return (
-            all(row.bears_out_pass(self.alpha) for row in (*rows, self.pool))
+            all(row.bears_out_pass(self.alpha, self.drop_points) for row in (*rows, self.pool))
+            and all(
+                name in LANGUAGES and row.samples == self.pool.samples for name, row in self.languages.items()
+            )
             and self.pool.problems == problems
+            and self._has_holms_p_values(self.pool)
             and all(abs(mean * problems - total) <= ROUNDING * problems for mean, total in means)
         )
+
+    def _has_holms_p_values(self, pool: Comparison) -> bool:
+        """Return whether each `p_adjusted` follows from all `p_value`, by Holm's method."""
+        ranked = sorted(self.languages.values(), key=lambda row: row.p_value)
+        steps = (min(1.0, (len(ranked) - rank) * row.p_value) for rank, row in enumerate(ranked))
+        pairs = [*zip(ranked, accumulate(steps, max), strict=True), (pool, pool.p_value)]
+        return all(abs(row.p_adjusted - expected) <= ROUNDING for row, expected in pairs)
 
 
 def read_gate_report(path: Path) -> GateReport:

@@ -1,7 +1,12 @@
 """Hashes of a model's files, remembered in ACEPILOT_HOME/cache/hashes so that a restart need not read them.
 
 A file is read again unless its size, inode and change time (ctime) are those of the last full read. Programs
-cannot set ctime: a write, a copy and a restored backup all change it.
+cannot set ctime: a write, a copy and a restored backup all change it. Of several writes through a memory map,
+only the first to a page that is on the disk does; so a file is written to the disk before it is read.
+
+Not noticed: writes through a memory map on file systems that do not change ctime then (tmpfs, some network
+ones), writes past the file system (to the device, or on a server), and a clock that root has set back to the
+very nanosecond.
 """
 
 import contextlib
@@ -47,6 +52,9 @@ def known_hashes(model: Path, on_read: Callable[[int], None] = lambda _: None) -
     if not changed:
         return {name: seen[name].sha256 for name in paths}
     on_read(sum(stats[name].st_size for name in changed))
+    for name in changed:
+        sync_to_disk(paths[name])
+        stats[name] = paths[name].stat()
     found = {name: seen[name] for name in paths if name not in changed}
     hashes = {name: one.sha256 for name, one in found.items()}
     for name in changed:
@@ -58,6 +66,12 @@ def known_hashes(model: Path, on_read: Callable[[int], None] = lambda _: None) -
             found[name] = one
     _remember(model, found)
     return {name: hashes[name] for name in paths}
+
+
+def sync_to_disk(path: Path) -> None:
+    """Write the file's changed pages to its disk: then the next write through a memory map changes ctime."""
+    with path.open("rb") as file, contextlib.suppress(OSError):  # some file systems cannot
+        os.fsync(file.fileno())
 
 
 def _as_seen(sha256: str, stat: os.stat_result) -> SeenFile:

@@ -9,6 +9,7 @@ from acepilot.errors import ModelBroken
 from acepilot.models.manifest import Manifest
 from acepilot.models.promotion_history import History, read_history
 from acepilot.models.registry import registered, registered_names
+from acepilot.untrusted_text import escaped
 
 
 def list_as_json() -> dict[str, Any]:
@@ -51,15 +52,24 @@ def _print_models(models: dict[str, Manifest | None], history: History, console:
     for name, manifest in models.items():
         mark = "current" if name == current else ""
         if manifest is None:
-            table.add_row(name, mark, "its manifest is damaged")
+            table.add_row(escaped(name), mark, "its manifest is damaged")
             continue
         size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
-        table.add_row(name, mark, manifest.format, manifest.dtype, f"{size_mb:.0f}", manifest.base)
+        table.add_row(
+            escaped(name),
+            mark,
+            manifest.format,
+            escaped(manifest.dtype),
+            f"{size_mb:.0f}",
+            escaped(manifest.base),
+        )
     console.print(table)
     if current is None:
         console.print("No model has been promoted yet.")
     elif current not in models:
-        console.print(f"The current model, {current}, is no longer in the registry: add it, or roll back.")
+        console.print(
+            f"The current model, {escaped(current)}, is no longer in the registry: add it, or roll back."
+        )
 
 
 def _history_table(history: History) -> Table:
@@ -67,11 +77,11 @@ def _history_table(history: History) -> Table:
     for entry in history.promotions:
         table.add_row(
             f"{entry.at.astimezone():%Y-%m-%d %H:%M}",
-            entry.who,
+            escaped(entry.who),
             "forced" if entry.forced else entry.action,
-            entry.previous.name if entry.previous else "",
-            entry.model.name,
+            escaped(entry.previous.name) if entry.previous else "",
+            escaped(entry.model.name),
             entry.verdict or "",
-            entry.forced or "",
+            escaped(entry.forced or ""),
         )
     return table

@@ -13,7 +13,14 @@ from pathlib import Path
 from acepilot.disk import explain_full_disk
 from acepilot.errors import AcepilotError
 from acepilot.models.gate_report import GATE_FILE, GateReport, read_gate_report
-from acepilot.models.manifest import difference, file_hashes, verified_hashes, write_atomically
+from acepilot.models.manifest import (
+    MANIFEST_FILE,
+    difference,
+    file_hashes,
+    sha256_of,
+    verified_hashes,
+    write_atomically,
+)
 from acepilot.models.promotion_history import Promotion, ServedModel, append, read_history, report_path
 from acepilot.models.promotion_policy import PromotionPolicy
 from acepilot.models.registry import CURRENT, exclusive, registered
@@ -47,8 +54,8 @@ def promote(name: str, report: Path | None, *, force_reason: str | None = None) 
     policy = PromotionPolicy.load()
     with explain_full_disk(home(), DISK_ADVICE), exclusive(LOCK):
         history = read_history()
-        candidate = ServedModel(name=name, files=verified_hashes(registered(name).path))
-        if history.current and candidate == history.current:
+        candidate = _as_it_is(name)
+        if history.current and candidate.is_same(history.current):
             raise PromotionRefused(f"{name} is the current model already.")
         objections = _objections(candidate, judged, history.current, policy)
         if objections and force_reason is None:
@@ -78,10 +85,11 @@ def rollback() -> Promotion:
                 "There is no earlier model to go back to. Promote another one, or serve a model by its name: "
                 "`python -m server --model NAME`."
             )
-        files = verified_hashes(registered(target.name).path)
-        if files != target.files:
+        found = _as_it_is(target.name)
+        if not found.is_same(target):
+            changes = difference(target.files, found.files) or f"its {MANIFEST_FILE} has changed"
             raise PromotionRefused(
-                f"{target.name} is not the model that was served before ({difference(target.files, files)}): "
+                f"{target.name} is not the model that was served before ({changes}): "
                 "promote it like a new model, with a report or with --force."
             )
         promotion = Promotion(
@@ -89,6 +97,13 @@ def rollback() -> Promotion:
         )
         append(promotion)
     return promotion
+
+
+def _as_it_is(name: str) -> ServedModel:
+    """Return the registered model with the hashes of its files, which must be those of its manifest."""
+    folder = registered(name).path
+    manifest_sha256 = sha256_of(folder / MANIFEST_FILE)
+    return ServedModel(name=name, files=verified_hashes(folder), manifest_sha256=manifest_sha256)
 
 
 def _objections(
@@ -107,6 +122,8 @@ def _objections(
             f"The report compares {report.candidate.name} with itself: compare it with the model that it "
             "would replace."
         )
+    if report.base.run == report.candidate.run:
+        found.append("Both sides of the report are the same run: compare the runs of two models.")
     over_http = [side.name for side in (report.base, report.candidate) if not side.files]
     if over_http:
         found.append(

@@ -5,9 +5,9 @@ Pointer and history are one file, so a crash cannot change one without the other
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from acepilot.errors import ModelBroken
 from acepilot.models.gate_report import Verdict
@@ -20,6 +20,14 @@ class ServedModel(FilePart):
 
     name: str
     files: dict[str, str] = Field(description="sha256 by name inside the folder.")
+    manifest_sha256: str | None = Field(
+        default=None, description="Hash of manifest.json; null in older entries, which did not record it."
+    )
+
+    def is_same(self, other: "ServedModel") -> bool:
+        """Return whether both are the same model, as far as both entries know."""
+        manifests = {self.manifest_sha256, other.manifest_sha256} - {None}
+        return (self.name, self.files) == (other.name, other.files) and len(manifests) < 2
 
 
 class Promotion(FilePart):
@@ -38,6 +46,16 @@ class Promotion(FilePart):
 
 class History(FilePart):
     promotions: list[Promotion] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _rolls_back_only_what_was_promoted(self) -> Self:
+        served = 0
+        for number, promotion in enumerate(self.promotions, start=1):
+            if promotion.action == "promote":
+                served += 2 if served == 0 and promotion.previous else 1
+            elif (served := served - 1) < 1:
+                raise ValueError(f"entry {number} rolls back, and there is no model before it")
+        return self
 
     @property
     def current(self) -> ServedModel | None:

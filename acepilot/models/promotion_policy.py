@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from acepilot.models.gate_report import GateReport
 from acepilot.settings import CONFIG_NAME, ProgramSettings, home
 
+POOL = "all languages together"
+
 CLOCK_SLACK = timedelta(days=1)
 """A report may be this far in the future: the clocks of two machines differ, and so may their time zones."""
 
@@ -25,8 +27,12 @@ class PromotionPolicy(ProgramSettings):
     reads_working_directory: ClassVar[bool] = False
 
     language_margin: float = Field(25, gt=0, le=100, description="largest margin of a language, in points")
-    pool_margin: float = Field(
-        10, gt=0, le=100, description="largest margin of all languages together, in points"
+    pool_margin: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="largest margin of several languages together, in points; default: the one of a "
+        "language, divided by the square root of their number",
     )
     alpha: float = Field(0.05, gt=0, lt=0.5, description="largest alpha of a look")
     drop_points: float = Field(
@@ -59,11 +65,12 @@ class PromotionPolicy(ProgramSettings):
     def summary(self) -> str:
         """Return the demands as a sentence."""
         asked = ", ".join((*self.problem_sets, *self.languages))
+        over_all = f"{self.pool_margin:g}" if self.pool_margin else "that divided by the root of their number"
         return (
             f"A report must have margins of at most {self.language_margin:g} points in a language and "
-            f"{self.pool_margin:g} over all, alpha at most {self.alpha:g}, drop points at most "
-            f"{self.drop_points:g}, at least {self.problems} problems in each language with {self.samples} "
-            f"samples, be at most {self.max_age_days} days old, and come from the sandbox "
+            f"{over_all} over all, alpha at most {self.alpha:g}, drop points at most {self.drop_points:g}, "
+            f"at least {self.problems} problems in each language with {self.samples} samples, be at most "
+            f"{self.max_age_days} days old, and come from the sandbox "
             f"{' or '.join(self.sandboxes)}{f'; it must cover {asked}' if asked else ''}."
         )
 
@@ -74,7 +81,7 @@ class PromotionPolicy(ProgramSettings):
         return [f"{sentence} {advice}" for sentence in found]
 
     def _about_figures(self, report: GateReport) -> Iterator[str]:
-        pool = [("all languages together", report.pool, self.pool_margin)] if report.pool else []
+        pool = [(POOL, report.pool, self._largest_pool_margin(len(report.languages)))] if report.pool else []
         for name, row, largest in [
             *((name, row, self.language_margin) for name, row in report.languages.items()),
             *pool,
@@ -92,6 +99,12 @@ class PromotionPolicy(ProgramSettings):
                 f"Only drops beyond {report.drop_points:g} points fail in the report; at most "
                 f"{self.drop_points:g} are allowed."
             )
+
+    def _largest_pool_margin(self, languages: int) -> float:
+        """Return the limit for the pool: with the problems of all languages, it shows a smaller margin."""
+        if languages <= 1 or self.pool_margin is None:
+            return self.language_margin / max(1, languages) ** 0.5
+        return self.pool_margin
 
     def _about_origin(self, report: GateReport) -> Iterator[str]:
         if report.sandbox not in self.sandboxes:

@@ -14,13 +14,20 @@ from acepilot.models.registry import CURRENT, ModelFolder, find_registered, mode
 def resolve(model: str, revision: str | None = None) -> ModelFolder:
     """Return the model that `model` means; a hub id (OWNER/NAME) is fetched the first time.
 
-    `model` is a name in the registry, `current`, a folder, a .gguf file, or a hub id. The model behind
-    `current` is returned under its own name, with the hashes that it was promoted with. `revision` is a
-    commit, branch or tag of a hub id; other models have none, and ignore it. Raises ModelNotFound, whose
-    message says what to do, and what `fetched` raises.
+    `model` is a name in the registry, `current`, a folder, a .gguf file, or a hub id. The working directory
+    may be a stranger's, so a folder in it must look like a path: NAME is only in the registry, and OWNER/NAME
+    only on the hub. The model behind `current` is returned under its own name, with the hashes that it was
+    promoted with. `revision` is a commit, branch or tag of a hub id; other models have none, and ignore it.
+    Raises ModelNotFound, whose message says what to do, and what `fetched` raises.
     """
     if found := find_on_disk(model, revision):
         return found
+    if Path(model).is_dir():
+        meaning = "the hub's model" if _is_hub_id(model) else f"a name in {models_dir()}"
+        raise ModelNotFound(
+            f"`{model}` means {meaning}, which is not on this machine; but there is a folder {model} here. "
+            f"Give ./{model} for the folder; otherwise, run this in another folder."
+        )
     if _is_hub_id(model):
         return fetched(model, revision)
     known = ", ".join(registered_names())
@@ -38,12 +45,21 @@ def find_on_disk(model: str, revision: str | None = None) -> ModelFolder | None:
     if found := find_registered(model):
         return found
     path = Path(model).expanduser()
-    if path.is_dir():
+    if path.is_dir() and _is_path(model):
         has_manifest = (path / MANIFEST_FILE).is_file()
         return ModelFolder(path.resolve().name, path.resolve(), read_manifest(path) if has_manifest else None)
     if path.suffix == ".gguf" and path.is_file():
         return ModelFolder(path.stem, path.resolve(), None)
     return find_fetched(model, revision) if _is_hub_id(model) else None
+
+
+def _is_path(model: str) -> bool:
+    """Return whether `model` can only be a path: ./x, ../x, /x, ~/x, x/y/z; but not NAME or OWNER/NAME."""
+    return (
+        model in (".", "..")
+        or model.startswith(("./", "../", "~"))
+        or ("/" in model and not _is_hub_id(model))
+    )
 
 
 def _is_hub_id(model: str) -> bool:
@@ -62,4 +78,4 @@ def _current() -> ModelFolder:
             f"`current` is {served.name}, which is no longer in {models_dir()}: add it again, or go back to "
             "the model before it with `python -m acepilot.models rollback`."
         )
-    return replace(current, promoted=served.files)
+    return replace(current, promoted=served.files, promoted_manifest=served.manifest_sha256)

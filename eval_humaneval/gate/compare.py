@@ -12,6 +12,8 @@ from acepilot.errors import ConfigError
 from acepilot.models.gate_report import GATE_FILE, GateReport
 from acepilot.models.manifest import write_atomically
 from acepilot.models.provenance import git_commit
+from acepilot.models.registry import CURRENT, find_registered
+from acepilot.models.starter import STARTERS
 from acepilot.settings import home
 from eval_humaneval.figures.report import write_gate_report
 from eval_humaneval.gate.decision import judge_runs
@@ -47,7 +49,9 @@ def compare(
 
 def _results_of(side: str, settings: EvalSettings, console: Console) -> Results:
     path = Path(side).expanduser()
-    if path.suffix == ".json" or (path / RESULTS_FILE).is_file():
+    # A stranger's folder in the working directory may have a model's name.
+    is_name = side == CURRENT or side in STARTERS or find_registered(side) is not None
+    if not is_name and (path.suffix == ".json" or (path / RESULTS_FILE).is_file()):
         results = read_results(path)
         folder = (path if path.is_dir() else path.parent).resolve()
         # The folder may have been moved, or copied from another machine.

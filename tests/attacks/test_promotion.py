@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import mmap
 import multiprocessing
 import os
 import shutil
@@ -14,19 +15,36 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Quant
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
-from acepilot.errors import AcepilotError, ModelBroken
-from acepilot.models.gate_report import JudgedModel
-from acepilot.models.manifest import MANIFEST_FILE, StoredFile, read_manifest, sha256_of, write_manifest
-from acepilot.models.promotion import PromotionRefused, promote
+from acepilot.errors import AcepilotError, ConfigError, ModelBroken, ModelNotFound
+from acepilot.models import known_hashes
+from acepilot.models.__main__ import main as models_program
+from acepilot.models.gate_report import GateReport, JudgedModel
+from acepilot.models.manifest import (
+    MANIFEST_FILE,
+    StoredFile,
+    file_hashes,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
+from acepilot.models.promotion import PromotionRefused, promote, rollback
 from acepilot.models.promotion_history import read_history
 from acepilot.models.registry import models_dir, register
 from acepilot.models.resolve import resolve
+from eval_humaneval.gate.decision import analyze
+from eval_humaneval.gate.options import GateOptions
+from eval_humaneval.gate.statistics import POOL, PairedCounts
+from eval_humaneval.languages import ADAPTERS, builtin_problems
+from eval_humaneval.settings import EvalSettings
+from finetune.transformers_folder import transformers_folder
 from server.engine.base import Engine, EngineOptions, GenerationRequest
 from server.engine.opening import open_engine
+from server.engine.openvino import model_files
 from tests.acepilot.models.tuned_models import comparison, report, write_model, write_report
 from tests.needs import need_model
 
@@ -169,7 +187,155 @@ def test_weights_that_changed_while_they_were_served_are_not_opened_again(served
         engine.close()
 
 
+def test_a_manifest_that_changed_after_the_promotion_is_not_served(served_home: Path) -> None:
+    manifest = served_home / "models" / "ours-1" / MANIFEST_FILE
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"context_tokens": 64}))
+    with pytest.raises(ModelBroken, match=r"manifest\.json has changed.*not served"):
+        serve("current")
+    promote("ours-1", None, force_reason="the new manifest is wanted")
+    serve("current")
+
+
+def test_a_promotion_that_did_not_record_its_manifest_is_served(served_home: Path) -> None:
+    history = served_home / "promotions" / "history.json"
+    content = json.loads(history.read_text())
+    content["promotions"][0]["model"].pop("manifest_sha256", None)
+    history.write_text(json.dumps(content))
+    serve("current")
+
+
+def test_files_that_a_desktop_left_behind_are_no_models(tmp_path: Path) -> None:
+    for name in ("model.gguf", "._model.gguf", "._model.safetensors"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    model = resolve(str(tmp_path))
+    assert model.gguf == tmp_path / "model.gguf"
+    assert not model.is_safetensors
+
+
+def test_a_write_through_a_memory_map_after_the_check_is_seen(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first write to a page changes the file's ctime, until the page is written to the disk."""
+    monkeypatch.setattr(known_hashes, "SETTLED_NS", 0)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(bytes(4096))
+    with file.open("r+b") as opened:
+        os.fsync(opened.fileno())
+        with mmap.mmap(opened.fileno(), 4096) as page:
+            page[0] = 1
+            before = known_hashes.known_hashes(file)
+            time.sleep(0.05)  # more than a tick of the file system's clock
+            page[0] = 2
+            assert known_hashes.known_hashes(file) != before
+
+
+# --- names and the working directory ---
+
+
+@pytest.mark.parametrize("name", ["starter", "ours-1", "owner/name"])
+def test_a_folder_in_the_working_directory_is_served_only_as_a_path(
+    own_home: Path, tmp_path: Path, name: str
+) -> None:
+    folder = write_model(tmp_path / name, "a stranger's") if "/" not in name else tmp_path / name
+    if "/" in name:
+        folder.parent.mkdir()
+        write_model(folder, "a stranger's")
+    with pytest.raises(ModelNotFound, match=rf"there is a folder {name} here.*\./{name}"):
+        resolve(name)
+    for path in (f"./{name}", str(folder), f"../{tmp_path.name}/{name}"):
+        assert resolve(path).path == folder
+
+
+def test_a_run_in_the_working_directory_is_not_taken_for_the_model_of_its_name(
+    own_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "starter").mkdir()
+    (tmp_path / "starter" / "results.json").write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-m", "eval_humaneval", "compare", "starter", "starter", "--languages", "python"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=100,
+    )
+    assert done.returncode == 3
+    assert "There is no model" in done.stderr or "is a folder starter here" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'languages = "vue"',
+        "samples = 1",
+        "temperature = 1.0",
+        "top_p = 0.01",
+        "max_tokens = 1",
+        "seed = 7",
+        "holes_per_language = 1",
+        "kv_cache_gb = 10000",
+    ],
+)
+def test_a_clone_cannot_choose_what_is_judged(
+    own_home: Path, tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir(mode=0o755)
+    (clone / "acepilot.toml").write_text(f"[eval_humaneval]\nthreads = 1\n{line}\n")
+    monkeypatch.chdir(clone)
+    with pytest.raises(ConfigError, match=f"sets {line.split()[0]}, which a file in the working directory"):
+        EvalSettings.load()
+
+
 # --- converted forms ---
+
+
+@pytest.mark.parametrize("way", ["written", "renamed"])
+def test_a_model_that_is_replaced_while_it_is_converted_and_then_restored(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    model = tmp_path / "model.gguf"
+    writer = GGUFWriter(model, "llama")
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    good = model.read_bytes()
+
+    def replace_convert_restore(source: str, *_: object) -> None:
+        if way == "renamed":
+            model.rename(tmp_path / "kept")
+        model.write_bytes(bytes(len(good)))
+        Path(source).with_name("openvino_model.xml").write_bytes(Path(source).read_bytes())
+        if way == "renamed":
+            (tmp_path / "kept").rename(model)
+        else:
+            model.write_bytes(good)
+
+    monkeypatch.setattr(model_files.genai, "ContinuousBatchingPipeline", replace_convert_restore)
+    with pytest.raises(ModelBroken, match="changed while it was converted"):
+        model_files.prepared_folder(resolve(str(model)))
+    assert list((own_home / "cache" / "openvino").iterdir()) == []
+
+
+def test_a_model_that_is_replaced_while_it_is_written_for_training_and_then_restored(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF, the model")
+
+    def replaced(gguf: Path, folder: Path) -> None:
+        good = gguf.read_bytes()
+        gguf.write_bytes(b"GGUF, another  ")
+        shutil.copyfile(gguf, folder / "model.safetensors")
+        gguf.write_bytes(good)
+
+    gguf_folder = pytest.importorskip("finetune.gguf_folder")
+    monkeypatch.setattr(gguf_folder, "write_gguf_as_safetensors", replaced)
+    with pytest.raises(ModelBroken, match="changed while it was converted"):
+        transformers_folder(resolve(str(model)))
+    assert list((own_home / "cache" / "training").iterdir()) == []
 
 
 def a_changed_byte(folder: Path) -> None:
@@ -202,6 +368,16 @@ def test_a_moved_and_read_only_home_is_served_without_converting(served_home: Pa
     )
     assert "served" in done.stdout, done.stderr
     conversion(served_home)  # still the only one
+
+
+def test_a_read_only_home_without_the_conversion_says_what_to_do(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACEPILOT_HOME", "/proc/none")  # not even root can write there
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    with pytest.raises(ConfigError, match=r"has to convert the model once.*After one start with a home that"):
+        model_files.prepared_folder(resolve(str(model)))
 
 
 def in_own_mounts(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -312,6 +488,16 @@ def test_a_disk_that_fills_while_converting_is_named(tmp_path: Path) -> None:
 
 # --- forged reports ---
 
+
+def changed_language(**changes: Any) -> dict[str, Any]:
+    """Return a pool and two languages, of which the first is changed; the pool remains their sum."""
+    python = comparison(-0.5).model_copy(update=changes)
+    vue = comparison(9.25)
+    difference = (python.difference + vue.difference) / 2
+    pool = comparison(difference, problems=80, p_adjusted=0.5)
+    return {"pool": pool, "languages": {"python": python, "vue": vue}}
+
+
 NOTHING_ASKED = comparison(0, problems=0).model_copy(
     update={"base": 60.0, "candidate": 10.0, "difference": -50.0, "lower": 1.0}
 )
@@ -336,6 +522,21 @@ FORGED: dict[str, dict[str, Any]] = {
         "pool": comparison(4.375, problems=80).model_copy(update={"candidate": 10.0}),
     },
     "a pool that is not the sum of its languages": {"pool": comparison(4.375, problems=800)},
+    "an upper bound below the drops that fail, and no small p": changed_language(
+        difference=-2.5, lower=-3.0, upper=-2.0, candidate=27.5, p_value=0.6
+    ),
+    "p-values that Holm's method does not give": changed_language(p_value=0.01, p_adjusted=1.0),
+    "a p-value of all languages that was corrected": {
+        "pool": comparison(4.375, problems=80, p_adjusted=1.0),
+    },
+    "samples that differ between languages": changed_language(samples=200),
+    "a language that nobody knows": {
+        "languages": {"": comparison(-0.5), "klingon": comparison(9.25)},
+    },
+    "a language without problems": {
+        "languages": {"python": comparison(-0.5), "vue": comparison(9.25), "go": comparison(0, problems=0)}
+    },
+    "one run on both sides": {"base": "same run", "candidate": "same run"},
 }
 
 
@@ -347,6 +548,9 @@ def attempt(own_home: Path, tmp_path: Path) -> Callable[..., str]:
     }
 
     def run(**changes: Any) -> str:
+        for side, model in zip(("base", "candidate"), ("first", "second"), strict=True):
+            if changes.get(side) == "same run":
+                changes[side] = JudgedModel(name=model, files=file_hashes(models[model]), run="runs/one")
         content = report(models["first"], models["second"], **changes)
         return promote("second", write_report(tmp_path / "report", content)).model.name
 
@@ -355,6 +559,55 @@ def attempt(own_home: Path, tmp_path: Path) -> Callable[..., str]:
 
 def test_an_honest_report_promotes_the_first_model(attempt: Callable[..., str]) -> None:
     assert attempt() == "second"
+
+
+@pytest.mark.parametrize("count", [10**30, 10**400])
+@pytest.mark.parametrize("field", ["problems", "samples"])
+def test_counts_beyond_all_runs_are_a_sentence(
+    attempt: Callable[..., str], tmp_path: Path, field: str, count: int
+) -> None:
+    with pytest.raises((PromotionRefused, ConfigError), match=r"gate report|figures"):
+        attempt(**changed_language(**{field: count}))
+
+
+def test_few_changed_problems_may_have_a_large_p_value(attempt: Callable[..., str]) -> None:
+    """Three problems got worse, and none better: by McNemar's test that is no evidence of a drop."""
+    python = {"difference": -7.5, "candidate": 22.5, "lower": -13.0, "upper": -2.0, "margin": 20.0}
+    figures = changed_language(**python, p_value=0.125, p_adjusted=0.25)
+    figures["languages"]["vue"] = comparison(9.25, p_adjusted=0.5)
+    assert attempt(**figures) == "second"
+
+
+def as_judged(samples: int, languages: int) -> dict[str, Any]:
+    """Return the figures of a gate that chose its own margins, for equal models on the built-in problems."""
+    chosen = [name for name in ADAPTERS if builtin_problems(name)][:languages]
+    rows = [(at, problem.cluster) for at, name in enumerate(chosen) for problem in builtin_problems(name)]
+    clusters = sorted({cluster for _, cluster in rows})
+    passed = np.array([(7 * row) % (samples + 1) for row in range(len(rows))], dtype=np.float64)
+    counts = PairedCounts(
+        languages=tuple(chosen),
+        language=np.array([at for at, _ in rows]),
+        cluster=np.array([clusters.index(cluster) for _, cluster in rows]),
+        base=passed,
+        candidate=passed,
+        samples=samples,
+        greedy=samples == 1,
+    )
+    found = analyze(counts, GateOptions(resamples=2000), None).compared
+    return {"pool": found.pop(POOL), "languages": found, "alpha": 0.025}
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+@pytest.mark.parametrize("languages", [1, 2, 3, 11])
+def test_the_margins_that_the_gate_chooses_are_accepted(
+    attempt: Callable[..., str], samples: int, languages: int
+) -> None:
+    assert attempt(**as_judged(samples, languages)) == "second"
+
+
+def test_the_reports_in_the_documentation_agree_with_themselves() -> None:
+    content = json.loads((ROOT / "docs/reports/same/gate.json").read_text())
+    assert GateReport.model_validate(content).bears_out_pass()
 
 
 @pytest.mark.parametrize("forgery", FORGED)
@@ -385,6 +638,67 @@ def test_the_owner_of_the_home_decides_what_is_demanded(attempt: Callable[..., s
         attempt()
     policy.write_text('[promotion]\nmax_age_days = 30000\nsandboxes = ["limits-only"]\n')
     assert attempt(sandbox="limits-only", created=datetime(1970, 1, 1, tzinfo=UTC)) == "second"
+
+
+# --- histories ---
+
+
+def test_a_history_that_begins_with_a_rollback_is_damaged(own_home: Path, tmp_path: Path) -> None:
+    register(write_model(tmp_path / "model", "weights"), "ours-1")
+    promote("ours-1", None, force_reason="a test")
+    history = own_home / "promotions" / "history.json"
+    history.write_text(history.read_text().replace('"action": "promote"', '"action": "rollback"'))
+    for attempt in (rollback, lambda: resolve("current"), lambda: promote("ours-1", None, force_reason="x")):
+        with pytest.raises(ModelBroken, match=r"history\.json is damaged(.|\n)*entry 1 rolls back"):
+            attempt()
+
+
+# --- terminals ---
+
+ESC = "\x1b]0;owned\x07\x1b[2J"
+
+
+def test_texts_of_strangers_do_not_reach_the_terminal_raw(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [register(write_model(tmp_path / name, name)).path for name in ("first", "second", "third")]
+    manifest = models[2] / MANIFEST_FILE
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"base": f"base{ESC}"}))
+    judged = write_report(tmp_path / "report", report(models[0], models[1], reasons=[f"It passed.{ESC}"]))
+    commands = [
+        ["promote", "second", "--report", str(judged)],
+        ["promote", "first", "--force", "--reason", f"a test{ESC}"],
+        ["list"],
+        ["publish", "third", "--to", "owner/name", "--dry-run"],
+    ]
+    for words in commands:
+        models_program(words)
+        shown = "".join(capsys.readouterr())
+        assert "\x1b" not in shown, words
+        assert "\x07" not in shown, words
+
+
+@pytest.mark.parametrize("languages", [1, 2])
+def test_promoting_says_in_which_languages_a_model_was_judged(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], languages: int
+) -> None:
+    models = [register(write_model(tmp_path / name, name)).path for name in ("first", "second")]
+    changes = (
+        {}
+        if languages == 2
+        else {"languages": {"python": comparison(0, p_adjusted=0.5)}, "pool": comparison(0, p_adjusted=0.5)}
+    )
+    assert (
+        models_program(
+            ["promote", "second", "--report", str(write_report(tmp_path, report(*models, **changes)))]
+        )
+        == 0
+    )
+    said = capsys.readouterr().err
+    if languages == 2:
+        assert "Judged in 2 languages: python, vue." in said
+    else:
+        assert "Warning: judged in python only." in said
 
 
 # --- numbers in manifests ---

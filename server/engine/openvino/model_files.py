@@ -15,7 +15,7 @@ import structlog
 
 from acepilot.disk import HOME_ADVICE, check_room
 from acepilot.errors import ModelBroken
-from acepilot.models.conversions import make_once
+from acepilot.models.conversions import Source, make_once
 from acepilot.models.gguf_rewrite import needs_rewriting, rewrite_as_q8_0
 from acepilot.models.known_hashes import known_hashes
 from acepilot.models.registry import ModelFolder
@@ -79,14 +79,17 @@ def _converted(gguf: Path, *, again: bool = False) -> tuple[Path, bool]:
 
     Its name depends on the GGUF's content, not on its path: a home may be mounted somewhere else, read-only.
     """
-    made_from = f"{known_hashes(gguf)[gguf.name]} openvino-genai {genai.__version__} form {CONVERSION}"
+    source = Source(gguf, known_hashes(gguf)[gguf.name])
+    made_from = f"{source.sha256} openvino-genai {genai.__version__} form {CONVERSION}"
     folder = home() / "cache" / "openvino" / hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     def on_fault(why: str) -> None:
         _log.warning("openvino_converts_again", folder=folder.name, why=why)
 
     try:
-        is_new = make_once(folder, made_from, partial(_convert, gguf), on_fault=on_fault, again=again)
+        is_new = make_once(
+            folder, made_from, partial(_convert, gguf), on_fault=on_fault, source=source, again=again
+        )
     except RuntimeError as error:
         raise ModelBroken(f"OpenVINO cannot convert it: {last_line(error)}") from error
     return folder, is_new

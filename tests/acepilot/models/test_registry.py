@@ -68,7 +68,8 @@ def test_a_folder_and_a_file_need_no_manifest(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     folder.mkdir()
     (folder / "weights.gguf").write_bytes(b"x")
-    assert resolve("my-model").gguf == folder / "weights.gguf"
+    for path in ("./my-model", str(folder), "my-model/"):
+        assert resolve(path).gguf == folder / "weights.gguf"
     assert resolve(str(folder / "weights.gguf")).name == "weights"
 
 
