@@ -136,7 +136,7 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def _sort_lines(out: Path) -> None:
-    records = [json.loads(line) for line in out.read_bytes().splitlines()]
+    records = [json.loads(line) for line in out.read_bytes().split(b"\n") if line]
     records.sort(key=lambda record: (record["seed"], record["language"]))
     write_atomically(out, "".join(_line(record) for record in records))
 
@@ -145,10 +145,9 @@ def _read_existing(out: Path) -> set[tuple[str, int]]:
     """Return (language, seed) of each sample in `out`; remove a last line that a kill cut short."""
     if not out.exists():
         return set()
-    lines = out.read_bytes().splitlines(keepends=True)
-    complete = [line for line in lines if line.endswith(b"\n")]
-    if len(complete) < len(lines):
-        out.write_bytes(b"".join(complete))
+    *complete, rest = out.read_bytes().split(b"\n")
+    if rest:
+        out.write_bytes(b"".join(line + b"\n" for line in complete))
     records = [json.loads(line) for line in complete]
     return {(record["language"], record["seed"]) for record in records}
 

@@ -11,6 +11,7 @@ others are kept.
 """
 
 import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -39,12 +40,26 @@ def requested_sources(given: Namespace, allowed: tuple[str, ...], console: Conso
     return sources
 
 
+def end_cleanly_on_signals() -> None:
+    """End with SystemExit on SIGTERM and SIGHUP, so that tools are ended and temporary files removed."""
+
+    def end(number: int, _: object) -> None:
+        for ignored in signals:  # a second one would interrupt the cleaning up
+            signal.signal(ignored, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signals = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) == signal.SIG_DFL]
+    for one in signals:
+        signal.signal(one, end)
+
+
 def arguments() -> Namespace:
     parser = ArgumentParser(
         prog="python -m finetune.scrape", description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    forms = "npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER"
+    forms = "npm:NAME@VERSION, pypi:NAME@VERSION, github:OWNER/NAME@COMMIT, git:URL@REF, path:FOLDER; "
+    forms += "git:URL#REF and github:OWNER/NAME#REF for a REF with / or @"
     add("sources", nargs="*", help=forms)
     add("--out", type=Path, required=True, help="the folder to fill")
     own = "the sources of this command are your own code: no licence is needed"
@@ -64,6 +79,7 @@ def arguments() -> Namespace:
 @program(resumes=True)
 def main() -> int:
     given = arguments()
+    end_cleanly_on_signals()
     console = text_console(stderr=True)
     allowed = (*ALLOWED, *given.allow)
     if given.own and (given.recipe or given.search):

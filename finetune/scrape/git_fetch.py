@@ -26,8 +26,10 @@ _SETTINGS = {
     "gc.auto": "0",
     "maintenance.auto": "false",
 }
-_ELSEWHERE = ("GIT_DIR", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
-"""Variables that a git hook or a user sets for another repository."""
+_USERS_OWN = ("GIT_CONFIG", "GIT_EXEC_PATH", "GIT_HTTP_", "GIT_PROXY_", "GIT_SSH", "GIT_SSL_")
+"""The beginnings of git's variables that say how the user reaches a server. All others are left out: a hook
+or a user sets them for another repository, or to see what git sends."""
+_MAX_ENTRY_BYTES = 4_096  # of a tree's listing; no checkout has a longer path, because Linux allows none
 _FILE_MODES = (b"100644", b"100755")  # not a symbolic link or a submodule
 # git asks it for the credentials of one site only, so a redirect elsewhere does not get them. A program's
 # environment is private to its user, and its command line is not.
@@ -42,33 +44,45 @@ def fetch_git(url: str, ref: str, credentials: Credentials | None, files: Source
 
     Raises DownloadFailed, or OSError for a full disk.
     """
+    environment = _environment(credentials)
+    try:
+        return _fetch(url, ref, environment, "sha1", files)
+    except DownloadFailed as error:
+        # "mismatched algorithms: client sha1; server sha256", in the user's language
+        if "sha1" not in error.message or "sha256" not in error.message:
+            raise
+    return _fetch(url, ref, environment, "sha256", files)
+
+
+def _fetch(url: str, ref: str, environment: Mapping[str, str], object_format: str, files: SourceFiles) -> str:
     with TemporaryDirectory(dir=files.target.parent) as name:
         repository = Path(name)
-        environment = _environment(credentials)
-        run_tool(["git", "init", "--quiet", "--bare", "--template=", "--", name], repository, environment)
         git = ["git", "--git-dir", name]
+        init = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", "--", name]
+        run_tool(["git", *init], repository, environment)
         fetch = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--"]
         run_tool([*git, *fetch, url, ref], repository, environment)
-        commit = run_tool(
-            [*git, "rev-parse", "--verify", "FETCH_HEAD^{commit}"], repository, environment
-        ).strip()
+        verify = ["rev-parse", "--verify", "FETCH_HEAD^{commit}"]
+        commit = run_tool([*git, *verify], repository, environment).strip()
         _keep(git, commit, environment, files)
     return commit
 
 
 def _environment(credentials: Credentials | None) -> dict[str, str]:
     """Return the environment for git: the user's, with our settings last, so that they win."""
-    settings = dict(_SETTINGS)
-    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith(_USERS_OWN)
+    }
     environment |= {
-        "GIT_ALLOW_PROTOCOL": ":".join(
-            PROTOCOLS
-        ),  # nothing that runs a program: `ext::`, other remote helpers
+        # Nothing that runs a program: `ext::`, other remote helpers.
+        "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
         "GIT_NO_LAZY_FETCH": "1",
     }
-    lines = list(settings.items())
+    lines = list(_SETTINGS.items())
     if credentials is not None and credentials.password is None:
         lines.append((f"credential.{credentials.site}.username", credentials.user))
     elif credentials is not None and credentials.password is not None:
@@ -97,24 +111,34 @@ def _keep(git: list[str], commit: str, environment: Mapping[str, str], files: So
 def _listed(
     git: list[str], commit: str, environment: Mapping[str, str]
 ) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield blob, size and path of each file. Raises DownloadFailed for too many files or bytes."""
-    count = size_bytes = 0
-    with _reading([*git, "ls-tree", "-r", "-z", "-l", "--full-tree", commit], environment) as (output, _):
+    """Yield blob, size and path of each file. Raises DownloadFailed for too many entries or bytes."""
+    files = others = size_bytes = names_bytes = 0
+    # -t lists folders, too: a small repository may have endless ones without a file.
+    with _reading([*git, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit], environment) as (
+        output,
+        _,
+    ):
         for entry in _split(output):
             about, _, name = entry.partition(b"\t")
             mode, _, blob, size = about.split()
-            if mode in _FILE_MODES:
-                count += 1
-                size_bytes += int(size) if int(size) <= MAX_FILE_BYTES else 0
-                check_sums(count, size_bytes)
+            is_file = mode in _FILE_MODES
+            files += is_file
+            others += not is_file  # folders, links, submodules
+            names_bytes += len(name)
+            if is_file and int(size) <= MAX_FILE_BYTES:
+                size_bytes += int(size)
+            check_sums(max(files, others), size_bytes, names_bytes)
+            if is_file:
                 yield blob, int(size), name
 
 
 def _split(output: IO[bytes]) -> Iterator[bytes]:
-    """Yield the entries of git's output, which end with NUL."""
+    """Yield the entries of git's output, which end with NUL. Raises DownloadFailed for a very long one."""
     rest = b""
     while chunk := output.read(1 << 16):
         *whole, rest = (rest + chunk).split(b"\0")
+        if any(len(entry) > _MAX_ENTRY_BYTES for entry in (*whole, rest)):
+            raise DownloadFailed("it has a path of more than 4 kB, which no checkout can have")
         yield from whole
 
 

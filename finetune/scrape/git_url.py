@@ -12,14 +12,18 @@ from acepilot.errors import ConfigError
 
 PROTOCOLS = ("https", "http", "ssh", "file")
 """The protocols that git may use, also after a redirect or a rewrite of the URL by the user's settings."""
-_FORMS = "write https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, file:///PATH or /PATH"
+_FORMS = (
+    "write https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, file:///PATH or /PATH; the USER of ssh "
+    "has up to 20 small letters, digits, `_`, `.` and `-`"
+)
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][\w.-]*"  # no leading `-`: ssh would take it for an option
 _AUTHORITY = re.compile(
     rf"(?:(?P<user>[^:@]+)(?::(?P<password>.*))?@)?(?P<host>{_HOST})(?P<port>:\d+)?", re.ASCII
 )
-_SCP_LIKE = re.compile(rf"(?:[\w.+][\w.+-]*@)?(?:{_HOST}):(?P<path>[^-:@][^@]*)", re.ASCII)
-_SSH_USER = re.compile(r"[\w.+][\w.+-]*", re.ASCII)
+# Shorter than a token: the user of an ssh URL is shown, and git and ssh print it.
+_SSH_USER = r"[a-z_][a-z0-9_.-]{0,19}"
+_SCP_LIKE = re.compile(rf"(?:{_SSH_USER}@)?(?:{_HOST}):(?P<path>[^-:@][^@]*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,11 @@ def parse_git_url(text: str) -> tuple[str, Credentials | None]:
     user, password = authority["user"], authority["password"]
     host = authority["host"].lower() + (authority["port"] or "")
     if scheme == "ssh":
-        if password is not None or (user and not _SSH_USER.fullmatch(user)):
-            raise ConfigError("ssh takes no password from a URL: leave it out, and use a key or an agent")
+        if password is not None or (user and not re.fullmatch(_SSH_USER, user)):
+            raise ConfigError(
+                "ssh takes no password from a URL: leave it out, and use a key or an agent. Its user is an "
+                "account such as git: write any other with `User` in ~/.ssh/config"
+            )
         return f"ssh://{user}@{host}{parts.path}" if user else f"ssh://{host}{parts.path}", None
     if scheme == "http" and authority["host"] not in _THIS_MACHINE:
         raise ConfigError(

@@ -19,7 +19,11 @@ MAX_SOURCE_BYTES = 4_000_000_000  # of all files together; Linux has 1.4 GB, Chr
 MAX_SOURCE_FILES = 500_000  # Chromium has about 450,000
 MAX_DEPTH = 100  # folders above a file; Python's own functions for trees recurse
 MAX_NAME_BYTES = 1_000  # of a path inside its source: with the folder before it, Linux allows 4,096
+MAX_NAMES_BYTES = 100_000_000
+"""Of all paths together, which are held in memory; Chromium has about 35 MB."""
+_SHOWN_CHARS = 100  # of a left-out name that a message shows
 _NAMED = 3  # left-out files that a message names; the others are only counted
+_TOO_LONG = "its path is too long"
 
 
 class SourceFiles:
@@ -32,6 +36,7 @@ class SourceFiles:
         self.target = target
         self.files = 0
         self.size_bytes = 0
+        self._names_bytes = 0
         self.left_out: list[str] = []
 
     def add(self, name: str, size: int, read: Callable[[], bytes]) -> bytes | None:
@@ -42,7 +47,8 @@ class SourceFiles:
         """
         reason = bad_name(name) or ("over 5 MB" if size > MAX_FILE_BYTES else None)
         if reason is None:
-            check_sums(self.files + 1, self.size_bytes + size)
+            self._names_bytes += len(name)
+            check_sums(self.files + 1, self.size_bytes + size, self._names_bytes)
             try:
                 content = read()
                 self._write(name, content)
@@ -57,7 +63,7 @@ class SourceFiles:
 
     def leave_out(self, name: str, reason: str) -> None:
         check_sums(len(self.left_out), 0)
-        self.left_out.append(f"{printable(name)} ({reason})" if len(self.left_out) < _NAMED else "")
+        self.left_out.append(f"{_short(name)} ({reason})" if len(self.left_out) < _NAMED else "")
 
     def describe_left_out(self) -> str:
         """Return how many files were left out, with the first ones' names; empty if none was."""
@@ -73,18 +79,26 @@ class SourceFiles:
         path.write_bytes(content)
 
 
-def check_sums(files: int, size_bytes: int) -> None:
-    """Raise DownloadFailed when a source has more files or bytes than its limits."""
+def check_sums(files: int, size_bytes: int, names_bytes: int = 0) -> None:
+    """Raise DownloadFailed when a source exceeds a limit: files, bytes in them, bytes in their paths."""
     if files > MAX_SOURCE_FILES:
-        raise DownloadFailed(f"it has more than {MAX_SOURCE_FILES:,} files: name a part of it instead")
+        raise DownloadFailed(
+            f"it has more than {MAX_SOURCE_FILES:,} files or folders: name a part of it instead"
+        )
     if size_bytes > MAX_SOURCE_BYTES:
         raise DownloadFailed(
             f"its files have more than {MAX_SOURCE_BYTES / 1e9:.0f} GB together: name a part of it instead"
+        )
+    if names_bytes > MAX_NAMES_BYTES:
+        raise DownloadFailed(
+            f"its paths have more than {MAX_NAMES_BYTES / 1e6:.0f} MB together: name a part of it instead"
         )
 
 
 def bad_name(name: str) -> str | None:
     """Return why no file may have this path inside its source, or None."""
+    if len(name) > MAX_NAME_BYTES:  # first, because the other checks read all of it
+        return _TOO_LONG
     parts = name.split("/")
     if not name.isprintable() and any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
         return "its name is not UTF-8, or has control characters"
@@ -93,8 +107,15 @@ def bad_name(name: str) -> str | None:
     if any(part.lower() == ".git" for part in parts):  # git would obey the settings in it
         return "in a .git folder"
     if len(parts) > MAX_DEPTH or len(os.fsencode(name)) > MAX_NAME_BYTES:
-        return "its path is too long"
+        return _TOO_LONG
     return None
+
+
+def _short(name: str) -> str:
+    """Return the start and the end of a name, for a message."""
+    if len(name) > _SHOWN_CHARS:
+        name = f"{name[: _SHOWN_CHARS // 2]}...{name[-_SHOWN_CHARS // 2 :]}"
+    return printable(name)
 
 
 def files_below(
@@ -106,7 +127,8 @@ def files_below(
     does not recurse: a hostile tree is deeper than Python's stack.
     """
     found = list(_walk(folder, on_unreadable))
-    return sorted(found, key=lambda name: name.split("/"))
+    # The order of the parts without a list of them for each name: NUL is in no name.
+    return sorted(found, key=lambda name: name.replace("/", "\0"))
 
 
 def _walk(folder: Path, on_unreadable: Callable[[str, OSError], None]) -> Iterator[str]:

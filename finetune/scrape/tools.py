@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +20,11 @@ from finetune.scrape.unreadable import printable
 
 TIMEOUT_S = 1_200  # for one command; a large repository takes some minutes
 _LOOK_EVERY_S = 0.2
-_OUTPUT_BYTES = 1_000_000  # of a tool's output that are read; npm and pip print some kilobytes
+_OUTPUT_BYTES = 100_000_000  # of a tool's output; npm lists all files of a package, 300 bytes for each
+_ERROR_BYTES = 100_000  # of the end of its standard error
+_MEMORY_BYTES = 4_000_000_000  # of each process of a tool; git needs some for a large repository
+# RLIMIT_DATA and not RLIMIT_AS: node reserves address space, and git maps its packs.
+_LIMITED = f'ulimit -d {_MEMORY_BYTES // 1024} || :; exec "$@"'
 
 
 def run_tool(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
@@ -40,7 +45,10 @@ def run_tool(command: Sequence[str], folder: Path, environment: Mapping[str, str
         if process.returncode != 0:
             raise DownloadFailed(f"{command[0]} says: {complaint(errors)}")
         output.seek(0)
-        return output.read(_OUTPUT_BYTES).decode("utf-8", "replace")
+        text = output.read(_OUTPUT_BYTES + 1)
+        if len(text) > _OUTPUT_BYTES:
+            raise DownloadFailed(f"`{command[0]}` printed more than {_OUTPUT_BYTES / 1e6:.0f} MB")
+        return text.decode("utf-8", "replace")
 
 
 @contextmanager
@@ -52,13 +60,13 @@ def started(
     given: int = subprocess.DEVNULL,
 ) -> Generator[subprocess.Popen[bytes]]:
     """Start a tool in a session of its own, so that it can ask nobody, and end it with all its children."""
-    try:
-        process = subprocess.Popen(
-            command, stdin=given, stdout=output, stderr=errors, start_new_session=True,
-            env={**environment, "SSH_ASKPASS_REQUIRE": "never"},
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise DownloadFailed(f"this needs `{command[0]}`, which is not installed: install it.") from error
+    program = shutil.which(command[0], path=environment.get("PATH"))
+    if program is None:
+        raise DownloadFailed(f"this needs `{command[0]}`, which is not installed: install it.")
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", _LIMITED, "sh", program, *command[1:]], stdin=given, stdout=output, stderr=errors,
+        start_new_session=True, env={**environment, "SSH_ASKPASS_REQUIRE": "never"},
+    )  # fmt: skip
     with process:
         try:
             yield process
@@ -90,7 +98,7 @@ def time_limit(process: subprocess.Popen[bytes], tool: str) -> Generator[None]:
 
 def complaint(errors: IO[bytes]) -> str:
     """Return the last lines of a tool's standard error. Raises OSError when they report a full disk here."""
-    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
     text = errors.read().decode("utf-8", "replace")
     lines = [printable(line) for line in text.replace("\r", "\n").split("\n") if line.strip()]
     ours = [line for line in lines if not line.startswith("remote:")]  # a server can send what it likes

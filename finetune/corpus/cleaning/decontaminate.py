@@ -37,7 +37,7 @@ class ProblemIndex:
 
 def _problems(file: Path) -> Iterator[tuple[str, str]]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The problems {file} cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):

@@ -7,11 +7,11 @@ in a Vue component only script and style have line limits, and an HTML page must
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from acepilot.languages import Language, parser_for
-from acepilot.syntax import parse
-from finetune.corpus.cleaning.vue_blocks import PARSE_CPU_S, Block, blocks_of
+from acepilot.languages import Language
+from finetune.corpus.cleaning.parse_times import ParseTimes
+from finetune.corpus.cleaning.vue_blocks import Block
 from finetune.corpus.reading.detect_language import HTML_LIKE
 from finetune.scrape.licences import is_allowed, tagged_licence
 
@@ -26,17 +26,26 @@ bytes, from gaps in the grammars, and at most 3 %; a truncated file has far more
 _INCOMPLETE_GRAMMARS = frozenset({"scss"})
 """Grammars that do not count as evidence. That of SCSS lacks much of Sass (it reports errors in 40 files
 of buefy and element-ui), and Less files are parsed with it too."""
+_TOO_SLOW = "takes too long to parse"
 _HEAD_CHARS = 3_000  # a licence tag or a generator's notice stands in the first lines
 
 
 @dataclass(frozen=True)
 class Code:
-    """A file to be filtered, with the licence of its folder and the licences that are allowed."""
+    """A file to be filtered, with the licence of its folder and the licences that are allowed.
+
+    `source` and `times` limit the time for its parses: give all files of a task the same `times`.
+    """
 
     text: str
     language: Language
     licence: str
     allowed: tuple[str, ...]
+    source: str = ""
+    times: ParseTimes = field(default_factory=ParseTimes)
+
+    def __post_init__(self) -> None:
+        self.times.begin(self.text)
 
 
 Filter = Callable[[Code], str | None]
@@ -83,7 +92,10 @@ def minified(code: Code) -> str | None:
 
 
 def line_lengths(code: Code) -> str | None:
-    texts = [code.text[block.start : block.end] for block in _script_and_style(code)]
+    try:
+        texts = [code.text[block.start : block.end] for block in _script_and_style(code)]
+    except TimeoutError:
+        return _TOO_SLOW
     for text in texts if code.language.id in HTML_LIKE else [code.text]:
         lines = [len(line) for line in text.splitlines()]
         if lines and max(lines) > LONGEST_LINE_CHARS:
@@ -111,12 +123,12 @@ def parse_errors(code: Code) -> str | None:
     """Drop files that tree-sitter cannot parse in time; in a Vue component each block is parsed too."""
     total = max(len(code.text.encode("utf-8", "replace")), 1)
     try:
-        errors = _errors(code.text, code.language)
+        errors = _errors(code, code.text, code.language)
         for block in _script_and_style(code):
             if block.language is not None:
-                errors += _errors(code.text[block.start : block.end], block.language)
+                errors += _errors(code, code.text[block.start : block.end], block.language)
     except TimeoutError:
-        return f"takes more than {PARSE_CPU_S:.0f} s to parse"
+        return _TOO_SLOW
     return f"more than {ERROR_SHARE:.0%} of it does not parse" if errors > ERROR_SHARE * total else None
 
 
@@ -154,14 +166,12 @@ def _without_markup(html: str) -> str:
     return "".join([*shown, html[here:]])
 
 
-def _errors(text: str, language: Language) -> int:
+def _errors(code: Code, text: str, language: Language) -> int:
     """Return the number of bytes in error nodes; a missing token counts as one byte. Raises TimeoutError."""
-    if language.id in _INCOMPLETE_GRAMMARS or parser_for(language) is None:
+    if language.id in _INCOMPLETE_GRAMMARS:
         return 0
-    root = parse(text, language, PARSE_CPU_S)
-    if root is None:
-        raise TimeoutError
-    count, todo = 0, [root]
+    root = code.times.parse(text, language, code.source)
+    count, todo = 0, [root] if root else []
     while todo:
         node = todo.pop()
         if node.is_error or node.is_missing:
@@ -172,5 +182,6 @@ def _errors(text: str, language: Language) -> int:
 
 
 def _script_and_style(code: Code) -> list[Block]:
-    blocks = blocks_of(code.text) if code.language.id == "vue" else []
+    """Raises TimeoutError."""
+    blocks = code.times.blocks(code.text, code.language, code.source) if code.language.id == "vue" else []
     return [block for block in blocks if block.type in ("script", "style")]

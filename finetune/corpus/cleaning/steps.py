@@ -3,6 +3,7 @@
 Every count is a label "filter|language|reason" or "filter|language|kept" in datatrove's statistics.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 from acepilot.languages import LANGUAGES
 from finetune.corpus.cleaning.decontaminate import ProblemIndex
 from finetune.corpus.cleaning.filters import FILTERS, Code, Filter
+from finetune.corpus.cleaning.parse_times import ParseTimes
 from finetune.corpus.cleaning.redact import redact
 from finetune.corpus.reading.readers import Documents
 from finetune.scrape.unreadable import UNREADABLE
@@ -24,18 +26,21 @@ LANGUAGE_FILTER = "language"
 class CodeFilter(BaseFilter):
     """Apply one filter to scraped code. Records pass: the user chose them."""
 
-    def __init__(self, name: str, check: Filter, allowed: tuple[str, ...]) -> None:
+    def __init__(self, name: str, check: Filter, allowed: tuple[str, ...], times: ParseTimes) -> None:
         self.name = name
         super().__init__()
         self.check = check
         self.allowed = allowed
+        self.times = times
 
     def filter(self, doc: Document) -> bool:
         row = doc.metadata
         if row["kind"] != "code":
             return True
         try:
-            reason = self.check(Code(doc.text, LANGUAGES[row["language"]], row["licence"], self.allowed))
+            language = LANGUAGES[row["language"]]
+            code = Code(doc.text, language, row["licence"], self.allowed, row["repository"], self.times)
+            reason = self.check(code)
         except UNREADABLE as error:  # one odd file must not end the build
             reason = f"cannot be checked ({type(error).__name__})"
         self.stat_update(f"{self.name}|{row['language']}|{reason or 'kept'}")
@@ -55,7 +60,7 @@ class Decontaminate(PipelineStep):
 
     def run(self, data: Documents = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.found.mkdir(parents=True, exist_ok=True)
-        with (self.found / f"{rank:05d}.tsv").open("w", encoding="utf-8") as file:
+        with (self.found / f"{rank:05d}.jsonl").open("w", encoding="utf-8") as file:
             index = ProblemIndex(self.problems)
             for document in data or ():
                 problem = index.overlapping(document.text)
@@ -64,7 +69,7 @@ class Decontaminate(PipelineStep):
                 if problem is None:
                     yield document
                 else:
-                    file.write(f"{document.id}\t{problem}\n")
+                    file.write(json.dumps([document.id, problem]) + "\n")  # either may hold a line's end
 
 
 class Redact(PipelineStep):
@@ -96,5 +101,6 @@ def cleaning_steps(
         return None if code.language.id in languages else "another language"
 
     filters = ((LANGUAGE_FILTER, another_language), *FILTERS) if languages else FILTERS
-    steps = [CodeFilter(name, check, allowed) for name, check in filters]
+    times = ParseTimes()
+    steps = [CodeFilter(name, check, allowed, times) for name, check in filters]
     return [*steps, Decontaminate(problems, found), Redact()]

@@ -14,8 +14,7 @@ from acepilot.languages import LANGUAGES, Language
 from acepilot.syntax import parse
 
 PARSE_CPU_S = 10.0
-"""CPU seconds for one parse. Honest files take milliseconds, but the time for deeply nested markup grows with
-the square of its size: hours for a megabyte."""
+"""CPU seconds for the parses of one file; see parse_times.py."""
 BlockType = Literal["template", "script", "style", "custom"]
 _TYPES: dict[str, BlockType] = {
     "template_element": "template",
@@ -59,9 +58,13 @@ class Block:
 def blocks_of(component: str) -> list[Block]:
     """Return all top-level blocks in order, with custom ones such as `<i18n>`; none if it takes too long."""
     root = parse(component, LANGUAGES["vue"], PARSE_CPU_S)
-    nodes = root.children if root else []
+    return blocks_below(root, component) if root else []
+
+
+def blocks_below(root: Node, component: str) -> list[Block]:
+    """Return the top-level blocks of a component whose syntax tree has this root."""
     position = _positions(component.encode("utf-8", "replace"))
-    return [block for node in nodes if (block := _block(node, position)) is not None]
+    return [block for node in root.children if (block := _block(node, position)) is not None]
 
 
 def _positions(data: bytes) -> Callable[[int], int]:

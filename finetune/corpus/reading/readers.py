@@ -5,13 +5,15 @@ A document's metadata is its row in the final table; the later steps fill it in.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acepilot.corpus import Kind, Split, canonical_hash
 from acepilot.errors import ConfigError
@@ -24,6 +26,7 @@ from finetune.scrape.source_records import SourceRecord
 from finetune.scrape.unreadable import UNREADABLE, why_unreadable
 
 READ = "read"
+LANGUAGE_NAME = r"^\w[\w.+#-]{0,39}$"  # it becomes a part of labels
 Documents = Iterator[Document] | None
 """What a step passes to the next one."""
 
@@ -45,6 +48,23 @@ class RecordFile:
     path: Path
     kind: Kind
     split: Split | None = None
+
+
+class _ReplayRow(BaseModel):
+    """What replay takes from a row of another corpus's documents."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    text: str
+    language: Annotated[str, Field(pattern=LANGUAGE_NAME)] = "plaintext"
+    repository: str = ""
+    source: str = ""
+    revision: str = ""
+    licence: str = ""
+    path: str = ""
+    prompt_chars: Annotated[int, Field(ge=0)] = 0
+    redactions: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class ReadRepositories(PipelineStep):
@@ -187,11 +207,11 @@ def read_records(file: RecordFile) -> Iterator[Document]:
     """
     if file.path.suffix == ".parquet":
         try:
-            for row in read_rows(file.path):
-                fields = {key: row[key] for key in empty_row("replay") if key in row}
-                kept = empty_row("replay") | fields | {"kind": "replay", "split": file.split}
-                yield Document(text=row["text"], id=f"replay:{row['id']}", metadata=kept)
-        except (ValueError, LookupError, OSError) as error:
+            for number, values in enumerate(read_rows(file.path), 1):
+                row = _replay_row(file.path, number, values)
+                kept = empty_row("replay") | row.model_dump(exclude={"id", "text"}) | {"split": file.split}
+                yield Document(text=row.text, id=f"replay:{row.id}", metadata=kept)
+        except (*UNREADABLE, TypeError) as error:  # pyarrow raises any of these for a damaged table
             raise ConfigError(
                 f"{file.path} cannot be read ({why_unreadable(error)}): build that corpus again."
             ) from error
@@ -200,6 +220,19 @@ def read_records(file: RecordFile) -> Iterator[Document]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _record(file, number, line)
+
+
+def _replay_row(path: Path, number: int, values: dict[str, Any]) -> _ReplayRow:
+    try:
+        row = _ReplayRow.model_validate(values)
+        wrong = {"prompt_chars"} if row.prompt_chars > len(row.text) else set[str]()
+    except ValidationError as error:  # whose message has the values, and so the user's code
+        row, wrong = None, {str(one["loc"][0]) for one in error.errors(include_input=False)}
+    if row is None or wrong:
+        raise ConfigError(
+            f"{path}, row {number}: missing or of a wrong type: {', '.join(sorted(wrong))}. Build it again."
+        )
+    return row
 
 
 def _record(file: RecordFile, number: int, line: bytes) -> Document:
@@ -216,6 +249,8 @@ def _record(file: RecordFile, number: int, line: bytes) -> Document:
         raise ConfigError(
             f"{file.path}, line {number}: not a JSON object with {fields} ({error!r})."
         ) from error
+    if not re.fullmatch(LANGUAGE_NAME, language):
+        raise ConfigError(f"{file.path}, line {number}: `language` is not the name of a language.")
     name = canonical_hash([prompt, body])[:16]
     metadata = empty_row(file.kind) | {
         "language": language,

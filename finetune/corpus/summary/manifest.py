@@ -1,5 +1,6 @@
 """Build, step 10: write the manifest with inputs, the counts of each filter, outputs, and hashes of all."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -161,9 +162,9 @@ def _files(corpus: Path) -> dict[str, StoredFile]:
 
 
 def _contaminated(folder: Path) -> list[Contaminated]:
-    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tsv"))]
-    pairs = [line.partition("\t") for text in texts for line in text.splitlines()]
-    return [Contaminated(document=document, problem=problem) for document, _, problem in pairs]
+    texts = [path.read_text(encoding="ascii") for path in sorted(folder.glob("*.jsonl"))]
+    pairs = [json.loads(line) for text in texts for line in text.split("\n") if line]
+    return [Contaminated(document=document, problem=problem) for document, problem in pairs]
 
 
 def _by_prefix(prefix: str, counts: Counter[str]) -> dict[str, int]:
