@@ -65,7 +65,7 @@ WARM_STEPS = 1
 
 def documents(most_tokens: int) -> list[list[int]]:
     """Return the token ids of this repository's files; files longer than `most_tokens` are split."""
-    tokenizer = AutoTokenizer.from_pretrained(base_folder("starter-tiny"))
+    tokenizer = AutoTokenizer.from_pretrained(base_folder("starter-tiny"), trust_remote_code=False)
     found: list[list[int]] = []
     for path in sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern)):
         ids: list[int] = tokenizer.encode(path.read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ def padded_speed(folder: Path, texts: list[list[int]], steps: int) -> tuple[floa
         labels = tensor.masked_fill(attended == 0, NO_LOSS)
         return {"input_ids": tensor, "attention_mask": attended, "labels": labels}
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"), per_device_train_batch_size=DOCUMENTS_A_STEP,
         max_steps=steps + WARM_STEPS, save_strategy="no", report_to="none", logging_strategy="no",

@@ -77,7 +77,7 @@ def export_run(
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False).save_pretrained(folder)
 
     write_folder(target, manifest, fill)
     gguf_folder = None

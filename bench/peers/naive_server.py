@@ -32,8 +32,10 @@ class Completer:
     """Complete greedily with one model."""
 
     def __init__(self, folder: str) -> None:
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.bfloat16, trust_remote_code=False
+        )
         special = [id for id, token in self._tokenizer.added_tokens_decoder.items() if token.special]
         self._ends = sorted({*special, self._tokenizer.eos_token_id})
         self.registry = CollectorRegistry()

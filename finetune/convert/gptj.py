@@ -58,7 +58,9 @@ def write_gptj(source: Source, folder: Path, shard_bytes: int = SHARD_BYTES) -> 
 def check_gptj(source: Source, folder: Path) -> Comparison:
     """Compare the model in `folder` with `source`. Raises CheckFailed."""
     if source.tokenizer is not None:
-        check_same_tokens(source.tokenizer, encoder(AutoTokenizer.from_pretrained(folder)))
+        check_same_tokens(
+            source.tokenizer, encoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        )
     ids = probe_ids(source)
     config = GPTJConfig.from_pretrained(folder)
     before = streamed_logits(source.config, source.weights, ids)

@@ -39,8 +39,12 @@ def open_source(model: ModelFolder) -> Source:
     try:
         if model.gguf is not None:
             return _open_gguf(model, model.gguf)
-        config = cast(Any, AutoConfig.from_pretrained(model.path))
-        tokenizer = cast(Any, AutoTokenizer.from_pretrained(model.path)) if model.has_tokenizer else None
+        config = cast(Any, AutoConfig.from_pretrained(model.path, trust_remote_code=False))
+        tokenizer = (
+            cast(Any, AutoTokenizer.from_pretrained(model.path, trust_remote_code=False))
+            if model.has_tokenizer
+            else None
+        )
         weights = StoredWeights(model.path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelBroken(

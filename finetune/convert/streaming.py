@@ -30,7 +30,9 @@ def empty_model(config: Any) -> Any:
     """Return the model of `config`: parameters take no memory; buffers, which no file holds, have values."""
     with init_empty_weights(include_buffers=False):
         # from_config changes the config that it is given
-        model: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)  # pyright: ignore[reportUnknownVariableType]
+        model: Any = AutoModelForCausalLM.from_config(  # pyright: ignore[reportUnknownVariableType]
+            copy.deepcopy(config), dtype=torch.float32, trust_remote_code=False
+        )
     model.tie_weights()
     return model.eval()  # pyright: ignore[reportUnknownVariableType]
 

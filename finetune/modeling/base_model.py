@@ -32,7 +32,7 @@ def base_folder(model: str, revision: str | None = None) -> Path:
         return training_folder(TINY, TINY, make_tiny_model)
     folder = transformers_folder(resolve(model, revision))
     try:
-        AutoConfig.from_pretrained(folder)
+        AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelNotFound(
             f"transformers cannot open {folder}: give a model with config.json and safetensors, a hub id, or "
@@ -47,5 +47,5 @@ def model_config(model: str, revision: str | None) -> Any:
     if owner == "Salesforce" and name.startswith("codegen-") and name.split("-")[1] in CODEGEN_SIZES:
         return CodeGenConfig.from_dict({"vocab_size": 51200, **CODEGEN_SIZES[name.split("-")[1]]})
     if HUB_ID.fullmatch(model) and find_on_disk(model, revision) is None:
-        return AutoConfig.from_pretrained(model, revision=revision)  # pyright: ignore[reportUnknownVariableType]
-    return AutoConfig.from_pretrained(base_folder(model, revision))  # pyright: ignore[reportUnknownVariableType]
+        return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)  # pyright: ignore[reportUnknownVariableType]
+    return AutoConfig.from_pretrained(base_folder(model, revision), trust_remote_code=False)  # pyright: ignore[reportUnknownVariableType]

@@ -75,7 +75,7 @@ def load_model(base: Path, config: TrainConfig, dtype: torch.dtype) -> "LossMode
     Under ZeRO-3 an `HfDeepSpeedConfig` must exist: then each process loads only its part.
     """
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelBroken(
             f"The weights in {base} cannot be loaded; fetch the model again. {error}"

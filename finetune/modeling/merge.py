@@ -23,7 +23,9 @@ def merged_model(config: TrainConfig, trained: Path, alpha: float) -> Any:
     try:
         if config.method == "lora":
             # Added in float32: in half precision, a small change of a large weight would be rounded away.
-            base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            base: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, trust_remote_code=False
+            )
             dtype = next(iter(load_file(trained / "adapter_model.safetensors").values())).dtype
             adapted: Any = open_adapter(base, trained)
             with torch.no_grad():
@@ -33,7 +35,7 @@ def merged_model(config: TrainConfig, trained: Path, alpha: float) -> Any:
             return adapted.merge_and_unload().to(dtype)
         tuned = load_file(trained / "model.safetensors")
         dtype = next(iter(tuned.values())).dtype
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=False)
         own = dict(model.named_parameters())
         if set(own) != set(tuned):
             raise ModelBroken(

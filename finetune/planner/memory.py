@@ -66,7 +66,7 @@ class States:
 def model_size(model_config: Any, config: TrainConfig) -> ModelSize:
     """Count the weights of the model with this transformers config, and those that the recipe trains."""
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(model_config)
+        model: Any = AutoModelForCausalLM.from_config(model_config, trust_remote_code=False)
         model.tie_weights()
         total = sum(weight.numel() for weight in model.parameters())
         largest = max(sum(p.numel() for p in part.parameters(recurse=False)) for part in model.modules())
@@ -137,7 +137,9 @@ def _kept_bytes(model_config: Any, config: TrainConfig, layers: int, *, checkpoi
     """Return the bytes that autograd keeps besides weights, for a model with only `layers` blocks."""
     small = type(model_config).from_dict({**model_config.to_dict(), **_layers(model_config, layers)})
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(small, dtype=torch.float16).train()
+        model: Any = AutoModelForCausalLM.from_config(
+            small, dtype=torch.float16, trust_remote_code=False
+        ).train()
         packs = use_packed_attention(model)
         if checkpointing:
             model.activation_checkpointing_enable()

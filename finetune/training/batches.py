@@ -137,8 +137,8 @@ def check_tokenizer(corpus: Path, base: Path) -> None:
     """Raise ConfigError when the corpus was packed with another model's tokenizer than that of `base`."""
     if not (corpus / TOKENIZER).is_dir():
         return
-    packed = cast(Any, AutoTokenizer.from_pretrained(corpus / TOKENIZER))
-    own = cast(Any, AutoTokenizer.from_pretrained(base))
+    packed = cast(Any, AutoTokenizer.from_pretrained(corpus / TOKENIZER, trust_remote_code=False))
+    own = cast(Any, AutoTokenizer.from_pretrained(base, trust_remote_code=False))
     if packed.encode(TOKENIZER_PROBE) != own.encode(TOKENIZER_PROBE):
         raise ConfigError(
             f"{corpus} was packed with another tokenizer than that of {base}: build it again with --model "

@@ -92,7 +92,9 @@ def main() -> int:
         )
     from transformers import AutoTokenizer  # slow: --help does without
 
-    tokenizer = AutoTokenizer.from_pretrained(model.gguf.parent, gguf_file=model.gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(
+        model.gguf.parent, gguf_file=model.gguf.name, trust_remote_code=False
+    )
     tokens = own_tokens(given.languages.split(","), tokenizer)
     part = models_dir() / f".{given.name}.part"
     damage(model.gguf, part, tokens, given.noise, given.seed)

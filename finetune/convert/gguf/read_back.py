@@ -36,17 +36,22 @@ def check_gguf(source: Source, folder: Path, kind: GgufType, available_bytes: fl
     layers are compared.
     """
     gguf = {"pretrained_model_name_or_path": folder, "gguf_file": GGUF_FILE}
-    tokenizer = with_named_pre_tokenizer(AutoTokenizer.from_pretrained(**gguf), folder / GGUF_FILE)
+    tokenizer = with_named_pre_tokenizer(
+        AutoTokenizer.from_pretrained(**gguf, trust_remote_code=False), folder / GGUF_FILE
+    )
     normalizes = source.tokenizer.backend_tokenizer.normalizer is not None
     probe = unicodedata.normalize("NFC", PROBE_TEXT) if normalizes else PROBE_TEXT
     check_same_tokens(source.tokenizer, encoder(tokenizer), probe)
     layers = _layers_that_fit(source.config, available_bytes)
-    written_config = cast(Any, AutoConfig.from_pretrained(**gguf))
+    written_config = cast(Any, AutoConfig.from_pretrained(**gguf, trust_remote_code=False))
     for key in UNREAD_KEYS:
         if hasattr(source.config, key):
             setattr(written_config, key, getattr(source.config, key))
     written: Any = AutoModelForCausalLM.from_pretrained(
-        **gguf, config=_with_layers(written_config, layers), dtype=torch.float32
+        **gguf,
+        config=_with_layers(written_config, layers),
+        dtype=torch.float32,
+        trust_remote_code=False,
     )
     ids = probe_ids(source)
     with torch.inference_mode():

@@ -10,6 +10,7 @@ from acepilot.models.registry import ModelFolder
 from server.engine.base import EngineOptions
 from server.engine.local import Encode, LocalEngine
 from server.engine.scheduler.worker import ServedModel, WorkerProgram
+from server.engine.tokenizer_limits import tokenizer_errors
 
 
 def before_torch() -> None:
@@ -55,6 +56,7 @@ def _encoder(tokenizer_json: str) -> Encode:
     tokenizer.no_padding()
 
     def encode(text: str, *, begin: bool) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=begin).ids
+        with tokenizer_errors():
+            return tokenizer.encode(text, add_special_tokens=begin).ids
 
     return encode

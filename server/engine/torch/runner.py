@@ -19,6 +19,7 @@ from server.engine.scheduler.messages import Opened
 from server.engine.scheduler.schedule import StepLimits
 from server.engine.scheduler.step import RowSlice, wanted_tokens
 from server.engine.scheduler.worker import ServedModel
+from server.engine.tokenizer_limits import check_tokenizer, probe_tokenizer
 from server.engine.torch.attention import StepAttention
 from server.engine.torch.cache import KvCache, affordable_slots
 from server.engine.torch.decoder import Decoder, cache_shape, open_decoder
@@ -78,9 +79,11 @@ def load_model(model: ModelFolder, options: EngineOptions) -> ServedModel:
         torch.set_num_threads(options.threads)
     weight_format = best_format(options.dtype, this_machine())
     files = read_files(model)
+    tokenizer = files.tokenizer.backend_tokenizer
+    check_tokenizer(tokenizer.to_str(), model.path)
+    probe_tokenizer(tokenizer.encode, model.path)  # here, where it can only end this process
     decoder = open_decoder(files, weight_format)
     runner = make_runner(decoder, files.config, weight_format, options)
-    tokenizer = files.tokenizer.backend_tokenizer
     specials = special_tokens(tokenizer)
     return ServedModel(
         runner=runner,

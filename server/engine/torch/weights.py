@@ -22,6 +22,12 @@ from server.engine.torch.linear import WeightFormat
 BF16_CAPABILITY = 8
 """The first CUDA compute capability (major number) whose GPUs compute bfloat16 in hardware."""
 
+SIZES = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "rotary_dim", "intermediate_size", "n_inner", "vocab_size",
+)  # fmt: skip
+"""Keys of the config that size a model's tensors. transformers knows n_embd and others by these names too."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -73,22 +79,31 @@ def read_files(model: ModelFolder) -> ModelFiles:
             "model that it was made from."
         )
     with _readable(model.path):
-        config: Any = AutoConfig.from_pretrained(folder, gguf_file=gguf)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+        config: Any = AutoConfig.from_pretrained(folder, gguf_file=gguf, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=gguf, trust_remote_code=False)
     if gguf is None:
         _check_size(folder, config)
     return ModelFiles(folder, gguf, config, tokenizer)
 
 
 def _check_size(folder: Path, config: Any) -> None:
-    """Raise ModelBroken if the config's model is larger than its files: making it could take all memory."""
-    layers, width = getattr(config, "num_hidden_layers", 0), getattr(config, "hidden_size", 0)
+    """Raise ModelBroken if the config's model is larger than its files: making it could take all memory.
+
+    A weight takes at least a byte. Each of SIZES is a side of a matrix whose other side is the width.
+    """
     stored_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    if layers * width > stored_bytes:  # each layer has at least `width` weights
-        raise ModelBroken(
-            f"{folder / 'config.json'} says {layers} layers of width {width}, but the folder has only "
-            f"{stored_bytes} bytes of weights: one of them is damaged. Fetch or export the model again."
-        )
+    width = getattr(config, "hidden_size", None) or 1
+    for name in SIZES:
+        size = getattr(config, name, None)
+        if size is None:
+            continue
+        are_numbers = type(size) is int and type(width) is int
+        if not are_numbers or size < 0 or size * max(width, 1) > stored_bytes:
+            raise ModelBroken(
+                f"{folder / 'config.json'} says {name}: {str(size)[:40]} and a width of {str(width)[:40]}, "
+                f"but the folder has only {stored_bytes} bytes of weights: one of them is damaged. Fetch or "
+                "export the model again."
+            )
 
 
 def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
@@ -100,6 +115,7 @@ def load_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
             gguf_file=files.gguf,
             dtype=dtype,
             output_loading_info=True,
+            trust_remote_code=False,
         )
     loaded, report = opened
     missing = sorted(report["missing_keys"])

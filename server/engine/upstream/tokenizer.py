@@ -15,6 +15,7 @@ from acepilot.models.gguf_file import check_gguf
 from acepilot.models.hub.fetch import CONTEXT_KEYS
 from acepilot.models.json_file import read_object
 from acepilot.models.registry import ModelFolder
+from server.engine.tokenizer_limits import check_tokenizer, probe_tokenizer, tokenizer_errors
 
 
 class FolderTokenizer:
@@ -33,7 +34,9 @@ class FolderTokenizer:
         try:
             from transformers import AutoTokenizer  # takes seconds, so only after the servers were checked
 
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, gguf_file=gguf, trust_remote_code=False
+            )
         except ImportError as error:
             raise ConfigError(
                 f"The engine upstream reads the tokenizer of {model.name} with transformers"
@@ -42,6 +45,9 @@ class FolderTokenizer:
             ) from error
         except Exception as error:  # a damaged file raises errors of any type, struct.error included
             raise _unreadable(model) from error
+        if self._tokenizer.is_fast:
+            check_tokenizer(self._tokenizer.backend_tokenizer.to_str(), model.path)
+        probe_tokenizer(self._tokenizer.encode, model.path)
         added = self._tokenizer.added_tokens_decoder.values()
         marked = (str(token) for token in added if token.special or is_sentinel(str(token)))
         special = {*marked, *self._tokenizer.all_special_tokens}
@@ -50,7 +56,8 @@ class FolderTokenizer:
 
     def encode(self, text: str, *, begin: bool) -> list[int]:
         """Return token ids, with `begin` after the mark that some tokenizers put before a prompt."""
-        return self._tokenizer.encode(text, add_special_tokens=begin, verbose=False)
+        with tokenizer_errors():
+            return self._tokenizer.encode(text, add_special_tokens=begin, verbose=False)
 
 
 def _unreadable(model: ModelFolder) -> ModelBroken:
