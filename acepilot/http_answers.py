@@ -1,4 +1,4 @@
-"""What another server's answer may cost: its bytes are limited, and it must not be compressed.
+"""What another server's answer may cost: limited bytes, not compressed, and no cookies.
 
 A few kilobytes of gzip become a gigabyte, and a body may have no end. With `limit_answers` as the event hooks
 of an httpx client, every answer is limited: errors, health checks and streams too. The caller limits times.
@@ -7,6 +7,7 @@ of an httpx client, every answer is limited: errors, health checks and streams t
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -19,6 +20,14 @@ class AnswerTooLarge(httpx.TransportError):
     """The answer is longer than its reader accepts, or compressed, which was not asked for."""
 
 
+def no_cookies() -> CookieJar:
+    """Return a cookie jar that stays empty.
+
+    httpx keeps all cookies of a server by default, without a limit, and sends them with each request.
+    """
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
 def limit_answers(max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
     """Return event hooks for httpx.AsyncClient. Reading an answer then raises AnswerTooLarge at the limit."""
 
@@ -29,6 +38,8 @@ def limit_answers(max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, list[Callable
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             raise AnswerTooLarge("The answer is compressed.", request=response.request)
+        # JSON and event streams are UTF-8. A server's choice of codec would be any of Python's, bz2 included.
+        response.encoding = "utf-8"
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _LimitedStream(response.stream, response.request, max_bytes)
 

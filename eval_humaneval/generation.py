@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel
 
 from acepilot.errors import EngineFailed
-from acepilot.http_answers import limit_answers
+from acepilot.http_answers import limit_answers, no_cookies
 from acepilot.prompt import SENTINEL_TOKENS, compose
 from acepilot.untrusted_text import printable
 from eval_humaneval.problems.problem import Problem, truncate
@@ -130,6 +130,7 @@ class HttpModel:
             timeout=TIMEOUT_S,
             trust_env=False,
             event_hooks=limit_answers(),
+            cookies=no_cookies(),
         )
         self._model = model
 

@@ -39,6 +39,11 @@ class ServerError(Exception):
         self.refused = refused
 
 
+def message_of(text: str) -> str:
+    """Return a server's text as one line for an editor. VS Code would show `[x](command:y)` as a link."""
+    return printable(text).replace("](", "] (")
+
+
 def parse(model: type[_Body], data: str | bytes) -> _Body:
     try:
         return model.model_validate_json(data)
@@ -55,7 +60,7 @@ def parse_message(model: type[_Body], data: str | bytes) -> _Body:
 def _printable(value: Any) -> Any:
     match value:
         case str():
-            return printable(value)
+            return message_of(value)
         case dict():
             return {name: _printable(item) for name, item in cast("dict[str, Any]", value).items()}
         case list():

@@ -2,8 +2,9 @@
 
 Every failure becomes a `ServerError`: a state for the status, and a sentence that says what to do.
 
-The server may be of any make, broken or hostile. Every answer is limited in bytes and time. Completions lose
-hidden characters that the document does not have, and have at most MAX_TEXT_CHARS; all other texts become one line of printable characters.
+The server may be of any make, broken or hostile. Every answer is limited in bytes and time. Completions are
+cut at MAX_TEXT_CHARS and lose hidden characters that the document does not have. All other texts become one
+line of printable characters.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from lsp.settings import LspSettings
 
 MAX_ANSWER_BYTES = 1_000_000  # a stream of 96 tokens has some 30 kB
 MAX_TEXT_CHARS = 10_000
-"""The longest completion; 96 tokens have some 400 characters. It is compared with the document at every key."""
+"""The longest completion; 96 tokens have some 400 characters. The offer is compared with each change."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class ClientLimits:
     answer_s: float = 120.0
     """For every other answer as a whole: the longest time budget that a user can set."""
     silence_s: float = 30.0
-    """Without any data of an answer, and for the whole head of a stream. A server that hangs would otherwise hold the request for ever."""
+    """Without any data of an answer, and for the head of a stream. A server that hangs would otherwise hold
+    the request for ever."""
     drain_s: float = 0.5
     """For the end of a response's body after its last event. A connection that takes longer is closed."""
 
@@ -153,7 +155,7 @@ class CompletionClient:
     async def _opened_stream(self, body: dict[str, Any], deadline_s: float) -> AsyncGenerator[httpx.Response]:
         """Ask for a completion and open its stream. Raise ServerError for an answer of another status."""
         request = self._http.build_request("POST", "/v1/completions", json=body)
-        # Each part of a head has silence_s; so has the whole, or a head without an end would last to the deadline.
+        # httpx limits only the silence between two parts of a head.
         async with asyncio.timeout(self._limits.silence_s):
             response = await self._http.send(request, stream=True)
         try:
@@ -208,7 +210,7 @@ async def _next(events: AsyncGenerator[ServerSentEvent], deadline_s: float) -> S
 
 
 def _with_short_names(response: CompletionResponse) -> CompletionResponse:
-    """Return the response without a long id, which no event could name, and with at most the model's first characters."""
+    """Cut the model's name, and drop an id that is too long for an event: both are kept in the cache."""
     if len(response.id) > MAX_NAME_CHARS:
         response.id = ""
     response.model = response.model[:MAX_NAME_CHARS]
@@ -216,8 +218,7 @@ def _with_short_names(response: CompletionResponse) -> CompletionResponse:
 
 
 def _visible(text: str | None, request: CompletionRequest) -> str | None:
-    # No visible text of the wanted length needs more than twice as many characters.
-    return text and _hidden_characters(request).visible(text[: 2 * MAX_TEXT_CHARS])[:MAX_TEXT_CHARS]
+    return text and _hidden_characters(request).visible(text[:MAX_TEXT_CHARS])
 
 
 def _hidden_characters(request: CompletionRequest) -> HiddenCharacters:

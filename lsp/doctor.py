@@ -15,6 +15,7 @@ from rich.text import Text
 
 from acepilot.cli import text_console
 from acepilot.protocol import CompletionRequest
+from acepilot.untrusted_text import printable
 from lsp.answers import ServerError, version_advice
 from lsp.client import CompletionClient
 from lsp.settings import LspSettings
@@ -26,6 +27,7 @@ SAMPLE = CompletionRequest(
     path="sample.py",
     mode="auto",
 )
+SHOWN_CHARS = 80  # of the sample's completion
 
 EDITORS = {
     "VS Code": "our extension, which `make vsix` packages, with {command} as its `acepilot.command`",
@@ -102,7 +104,8 @@ async def _completion_check(client: CompletionClient, settings: LspSettings) -> 
     total_ms = (time.perf_counter() - started) * 1000
     if not text:
         return Check("completion", False, f"empty. {reason}".strip(), "Try a larger or code-trained model.")
-    seen = f"`return {text}` in {total_ms:.0f} ms, first token after {first_ms or total_ms:.0f} ms"
+    shown = printable(text, SHOWN_CHARS)
+    seen = f"`return {shown}` in {total_ms:.0f} ms, first token after {first_ms or total_ms:.0f} ms"
     if total_ms > settings.time_budget_ms:
         advice = "Slower than --time-budget-ms: raise it, or serve a smaller model."
         return Check("completion", False, seen, advice)

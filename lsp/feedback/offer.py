@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from acepilot.completion_cache import KEY_SUFFIX_CHARS, same_suffix
+from acepilot.completion_cache import KEY_SUFFIX_CHARS
 from acepilot.events import Kind, utf16
 from lsp.suggestion import CompletionKey
-from lsp.text.edits import Place, shared_start
+from lsp.text.edits import Place
+from lsp.text.typed import MAX_CLOSERS, standing_counts
 
-LOOK_AHEAD_CHARS = KEY_SUFFIX_CHARS + 100
+LOOK_AHEAD_CHARS = KEY_SUFFIX_CHARS + MAX_CLOSERS
 """Characters that `Offer.standing` needs beyond the text: the suffix that identifies a place, and closers."""
 
 
@@ -40,11 +41,9 @@ class Offer:
         `here` is the document's text at the offer's place. None means that it does not continue as it did at
         the offer, apart from closers that an editor adds by itself or that the text replaces.
         """
-        for count in range(shared_start(here, self.text), -1, -1):
-            typed, rest = self.text[:count], here[count:]
-            if any(same_suffix(self.suffix[over:], rest, typed) for over in {0, self.over}):
-                return count
-        return None
+        suffixes = {self.suffix, self.suffix[self.over :]}
+        counts = (count for suffix in suffixes for count in standing_counts(self.text, suffix, here))
+        return max(counts, default=None)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 
 from acepilot.events import SURVIVAL_S, utf16
 from lsp.feedback.offer import Offer, OutcomeEvent
@@ -63,10 +62,28 @@ class AcceptedText:
         here = readable(text_between(lines, self.start, self.end))
         if self.text in here:
             return 1.0
-        # Comparing takes quadratic time: of a text that the user enlarged much, the beginning is compared.
-        then, now = _WORD.findall(self.text), _WORD.findall(here[: 4 * len(self.text) + 400])
-        chars = sum(map(len, then))
-        if not chars:
-            return 0.0
-        blocks = SequenceMatcher(None, then, now, autojunk=False).get_matching_blocks()
-        return sum(len(word) for block in blocks for word in then[block.a : block.a + block.size]) / chars
+        # Of a text that the user enlarged much, the beginning is compared.
+        then, now = _chars_of_words(self.text), _chars_of_words(here[: 4 * len(self.text) + 400])
+        return _common_length(then, now) / len(then) if then else 0.0
+
+
+def _chars_of_words(text: str) -> list[tuple[str, int]]:
+    """Return each character as its word and its index there, so that only whole words match."""
+    return [(word, index) for word in _WORD.findall(text) for index in range(len(word))]
+
+
+def _common_length(one: Sequence[tuple[str, int]], other: Sequence[tuple[str, int]]) -> int:
+    """Return the length of the longest common subsequence: in 0.2 s for 10,000 and 40,000 items.
+
+    This is Hyyrö's bit-parallel algorithm (2004): a row of the usual table is one integer. difflib took up to
+    cubic time.
+    """
+    places: dict[tuple[str, int], int] = {}
+    for index, item in enumerate(one):
+        places[item] = places.get(item, 0) | 1 << index
+    everything = (1 << len(one)) - 1
+    row = everything  # a 0 for each item of `one` that makes the common subsequence longer
+    for item in other:
+        if matches := row & places.get(item, 0):
+            row = (row + matches | row - matches) & everything
+    return len(one) - row.bit_count()

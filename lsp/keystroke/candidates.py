@@ -66,7 +66,7 @@ class Candidates:
             self._first = None  # the next request at this place samples again
             return []
         by_text = {first.text.rstrip(): first}
-        for choice in response.choices:
-            other = Suggestion(choice.text, first.snapshot, response.id, response.model, choice.index)
+        for index, choice in enumerate(response.choices):
+            other = Suggestion(choice.text, first.snapshot, response.id, response.model, index)
             by_text.setdefault(choice.text.rstrip(), other)
         return [other for text, other in by_text.items() if text and other is not first]

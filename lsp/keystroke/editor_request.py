@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from acepilot.completion_cache import same_suffix
 from lsp.suggestion import Suggestion
 from lsp.text.documents import Documents
+from lsp.text.typed import standing_counts
 
 
 class EditorRequest:
@@ -59,13 +59,10 @@ def rebased(suggestion: Suggestion, documents: Documents) -> Suggestion | Nothin
     now = document.snapshot_at(then.line, then.index, documents.encoding)
     if now.line_before != then.line_before:
         return STALE
-    for count in range(len(suggestion.text)):
-        typed = suggestion.text[:count]
-        if not now.suffix.startswith(typed):
-            break
-        if same_suffix(then.suffix, now.suffix[count:], typed):
-            lines = typed.split("\n")
-            index = len(lines[-1]) + (now.index if len(lines) == 1 else 0)
-            here = document.snapshot_at(now.line + len(lines) - 1, index, documents.encoding)
-            return replace(suggestion, text=suggestion.text[count:], snapshot=here)
-    return STALE
+    count = next(standing_counts(suggestion.text, then.suffix, now.suffix), len(suggestion.text))
+    if count == len(suggestion.text):
+        return STALE
+    lines = suggestion.text[:count].split("\n")
+    index = len(lines[-1]) + (now.index if len(lines) == 1 else 0)
+    here = document.snapshot_at(now.line + len(lines) - 1, index, documents.encoding)
+    return replace(suggestion, text=suggestion.text[count:], snapshot=here)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
@@ -23,9 +24,11 @@ from acepilot.events import EventBatch
 from acepilot.languages import language_for
 from acepilot.postprocess.chain import STOPS, finish
 from acepilot.postprocess.context import Context
-from acepilot.protocol import Choice, CompletionRequest, CompletionResponse, Ready
+from acepilot.protocol import AcepilotInfo, Choice, CompletionRequest, CompletionResponse, Ready
 from lsp.client import ClientLimits, CompletionClient
 from lsp.doctor import examine
+from lsp.feedback.offer import Offer
+from lsp.feedback.survival import AcceptedText
 from lsp.server import AcepilotLanguageServer
 from lsp.settings import LspSettings
 from lsp.tcp import serve_tcp
@@ -56,6 +59,7 @@ class HostileServer:
     status: int = 200
     sent: int = 0
     encodings: list[str | None] = field(default_factory=list[str | None])
+    cookies: list[str | None] = field(default_factory=list[str | None])
 
     def __post_init__(self) -> None:
         hostile = self
@@ -63,6 +67,7 @@ class HostileServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 hostile.encodings.append(self.headers["Accept-Encoding"])
+                hostile.cookies.append(self.headers["Cookie"])
                 self.rfile.read(int(self.headers["Content-Length"] or 0))
                 self.send_response(hostile.status)
                 for name, value in hostile.headers.items():
@@ -323,6 +328,125 @@ async def test_a_completion_stays_inside_the_fence_of_its_documentation(
     # In CommonMark, a line of at least as many backticks, with white space around them, ends the block.
     assert not [line for line in code if line.strip().startswith(last)]
     assert "\n".join(code) == fake.text
+
+
+SOON_S = 1.0
+"""For work that stops all completions meanwhile. The attacks took ten times as long."""
+
+
+def completion_events(text: str, final: str | None = None) -> bytes:
+    info = None if final is None else AcepilotInfo(text=final)
+    chunk = CompletionResponse(
+        id="c", created=0, model="m", choices=[Choice(index=0, text=text)], acepilot=info
+    )
+    return f"data: {chunk.model_dump_json(exclude_none=True)}\n\ndata: [DONE]\n\n".encode()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("final", [None, "x y\n" * 50_000])
+async def test_a_completion_is_cut_and_the_doctor_prints_a_short_form(
+    hostile: Callable[..., HostileServer], final: str | None
+) -> None:
+    server = hostile(lambda _: [completion_events("x y\n" * 50_000, final)], STREAM)
+    client = CompletionClient(server.settings)
+    chunks = [chunk async for chunk in client.stream(REQUEST)]
+    assert sum(len(chunk.choices[0].text) for chunk in chunks) == 10_000
+    assert all(len(chunk.acepilot.text or "") == 10_000 for chunk in chunks if chunk.acepilot is not None)
+    await client.aclose()
+    bodies = {
+        "/ready": Ready(status="ready", model="m", engine="e").model_dump_json().encode(),
+        "/v1/models": b'{"object": "list", "data": []}',
+        "/v1/completions": completion_events("1\n" * 100),
+    }
+    server.body = lambda path: [bodies.get(path, b"{}")]
+    (seen,) = [check.seen for check in await examine(server.settings) if check.name == "completion"]
+    assert len(seen) < 200
+    assert "\n" not in seen
+
+
+@pytest.mark.asyncio
+async def test_a_server_cannot_offer_more_candidates_than_were_asked_for(
+    hostile: Callable[..., HostileServer],
+) -> None:
+    choices = [Choice(index=2**40 + number, text=f"{number} " * 10_000) for number in range(20)]
+    whole = CompletionResponse(id="c" * 1_000, created=0, model="m" * 1_000, choices=choices)
+    server = hostile(lambda _: [whole.model_dump_json().encode()])
+    client = CompletionClient(server.settings)
+    response = await client.complete(REQUEST.model_copy(update={"n": 2}))
+    await client.aclose()
+    assert [len(choice.text) for choice in response.choices] == [10_000, 10_000]
+    assert response.id == ""
+    assert len(response.model) < 200
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("whose", ["language server", "upstream"])
+async def test_no_server_can_store_cookies(hostile: Callable[..., HostileServer], whose: str) -> None:
+    server = hostile(lambda _: [b"{}"], {"Set-Cookie": "id=user42; Max-Age=99999"})
+    if whose == "upstream":
+        async with make_client(None) as http:
+            for _ in range(2):
+                await http.get(server.url)
+    else:
+        client = CompletionClient(server.settings)
+        for _ in range(2):
+            await client.send_events(EventBatch(events=[]))
+        await client.aclose()
+    assert server.cookies == [None, None]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("codec", ["bz2", "hex", "utf-16", "cp037"])
+async def test_no_server_can_choose_a_codec(hostile: Callable[..., HostileServer], codec: str) -> None:
+    headers = {"Content-Type": f"text/event-stream; charset={codec}"}
+    server = hostile(lambda _: [completion_events("größe")], headers)
+    client = CompletionClient(server.settings)
+    assert "".join([chunk.choices[0].text async for chunk in client.stream(REQUEST)]) == "größe"
+    server.body = lambda _: [b"\xff\xfe\x00"]
+    assert (await failure(READS["check"](client))).state == "error"
+    await client.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_head_without_an_end_is_given_up() -> None:
+    closed = asyncio.Event()
+
+    async def endless_head(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+        closed.set()
+
+    async with await asyncio.start_server(endless_head, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        settings = LspSettings.load({"server_url": f"http://127.0.0.1:{port}"})
+        client = CompletionClient(settings, ClientLimits(silence_s=0.5))
+        assert (await failure(stream(client))).state == "off"
+        await client.aclose()
+        await closed.wait()
+
+
+def test_following_a_completion_that_repeats_the_file_takes_little_time() -> None:
+    text = "\n" + "".join(f"f{number}(a[{number}], {{\n" for number in range(1_500))
+    offer = Offer(("c", 0), (0, 0), text, text)
+    began_s = time.process_time()
+    assert offer.standing(text) == 0
+    assert offer.standing(text[:9_000] + "x") == 0
+    assert offer.standing("x" + text) is None
+    assert offer.standing(text[:1_000] + text) == 1_000
+    assert time.process_time() - began_s < SOON_S
+
+
+def test_measuring_the_survival_of_a_long_text_takes_little_time() -> None:
+    text = "a " * 5_000
+    accepted = AcceptedText(Offer(("c", 0), (0, 0), text, ""), 0.0, (0, 0), text)
+    began_s = time.process_time()
+    ratio = accepted.ratio(["a b " * 5_000])
+    assert time.process_time() - began_s < SOON_S
+    assert ratio == pytest.approx(0.5, abs=0.01)
 
 
 NASTY = "\x1b]0;owned\x07\x1b[2J\u202e" + "x" * 100_000 + "\r\n"

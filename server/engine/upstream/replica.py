@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 
 from acepilot.errors import ConfigError
-from acepilot.http_answers import DEFAULT_MAX_BYTES, AnswerTooLarge, limit_answers
+from acepilot.http_answers import DEFAULT_MAX_BYTES, AnswerTooLarge, limit_answers, no_cookies
 from acepilot.untrusted_text import printable
 from server.engine.upstream.protocol import BadAnswer, Served, error_names, served_model
 
@@ -72,6 +72,7 @@ def make_client(token: str | None) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS),
         verify=ssl.create_default_context(),  # the system's certificates: a company has its own
         event_hooks=limit_answers(),
+        cookies=no_cookies(),
         trust_env=False,  # machines inside a company must not be reached through its proxy
     )
 
