@@ -22,13 +22,15 @@ import pytest
 from acepilot.errors import ConfigError, DownloadFailed
 from acepilot.languages import language_for
 from eval_humaneval.holes.sources import source_files
-from finetune.corpus.cleaning import filters
-from finetune.corpus.cleaning.filters import Code, line_lengths, visible_text
+from finetune.corpus.cleaning import filters, parse_times
+from finetune.corpus.cleaning.filters import Code, line_lengths, parse_errors, visible_text
 from finetune.corpus.options import BuildOptions
 from finetune.corpus.reading.detect_language import language_of
+from finetune.corpus.reading.readers import RecordFile, read_records
 from finetune.scrape.collect import collect_sources
 from finetune.scrape.licences import ALLOWED, is_allowed, licence_of, licence_of_text, nested_licences
-from finetune.scrape.sources import Source, parse_source
+from finetune.scrape.sources import Source, parse_source, read_list
+from finetune.scrape.tools import run_tool
 from tests.finetune.handmade import MIT, SHOPS, build_here, write_files
 
 ROOT = Path(__file__).parents[2]
@@ -230,11 +232,32 @@ def test_a_token_in_a_url_is_not_printed_or_kept_or_seen_by_ps(tmp_path: Path, u
 
 
 @pytest.mark.parametrize(
-    "text", ["https://ci:{secret}@git.example.com/x.git", "gti:https://{secret}@a/x.git"]
+    "text",
+    [
+        "https://ci:{secret}@git.example.com/x.git",
+        "gti:https://{secret}@a/x.git",
+        "github:ci:{secret}@github.com/a/b",
+        "github:a/b@{secret}",
+        "npm:ci:{secret}@r/x",
+        "ci:{secret}@github.com:a/b.git",
+        "path:https://ci:{secret}@git.example.com/x.git",
+        "path:ci:{secret}@github.com:a/b.git",
+        "git:ssh://{secret}@git.example.com/x.git",
+        "git:{secret}@git.example.com:a/b",
+        "git:/srv/x.git@{secret}",
+        "git:/srv/x.git#{secret}",
+        "git:https://ci:p#{secret}@git.example.com/x.git",
+        "git:https://ci:1#{secret}@git.example.com/x.git",
+        "git:ci:1#{secret}@github.com:a/b.git",
+    ],
 )
-def test_a_token_in_a_mistyped_source_is_not_printed(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not a source") as caught:
+def test_a_token_in_a_mistyped_source_is_not_printed(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"not a source|not valid") as caught:
         parse_source(text.format(secret=SECRET))
+    assert SECRET not in str(caught.value)
+    write_files(tmp_path, {"list": f"# ours\n{text.format(secret=SECRET)}\n"})
+    with pytest.raises(ConfigError, match="entry 2") as caught:
+        read_list(tmp_path / "list")
     assert SECRET not in str(caught.value)
 
 
@@ -586,7 +609,7 @@ def test_no_file_takes_long_to_read_or_to_filter(path: str, text: str) -> None:
 
 
 def test_a_file_that_cannot_be_parsed_in_time_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "PARSE_CPU_S", 0.5)
+    monkeypatch.setattr(parse_times, "PARSE_CPU_S", 0.5)
     code = Code("<b>" * 100_000, language_for(path="a.html"), "MIT", ALLOWED)
     assert "to parse" in (filters.parse_errors(code) or "")
 
@@ -595,3 +618,198 @@ def test_holes_are_made_although_a_name_is_not_utf8(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "ours", {"a.py": "def f(x):\n    return x + 1\n"})
     surrogate_name(folder)
     assert [file.path for file in source_files(folder)] == ["a.py"]
+
+
+def bare(folder: Path, top: Callable[[Callable[[str, bytes], bytes]], bytes]) -> Path:
+    """Make a repository whose top tree `top` returns; it gets a function that stores an object."""
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+
+    def stored(kind: str, data: bytes) -> bytes:
+        command = ["git", "-C", str(folder), "hash-object", "--literally", "-w", "-t", kind, "--stdin"]
+        done = subprocess.run(command, input=data, capture_output=True, check=True)
+        return bytes.fromhex(done.stdout.decode())
+
+    tree = stored("tree", b"100644 LICENSE\0" + stored("blob", MIT.encode()) + top(stored))
+    git(folder, "update-ref", "HEAD", _commit(folder, tree.hex()))
+    return folder
+
+
+@pytest.mark.parametrize(("characters", "files"), [(1_000_000, 1_000), (20_000_000, 1)])
+def test_endless_names_in_a_repository_take_no_memory(tmp_path: Path, characters: int, files: int) -> None:
+    def top(stored: Callable[[str, bytes], bytes]) -> bytes:
+        blob = stored("blob", b"a = 1\n")
+        inside = stored("tree", b"".join(b"100644 f%06d.py\0%s" % (n, blob) for n in range(files)))
+        return b"40000 %s\0%s" % (b"n" * characters, inside)
+
+    named = bare(tmp_path / "named", top)
+    program = (
+        "import atexit, runpy\n"
+        "atexit.register(lambda: print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]))\n"
+        "runpy.run_module('finetune.scrape', run_name='__main__', alter_sys=True)\n"
+    )
+    command = [sys.executable, "-c", program, "--out", str(tmp_path / "out"), f"path:{named}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert "a path of more than 4 kB" in done.stderr
+    assert len(done.stderr) < 5_000
+    assert int(done.stdout.split()[-1]) < 200_000  # kB
+
+
+def test_a_long_name_is_cut_in_a_message(tmp_path: Path) -> None:
+    archive = packed(
+        tmp_path / "long.tgz", {f"package/{'n' * 900_000}": b"1", "package/LICENSE": MIT.encode()}
+    )
+    done = scrape(tmp_path, "npm:long", **npm(tmp_path))
+    assert archive.exists()
+    assert "its path is too long" in done.stderr
+    assert len(done.stderr) < 5_000
+
+
+@pytest.mark.parametrize("leaf", [b"160000", b"120000", None], ids=["submodules", "links", "empty folders"])
+def test_a_tree_without_files_is_not_endless(tmp_path: Path, leaf: bytes | None) -> None:
+    def top(stored: Callable[[str, bytes], bytes]) -> bytes:
+        blob = stored("blob", b"a")
+        inside = stored("tree", b"".join(b"%s s%d\0%s" % (leaf, n, blob) for n in range(10)) if leaf else b"")
+        for _ in range(9):
+            inside = stored("tree", b"".join(b"40000 d%d\0%s" % (n, inside) for n in range(10)))
+        return b"40000 z\0" + inside
+
+    bomb = bare(tmp_path / "bomb", top)
+    done = scrape(tmp_path, f"path:{bomb}")
+    assert f"path:{bomb}: it has more than" in done.stderr
+
+
+def test_a_package_with_thousands_of_files_is_fetched(tmp_path: Path) -> None:
+    packed(tmp_path / "large.tgz", {"package/LICENSE": MIT.encode(), "package/a.js": b"a\n"})
+    environment = npm(tmp_path)
+    fake = tmp_path / "bin/npm"
+    listed = '"files": [{"path": "x" * 100, "size": 1}] * 20_000, "name": name'
+    fake.write_text(fake.read_text().replace('"name": name', listed))
+    done = scrape(tmp_path, "npm:large", **environment)
+    assert kept(tmp_path)["npm:large"] == ["LICENSE", "a.js"], done.stderr
+
+
+def test_a_tool_cannot_take_all_memory(tmp_path: Path) -> None:
+    """Such as pip, which reads the metadata of a wheel at once."""
+    with pytest.raises(DownloadFailed, match="MemoryError"):
+        run_tool([sys.executable, "-c", "bytearray(6_000_000_000)"], tmp_path, os.environ)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_ended_scrape_leaves_no_tool_and_no_files(tmp_path: Path, number: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "started")
+    script = f"#!/bin/sh\necho $$ > {tmp_path}/started\nexec sleep 600\n"
+    fake = write_files(tmp_path / "bin", {"git": script})
+    (fake / "git").chmod(0o755)
+    command = [sys.executable, "-m", "finetune.scrape", "--out", str(tmp_path / "out"), "git:/srv/x.git"]
+    environment = {**os.environ, "PATH": f"{fake}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as scraping:
+        tool = int((tmp_path / "started").read_text())
+        scraping.send_signal(number)
+        try:
+            assert scraping.wait(30) == 128 + number
+            assert not (tmp_path / "out/.fetching").exists()
+            with pytest.raises(ProcessLookupError):
+                os.kill(tool, 0)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(tool, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ref", ["feature/login", "pkg@1.0.0", "@scope/pkg@1.0.0", "main"])
+def test_every_ordinary_ref_can_be_written(tmp_path: Path, ref: str) -> None:
+    shop = repository(tmp_path / "shop", {"LICENSE": MIT, "a.py": "a = 1\n"})
+    git(shop, "tag", "--force", ref)
+    (shop / "b.py").write_text("b = 1\n")
+    git(shop, "add", ".")
+    git(shop, "commit", "--quiet", "--message", "later")
+    done = scrape(tmp_path, f"git:{shop}#{ref}")
+    assert done.returncode == 0, done.stderr
+    [key] = [key for key in kept(tmp_path) if key.startswith("git:")]
+    assert kept(tmp_path)[key] == ["LICENSE", "a.py"] or ref == "main"
+    assert parse_source(key).key == key
+    assert parse_source(f"github:a/b#{ref}").ref == ref
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"GIT_WORK_TREE": "/"}, {"GIT_DEFAULT_HASH": "sha256"}, {"GIT_TRACE": "/tmp/x"}]
+)
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+def test_settings_for_other_repositories_do_not_matter(
+    tmp_path: Path, variables: dict[str, str], object_format: str
+) -> None:
+    shop = write_files(tmp_path / "shop", {"LICENSE": MIT, "a.py": "a = 1\n"})
+    git(shop, "init", "--quiet", f"--object-format={object_format}")
+    repository(shop, {})
+    trace = tmp_path / "trace"
+    done = scrape(
+        tmp_path,
+        f"path:{shop}",
+        **{name: value.replace("/tmp/x", str(trace)) for name, value in variables.items()},
+    )
+    assert kept(tmp_path)[f"path:{shop}"] == ["LICENSE", "a.py"], done.stderr
+    assert not trace.exists()
+
+
+def test_copies_of_a_slow_file_and_many_slow_files_take_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse_times, "PARSE_CPU_S", 0.4)
+    monkeypatch.setattr(parse_times, "SLOW_CPU_S", 0.05)
+    monkeypatch.setattr(parse_times, "SOURCE_SLOW_CPU_S", 0.6)
+    times = parse_times.ParseTimes()
+    slow = "<template>\n" + "<a>\n" * 60_000 + "</template>\n"
+
+    def cpu_s(text: str, source: str = "a") -> float:
+        began = time.thread_time()
+        code = Code(text, language_for(path="a.vue"), "MIT", ALLOWED, source, times)
+        assert "to parse" in (line_lengths(code) or "")
+        assert "to parse" in (parse_errors(code) or "")
+        return time.thread_time() - began
+
+    assert 0.3 < cpu_s(slow) < 0.75  # one time for both filters
+    assert cpu_s(slow) < 0.2
+    cpu_s(slow + "<!-- 1 -->")
+    assert cpu_s(slow + "<!-- 2 -->") < 0.3
+    assert cpu_s(slow + "<!-- 3 -->", "another source") > 0.3
+
+
+def test_a_line_of_a_list_or_a_report_ends_only_where_it_ends(tmp_path: Path) -> None:
+    words = " ".join(f"word{n}" for n in range(20))
+    odd = "a\u2028b\x85c.py"
+    folder = write_files(
+        tmp_path / "ours", {"LICENSE": MIT, "good.py": "x = 1\n", "a\u2028b.py": words.replace(" ", "\n")}
+    )
+    write_files(tmp_path, {"list": f"path:{folder}\r\n# {odd} path:/x\n"})
+    [source] = read_list(tmp_path / "list")
+    collect_sources([source], tmp_path / "out", ALLOWED, lambda _: None, lambda _: None, own=True)
+    problem = {"task_id": "odd\u2028\n\tname", "prompt": f"\u2028{words}"}
+    write_files(tmp_path, {"problems.jsonl": json.dumps(problem, ensure_ascii=False) + "\n"})
+    options = BuildOptions((tmp_path / "out",), problems=(tmp_path / "problems.jsonl",))
+    [found] = build_here(options, tmp_path / "corpus").contaminated
+    assert (found.document.rpartition(":")[2], found.problem) == ("a\u2028b.py", problem["task_id"])
+
+
+ROW = {
+    "id": "x",
+    "text": "a = 1\n",
+    "language": "python",
+    "repository": "r",
+    "prompt_chars": 0,
+    "redactions": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"text": None}, {"text": 7}, {"text": ["a"]}, {"text": b"\xff\xfe"}, {"id": None}, {"language": None},
+     {"language": "a|b"}, {"language": "../../x"}, {"prompt_chars": None}, {"prompt_chars": "7"},
+     {"prompt_chars": -5}, {"prompt_chars": 2**31 - 1}, {"redactions": None}, {"repository": 1.5}],
+)  # fmt: skip
+def test_a_replay_table_of_wrong_types_is_refused_with_its_row(
+    tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist([ROW | wrong]), tmp_path / "x.parquet")
+    with pytest.raises(ConfigError, match=f"row 1.*{next(iter(wrong))}"):
+        list(read_records(RecordFile(tmp_path / "x.parquet", "replay")))
