@@ -561,7 +561,7 @@ def test_an_honest_report_promotes_the_first_model(attempt: Callable[..., str]) 
     assert attempt() == "second"
 
 
-@pytest.mark.parametrize("count", [10**30, 10**400])
+@pytest.mark.parametrize("count", [10**30, 10**400], ids=["31 digits", "401 digits"])
 @pytest.mark.parametrize("field", ["problems", "samples"])
 def test_counts_beyond_all_runs_are_a_sentence(
     attempt: Callable[..., str], tmp_path: Path, field: str, count: int

@@ -207,7 +207,8 @@ def test_a_repository_without_a_model_is_refused_before_it_is_fetched(
 
 def test_paths_and_names_never_ask_the_hub(hub: DownloadHub, resolve: Resolve, tmp_path: Path) -> None:
     (tmp_path / "org" / "model").mkdir(parents=True)
-    assert resolve().stdout.strip() == str(tmp_path / "org" / "model")
+    assert resolve("./org/model").stdout.strip() == str(tmp_path / "org" / "model")
+    assert "there is a folder org/model here" in resolve().stderr, "its name may be private"
     for missing in ("models/x.gguf", "./org/other", "/org/other", "a/b/c", "nothing"):
         assert "ModelNotFound: There is no model" in resolve(missing).stderr
     assert hub.requests == []
