@@ -5,11 +5,9 @@ and `/metrics` too. Up to `capacity` events are kept in memory meanwhile; any mo
 """
 
 import threading
-import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -18,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from acepilot.disk import is_full_disk
 from acepilot.events import CompletionEvent
 from server.events.database import Database, events, insert_new, is_damaged, open_database, row
+from server.events.limits import DEFAULT_LIMITS, HourlyLimit, StoreLimits
 from server.events.retention import Retention
 from server.metrics import EventMetrics
 
@@ -30,65 +29,25 @@ _Row = dict[str, Any]
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class StoreLimits:
-    gather_s: float = 0.25
-    """Wait after the first event for more to write in one transaction. A crash loses no more than this."""
-
-    batch: int = 1_000
-    """Most events in one transaction."""
-
-    capacity: int = 50_000
-    """Most events that wait for a database: about an hour of a hundred developers, and 40 MB."""
-
-    retry_s: float = 5.0
-    """Wait after a failed write."""
-
-    close_timeout_s: float = 5.0
-    """For the last writes when the server stops."""
-
-    per_hour: int = 100_000
-    """Most events an hour of completions that this server remembers: twice what `capacity` holds."""
-
-    unknown_per_hour: int = 50_000
-    """The same for other completions: of another server, of before the restart, or invented."""
-
-    clean_up_s: float = 3600.0
-    """Time between two clean-ups, which delete old events."""
-
-
-class HourlyLimit:
-    """Takes at most `limit` events an hour, so that a client that invents events cannot fill the disk."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._began = time.monotonic()
-        self._count = 0
-
-    def taken(self, asked: int) -> int:
-        """Return how many of the events may be stored."""
-        now = time.monotonic()
-        if now - self._began >= 3600:
-            self._began, self._count = now, 0
-        taken = min(asked, self._limit - self._count)
-        self._count += taken
-        return taken
+class _Queued(NamedTuple):
+    client: str
+    event: CompletionEvent
 
 
 class EventStore:
     """Opens the database with the first event: a server without events creates no file."""
 
     def __init__(
-        self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = StoreLimits(), *, keep_days: int = 0
+        self, url: sa.URL, metrics: EventMetrics, limits: StoreLimits = DEFAULT_LIMITS, *, keep_days: int = 0
     ) -> None:
         """Events older than `keep_days` are deleted; 0 keeps all."""
         self._url = url
         self._metrics = metrics
         self._limits = limits
         self._retention = Retention(keep_days, limits.clean_up_s)
-        self._known = HourlyLimit(limits.per_hour)
-        self._unknown = HourlyLimit(limits.unknown_per_hour)
-        self._waiting: deque[CompletionEvent] = deque()
+        self._hourly = HourlyLimit(limits.per_hour)
+        self._waiting: deque[_Queued] = deque()
+        self._waiting_of: Counter[str] = Counter()  # the waiting events of each client
         self._in_hand = 0
         self._changed = threading.Condition()
         self._closing = False
@@ -97,24 +56,30 @@ class EventStore:
         self._in_doubt = False  # SQLite reported damage
         self._is_failing = False
 
-    def put(self, new: Iterable[CompletionEvent], *, of_known: bool = True) -> None:
-        """Queue events; returns at once. `of_known` completions have a limit an hour of their own."""
-        fresh = list(new)
+    def put(self, new: Iterable[CompletionEvent], client: str = "") -> int:
+        """Queue the events of a client, each once; returns at once with their number.
+
+        Events beyond the client's share of an hour, or of the queue, are dropped and counted.
+        """
+        fresh = list({_identity(event): event for event in new}.values())
         with self._changed:
-            taken = (self._known if of_known else self._unknown).taken(len(fresh))
+            room = max(0, self._limits.capacity // 2 - self._waiting_of[client])
+            taken = self._hourly.taken(client, min(len(fresh), room))
             if refused := len(fresh) - taken:
                 self._metrics.lost.inc(refused)
-                _log.warning("events_refused", count=refused, why="more in an hour than editors send")
+                _log.warning("events_refused", count=refused, why="one client sends more than editors do")
                 fresh = fresh[:taken]
             if self._closing:
                 self._drop_at_end(len(fresh))
-                return
-            self._waiting.extend(fresh)
+                return 0
+            self._waiting.extend(_Queued(client, event) for event in fresh)
+            self._waiting_of[client] += len(fresh)
             self._trim()
             if self._thread is None and self._waiting:
                 self._thread = threading.Thread(target=self._run, name="events", daemon=True)
                 self._thread.start()
             self._changed.notify()
+        return len(fresh)
 
     def close(self) -> None:
         """Write the waiting events within `close_timeout_s`; drop and count the rest."""
@@ -136,13 +101,14 @@ class EventStore:
                     break
                 self._changed.wait_for(lambda: self._closing, self._limits.gather_s)
                 count = min(self._limits.batch, len(self._waiting))
-                batch = [self._waiting.popleft() for _ in range(count)]
+                batch = self._popped(count)
                 self._in_hand = len(batch)
-            is_written = self._is_written(batch)
+            is_written = self._is_written([queued.event for queued in batch])
             with self._changed:
                 self._in_hand = 0
                 if not is_written:
                     self._waiting.extendleft(reversed(batch))
+                    self._waiting_of.update(queued.client for queued in batch)
                     self._trim()
                     if self._changed.wait_for(lambda: self._closing, self._limits.retry_s):
                         break
@@ -228,14 +194,22 @@ class EventStore:
     def _trim(self) -> None:
         """Drop the oldest events beyond the capacity."""
         if (over := len(self._waiting) - self._limits.capacity) > 0:
-            for _ in range(over):
-                self._waiting.popleft()
-            self._metrics.lost.inc(over)
+            self._metrics.lost.inc(len(self._popped(over)))
+
+    def _popped(self, count: int) -> "list[_Queued]":
+        """Take the oldest events from the queue."""
+        popped = [self._waiting.popleft() for _ in range(count)]
+        self._waiting_of -= Counter(queued.client for queued in popped)  # forgets clients without any
+        return popped
 
     def _drop_at_end(self, count: int) -> None:
         if count:
             self._metrics.lost.inc(count)
             _log.error("events_lost", count=count, why="the server stopped before they could be written")
+
+
+def _identity(event: CompletionEvent) -> tuple[object, ...]:
+    return event.completion_id, event.choice, event.kind, event.after_s, event.chars
 
 
 def _stored_chars(connection: sa.Connection, completion_ids: set[str]) -> dict[_Key, int]:

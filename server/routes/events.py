@@ -13,6 +13,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from acepilot.errors import NotFound
 from acepilot.events import MAX_NAME_CHARS, CompletionEvent, EventBatch, Kind
 from acepilot.trail import Trail
+from server.client import client_of
 from server.routes.body import JsonRoute
 from server.state import ServerState, State
 
@@ -35,7 +36,7 @@ class TabbyEvent(BaseModel):
 
 
 class EventsTaken(BaseModel):
-    taken: int = Field(description="Number of valid events. Known events are not counted again.")
+    taken: int = Field(description="Number of different events that were taken.")
 
 
 def _shape(body: Any) -> str:
@@ -58,14 +59,8 @@ async def events(
     else:
         is_part = bool(body.select_kind or select_kind)
         found = [_from_tabby(body, is_part, request.headers.get("User-Agent", ""), state)]
-    parts: dict[bool, list[CompletionEvent]] = {True: [], False: []}
-    for event in found:
-        trail = _trail(event.completion_id, state)
-        is_known = trail is not None and (event.choice == 0 or event.choice in trail.offered_chars)
-        parts[is_known].append(event)
-    for is_known, events_of_it in parts.items():
-        state.events.put(events_of_it, of_known=is_known)
-    return EventsTaken(taken=len(found))
+    client = client_of(request.scope, state.settings.token)
+    return EventsTaken(taken=state.events.put(found, client.share))
 
 
 def _from_tabby(event: TabbyEvent, is_part: bool, client: str, state: ServerState) -> CompletionEvent:

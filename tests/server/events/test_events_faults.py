@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from acepilot.errors import ConfigError
 from acepilot.events import CompletionEvent
 from server.events.database import database_url
-from server.events.store import EventStore, StoreLimits
+from server.events.limits import StoreLimits
+from server.events.store import EventStore
 from server.metrics import EventMetrics
 from server.settings import EventsSettings
 

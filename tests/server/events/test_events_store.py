@@ -21,7 +21,8 @@ from structlog.testing import capture_logs
 
 from acepilot.events import CompletionEvent
 from server.events.database import database_url, events, insert_new, metadata, open_database
-from server.events.store import EventStore, StoreLimits
+from server.events.limits import StoreLimits
+from server.events.store import EventStore
 from server.metrics import EventMetrics
 
 
@@ -250,7 +251,7 @@ def test_waiting_events_are_bounded(url: sa.URL, tmp_path: Path) -> None:
     file_store = Store(url, capacity=100)
     (tmp_path / "folder").write_text("")
     for number in range(30):
-        file_store.store.put([event(name=f"c{number}-{n}") for n in range(10)])
+        file_store.store.put([event(name=f"c{number}-{n}") for n in range(10)], f"client {number % 2}")
     file_store.until(lambda: file_store.metric("acepilot_events_store_failing") == 1)
     file_store.until(lambda: file_store.metric("acepilot_events_lost_total") == 200)
     file_store.store.close()
@@ -301,3 +302,15 @@ def test_the_statements_for_postgresql() -> None:
 def test_the_home_folder_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ACEPILOT_HOME", str(tmp_path / "a b?#%"))
     assert Path(database_url(None).database or "") == tmp_path / "a b?#%" / "events.sqlite3"
+
+
+@pytest.mark.parametrize("limits", [{"per_hour": 50}, {"capacity": 100, "gather_s": 5.0}])
+def test_one_client_takes_neither_the_hour_nor_the_queue_of_another(url: sa.URL, limits: Any) -> None:
+    store = Store(url, **limits)
+    flood = [event(name=f"c{number}") for number in range(200)]
+    assert store.store.put(flood, "attacker") == 50
+    assert store.store.put([event(name="again")], "attacker") == 0
+    assert store.store.put([event(name="honest"), event(name="honest")], "victim") == 1
+    assert store.metric("acepilot_events_lost_total") == 151
+    store.store.close()
+    assert "honest" in {row.completion_id for row in store.rows()}
