@@ -14,16 +14,57 @@ def hidden_characters(prefix: str, suffix: str) -> HiddenCharacters:
     return HiddenCharacters(prefix, hidden_in(prefix, suffix))
 
 
+SCRIPTS = [
+    "ភាសា\u200bខ្មែរ",
+    "สวัสดี\u200bครับ",
+    "ສະ\u200bບາຍ",
+    "မြန်\u200bမာ",
+    "שלום\u200f (x)",
+    "\u200eسلام\u200e",
+    "\u182d\u180b\u1820\u180e\u1820",
+    "葛\U000e0100城",
+    "神\ufe00",
+]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["👩🏽‍💻", "👨‍👩‍👧‍👦", "❤️", "🏳️‍🌈", "🙂‍↔️", "👁️‍🗨️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "می‌خواهم", "क्‍ष", "זה", "漢字", "a\tb\n"],
+    [
+        "👩🏽‍💻",
+        "👨‍👩‍👧‍👦",
+        "❤️",
+        "🏳️‍🌈",
+        "🙂‍↔️",
+        "👁️‍🗨️",
+        "1️⃣",
+        "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+        "می‌خواهم",
+        "क्‍ष",
+        "זה",
+        "漢字",
+        "a\tb\n",
+        *SCRIPTS,
+    ],
 )
 def test_what_spelling_needs_stays(text: str) -> None:
     assert hidden_characters("", "").visible(text) == text
 
 
 @pytest.mark.parametrize(
-    "char", ["\x00", "\x1b", "\x85", "\xad", "\u200d", "\u202e", "\u3164", "\ufe0f", "\U000e0041"]
+    "char",
+    [
+        "\x00",
+        "\x1b",
+        "\x85",
+        "\xad",
+        "\u200d",
+        "\u202e",
+        "\u3164",
+        "\ufe0f",
+        "\u2800",
+        "\ue000",
+        "\U0010ffff",
+    ],
 )
 def test_a_hidden_character_stays_only_if_the_document_has_it(char: str) -> None:
     assert hidden_characters("x", "y").visible(f"a{char}b") == "ab"
@@ -51,3 +92,24 @@ def test_messages_are_one_printable_line() -> None:
 
 def test_a_terminal_gets_lines_without_controls() -> None:
     assert escaped("a\n\tb\x1b]0;x\x07\udcff") == "a\n\tb\\x1b]0;x\\x07\\udcff"
+
+
+BLANK = "\u2800\U0001d159\U00016fe4\U00013430\U0001343f\ue000\uf8ff\U000f0000\ufdd0\ufffe\U0001ffff"
+OUT_OF_PLACE = "\u200b\u200e\u180b\ufe00"
+
+
+@pytest.mark.parametrize("char", BLANK + OUT_OF_PLACE)
+def test_what_most_fonts_show_as_nothing_is_hidden_between_latin_letters(char: str) -> None:
+    assert hidden_characters("", "").visible(f"a{char}b") == "ab"
+
+
+def tags(letters: str) -> str:
+    return "".join(chr(0xE0000 + ord(letter)) for letter in letters) + "\U000e007f"
+
+
+def test_a_flag_carries_no_other_text_and_is_not_misspelled_in_pieces() -> None:
+    assert hidden_characters("", "").visible("🏴" + tags("secret")) == "🏴"
+    for document in ("", tags("b"), tags("eng")):
+        hidden = hidden_characters(document, "")
+        flag = "🏴" + tags("gbeng")
+        assert "".join(hidden.visible(char) for char in flag + "x") == flag + "x"
