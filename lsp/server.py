@@ -67,6 +67,7 @@ class AcepilotLanguageServer(LanguageServer):
         await self._outbox.flush(FLUSH_S)
         await self.suggester.aclose()
         await self._client.aclose()
+        self.documents.clear()  # pygls' objects refer to each other, and may be freed much later
 
     def report_server_error(self, error: Exception, source: "ServerErrors") -> None:
         """Log the error on stderr: no pop-up in the editor, and no error message, which may quote code."""

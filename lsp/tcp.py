@@ -3,15 +3,16 @@
 pygls' own `start_tcp` shares one object among all connections, and stops at the first disconnect.
 
 There is no password. A connection ends at the first line that is not an LSP header, as HTTP's first line, so
-that no web page can speak to the server. Connections are limited in number, and each in what it may send.
+that no web page can speak to the server. Connections are limited in number, and in what they may send.
 """
 
 import asyncio
+import gc
 import logging
 import re
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from threading import Event
 
 from pygls.io_ import run_async
@@ -20,6 +21,9 @@ from lsp.server import AcepilotLanguageServer
 
 MAX_CONNECTIONS = 64  # an editor needs one, a developer a few
 MAX_MESSAGE_BYTES = 64_000_000  # a document of 30 MB is opened in one message
+MAX_HELD_BYTES = 256_000_000
+"""For the messages of over MAX_FIRST_BYTES that all connections are sending."""
+BODY_S = 60.0  # for a message to arrive: one that stops in the middle would otherwise be held for ever
 MAX_FIRST_BYTES = 1_000_000  # `initialize`
 INITIALIZE_S = 10.0  # for `initialize` to arrive: idle connections would otherwise keep their places
 
@@ -32,13 +36,33 @@ class NotLspError(ConnectionError):
     """The client does not speak LSP, or sends more than is accepted."""
 
 
+class Budget:
+    """Counts the bytes that all connections hold for messages that have not arrived as a whole."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    @contextmanager
+    def hold(self, count: int) -> Generator[None]:
+        """Count `count` bytes meanwhile. Raises NotLspError if too many are held already."""
+        counted = count if count > MAX_FIRST_BYTES else 0
+        if self._held + counted > MAX_HELD_BYTES:
+            raise NotLspError(f"messages of over {MAX_HELD_BYTES:,} bytes at once")
+        self._held += counted
+        try:
+            yield
+        finally:
+            self._held -= counted
+
+
 class LspReader:
     """What pygls reads one connection with. Raises NotLspError."""
 
-    def __init__(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: Budget) -> None:
         self.max_bytes = MAX_FIRST_BYTES
         self._stream = stream
         self._writer = writer
+        self._budget = budget
         self._first = b""
 
     async def begin(self) -> None:
@@ -65,12 +89,18 @@ class LspReader:
         return line
 
     async def readexactly(self, n: int) -> bytes:
-        return await self._stream.readexactly(n)
+        try:
+            with self._budget.hold(n):
+                async with asyncio.timeout(BODY_S):
+                    return await self._stream.readexactly(n)
+        except TimeoutError as error:
+            raise NotLspError(f"a message that took over {BODY_S:.0f} s") from error
 
 
 async def serve_tcp(new_server: Callable[[], AcepilotLanguageServer], host: str, port: int) -> None:
     """Serve until cancelled. Print the address on stderr; port 0 takes any free port."""
     connections = 0
+    budget = Budget()
     reasons: set[str] = set()
 
     def closed(reason: str) -> None:
@@ -84,7 +114,7 @@ async def serve_tcp(new_server: Callable[[], AcepilotLanguageServer], host: str,
         try:
             if connections > MAX_CONNECTIONS:
                 raise NotLspError(f"the {MAX_CONNECTIONS + 1}th at a time")
-            await _serve(new_server, LspReader(stream, writer), writer)
+            await _serve(new_server, LspReader(stream, writer, budget), writer)
         except TimeoutError:
             closed(f"no `initialize` within {INITIALIZE_S:.0f} s")
         except NotLspError as error:
@@ -94,6 +124,8 @@ async def serve_tcp(new_server: Callable[[], AcepilotLanguageServer], host: str,
         finally:
             connections -= 1
             writer.close()
+            # pygls' objects refer to each other, and would keep their memory.
+            asyncio.get_running_loop().call_soon(gc.collect)
 
     listener = await asyncio.start_server(connected, host, port)
     for socket in listener.sockets:

@@ -24,8 +24,10 @@ from lsp.keystroke.snippets import OpenFileSnippets
 from lsp.keystroke.trigger import refusal
 from lsp.suggestion import Suggestion
 from lsp.text.documents import Documents, Snapshot
+from lsp.text.positions import readable
 
 CACHE_ENTRIES = 256
+MAX_LANGUAGE_CHARS = 64  # of an editor's language id: the HTTP API's limit
 MAX_TOKENS = 96  # of one suggestion: about ten lines of code
 
 Step = Literal["request_sent", "cache_hit", "own_stream", "shared_stream"]
@@ -217,7 +219,7 @@ class Suggester:
                 "prompt": snapshot.prefix,
                 "suffix": snapshot.suffix,
                 "max_tokens": MAX_TOKENS,
-                "language": snapshot.language or None,
+                "language": readable(snapshot.language[:MAX_LANGUAGE_CHARS]) or None,
                 "path": self._snippets.path(snapshot.uri),
                 "snippets": self._snippets.near(snapshot),
                 "mode": "auto",

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from lsprotocol import types
 
 from lsp.text.edits import Edit, between, text_between, trimmed
+from lsp.text.many_changes import changed_together
 from lsp.text.positions import (
     Encoding,
     content,
@@ -31,7 +32,10 @@ from lsp.text.positions import (
 SNAPSHOT_PREFIX_CHARS = 48_000  # more than the context of any served model; the server cuts further
 SNAPSHOT_SUFFIX_CHARS = 8_000
 WINDOW_STEP_LINES = 64  # the window's beginning moves by this many lines
+MANY_CHANGES = 64  # in one notification: more than cursors of a user, as of "replace all"
 LONG_LINE_STEP_CHARS = 4_096  # the same within a line that is longer than the window
+
+MAX_PATH_CHARS = 4_096  # the HTTP API's limit
 
 _UNTYPED = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
@@ -116,6 +120,19 @@ class Document:
         self.changed_line = first + len(new) - 1
         return edit
 
+    def apply_many(
+        self, changes: Sequence[types.TextDocumentContentChangeEvent], encoding: Encoding
+    ) -> list[Edit]:
+        """Apply the changes of one notification, in order. Many changes are returned as one edit."""
+        lines = changed_together(self.lines, changes, encoding) if len(changes) > MANY_CHANGES else None
+        if lines is None:
+            return [self.apply(change, encoding) for change in changes]
+        self.changed_at = time.monotonic()
+        old, self.lines = self.lines, lines
+        edit = between(old, lines)
+        self.changed_line = edit.start[0]
+        return [edit]
+
     def locate(self, position: types.Position, encoding: Encoding) -> tuple[int, int]:
         """Return the line and the code point index of an LSP position, moved into the document if outside."""
         if position.line >= len(self.lines):
@@ -180,17 +197,21 @@ class Documents(dict[str, Document]):
         if document is None:
             return []  # the client never opened this document
         document.version = version
-        return [document.apply(change, self.encoding) for change in changes]
+        return document.apply_many(changes, self.encoding)
 
 
 def relative_path(uri: str, roots: Sequence[str]) -> str:
-    """Return the path relative to the file's workspace folder, or the file's name if it is in none."""
+    """Return the path relative to the file's workspace folder, or the file's name if it is in none.
+
+    It has at most MAX_PATH_CHARS, its last ones, and no lone surrogates: the server would refuse the request.
+    """
     path = _path(uri)
     best = ""
     for root in (_path(root) for root in roots):
         if path.is_relative_to(root) and len(str(root)) > len(best):
             best = str(root)
-    return str(path.relative_to(best)) if best else path.name
+    name = str(path.relative_to(best)) if best else path.name
+    return readable(name[-MAX_PATH_CHARS:])
 
 
 def _path(uri: str) -> PurePosixPath:

@@ -32,6 +32,7 @@ from lsp.feedback.survival import AcceptedText
 from lsp.server import AcepilotLanguageServer
 from lsp.settings import LspSettings
 from lsp.tcp import serve_tcp
+from lsp.text.documents import Documents
 from server.engine.base import Delta
 from server.engine.upstream.replica import Replica, TimeLimits, make_client
 from server.stop_monitor import StopMonitor
@@ -577,6 +578,91 @@ async def test_connections_are_limited_in_number(port: int) -> None:
     for _, writer in connections:
         writer.close()
     await asyncio.gather(*(writer.wait_closed() for _, writer in connections), return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_a_closed_connection_keeps_no_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = LspSettings.load({"server_url": "http://127.0.0.1:9"})
+    servers: list[AcepilotLanguageServer] = []
+
+    def new_server() -> AcepilotLanguageServer:
+        servers.append(AcepilotLanguageServer(settings))
+        return servers[-1]
+
+    task = asyncio.create_task(serve_tcp(new_server, "127.0.0.1", 0))
+    printed = ""
+    while "listens on" not in printed:
+        await asyncio.sleep(0.01)
+        printed += capsys.readouterr().err
+    item = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": "x\n" * 100_000}
+    opened = framed({"method": "textDocument/didOpen", "params": {"textDocument": item}})
+    leave = framed({"id": 2, "method": "shutdown"}) + framed({"method": "exit"})
+    try:
+        for _ in range(3):
+            assert await answer_to(int(printed.rsplit(":", 1)[1]), INITIALIZE + opened + leave) != b""
+        async with asyncio.timeout(10):
+            while any(server.documents for server in servers):  # noqa: ASYNC110 - no event says it
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert len(servers) == 3
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_stops_in_the_middle_is_given_up(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsp.tcp.BODY_S", 0.5, raising=False)
+    assert b"capabilities" in await answer_to(port, INITIALIZE + b"Content-Length: 60000000\r\n\r\n{")
+
+
+@pytest.mark.asyncio
+async def test_connections_cannot_hold_more_than_a_budget(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsp.tcp.MAX_HELD_BYTES", 5_000_000, raising=False)
+    begin = INITIALIZE + b"Content-Length: 4000000\r\n\r\n{"
+    first_reader, first_writer = await asyncio.open_connection("127.0.0.1", port)
+    first_writer.write(begin)
+    assert await first_reader.readline() != b""
+    await asyncio.sleep(0.1)  # the next header is read right after the answer
+    assert b"capabilities" in await answer_to(port, begin)
+    first_writer.close()
+    with suppress(ConnectionError):
+        await first_writer.wait_closed()
+
+
+@pytest.mark.parametrize("line", ["a=1;" * 250_000, "é=😀;" * 250_000])
+def test_replacing_everywhere_in_a_long_line_takes_little_time(line: str) -> None:
+    documents = Documents()
+    documents.open(types.TextDocumentItem("file:///a.js", "javascript", 1, line))
+    units = len(line.encode("utf-16-le")) // 2
+    step = units // 20_000 // 5 * 5  # not within a character
+    places = [types.Position(0, number * step) for number in reversed(range(20_000))]
+    changes = [types.TextDocumentContentChangePartial(types.Range(at, at), "\n") for at in places]
+    began_s = time.process_time()
+    documents.change("file:///a.js", 2, changes)
+    assert time.process_time() - began_s < SOON_S
+    lines = documents["file:///a.js"].lines
+    assert len(lines) == 20_001
+    assert "".join(lines).replace("\n", "") == line
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("broken", ["path", "surrogate", "language"])
+async def test_a_document_with_strange_names_harms_no_request(
+    fake: FakeServer, connect: editors.Connect, broken: str
+) -> None:
+    code = "import os\n\n\ndef alpha_beta(gamma_delta):\n    alpha_beta(gamma_delta)\n"
+    editor = await connect()
+    uri = {"path": "file:///w/" + "b" * 5_000, "surrogate": "file:///w/\udcff"}.get(broken, "file:///w/b")
+    item = types.TextDocumentItem(uri, "p\ud800" * 100 if broken == "language" else "python", 1, code)
+    editor.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+    editor.open(code + "x = \n", (5, 4))
+    assert await editor.text() == fake.text
+    assert len(fake.seen[-1].body.snippets) == 1
+    editor.uri, editor.line, editor.character = uri, 4, 27
+    assert await editor.text() == fake.text
 
 
 WHERE = {"textDocument": {"uri": "file:///a.py"}}

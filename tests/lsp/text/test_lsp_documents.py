@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lsprotocol import types
 
 from lsp.text.documents import SNAPSHOT_PREFIX_CHARS, SNAPSHOT_SUFFIX_CHARS, Document, relative_path
+from lsp.text.many_changes import changed_together
 from lsp.text.positions import Encoding, index_from_units, join_surrogates, split_lines, units_from_index
 
 ENCODINGS: list[Encoding] = ["utf-8", "utf-16", "utf-32"]
@@ -44,6 +45,26 @@ def test_lines_join_to_the_text(text: str) -> None:
     lines = split_lines(text)
     assert "".join(lines) == text
     assert [re.sub("\r\n|\n|\r", "", line) for line in lines] == re.split("\r\n|\n|\r", text)
+
+
+@MANY
+@given(st.data(), TEXT, st.sampled_from(ENCODINGS))
+def test_changes_from_the_end_are_applied_together_as_one_by_one(
+    data: st.DataObject, text: str, encoding: Encoding
+) -> None:
+    places = sorted(data.draw(st.lists(st.sampled_from(offsets(text)), min_size=2, max_size=10)))
+    spans = list(zip(places[::2], places[1::2], strict=False))
+    changes = [
+        types.TextDocumentContentChangePartial(
+            types.Range(position_at(text, start, encoding), position_at(text, end, encoding)), data.draw(TEXT)
+        )
+        for start, end in reversed(spans)
+    ]
+    one_by_one = document(text)
+    together = changed_together(one_by_one.lines, changes, encoding)
+    for change in changes:
+        one_by_one.apply(change, encoding)
+    assert together == one_by_one.lines or (together is None and re.search("\r(?!\n)", text))
 
 
 @given(LINE, st.integers(0, 40), st.sampled_from(ENCODINGS))
