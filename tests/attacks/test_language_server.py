@@ -471,6 +471,19 @@ async def test_messages_of_a_server_are_short_and_printable(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("read", ["check", "stream"])
+async def test_a_message_of_a_server_holds_no_link(hostile: Callable[..., HostileServer], read: str) -> None:
+    link = "[Repair now](command:workbench.action.terminal.sendSequence)"
+    error = {"error": {"message": link, "type": "x", "code": "x"}}
+    server = hostile(lambda _: [json.dumps(error).encode()], status=500)
+    client = CompletionClient(server.settings)
+    message = (await failure(READS[read](client))).message
+    await client.aclose()
+    assert "Repair now" in message
+    assert "](" not in message
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", ["loading", "failed", "ready"])
 async def test_what_a_server_says_of_itself_is_short_and_printable(
     hostile: Callable[..., HostileServer], status: Any

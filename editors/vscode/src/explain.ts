@@ -2,6 +2,7 @@
 
 import { EventEmitter, Uri, window, workspace, type Disposable } from "vscode";
 import type { LanguageClient } from "vscode-languageclient/node";
+import { withoutLinks } from "./status_bar";
 
 const SCHEME = "acepilot-explain"; // not one that the language server is given: nothing is completed there
 const PAGE = Uri.from({ scheme: SCHEME, path: "last completion.json" });
@@ -24,7 +25,7 @@ export async function explainLast(client: LanguageClient | undefined, reason: st
     ? await client?.sendRequest("workspace/executeCommand", { command: SERVER_COMMAND })
     : undefined;
   if (record === undefined || record === null) {
-    void window.showInformationMessage(`Acepilot: ${reason || "nothing was asked for yet."}`);
+    void window.showInformationMessage(withoutLinks(`Acepilot: ${reason || "nothing was asked for yet."}`));
     return;
   }
   text = JSON.stringify(record, undefined, 2);

@@ -136,11 +136,16 @@ export class StatusBar implements Disposable {
     if (this.#told.has(trouble) || message === "") return;
     this.#told.add(trouble);
     const remedies = REMEDIES[trouble] ?? [];
-    void window.showWarningMessage(`Acepilot: ${message}`, ...remedies.map(([label]) => label)).then((chosen) => {
+    void window.showWarningMessage(withoutLinks(`Acepilot: ${message}`), ...remedies.map(([label]) => label)).then((chosen) => {
       const remedy = remedies.find(([label]) => label === chosen);
       if (remedy !== undefined) void commands.executeCommand(remedy[1]);
     });
   }
+}
+
+/** A message that VS Code shows without links: `[x](command:y)` of a server would run a command at a click. */
+export function withoutLinks(message: string): string {
+  return message.replaceAll("](", "] (");
 }
 
 /** Releases that differ in their last number understand each other. */
