@@ -124,8 +124,6 @@ async def serve_tcp(new_server: Callable[[], AcepilotLanguageServer], host: str,
         finally:
             connections -= 1
             writer.close()
-            # pygls' objects refer to each other, and would keep their memory.
-            asyncio.get_running_loop().call_soon(gc.collect)
 
     listener = await asyncio.start_server(connected, host, port)
     for socket in listener.sockets:
@@ -161,3 +159,5 @@ async def _serve(
                 )
         finally:
             await server.aclose()
+            # pygls' objects refer to each other, and would keep their memory.
+            asyncio.get_running_loop().call_soon(gc.collect)
