@@ -49,6 +49,7 @@ export interface components {
             /** @default false */
             rendered: boolean;
             time_limit_ms?: number | null;
+            cache_salt?: string | null;
             /** @default false */
             echo: boolean;
             logprobs?: number | null;
