@@ -92,7 +92,13 @@ class LanguageServer:
             ),
         )
         folders = [types.WorkspaceFolder("file:///project", "project")]
-        await self._request(types.INITIALIZE, types.InitializeParams(capabilities, workspace_folders=folders))
+        try:
+            await self._request(
+                types.INITIALIZE, types.InitializeParams(capabilities, workspace_folders=folders)
+            )
+        except BaseException:
+            await self.__aexit__()  # which Python calls only after a beginning that succeeded
+            raise
         self._client.initialized(types.InitializedParams())
         return self
 
