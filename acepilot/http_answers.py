@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 DEFAULT_MAX_BYTES = 16_000_000
-"""For servers that the owner chose. Log probabilities of a prompt of 32,000 tokens have some 5 MB."""
+"""The limit for a server that the owner chose. The log probabilities of 32,000 tokens are about 5 MB."""
 
 
 class AnswerTooLarge(httpx.TransportError):

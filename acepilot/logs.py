@@ -1,8 +1,8 @@
 """Log lines that hold no code of libraries' messages, never stop a program, and cannot fill a disk.
 
 An exception's text may quote its input (pydantic, json, tokenizers), and some libraries log whole messages.
-So of a library's record only the first line of the unformatted template is printed, and of an exception only
-its type and places.
+So a library's record is printed as the first line of its template, without arguments. An exception is printed
+as its type and traceback, without its message.
 """
 
 import contextlib

@@ -24,7 +24,6 @@ class PromotionPolicy(ProgramSettings):
     """Limits for a report. Flags and environment variables cannot change them: only the file can."""
 
     table: ClassVar[str] = "promotion"
-    reads_working_directory: ClassVar[bool] = False
 
     language_margin: float = Field(25, gt=0, le=100, description="largest margin of a language, in points")
     pool_margin: float | None = Field(

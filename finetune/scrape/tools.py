@@ -104,8 +104,8 @@ def complaint(errors: IO[bytes]) -> str:
     ours = [line for line in lines if not line.startswith("remote:")]  # a server can send what it likes
     if any(says_full_disk(line) for line in ours):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    told = [line for line in lines if "npm warn" not in line.lower()]
-    return " / ".join(told[-3:])[:400] or "nothing"
+    shown = [line for line in lines if "npm warn" not in line.lower()]
+    return " / ".join(shown[-3:])[:400] or "nothing"
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

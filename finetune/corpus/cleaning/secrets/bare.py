@@ -125,7 +125,7 @@ _COMMANDS = (
 _SCHEMES = tuple(
     re.compile(rf"{word} ([\w.~+/=-]{{16,600}})(?![\w.~+/=-])") for word in ("earer", "asic", "oken")
 )
-"""Of the Authorization header, without the first letter, which may be a capital."""
+"""Schemes of the Authorization header, without their first letter, which may be a capital."""
 
 
 def find_bare(text: str, mentions: list[int], language: str) -> Spans:
